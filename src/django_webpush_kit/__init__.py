@@ -1,0 +1,1 @@
+"""Web push for Django: a database outbox, fast delivery, templates, preferences, statistics."""

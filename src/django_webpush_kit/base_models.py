@@ -1,0 +1,276 @@
+"""Abstract models: hosts that swap a model derive from these. Importing this module creates no tables.
+
+The states an outbox row goes through stand in `NotificationStatus`; which transition happens when is the business of
+`delivery.engine`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_webpush_kit.querysets import (
+    NotificationAnalyticsQuerySet,
+    NotificationTemplateQuerySet,
+    PushNotificationQuerySet,
+    PushSubscriptionQuerySet,
+    endpoint_hash,
+)
+
+
+class NotificationStatus(models.TextChoices):
+    """Where an outbox row stands."""
+
+    PENDING = "pending", _("pending")
+    SENDING = "sending", _("sending")
+    SENT = "sent", _("sent")
+    FAILED = "failed", _("failed")
+    EXPIRED = "expired", _("expired")
+    SUPPRESSED = "suppressed", _("suppressed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class Lane(models.IntegerChoices):
+    """Lanes are claimed in this order; rows whose lease lapsed twice are isolated and claimed one at a time."""
+
+    HIGH = 0, _("high")
+    NORMAL = 1, _("normal")
+    LOW = 2, _("low")
+    ISOLATED = 9, _("isolated")
+
+
+class ActionType(models.TextChoices):
+    """What a browser reports about a notification."""
+
+    DELIVERED = "delivered", _("delivered")
+    CLICKED = "clicked", _("clicked")
+    DISMISSED = "dismissed", _("dismissed")
+    ACTION_CLICKED = "action_clicked", _("action clicked")
+
+
+class AbstractPushSubscription(models.Model):
+    """One browser's push subscription (RFC 8030), and whose it is.
+
+    `endpoint` is unique by `endpoint_hash`, because real endpoints exceed what MySQL can index. A subscription that a
+    push service calls gone is kept, inactive, with a reason, until it is pruned.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="push_subscriptions",
+        verbose_name=_("user"),
+    )
+    endpoint = models.URLField(_("endpoint"), max_length=2048)
+    endpoint_hash = models.CharField(max_length=64, unique=True, editable=False)
+    p256dh_key = models.CharField(max_length=255)
+    auth_key = models.CharField(max_length=255)
+    expiration_time = models.DateTimeField(_("expiration time"), null=True, blank=True)
+    preferences = models.JSONField(_("preferences"), default=dict, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+    deactivated_at = models.DateTimeField(_("deactivated at"), null=True, blank=True)
+    deactivation_reason = models.CharField(_("deactivation reason"), max_length=100, blank=True)
+
+    push_service = models.CharField(_("push service"), max_length=255, blank=True, editable=False)
+    vapid_key_id = models.CharField(max_length=32, blank=True, editable=False)
+    language = models.CharField(_("language"), max_length=35, blank=True)
+    timezone = models.CharField(_("time zone"), max_length=64, blank=True)
+    token_version = models.PositiveIntegerField(default=0, editable=False)
+
+    user_agent = models.TextField(_("user agent"), blank=True)
+    ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = PushSubscriptionQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        verbose_name = _("push subscription")
+        verbose_name_plural = _("push subscriptions")
+        indexes = [models.Index(fields=["is_active", "id"])]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_active=True) | Q(deactivated_at__isnull=False),
+                name="%(app_label)s_%(class)s_dated",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.push_service or _('subscription')} #{self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep `endpoint_hash` and `deactivated_at` true to what they stand for."""
+        self.endpoint_hash = endpoint_hash(self.endpoint)
+        if not self.is_active and self.deactivated_at is None:
+            self.deactivated_at = timezone.now()
+        if (fields := kwargs.get("update_fields")) is not None:
+            kwargs["update_fields"] = {*fields, "endpoint_hash", "deactivated_at", "updated_at"}
+        super().save(*args, **kwargs)
+
+    @property
+    def subscription_info(self) -> dict[str, Any]:
+        """The subscription as a browser serialises it, and as pywebpush takes it."""
+        return {"endpoint": self.endpoint, "keys": {"p256dh": self.p256dh_key, "auth": self.auth_key}}
+
+
+class AbstractNotificationTemplate(models.Model):
+    """Text and behaviour of one notification type in one language ("" is the default language).
+
+    Title, body, URL, icon and the URLs in `actions` are templates. `options` takes the further keyword options of
+    `send()`, such as `{"ttl": 3600, "urgency": "high"}`.
+    """
+
+    type = models.CharField(_("type"), max_length=50)
+    language = models.CharField(_("language"), max_length=35, blank=True, default="")
+    title_template = models.CharField(_("title"), max_length=200)
+    body_template = models.TextField(_("body"), blank=True)
+    url_template = models.CharField(_("URL"), max_length=500, blank=True)
+    icon_template = models.CharField(_("icon"), max_length=500, blank=True)
+
+    require_interaction = models.BooleanField(_("require interaction"), default=False)
+    silent = models.BooleanField(_("silent"), default=False)
+    vibrate_pattern = models.JSONField(_("vibration pattern"), default=list, blank=True)
+    actions = models.JSONField(_("actions"), default=list, blank=True)
+    options = models.JSONField(_("further options"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = NotificationTemplateQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        verbose_name = _("notification template")
+        verbose_name_plural = _("notification templates")
+        constraints = [
+            models.UniqueConstraint(fields=["type", "language"], name="%(app_label)s_%(class)s_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} ({self.language})" if self.language else self.type
+
+    def clean(self) -> None:
+        """Refuse texts that would fail when they are rendered, naming the field."""
+        from django_webpush_kit.rendering import validate_template  # rendering stands above models
+
+        validate_template(self)
+
+
+class AbstractPushNotification(models.Model):
+    """One message for one subscription: a row of the outbox.
+
+    `next_attempt_at` is when the row is due while it is pending, and when its lease ends while it is being sent. All
+    rows of one call share `batch`. `user` is the recipient at the time of the call.
+    """
+
+    subscription = models.ForeignKey(
+        settings.WEBPUSH_KIT_SUBSCRIPTION_MODEL,
+        on_delete=models.CASCADE,
+        related_name="notifications",
+        verbose_name=_("subscription"),
+    )
+    template = models.ForeignKey(
+        settings.WEBPUSH_KIT_TEMPLATE_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="notifications",
+        verbose_name=_("template"),
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="push_notifications",
+        verbose_name=_("user"),
+    )
+    batch = models.UUIDField(_("batch"), db_index=True)
+    type = models.CharField(_("type"), max_length=50, blank=True)
+    language = models.CharField(_("language"), max_length=35, blank=True)
+    title = models.CharField(_("title"), max_length=200)
+    body = models.TextField(_("body"), blank=True)
+    data = models.JSONField(_("data"), default=dict, blank=True)
+    options = models.JSONField(_("options"), default=dict, blank=True)
+    topic = models.CharField(_("topic"), max_length=32, blank=True)
+
+    status = models.CharField(
+        _("status"), max_length=20, choices=NotificationStatus.choices, default=NotificationStatus.PENDING
+    )
+    lane = models.PositiveSmallIntegerField(_("lane"), choices=Lane.choices, default=Lane.NORMAL)
+    scheduled_for = models.DateTimeField(_("scheduled for"), null=True, blank=True)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), default=timezone.now)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    retry_count = models.PositiveIntegerField(_("retries"), default=0)
+    max_retries = models.PositiveIntegerField(_("most retries"), default=3)
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    claims = models.PositiveIntegerField(_("claims without an answer"), default=0, editable=False)
+
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    response_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
+    failure_reason = models.CharField(_("reason"), max_length=200, blank=True)
+
+    objects = PushNotificationQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        verbose_name = _("push notification")
+        verbose_name_plural = _("push notifications")
+        indexes = [
+            models.Index(fields=["status", "lane", "next_attempt_at", "id"]),
+            models.Index(fields=["created_at"]),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=NotificationStatus.values), name="%(app_label)s_%(class)s_status"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="sending") | Q(lease_token__isnull=False),
+                name="%(app_label)s_%(class)s_leased",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.status})"
+
+
+class AbstractNotificationAnalytics(models.Model):
+    """One event that a browser reported about a notification; a repeated report is not a second event."""
+
+    notification = models.ForeignKey(
+        settings.WEBPUSH_KIT_NOTIFICATION_MODEL,
+        on_delete=models.CASCADE,
+        related_name="analytics",
+        verbose_name=_("notification"),
+    )
+    action_type = models.CharField(_("event"), max_length=20, choices=ActionType.choices)
+    action_id = models.CharField(_("button"), max_length=64, blank=True, default="")
+    action_data = models.JSONField(_("data"), default=dict, blank=True)
+    timestamp = models.DateTimeField(_("time"), auto_now_add=True)
+
+    objects = NotificationAnalyticsQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        verbose_name = _("notification event")
+        verbose_name_plural = _("notification events")
+        indexes = [models.Index(fields=["timestamp", "action_type"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["notification", "action_type", "action_id"], name="%(app_label)s_%(class)s_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(action_type__in=ActionType.values), name="%(app_label)s_%(class)s_event"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action_type} #{self.notification_id}"

@@ -1,0 +1,232 @@
+"""The host's settings: one dict, `WEBPUSH_KIT`, read through on every access, and four model names.
+
+`kit_settings.MAX_RETRIES` is the host's value or the default; nothing is cached, so `override_settings` just works.
+Importing this module puts the four model settings on `django.conf.settings` where the host left them out, because
+Django writes `settings.WEBPUSH_KIT_..._MODEL` into the migrations of hosts that swap models.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, overload
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
+from django_webpush_kit.protocol.vapid import VapidKey
+
+Value = TypeVar("Value")
+
+MODEL_SETTINGS = {
+    "WEBPUSH_KIT_SUBSCRIPTION_MODEL": "webpush_kit.PushSubscription",
+    "WEBPUSH_KIT_TEMPLATE_MODEL": "webpush_kit.NotificationTemplate",
+    "WEBPUSH_KIT_NOTIFICATION_MODEL": "webpush_kit.PushNotification",
+    "WEBPUSH_KIT_ANALYTICS_MODEL": "webpush_kit.NotificationAnalytics",
+}
+for _name, _default in MODEL_SETTINGS.items():
+    if not hasattr(settings, _name):
+        setattr(settings, _name, _default)
+
+
+class Setting(Generic[Value]):
+    """One key of `WEBPUSH_KIT`: its default, and the types a given value may have.
+
+    `least` is the smallest number that makes sense; `choices` the only values accepted. `environment` names the
+    environment variable that is read when the host's dict has no such key.
+    """
+
+    def __init__(
+        self,
+        default: Value,
+        *types: type,
+        least: float | None = None,
+        choices: tuple[str, ...] = (),
+        environment: str = "",
+    ) -> None:
+        self.default = default
+        self.types = types or (type(default),)
+        self.least = least
+        self.choices = choices
+        self.environment = environment
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[Value]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Value: ...
+    def __get__(self, instance: object | None, owner: type) -> Value | Setting[Value]:
+        if instance is None:
+            return self
+        given = given_settings()
+        if self.name in given:
+            value: Value = given[self.name]
+            return value
+        if self.environment:
+            return os.environ.get(self.environment, self.default)  # type: ignore[call-overload, no-any-return]  # text settings only
+        return self.default
+
+    def problem(self, value: object) -> str:
+        """What is wrong with a given value, in words; "" when it is fine."""
+        if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, self.types):
+            wanted = " or ".join(kind.__name__ for kind in self.types)
+            return f"must be {wanted}, not {type(value).__name__}"
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}"
+        if self.least is not None and isinstance(value, int | float) and value < self.least:
+            return f"must be {self.least:g} or more, not {value!r}"
+        return ""
+
+
+class KitSettings:
+    """Every key of `WEBPUSH_KIT` with its default. A given value replaces its default whole."""
+
+    VAPID_PRIVATE_KEY = Setting("", environment="VAPID_PRIVATE_KEY")
+    VAPID_PUBLIC_KEY = Setting("", environment="VAPID_PUBLIC_KEY")
+    VAPID_FALLBACK_PRIVATE_KEYS = Setting[Sequence[str]]((), list, tuple)
+    VAPID_SUBJECT = Setting("")
+    VAPID_CONTACT_EMAIL = Setting("", environment="VAPID_CONTACT_EMAIL")
+    BASE_URL = Setting("")
+
+    TRANSPORT = Setting[str | Mapping[str, Any]]({"BACKEND": "auto", "OPTIONS": {}}, str, dict)
+    TASK_BACKEND = Setting[str | Mapping[str, Any]](
+        {"BACKEND": "django_webpush_kit.task_backends.ImmediateBackend", "OPTIONS": {}}, str, dict
+    )
+    PUSH_SERVICES = Setting[Sequence[str]](DEFAULT_PUSH_SERVICES, list, tuple)
+    ALLOW_PRIVATE_ENDPOINTS = Setting(False)
+
+    AUTHENTICATORS = Setting[Sequence[str]](("django_webpush_kit.api.authentication.session",), list, tuple)
+    ALLOW_ANONYMOUS = Setting(False)
+    STORE_CLIENT_INFO = Setting(False)
+    HEALTH_PUBLIC = Setting(True)
+    DETACH_ON_LOGOUT = Setting(False)
+    TRUSTED_PROXIES = Setting(0, least=0)
+    MAX_SUBSCRIPTIONS_PER_USER = Setting(20, least=1)
+    RATE_LIMITS = Setting[Mapping[str, str]](
+        {
+            "subscribe": "30/m",
+            "unsubscribe": "30/m",
+            "preferences": "60/m",
+            "test": "6/m",
+            "events": "300/m",
+            "config": "300/m",
+            "open": "120/m",
+        },
+        dict,
+    )
+    SERVICE_WORKER_SCOPE = Setting("/")
+
+    NOTIFICATION_TYPES = Setting[Mapping[str, Any]]({}, dict)
+    DEFAULTS = Setting[Mapping[str, Any]]({"ttl": 2_419_200, "urgency": "normal"}, dict)
+    RECIPIENT_CONTEXT = Setting[str | Callable[[Any], dict[str, Any]]](
+        "django_webpush_kit.rendering.recipient_context",
+        str,
+        Callable,  # type: ignore[arg-type]  # isinstance works
+    )
+    AUDIENCES = Setting[Mapping[str, Any]]({}, dict)
+    QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
+    PAYLOAD_BUDGET = Setting(3000, least=200)
+    OVERSIZE = Setting("error", choices=("error", "truncate"))
+    DECLARATIVE = Setting(False)
+
+    MAX_RETRIES = Setting(3, least=0)
+    RETRY_BASE_SECONDS = Setting[float](30, int, float, least=0)
+    RETRY_CAP_SECONDS = Setting[float](3600, int, float, least=0)
+    MAX_CLAIMS = Setting(5, least=1)
+    CHUNK_SIZE = Setting(500, least=1)
+    LEASE_SECONDS = Setting(300, least=1)
+    BROADCAST_AHEAD = Setting(10_000, least=1)
+
+    IDEMPOTENCY_DAYS = Setting(30, least=1)
+    EVENT_TOKEN_DAYS = Setting(60, least=1)
+    RETENTION_DAYS = Setting(90, least=1)
+
+
+kit_settings = KitSettings()
+
+
+def known_settings() -> dict[str, Setting[Any]]:
+    """Every key `WEBPUSH_KIT` may have."""
+    return {name: value for name, value in vars(KitSettings).items() if isinstance(value, Setting)}
+
+
+def given_settings() -> Mapping[str, Any]:
+    """The host's `WEBPUSH_KIT` as it stands now; an `ImproperlyConfigured` when it is not a dict."""
+    given = getattr(settings, "WEBPUSH_KIT", {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"WEBPUSH_KIT must be a dict, not {type(given).__name__}.")
+    return given
+
+
+def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
+    """The dotted path and the options of the BACKEND/OPTIONS setting `name`; a plain dotted string is accepted too."""
+    value = getattr(kit_settings, name)
+    if isinstance(value, str):
+        return value, {}
+    unknown = set(value) - {"BACKEND", "OPTIONS"}
+    if unknown or not isinstance(value.get("BACKEND"), str):
+        raise ImproperlyConfigured(
+            f'WEBPUSH_KIT["{name}"] takes "BACKEND" (a dotted path) and "OPTIONS" (a dict), not {sorted(value)}.'
+        )
+    return value["BACKEND"], dict(value.get("OPTIONS") or {})
+
+
+def endpoint_policy() -> EndpointPolicy:
+    """Where messages may be sent to, from `PUSH_SERVICES` and `ALLOW_PRIVATE_ENDPOINTS`."""
+    return EndpointPolicy(
+        allowed_hosts=tuple(kit_settings.PUSH_SERVICES), allow_private=kit_settings.ALLOW_PRIVATE_ENDPOINTS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VapidKeyring:
+    """The current VAPID key, and older ones whose subscriptions are still alive, by key id."""
+
+    current: VapidKey
+    fallbacks: tuple[VapidKey, ...]
+    subject: str
+
+    def find(self, key_id: str) -> VapidKey | None:
+        """The key a subscription was made with; the current one when the subscription does not say."""
+        if not key_id:
+            return self.current
+        return next((key for key in (self.current, *self.fallbacks) if key.key_id == key_id), None)
+
+
+def vapid_subject() -> str:
+    """The contact push services are given: `VAPID_SUBJECT`, or `VAPID_CONTACT_EMAIL` as a mailto: address."""
+    email = kit_settings.VAPID_CONTACT_EMAIL
+    return kit_settings.VAPID_SUBJECT or (f"mailto:{email.removeprefix('mailto:')}" if email else "")
+
+
+def vapid_keyring() -> VapidKeyring:
+    """The keys of the settings, parsed; an `ImproperlyConfigured` that names the setting when one is unusable."""
+    return _keyring(kit_settings.VAPID_PRIVATE_KEY, tuple(kit_settings.VAPID_FALLBACK_PRIVATE_KEYS), vapid_subject())
+
+
+@lru_cache(maxsize=8)
+def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> VapidKeyring:
+    if not private_key:
+        raise ImproperlyConfigured(
+            'WEBPUSH_KIT["VAPID_PRIVATE_KEY"] is empty. Make a key with: python manage.py generate_vapid_keys'
+        )
+    return VapidKeyring(
+        current=_load_key("VAPID_PRIVATE_KEY", private_key),
+        fallbacks=tuple(
+            _load_key(f"VAPID_FALLBACK_PRIVATE_KEYS[{number}]", text) for number, text in enumerate(fallbacks)
+        ),
+        subject=subject,
+    )
+
+
+def _load_key(name: str, text: str) -> VapidKey:
+    try:
+        return VapidKey.load(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["{name}"]: {error}') from None

@@ -1,0 +1,44 @@
+"""What host code catches.
+
+Caller mistakes derive from `WebPushKitError`. Configuration mistakes are Django's `ImproperlyConfigured`, on purpose
+outside this base, so that no `except WebPushKitError` can swallow them. Delivery outcomes are recorded values, never
+exceptions.
+"""
+
+
+class WebPushKitError(Exception):
+    """A call to the library could not be carried out as asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").partition("\n")[0])
+
+
+class TemplateNotFound(WebPushKitError):
+    """No notification template exists for this type in any fallback language."""
+
+
+class TemplateRenderError(WebPushKitError):
+    """A notification template could not be rendered with the given context."""
+
+
+class PayloadTooLarge(WebPushKitError):
+    """The message does not fit into the payload budget."""
+
+
+class InvalidSubscription(WebPushKitError, ValueError):
+    """The subscription's endpoint or keys are not usable.
+
+    `field` names the part that is wrong: "endpoint", "p256dh", "auth", "expiration_time", "preferences", ...
+    """
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidRecipient(WebPushKitError, TypeError):
+    """`to` is neither a user, a subscription, nor an iterable or queryset of either."""
+
+
+class InvalidOption(WebPushKitError, ValueError):
+    """An option of `send()` has a value that cannot be used; the message names it and says what is accepted."""

@@ -1,0 +1,431 @@
+"""Every table, with no foreign key among the four swappable models; `0002_relations` adds those. Never squash the two:
+a host that swaps a model in its own migrations needs the tables of the others before, and the relations after.
+"""
+
+import django.db.models.deletion
+import django.utils.timezone
+import uuid
+from django.conf import settings
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="IdempotencyKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=200, unique=True, verbose_name="key")),
+                ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
+                ("queued", models.PositiveBigIntegerField(default=0)),
+                ("deferred", models.PositiveBigIntegerField(default=0)),
+                ("suppressed", models.PositiveBigIntegerField(default=0)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, verbose_name="created at"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "idempotency key",
+                "verbose_name_plural": "idempotency keys",
+            },
+        ),
+        migrations.CreateModel(
+            name="NotificationTemplate",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("type", models.CharField(max_length=50, verbose_name="type")),
+                (
+                    "language",
+                    models.CharField(blank=True, default="", max_length=35, verbose_name="language"),
+                ),
+                ("title_template", models.CharField(max_length=200, verbose_name="title")),
+                ("body_template", models.TextField(blank=True, verbose_name="body")),
+                ("url_template", models.CharField(blank=True, max_length=500, verbose_name="URL")),
+                ("icon_template", models.CharField(blank=True, max_length=500, verbose_name="icon")),
+                (
+                    "require_interaction",
+                    models.BooleanField(default=False, verbose_name="require interaction"),
+                ),
+                ("silent", models.BooleanField(default=False, verbose_name="silent")),
+                (
+                    "vibrate_pattern",
+                    models.JSONField(blank=True, default=list, verbose_name="vibration pattern"),
+                ),
+                ("actions", models.JSONField(blank=True, default=list, verbose_name="actions")),
+                ("options", models.JSONField(blank=True, default=dict, verbose_name="further options")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+            ],
+            options={
+                "verbose_name": "notification template",
+                "verbose_name_plural": "notification templates",
+                "swappable": "WEBPUSH_KIT_TEMPLATE_MODEL",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("type", "language"), name="webpush_kit_notificationtemplate_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="PushSubscription",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("endpoint", models.URLField(max_length=2048, verbose_name="endpoint")),
+                ("endpoint_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("p256dh_key", models.CharField(max_length=255)),
+                ("auth_key", models.CharField(max_length=255)),
+                (
+                    "expiration_time",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expiration time"),
+                ),
+                ("preferences", models.JSONField(blank=True, default=dict, verbose_name="preferences")),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                (
+                    "deactivated_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="deactivated at"),
+                ),
+                (
+                    "deactivation_reason",
+                    models.CharField(blank=True, max_length=100, verbose_name="deactivation reason"),
+                ),
+                (
+                    "push_service",
+                    models.CharField(blank=True, editable=False, max_length=255, verbose_name="push service"),
+                ),
+                ("vapid_key_id", models.CharField(blank=True, editable=False, max_length=32)),
+                ("language", models.CharField(blank=True, max_length=35, verbose_name="language")),
+                ("timezone", models.CharField(blank=True, max_length=64, verbose_name="time zone")),
+                ("token_version", models.PositiveIntegerField(default=0, editable=False)),
+                ("user_agent", models.TextField(blank=True, verbose_name="user agent")),
+                (
+                    "ip_address",
+                    models.GenericIPAddressField(blank=True, null=True, verbose_name="IP address"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="push_subscriptions",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "push subscription",
+                "verbose_name_plural": "push subscriptions",
+                "swappable": "WEBPUSH_KIT_SUBSCRIPTION_MODEL",
+            },
+        ),
+        migrations.CreateModel(
+            name="PushNotification",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
+                ("type", models.CharField(blank=True, max_length=50, verbose_name="type")),
+                ("language", models.CharField(blank=True, max_length=35, verbose_name="language")),
+                ("title", models.CharField(max_length=200, verbose_name="title")),
+                ("body", models.TextField(blank=True, verbose_name="body")),
+                ("data", models.JSONField(blank=True, default=dict, verbose_name="data")),
+                ("options", models.JSONField(blank=True, default=dict, verbose_name="options")),
+                ("topic", models.CharField(blank=True, max_length=32, verbose_name="topic")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("sending", "sending"),
+                            ("sent", "sent"),
+                            ("failed", "failed"),
+                            ("expired", "expired"),
+                            ("suppressed", "suppressed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="pending",
+                        max_length=20,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "lane",
+                    models.PositiveSmallIntegerField(
+                        choices=[(0, "high"), (1, "normal"), (2, "low"), (9, "isolated")],
+                        default=1,
+                        verbose_name="lane",
+                    ),
+                ),
+                ("scheduled_for", models.DateTimeField(blank=True, null=True, verbose_name="scheduled for")),
+                (
+                    "next_attempt_at",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="next attempt at"),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires at")),
+                ("retry_count", models.PositiveIntegerField(default=0, verbose_name="retries")),
+                ("max_retries", models.PositiveIntegerField(default=3, verbose_name="most retries")),
+                ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
+                (
+                    "claims",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, verbose_name="claims without an answer"
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
+                    ),
+                ),
+                ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent at")),
+                (
+                    "response_status",
+                    models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="HTTP status"),
+                ),
+                ("failure_reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="push_notifications",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "push notification",
+                "verbose_name_plural": "push notifications",
+                "swappable": "WEBPUSH_KIT_NOTIFICATION_MODEL",
+            },
+        ),
+        migrations.CreateModel(
+            name="PushBroadcast",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "batch",
+                    models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name="batch"),
+                ),
+                ("type", models.CharField(max_length=50, verbose_name="type")),
+                ("audience", models.CharField(default="all", max_length=100, verbose_name="audience")),
+                ("context", models.JSONField(blank=True, default=dict, verbose_name="context")),
+                ("options", models.JSONField(blank=True, default=dict, verbose_name="options")),
+                ("texts", models.JSONField(blank=True, default=dict, editable=False)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("running", "running"),
+                            ("paused", "paused"),
+                            ("completed", "completed"),
+                            ("cancelled", "cancelled"),
+                            ("failed", "failed"),
+                        ],
+                        default="pending",
+                        max_length=20,
+                        verbose_name="status",
+                    ),
+                ),
+                ("scheduled_for", models.DateTimeField(blank=True, null=True, verbose_name="scheduled for")),
+                ("cursor", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "total",
+                    models.PositiveBigIntegerField(default=0, editable=False, verbose_name="recipients"),
+                ),
+                ("queued", models.PositiveBigIntegerField(default=0, editable=False, verbose_name="queued")),
+                (
+                    "suppressed",
+                    models.PositiveBigIntegerField(default=0, editable=False, verbose_name="suppressed"),
+                ),
+                ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("failure_reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="started at"),
+                ),
+                (
+                    "finished_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="finished at"),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "broadcast",
+                "verbose_name_plural": "broadcasts",
+            },
+        ),
+        migrations.CreateModel(
+            name="PushServiceState",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("push_service", models.CharField(max_length=255, verbose_name="push service")),
+                ("vapid_key_id", models.CharField(blank=True, max_length=32, verbose_name="VAPID key")),
+                ("paused_until", models.DateTimeField(blank=True, null=True, verbose_name="paused until")),
+                ("reason", models.CharField(blank=True, max_length=100, verbose_name="reason")),
+                ("failures", models.PositiveIntegerField(default=0, verbose_name="failures in a row")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+            ],
+            options={
+                "verbose_name": "push service state",
+                "verbose_name_plural": "push service states",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("push_service", "vapid_key_id"), name="webpush_kit_pushservicestate_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="NotificationAnalytics",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "action_type",
+                    models.CharField(
+                        choices=[
+                            ("delivered", "delivered"),
+                            ("clicked", "clicked"),
+                            ("dismissed", "dismissed"),
+                            ("action_clicked", "action clicked"),
+                        ],
+                        max_length=20,
+                        verbose_name="event",
+                    ),
+                ),
+                ("action_id", models.CharField(blank=True, default="", max_length=64, verbose_name="button")),
+                ("action_data", models.JSONField(blank=True, default=dict, verbose_name="data")),
+                ("timestamp", models.DateTimeField(auto_now_add=True, verbose_name="time")),
+            ],
+            options={
+                "verbose_name": "notification event",
+                "verbose_name_plural": "notification events",
+                "swappable": "WEBPUSH_KIT_ANALYTICS_MODEL",
+                "indexes": [
+                    models.Index(fields=["timestamp", "action_type"], name="webpush_kit_timesta_648a49_idx")
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("action_type__in", ["delivered", "clicked", "dismissed", "action_clicked"])
+                        ),
+                        name="webpush_kit_notificationanalytics_event",
+                    )
+                ],
+            },
+        ),
+        migrations.AddIndex(
+            model_name="pushsubscription",
+            index=models.Index(fields=["is_active", "id"], name="webpush_kit_is_acti_897152_idx"),
+        ),
+        migrations.AddConstraint(
+            model_name="pushsubscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("is_active", True), ("deactivated_at__isnull", False), _connector="OR"),
+                name="webpush_kit_pushsubscription_dated",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="pushnotification",
+            index=models.Index(
+                fields=["status", "lane", "next_attempt_at", "id"], name="webpush_kit_status_1c4647_idx"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="pushnotification",
+            index=models.Index(fields=["created_at"], name="webpush_kit_created_3a2b13_idx"),
+        ),
+        migrations.AddConstraint(
+            model_name="pushnotification",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        ["pending", "sending", "sent", "failed", "expired", "suppressed", "cancelled"],
+                    )
+                ),
+                name="webpush_kit_pushnotification_status",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="pushnotification",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "sending"), _negated=True),
+                    ("lease_token__isnull", False),
+                    _connector="OR",
+                ),
+                name="webpush_kit_pushnotification_leased",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="pushbroadcast",
+            index=models.Index(fields=["status", "scheduled_for"], name="webpush_kit_status_fd70bd_idx"),
+        ),
+    ]

@@ -1,0 +1,169 @@
+"""The concrete models: four that hosts may swap, and three fixed ones beside them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_webpush_kit.base_models import (
+    AbstractNotificationAnalytics,
+    AbstractNotificationTemplate,
+    AbstractPushNotification,
+    AbstractPushSubscription,
+)
+
+
+class PushSubscription(AbstractPushSubscription):
+    """The default subscription model."""
+
+    class Meta(AbstractPushSubscription.Meta):
+        swappable = "WEBPUSH_KIT_SUBSCRIPTION_MODEL"
+
+
+class NotificationTemplate(AbstractNotificationTemplate):
+    """The default template model."""
+
+    class Meta(AbstractNotificationTemplate.Meta):
+        swappable = "WEBPUSH_KIT_TEMPLATE_MODEL"
+
+
+class PushNotification(AbstractPushNotification):
+    """The default outbox model."""
+
+    class Meta(AbstractPushNotification.Meta):
+        swappable = "WEBPUSH_KIT_NOTIFICATION_MODEL"
+
+
+class NotificationAnalytics(AbstractNotificationAnalytics):
+    """The default model of reported events."""
+
+    class Meta(AbstractNotificationAnalytics.Meta):
+        swappable = "WEBPUSH_KIT_ANALYTICS_MODEL"
+
+
+class PushBroadcast(models.Model):
+    """One message to a stored audience, fanned out in the background by a resumable cursor.
+
+    `cursor` is the last subscription key that was written; `batch` joins the rows. `texts` holds the template of each
+    language as it stood at the start.
+    """
+
+    class Status(models.TextChoices):
+        """Where a broadcast stands."""
+
+        PENDING = "pending", _("pending")
+        RUNNING = "running", _("running")
+        PAUSED = "paused", _("paused")
+        COMPLETED = "completed", _("completed")
+        CANCELLED = "cancelled", _("cancelled")
+        FAILED = "failed", _("failed")
+
+    batch = models.UUIDField(_("batch"), default=uuid.uuid4, unique=True, editable=False)
+    type = models.CharField(_("type"), max_length=50)
+    audience = models.CharField(_("audience"), max_length=100, default="all")
+    context = models.JSONField(_("context"), default=dict, blank=True)
+    options = models.JSONField(_("options"), default=dict, blank=True)
+    texts = models.JSONField(default=dict, blank=True, editable=False)
+    status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.PENDING)
+    scheduled_for = models.DateTimeField(_("scheduled for"), null=True, blank=True)
+    cursor = models.CharField(max_length=64, blank=True, editable=False)
+    total = models.PositiveBigIntegerField(_("recipients"), default=0, editable=False)
+    queued = models.PositiveBigIntegerField(_("queued"), default=0, editable=False)
+    suppressed = models.PositiveBigIntegerField(_("suppressed"), default=0, editable=False)
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    failure_reason = models.CharField(_("reason"), max_length=200, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    started_at = models.DateTimeField(_("started at"), null=True, blank=True, editable=False)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("broadcast")
+        verbose_name_plural = _("broadcasts")
+        indexes = [models.Index(fields=["status", "scheduled_for"])]
+
+    def __str__(self) -> str:
+        return f"{self.type} → {self.audience} ({self.status})"
+
+
+class IdempotencyKey(models.Model):
+    """What a call with this key wrote. Inserted first, in the caller's transaction: the first result wins."""
+
+    key = models.CharField(_("key"), max_length=200, unique=True)
+    batch = models.UUIDField(_("batch"), db_index=True)
+    queued = models.PositiveBigIntegerField(default=0)
+    deferred = models.PositiveBigIntegerField(default=0)
+    suppressed = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("idempotency key")
+        verbose_name_plural = _("idempotency keys")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class PushServiceState(models.Model):
+    """The breaker of one push service that every worker and health sees.
+
+    `vapid_key_id` is "" for a pause of the whole service, else the key whose credentials the service refused.
+    `failures` counts the pauses in a row and lengthens the next one.
+    """
+
+    push_service = models.CharField(_("push service"), max_length=255)
+    vapid_key_id = models.CharField(_("VAPID key"), max_length=32, blank=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=100, blank=True)
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("push service state")
+        verbose_name_plural = _("push service states")
+        constraints = [
+            models.UniqueConstraint(fields=["push_service", "vapid_key_id"], name="webpush_kit_pushservicestate_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.push_service} {self.vapid_key_id}".strip()
+
+
+def get_subscription_model() -> type[AbstractPushSubscription]:
+    """The active subscription model."""
+    return _swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL")
+
+
+def get_template_model() -> type[AbstractNotificationTemplate]:
+    """The active template model."""
+    return _swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL")
+
+
+def get_notification_model() -> type[AbstractPushNotification]:
+    """The active outbox model."""
+    return _swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL")
+
+
+def get_analytics_model() -> type[AbstractNotificationAnalytics]:
+    """The active model of reported events."""
+    return _swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL")
+
+
+def _swapped_model(setting: str) -> Any:
+    name = getattr(settings, setting)
+    try:
+        return apps.get_model(name, require_ready=False)
+    except ValueError:
+        raise ImproperlyConfigured(f'{setting} must be "app_label.ModelName", not {name!r}.') from None
+    except LookupError:
+        raise ImproperlyConfigured(f"{setting} names the model {name!r}, which is not installed.") from None

@@ -1,0 +1,223 @@
+"""Which URLs and addresses may be posted to: an endpoint is a URL that a stranger gave us."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django_webpush_kit.exceptions import InvalidSubscription
+
+DEFAULT_PUSH_SERVICES: tuple[str, ...] = (
+    "updates.push.services.mozilla.com",
+    "fcm.googleapis.com",
+    "jmt17.google.com",
+    "android.googleapis.com",
+    "web.push.apple.com",
+    ".push.apple.com",
+    ".notify.windows.com",
+)
+"""The hosts of the browsers' push services; a leading dot means every subdomain."""
+
+MAX_ENDPOINT_BYTES = 2048
+
+ANY_HOST = "*"
+"""Open mode: every public host is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A checked endpoint: the normalised `url`, its `origin` (RFC 6454) and its `host`, lower case, no brackets."""
+
+    url: str
+    origin: str
+    host: str
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is a literal IP address."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPolicy:
+    """The rules for endpoints: an allow-list of hosts, strict URLs, and no way into private networks.
+
+    `allowed_hosts` holds exact hosts, ".example.com" for subdomains, or "*" for every public host. With
+    `allow_private` (tests and local demos only) loopback and private addresses and `localhost` pass without being
+    listed, on any port, with http too.
+    """
+
+    allowed_hosts: tuple[str, ...] = DEFAULT_PUSH_SERVICES
+    allow_private: bool = False
+
+    def check(self, url: str) -> Endpoint:
+        """Return the endpoint, normalised, or raise `InvalidSubscription(field="endpoint")` that says why not."""
+        scheme, authority, rest = _split(url)
+        host, port = _split_authority(authority)
+        default_port = "443" if scheme == "https" else "80"
+        if not self.allow_private:
+            if scheme != "https":
+                raise _refused("must be an https URL")
+            if port not in ("", "443"):
+                raise _refused("must use port 443")
+        refusal = _host_refusal(self, host)
+        if refusal:
+            raise _refused(refusal)
+        origin = f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
+        if port and port != default_port:
+            origin = f"{origin}:{port}"
+        return Endpoint(origin + rest, origin, host)
+
+    def address_refusal(self, ip: str) -> str:
+        """Say why no connection may go to this IP address, in words; "" when it may."""
+        try:
+            address = ipaddress.ip_address(ip)
+        except ValueError:
+            return "is not an IP address"
+        if self.allow_private and any(address in network for network in _PRIVATE_NETWORKS):
+            return ""
+        if getattr(address, "scope_id", None):
+            return "has a scope"
+        if not address.is_global or any(address in network for network in _REFUSED_NETWORKS):
+            return "is not a public address"
+        return ""
+
+
+def push_service(endpoint: str) -> str:
+    """Return the stable name of the endpoint's push service: its host, or one name for a family of hosts."""
+    authority = re.split(r"[/?#]", endpoint.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].lower()
+    host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
+    for family in _FAMILIES:
+        if host.endswith(family) and host != family[1:]:
+            return family[1:]
+    return host
+
+
+_FAMILIES = (".push.apple.com", ".notify.windows.com")
+
+_PRIVATE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+    )
+)
+
+# What `is_global` lets through on some Python, but leads inside or nowhere.
+_REFUSED_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "100.64.0.0/10",  # carrier-grade NAT, also cloud metadata
+        "168.63.129.16/32",  # the Azure host agent
+        "192.0.0.0/24",
+        "192.88.99.0/24",  # 6to4 relays
+        "198.18.0.0/15",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/96",  # IPv4-compatible
+        "::ffff:0:0/96",  # IPv4-mapped
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001::/23",  # Teredo, ORCHID, benchmarking
+        "2001:db8::/32",
+        "2002::/16",  # 6to4
+        "3fff::/20",
+        "5f00::/16",
+        "fec0::/10",  # site-local
+        "ff00::/8",
+    )
+)
+
+_URL = re.compile(r"(https?)://([^/?]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _refused(why: str) -> InvalidSubscription:
+    return InvalidSubscription(f"The endpoint {why}.", field="endpoint")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Split into scheme, authority and the rest, refusing whatever two URL parsers could read differently."""
+    if not isinstance(url, str) or not url:
+        raise _refused("must be a URL")
+    if len(url) > MAX_ENDPOINT_BYTES:
+        raise _refused(f"is longer than {MAX_ENDPOINT_BYTES} bytes")
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise _refused("contains characters that a URL may not contain")
+    if "#" in url:
+        raise _refused("must not have a fragment")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise _refused("must be an https URL")
+    scheme, authority, rest = match.groups()
+    if "@" in authority:
+        raise _refused("must not have a user name or password")
+    return scheme.lower(), authority, rest
+
+
+def _split_authority(authority: str) -> tuple[str, str]:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise _refused("has a malformed host or port")
+    host, port = match.group(1).lower(), match.group(2) or ""
+    if port and int(port) > 65535:
+        raise _refused("has a malformed host or port")
+    if host.startswith("["):
+        try:
+            return ipaddress.IPv6Address(host[1:-1]).compressed, port
+        except ValueError:
+            raise _refused("has a malformed host or port") from None
+    return host, port
+
+
+@lru_cache(maxsize=4096)
+def _host_refusal(policy: EndpointPolicy, host: str) -> str:
+    labels = host.split(".")
+    if ":" in host or _looks_numeric(labels[-1]):
+        return _address_host_refusal(policy, host)
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return "has a malformed host or port"
+    if policy.allow_private and host == "localhost":
+        return ""
+    if _listed(policy, host):
+        return ""
+    if ANY_HOST not in policy.allowed_hosts:
+        return "is not at an allowed push service"
+    if not policy.allow_private and (len(labels) == 1 or labels[-1] in _LOCAL_DOMAINS):
+        return "is not at a public host"
+    return ""
+
+
+_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "arpa", "onion"})
+
+
+def _looks_numeric(label: str) -> bool:
+    # A host whose last label is a number is an IPv4 address for browsers and curl, in whatever notation.
+    return re.fullmatch(r"[0-9]+|0x[0-9a-f]*", label) is not None
+
+
+def _address_host_refusal(policy: EndpointPolicy, host: str) -> str:
+    refusal = policy.address_refusal(host)
+    if refusal:
+        return f"{refusal}" if refusal.startswith("is") else f"host {refusal}"
+    private = policy.allow_private and not EndpointPolicy().address_refusal(host) == ""
+    if private or ANY_HOST in policy.allowed_hosts or _listed(policy, host):
+        return ""
+    return "is not at an allowed push service"
+
+
+def _listed(policy: EndpointPolicy, host: str) -> bool:
+    for allowed in policy.allowed_hosts:
+        name = allowed.lower()
+        if host == name or (name.startswith(".") and host.endswith(name) and len(host) > len(name)):
+            return True
+    return False

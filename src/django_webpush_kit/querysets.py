@@ -1,0 +1,77 @@
+"""Query sets of the models: the questions the rest of the library asks, by name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+def endpoint_hash(endpoint: str) -> str:
+    """SHA-256 of an endpoint URL, as hex: what uniqueness and look-ups go by."""
+    return sha256(endpoint.encode()).hexdigest()
+
+
+class PushSubscriptionQuerySet(models.QuerySet[Any]):
+    """Subscriptions of browsers."""
+
+    def active(self) -> PushSubscriptionQuerySet:
+        """Those that may be sent to: not deactivated and not past their expiration time."""
+        return self.filter(Q(expiration_time=None) | Q(expiration_time__gt=timezone.now()), is_active=True)
+
+    def expired(self, now: datetime) -> PushSubscriptionQuerySet:
+        """Those still marked active whose expiration time has passed."""
+        return self.filter(is_active=True, expiration_time__lte=now)
+
+    def for_user(self, user: Any) -> PushSubscriptionQuerySet:
+        """Those that belong to `user` (an instance or a primary key)."""
+        return self.filter(user=user)
+
+    def for_endpoint(self, endpoint: str) -> PushSubscriptionQuerySet:
+        """The one with this endpoint URL, if any."""
+        return self.filter(endpoint_hash=endpoint_hash(endpoint))
+
+
+class NotificationTemplateQuerySet(models.QuerySet[Any]):
+    """Notification templates."""
+
+    def for_type(self, type: str) -> NotificationTemplateQuerySet:  # noqa: A002  # the field's own name
+        """Every language's template of one notification type."""
+        return self.filter(type=type)
+
+
+class PushNotificationQuerySet(models.QuerySet[Any]):
+    """Rows of the outbox."""
+
+    def pending(self) -> PushNotificationQuerySet:
+        """Rows that wait to be sent."""
+        return self.filter(status="pending")
+
+    def due(self, now: datetime | None = None) -> PushNotificationQuerySet:
+        """Rows that should be sent by now."""
+        return self.pending().filter(next_attempt_at__lte=now or timezone.now())
+
+    def for_user(self, user: Any) -> PushNotificationQuerySet:
+        """Rows addressed to `user`, whoever owns the subscription now."""
+        return self.filter(user=user)
+
+    def in_batch(self, batch: UUID | str) -> PushNotificationQuerySet:
+        """Rows written by one `send`, `send_templated` or `broadcast`."""
+        return self.filter(batch=batch)
+
+    def cancel(self, reason: str) -> int:
+        """Cancel the rows that are still pending; returns how many there were."""
+        return self.pending().update(status="cancelled", failure_reason=reason)
+
+
+class NotificationAnalyticsQuerySet(models.QuerySet[Any]):
+    """Events that browsers reported."""
+
+    def since(self, moment: datetime) -> NotificationAnalyticsQuerySet:
+        """Events recorded at or after `moment`."""
+        return self.filter(timestamp__gte=moment)

@@ -1,0 +1,34 @@
+"""What host code listens to. A receiver that raises is logged and stops nothing.
+
+`subscription_created`      sender=model, subscription
+`subscription_deactivated`  sender=model, subscription, reason
+`notifications_queued`      sender=model, batch (UUID), result (SendResult): once per batch, after commit
+`pre_send`                  sender=model, notification, message (may be changed); returning False cancels the row
+`post_send`                 sender=model, notification, outcome (str), answer (protocol.responses.Answer)
+`event_recorded`            sender=model, notification, event ("delivered", "clicked", ...), analytics
+"""
+
+import logging
+from typing import Any
+
+from django.dispatch import Signal
+
+subscription_created = Signal()
+subscription_deactivated = Signal()
+notifications_queued = Signal()
+pre_send = Signal()
+post_send = Signal()
+event_recorded = Signal()
+
+_logger = logging.getLogger("django_webpush_kit")
+
+
+def emit(signal: Signal, sender: Any, **arguments: Any) -> list[Any]:
+    """Send a signal, log what its receivers raise, and return what the others returned."""
+    results = []
+    for receiver, response in signal.send_robust(sender, **arguments):
+        if isinstance(response, Exception):
+            _logger.error("Receiver %r raised", receiver, exc_info=response)
+        else:
+            results.append(response)
+    return results

@@ -1,0 +1,69 @@
+"""Signed tokens: what a browser proves when it reports an event or repairs its own subscription.
+
+Both are HMACs under SECRET_KEY (and SECRET_KEY_FALLBACKS), so nothing has to be stored for a notification that may
+never be reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.core.signing import BadSignature, Signer, TimestampSigner
+
+EVENT_SALT = "django_webpush_kit.event"
+SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
+
+
+def sign_notification(notification_id: object) -> str:
+    """The token a payload carries: names its notification, and when it was made."""
+    return TimestampSigner(salt=EVENT_SALT).sign(str(notification_id))
+
+
+def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
+    """The notification's primary key as text, or None for a forged, damaged or old token."""
+    try:
+        return TimestampSigner(salt=EVENT_SALT).unsign(token, max_age=max_age)
+    except BadSignature:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionClaim:
+    """What a valid subscription token says; it holds only while all of it is still true of the row."""
+
+    subscription_id: str
+    user_id: str
+    token_version: int
+    endpoint_hash: str
+
+    def matches(self, subscription: Any) -> bool:
+        """Whether the subscription is still the same browser's, the same owner's, active, and this token the latest."""
+        return bool(subscription.is_active) and self == _claim(subscription)
+
+
+def sign_subscription(subscription: Any) -> str:
+    """The token its browser keeps; made void by a new `token_version`, another owner, endpoint, or deactivation."""
+    claim = _claim(subscription)
+    return Signer(salt=SUBSCRIPTION_SALT).sign_object(
+        [claim.subscription_id, claim.user_id, claim.token_version, claim.endpoint_hash]
+    )
+
+
+def read_subscription_token(token: str) -> SubscriptionClaim | None:
+    """What the token claims, or None for a forged or damaged one. Compare with `SubscriptionClaim.matches`."""
+    try:
+        subscription_id, user_id, token_version, endpoint_hash = Signer(salt=SUBSCRIPTION_SALT).unsign_object(token)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return SubscriptionClaim(subscription_id, user_id, token_version, endpoint_hash)
+
+
+def _claim(subscription: Any) -> SubscriptionClaim:
+    return SubscriptionClaim(
+        subscription_id=str(subscription.pk),
+        user_id="" if subscription.user_id is None else str(subscription.user_id),
+        token_version=subscription.token_version,
+        endpoint_hash=subscription.endpoint_hash,
+    )

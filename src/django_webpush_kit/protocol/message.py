@@ -61,7 +61,11 @@ class Message:
             ],
             "data": self.data,
         }
-        return {name: value for name, value in members.items() if value or name == "title" or value == 0 and value is not False}
+        return {
+            name: value
+            for name, value in members.items()
+            if value or name == "title" or value == 0 and value is not False
+        }
 
 
 def encode_payload(

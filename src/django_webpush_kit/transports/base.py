@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django_webpush_kit.protocol.endpoints import EndpointPolicy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRequest:
@@ -34,8 +36,9 @@ class PushRequest:
 class PushResponse:
     """What came back for one request: either an HTTP `status`, or an `error` and why no answer was had.
 
-    `headers` have lower-case names and hold only what `protocol.responses` reads. `body` is at most
-    `MAX_REPLY_BYTES` long; it is read to classify the answer and never stored or logged.
+    `error` is a value of `protocol.responses.TransportError`. `headers` have lower-case names and hold only what
+    `protocol.responses` reads. `body` is at most `MAX_REPLY_BYTES` long; it is read to classify the answer and never
+    stored or logged. Once status and headers have arrived they count, whatever happens to the body.
     """
 
     id: Any
@@ -53,11 +56,15 @@ MAX_REPLY_BYTES = 4096
 class Transport:
     """Base of all transports. `TransportClass(**options)`; an unknown option is a TypeError."""
 
+    def __init__(self, *, endpoint_policy: EndpointPolicy | None = None) -> None:
+        self.endpoint_policy = endpoint_policy or EndpointPolicy()
+
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         """Send every request and yield one response for each, in completion order.
 
-        Requests are pulled lazily, so that what is in flight stays bounded. One request's failure is a response with
-        an `error`, never an exception.
+        Requests are pulled lazily and in the caller's thread, so that what is in flight stays bounded. One request's
+        failure is a response with an `error`, never an exception. Closing the iterator early abandons what is in
+        flight.
         """
         raise NotImplementedError
 

@@ -1,0 +1,9 @@
+"""CurlTransport."""
+
+from __future__ import annotations
+
+from .network import NetworkTransport
+
+
+class CurlTransport(NetworkTransport):
+    """Sends over the network."""

@@ -125,9 +125,7 @@ class AutopushServer:
         connection.browser = claimed if claimed in self._known_browsers else new_browser_name()
         self._known_browsers.add(connection.browser)
         self._connections[connection.browser] = connection
-        await connection.send(
-            messageType="hello", uaid=connection.browser, status=200, use_webpush=True, broadcasts={}
-        )
+        await connection.send(messageType="hello", uaid=connection.browser, status=200, use_webpush=True, broadcasts={})
         await self.deliver_waiting(connection.browser)
 
     async def _register(self, connection: Connection, frame: dict[str, Any]) -> None:

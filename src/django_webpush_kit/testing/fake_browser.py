@@ -18,38 +18,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django_webpush_kit.protocol.encryption import decrypt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django_webpush_kit.testing.fake_push_service import FakePushService
 
 _POLL_SECONDS = 0.02
-
-
-@dataclass(slots=True, kw_only=True)
-class ShownNotification:
-    """A notification on the user's screen, or one that was there before it was `closed`.
-
-    `url` is what a click on it opens; `actions` are its buttons: `{"action", "title", ...}`. `payload` is the whole
-    decrypted message.
-    """
-
-    title: str
-    body: str
-    url: str
-    tag: str
-    actions: list[dict[str, str]]
-    data: dict[str, Any]
-    payload: dict[str, Any] = field(repr=False)
-    closed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventReport:
-    """One POST to the events endpoint: its path, its JSON, and what the client given to the browser returned."""
-
-    path: str
-    body: dict[str, Any]
-    response: Any = None
+_HTTP_SECONDS = 30.0
 
 
 class FakeBrowser:
@@ -57,7 +29,7 @@ class FakeBrowser:
 
     `client` carries the events it reports: a Django test client, the site's base URL, or a callable that takes the
     path and the JSON body. Without one, events are only built and returned. `ca_bundle` is needed for the origin of a
-    push service with TLS.
+    push service with TLS; a `FakePushService` says itself what to trust.
     """
 
     def __init__(
@@ -72,34 +44,261 @@ class FakeBrowser:
         self.client = client
         self.subscription: dict[str, Any] | None = None
         """What `PushSubscription.toJSON()` gives; None before `subscribe` and after `unsubscribe`."""
-        self.shown: list[ShownNotification] = []
         self.opened: list[str] = []
+        """The URLs that clicks have opened, oldest first."""
+        self.app_badge: int | None = None
+        """The number on the application's icon; None when no message has set it."""
+        self._service = service
+        self._ca_bundle = ca_bundle
+        self._subscription_url = ""
+        self._received: list[dict[str, Any]] = []
+        self._shown: dict[str, ShownNotification] = {}
+        self._payloads: dict[str, dict[str, Any]] = {}
+        self._reported = 0
+
+    # subscribing
 
     def subscribe(self, application_server_key: str | None = None) -> dict[str, Any]:
-        raise NotImplementedError
+        """Subscribe and return the subscription's JSON: `{"endpoint", "expirationTime", "keys": {"p256dh", "auth"}}`.
 
-    def resubscribe(self, application_server_key: str | None = None) -> dict[str, Any]:
-        raise NotImplementedError
+        As in a browser, subscribing again with the same key returns the same subscription, and with another key it is
+        an error.
+        """
+        wanted = application_server_key or self.application_server_key
+        if self.subscription is None:
+            self.subscription = self._new_subscription(wanted)
+        elif wanted != self.application_server_key:
+            raise ValueError("This browser is subscribed with another application server key: unsubscribe first.")
+        self.application_server_key = wanted
+        return self.subscription
 
     def unsubscribe(self) -> None:
-        raise NotImplementedError
+        """End the subscription: its endpoint answers 410 from now on."""
+        if self.subscription is not None:
+            self._call_service("DELETE", self._subscription_url)
+            self.subscription = None
+
+    def resubscribe(self, application_server_key: str | None = None) -> dict[str, Any]:
+        """Get a new endpoint and new keys, as browsers do by themselves (`pushsubscriptionchange`)."""
+        self.unsubscribe()
+        self.application_server_key = application_server_key or self.application_server_key
+        return self.subscribe()
 
     @property
     def endpoint(self) -> str:
-        raise NotImplementedError
+        """The push resource's URL of the current subscription."""
+        if self.subscription is None:
+            raise RuntimeError("This browser is not subscribed.")
+        endpoint: str = self.subscription["endpoint"]
+        return endpoint
+
+    @property
+    def subscription_fields(self) -> dict[str, str]:
+        """Endpoint, p256dh and auth, as `services.subscribe(user=..., **browser.subscription_fields)` takes them."""
+        keys = {} if self.subscription is None else self.subscription["keys"]
+        return {"endpoint": self.endpoint, **keys}
+
+    # receiving
 
     @property
     def received(self) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """The JSON payload of every message so far, oldest first, repeated ones included.
+
+        Fetches what waits. Raises ValueError for a message that this browser's keys do not decrypt.
+        """
+        self._fetch()
+        return list(self._received)
+
+    @property
+    def shown(self) -> list[ShownNotification]:
+        """Every notification the user got to see, closed ones included.
+
+        A message that comes twice shows once; one with the tag of a notification still open takes its place.
+        """
+        self._fetch()
+        return list(self._shown.values())
 
     def wait_for(self, count: int = 1, timeout: float = 10.0) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """Wait for at least `count` messages and return all; raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while len(received := self.received) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(received)} of {count} messages were received within {timeout:g} s.")
+            time.sleep(_POLL_SECONDS)
+        return received
+
+    # reporting, as the service worker does
 
     def deliver(self) -> list[EventReport]:
-        raise NotImplementedError
+        """Report "delivered" for every message not yet reported, one POST for each; repeated ones count once."""
+        self._fetch()
+        unreported = list(self._payloads.values())[self._reported :]
+        self._reported = len(self._payloads)
+        return [self._report(payload, "delivered") for payload in unreported]
 
     def click(self, notification: ShownNotification, action: str = "") -> EventReport:
-        raise NotImplementedError
+        """Click a notification, or its button with the id `action`: it closes, opens its URL and is reported."""
+        notification.close()
+        target = notification.target(action)
+        if target:
+            self.opened.append(target)
+        if action:
+            return self._report(notification.payload, "action_clicked", action_id=action)
+        return self._report(notification.payload, "clicked")
 
     def dismiss(self, notification: ShownNotification) -> EventReport:
-        raise NotImplementedError
+        """Close a notification without a click, and report it."""
+        notification.close()
+        return self._report(notification.payload, "dismissed")
+
+    # inside
+
+    def _new_subscription(self, application_server_key: str | None) -> dict[str, Any]:
+        self._private_key = ec.generate_private_key(ec.SECP256R1())
+        self._auth_secret = secrets.token_bytes(16)
+        point = self._private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        reply = self._call_service("POST", "/subscriptions", {"vapid": application_server_key})
+        if reply.status != 201:
+            raise ValueError(f"The push service refused to subscribe: {reply.body.decode()}")
+        registration = reply.json()
+        self._subscription_url = registration["url"]
+        return {
+            "endpoint": registration["endpoint"],
+            "expirationTime": None,
+            "keys": {"p256dh": _base64url(point), "auth": _base64url(self._auth_secret)},
+        }
+
+    def _fetch(self) -> None:
+        if self.subscription is None:
+            return
+        url = f"{self._subscription_url}/messages"
+        reply = self._call_service("GET", url)
+        if reply.status != 200:  # the subscription has expired: nothing can arrive any more
+            return
+        for message in reply.json()["messages"]:
+            self._call_service("DELETE", f"{url}/{message['id']}")
+            body = base64.urlsafe_b64decode(message["data"] + "==")
+            payload = json.loads(decrypt(body, self._private_key, self._auth_secret))
+            self._received.append(payload)
+            self._show(payload)
+
+    def _show(self, payload: dict[str, Any]) -> None:
+        members = payload.get("notification", {})
+        notification_id = payload.get("id") or secrets.token_urlsafe(8)
+        if notification_id in self._payloads:
+            return
+        self._payloads[notification_id] = payload
+        notification = ShownNotification(
+            title=members.get("title", ""),
+            body=members.get("body", ""),
+            url=members.get("navigate", ""),
+            tag=members.get("tag") or notification_id,
+            actions=members.get("actions", []),
+            data=members.get("data", {}),
+            payload=payload,
+        )
+        self._shown = {
+            key: other for key, other in self._shown.items() if other.closed or other.tag != notification.tag
+        }
+        self._shown[notification_id] = notification
+        self.app_badge = payload.get("app_badge", self.app_badge)
+
+    def _report(self, payload: dict[str, Any], action: str, **details: str) -> EventReport:
+        if not payload.get("token") or not payload.get("events"):
+            raise ValueError("The message carries no tracking token: its events cannot be reported.")
+        event = {"token": payload["token"], "action": action, **details, "timestamp": int(time.time() * 1000)}
+        body = {"events": [event]}
+        return EventReport(path=payload["events"], body=body, response=self._send_report(payload["events"], body))
+
+    def _send_report(self, path: str, body: dict[str, Any]) -> Any:
+        if self.client is None:
+            return None
+        if isinstance(self.client, str):
+            return call_http("POST", urljoin(self.client, path), body)
+        if callable(self.client):
+            return self.client(path, body)
+        return self.client.post(path, json.dumps(body), content_type="application/json")
+
+    def _call_service(self, method: str, url: str, body: dict[str, Any] | None = None) -> HTTPReply:
+        if isinstance(self._service, str):
+            return call_http(method, urljoin(self._service, url), body, ca_bundle=self._ca_bundle)
+        ca_bundle = self._service.ca_bundle if self._service.tls else None
+        return call_http(method, urljoin(self._service.origin, url), body, ca_bundle=ca_bundle)
+
+
+@dataclass(slots=True, kw_only=True)
+class ShownNotification:
+    """A notification on the user's screen, or one that was there before it was `closed`.
+
+    `url` is what a click on it opens; `actions` are its buttons: `{"action", "title", "navigate", ...}`. `payload` is
+    the whole decrypted message.
+    """
+
+    title: str
+    body: str
+    url: str
+    tag: str
+    actions: list[dict[str, str]]
+    data: dict[str, Any]
+    payload: dict[str, Any] = field(repr=False)
+    closed: bool = False
+
+    def close(self) -> None:
+        """Take it off the screen. Raises ValueError when it is closed already: nobody can click it then."""
+        if self.closed:
+            raise ValueError(f"The notification {self.title!r} is closed.")
+        self.closed = True
+
+    def target(self, action: str = "") -> str:
+        """The URL that a click on it, or on the button with the id `action`, opens."""
+        if not action:
+            return self.url
+        for button in self.actions:
+            if button["action"] == action:
+                return button.get("navigate") or self.url
+        raise ValueError(f"The notification {self.title!r} has no button {action!r}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventReport:
+    """One POST to the events endpoint: its path, its JSON, and what the client given to the browser returned."""
+
+    path: str
+    body: dict[str, Any]
+    response: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPReply:
+    """The answer to one request."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's JSON."""
+        return json.loads(self.body)
+
+
+def call_http(method: str, url: str, body: dict[str, Any] | None = None, *, ca_bundle: str | None = None) -> HTTPReply:
+    """Make one request, with a JSON body if one is given, on a connection of its own; proxies are ignored."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "", parts.port)
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=ca_bundle)
+        connection: HTTPConnection = HTTPSConnection(*address, timeout=_HTTP_SECONDS, context=context)
+    else:
+        connection = HTTPConnection(*address, timeout=_HTTP_SECONDS)
+    content = None if body is None else json.dumps(body)
+    try:
+        connection.request(
+            method, parts._replace(scheme="", netloc="").geturl(), content, {"Content-Type": "application/json"}
+        )
+        response = connection.getresponse()
+        return HTTPReply(response.status, response.read())
+    finally:
+        connection.close()
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

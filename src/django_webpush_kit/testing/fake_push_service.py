@@ -262,9 +262,7 @@ class FakePushService(LoopbackServer):
         return f"{self.origin}/wpush/v2/{mailbox.token}"
 
     def _registration(self, mailbox: Mailbox) -> PushRegistration:
-        return PushRegistration(
-            endpoint=self._endpoint_of(mailbox), url=f"{self.origin}/subscriptions/{mailbox.id}"
-        )
+        return PushRegistration(endpoint=self._endpoint_of(mailbox), url=f"{self.origin}/subscriptions/{mailbox.id}")
 
     def _set_held(self, *, held: bool) -> None:
         self.call(setattr, self._autopush, "held", held)

@@ -36,7 +36,8 @@ class LoopbackServer:
         """The port listened on; 0 until started means any free one."""
         self.hostname = hostname
         """The name in `origin`: 127.0.0.1 or localhost."""
-        self._tls = tls
+        self.tls = tls
+        """Whether it speaks HTTPS."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -49,7 +50,7 @@ class LoopbackServer:
     @property
     def origin(self) -> str:
         """Scheme, host and port, as in `http://127.0.0.1:40123`."""
-        return f"{'https' if self._tls else 'http'}://{self.hostname}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.hostname}:{self.port}"
 
     @property
     def ca_bundle(self) -> str:
@@ -58,7 +59,7 @@ class LoopbackServer:
 
     def start(self) -> Self:
         """Begin to listen, and return once connections are accepted. Raises OSError when the port is taken."""
-        if self._tls:
+        if self.tls:
             self._folder = tempfile.TemporaryDirectory(prefix="webpush-kit-tls-")
             write_certificate(self._certificates)
         application = self.application()
@@ -108,7 +109,7 @@ class LoopbackServer:
         return Path(self._folder.name)
 
     def _ssl_context(self) -> ssl.SSLContext | None:
-        if not self._tls:
+        if not self.tls:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._certificates / "server.pem")

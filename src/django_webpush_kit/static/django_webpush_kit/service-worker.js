@@ -30,7 +30,7 @@
     if (takesControl()) event.waitUntil(self.skipWaiting());
   });
   self.addEventListener("activate", (event) => {
-    event.waitUntil(Promise.all([takesControl() ? self.clients.claim() : null, catchUp()]));
+    if (takesControl()) event.waitUntil(self.clients.claim());
   });
   self.addEventListener("push", (event) => event.waitUntil(onPush(event)));
   self.addEventListener("notificationclick", (event) => event.waitUntil(onClick(event)));
@@ -38,7 +38,9 @@
   self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(onSubscriptionChange(event)));
   self.addEventListener("message", (event) => {
     const answer = MESSAGES[event.data?.type];
-    if (answer) event.waitUntil(answer(event.data).then((reply) => event.ports[0]?.postMessage(reply)));
+    if (!answer) return;
+    const replied = answer(event.data).then((reply) => event.ports[0]?.postMessage(reply));
+    event.waitUntil(replied.then(catchUp));
   });
   self.addEventListener("sync", (event) => {
     if (event.tag === SYNC_TAG) event.waitUntil(catchUp());
@@ -86,7 +88,7 @@
   async function show({ title, options }, changes = {}) {
     try {
       await self.registration.showNotification(title, { ...options, ...changes });
-    } catch (error) {
+    } catch {
       // One member the browser refuses must not cost the whole notification.
       const { body, tag, data } = options;
       await self.registration.showNotification(title, { body, tag, data });
@@ -94,7 +96,7 @@
   }
 
   async function shownAs(id) {
-    return (await self.registration.getNotifications()).filter((one) => ours(one).id === id);
+    return (await self.registration.getNotifications()).filter((one) => ours(one)?.id === id);
   }
 
   const turns = new Map();
@@ -170,7 +172,7 @@
         title: asText(title),
         icon: safeUrl(icon),
       })),
-      data: { ...(isObject(source.data) ? source.data : { value: source.data }), webpush_kit: known },
+      data: { ...(isObject(source.data) ? source.data : {}), webpush_kit: known },
     };
     const empty = (value) => value === undefined || value === "" || (Array.isArray(value) && !value.length);
     return Object.fromEntries(Object.entries(options).filter(([, value]) => !empty(value)));
@@ -185,13 +187,14 @@
 
   const closedHere = new Set(); // ids this worker closed itself: their "close" event is no dismissal
 
-  async function onClick(event) {
-    const { notification, action } = event;
+  /** An action without a URL of its own opens the notification's; the action named "dismiss" opens nothing. */
+  async function onClick({ notification, action }) {
     const known = ours(notification);
+    if (!known) return;
     closeUnreported(notification);
-    const target = action ? known.actions[action] || (action === "dismiss" ? "" : known.navigate) : known.navigate;
+    const target = safeUrl(known.actions?.[action]) || safeUrl(known.navigate) || safeUrl(setting("url"));
     await Promise.allSettled([
-      action === "dismiss" ? null : open(target || safeUrl(setting("url")) || self.registration.scope),
+      action === "dismiss" ? null : open(target || self.registration.scope),
       tellPages("webpush-kit:clicked", { ...known, ...textOf(notification) }, action),
       report(known, action ? "action_clicked" : "clicked", action),
     ]);
@@ -199,7 +202,7 @@
 
   async function onClose({ notification }) {
     const known = ours(notification);
-    if (!closedHere.delete(known.id)) await report(known, "dismissed");
+    if (known && !closedHere.delete(known.id)) await report(known, "dismissed");
   }
 
   function closeUnreported(notification) {
@@ -213,23 +216,19 @@
     const pages = windows.filter((page) => page.frameType !== "nested");
     const there = pages.find((page) => page.url === url);
     if (there) return there.focus();
-    if (new URL(url).origin === self.location.origin) {
-      for (const page of pages) {
-        try {
-          // Navigate before focusing: focus() uses up the click's permission, which openWindow() then lacks.
-          return await ((await page.navigate(url)) ?? page).focus();
-        } catch {
-          // A page that another worker controls cannot be navigated from here.
-        }
-      }
+    for (const page of new URL(url).origin === self.location.origin ? pages : []) {
+      // Navigate before focusing: focus() uses up the click's permission, and openWindow() would lack it. A page that
+      // this worker does not control cannot be navigated.
+      const moved = await page.navigate(url).then((result) => result ?? page, () => null);
+      if (moved) return moved.focus();
     }
     return self.clients.openWindow(url);
   }
 
-  /** What readMessage() attached to the notification; empty members for one that another script showed. */
+  /** What readMessage() attached to the notification; null for one that another script showed. */
   function ours(notification) {
     const known = notification.data?.webpush_kit;
-    return isObject(known) && isObject(known.actions) ? known : { id: "", token: "", events: "", navigate: "", actions: {} };
+    return isObject(known) ? known : null;
   }
 
   function textOf({ title, data }) {
@@ -338,7 +337,7 @@
   async function publicKey() {
     const known = (await settings()).publicKey;
     if (known) return known;
-    const answer = await fetch(await apiUrl("config"), { credentials: "omit", signal: patience() });
+    const answer = await fetch(await knownApiUrl("config"), { credentials: "omit", signal: patience() });
     return (await answer.json()).public_key;
   }
 
@@ -347,10 +346,10 @@
     const { subscriptionToken } = await settings();
     const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
     const answer = await postJson(
-      await apiUrl("subscribe"),
+      await knownApiUrl("subscribe"),
       {
         subscription: subscription.toJSON(),
-        old_endpoint: oldEndpoint,
+        old_endpoint: oldEndpoint || undefined,
         language: self.navigator.language || locale,
         timezone: timeZone,
       },
@@ -372,7 +371,6 @@
     async "webpush-kit:configure"(message) {
       const news = HANDED_OVER.filter((name) => typeof message[name] === "string" || message[name] === null);
       await update("handed over", (known) => ({ ...known, ...Object.fromEntries(news.map((name) => [name, message[name]])) }));
-      await catchUp();
       return { type: "webpush-kit:configured" };
     },
     async "webpush-kit:state"() {
@@ -395,6 +393,12 @@
     return baseUrl ? new URL(name, new URL(baseUrl.replace(/\/*$/, "/"), self.location.origin)).href : null;
   }
 
+  async function knownApiUrl(name) {
+    const url = await apiUrl(name);
+    if (!url) throw new Error("webpush-kit: baseUrl is not known yet");
+    return url;
+  }
+
   function takesControl() {
     return self.WEBPUSH_KIT?.takeControl ?? isMainScript;
   }
@@ -415,11 +419,17 @@
 
   /** The value of `key` after `change`, which gets the present value (undefined at first) and returns the new one. */
   async function keep(key, change) {
+    let timer;
+    const timeout = new Promise((_, reject) => {
+      timer = setTimeout(reject, STORAGE_PATIENCE, new Error("the storage does not answer"));
+    });
     try {
-      return await Promise.race([transact(key, change), storageTimeout()]);
+      return await Promise.race([transact(key, change), timeout]);
     } catch {
       if (change) memory.set(key, change(memory.get(key)));
       return memory.get(key);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -451,10 +461,6 @@
       };
       request.onerror = () => reject(forget() ?? request.error);
     });
-  }
-
-  function storageTimeout() {
-    return new Promise((_, reject) => setTimeout(reject, STORAGE_PATIENCE, new Error("storage does not answer")));
   }
 
   // --- Small things --------------------------------------------------------------------------------------------------

@@ -1,0 +1,56 @@
+"""Fixtures for pytest. Nothing of Django is touched before one of them is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django_webpush_kit.testing.fake_browser import FakeBrowser
+    from django_webpush_kit.testing.fake_push_service import FakePushService
+    from django_webpush_kit.testing.messages import Outbox
+
+
+@pytest.fixture
+def push_outbox() -> Iterator[Outbox]:
+    """What this test has sent, empty at first; nothing leaves the process.
+
+    Messages are sent at commit: with pytest-django, use `django_capture_on_commit_callbacks(execute=True)` or a
+    transactional database.
+    """
+    from django_webpush_kit.testing.messages import outbox
+    from django_webpush_kit.testing.overrides import locmem_settings
+
+    with locmem_settings():
+        outbox.clear()
+        yield outbox
+        outbox.clear()
+
+
+@pytest.fixture
+def fake_push_service() -> Iterator[FakePushService]:
+    """A running `FakePushService`; while it runs the settings let messages go to it over the network."""
+    from django_webpush_kit.testing.fake_push_service import FakePushService
+    from django_webpush_kit.testing.overrides import loopback_settings
+
+    with FakePushService() as service, loopback_settings():
+        yield service
+
+
+@pytest.fixture
+def fake_browser(fake_push_service: FakePushService) -> Callable[..., FakeBrowser]:
+    """Make browsers at the fake push service: `fake_browser()` uses the VAPID key of the settings.
+
+    Keyword arguments are those of `FakeBrowser`; `client=` takes the Django test client that carries its events.
+    """
+    from django_webpush_kit.conf import vapid_keyring
+    from django_webpush_kit.testing.fake_browser import FakeBrowser
+
+    def make(application_server_key: str | None = None, **options: Any) -> FakeBrowser:
+        key = application_server_key or vapid_keyring().current.public_key
+        return FakeBrowser(fake_push_service, key, **options)
+
+    return make

@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be posted to: an endpoint is a URL that a stranger gave us."""
+"""Which URLs and addresses may be posted to, as an endpoint is a URL that a stranger gave us; which a click may open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from django_webpush_kit.exceptions import InvalidSubscription
 
@@ -76,64 +77,77 @@ class EndpointPolicy:
             address = ipaddress.ip_address(ip)
         except ValueError:
             return "is not an IP address"
-        if self.allow_private and any(address in network for network in _PRIVATE_NETWORKS):
-            return ""
         if getattr(address, "scope_id", None):
             return "has a scope"
-        if not address.is_global or any(address in network for network in _REFUSED_NETWORKS):
-            return "is not a public address"
+        if self.allow_private and _is_in(address, _PRIVATE_NETWORKS):
+            return ""
+        if address.version == 6 and not _is_in(address, _PUBLIC_IPV6):
+            return "is not public"
+        if not address.is_global or _is_in(address, _REFUSED_NETWORKS):
+            return "is not public"
         return ""
 
 
 def push_service(endpoint: str) -> str:
     """Return the stable name of the endpoint's push service: its host, or one name for a family of hosts."""
-    authority = re.split(r"[/?#]", endpoint.partition("://")[2], maxsplit=1)[0].rpartition("@")[2].lower()
+    authority = _END_OF_AUTHORITY.split(endpoint.partition("://")[2], maxsplit=1)[0].lower()
     host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
     for family in _FAMILIES:
-        if host.endswith(family) and host != family[1:]:
+        if host.endswith(family):
             return family[1:]
     return host
 
 
+def check_click_url(url: str, *, allow_data: bool = False) -> str:
+    """Return `url` if a click may open it or an icon may come from it, otherwise raise ValueError.
+
+    That is "", a path of the same origin ("/orders/7?x=1") or an https URL; with `allow_data` also a `data:image/`
+    URL. Everything that a browser could read as another origin or as a script is refused.
+    """
+    if any(character <= " " or "\x7f" <= character <= "\xa0" or character == "\\" for character in url):
+        raise ValueError("A URL must not contain spaces, control characters or backslashes.")
+    if not url or (url.startswith("/") and not url.startswith("//")):
+        return url
+    if allow_data and url.startswith("data:image/"):
+        return url
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname and "@" not in parts.netloc:
+        return url
+    raise ValueError('A URL must be a path that starts with a single "/" or an https URL.')
+
+
+_END_OF_AUTHORITY = re.compile(r"[/?#]")
 _FAMILIES = (".push.apple.com", ".notify.windows.com")
 
-_PRIVATE_NETWORKS = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "127.0.0.0/8",
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::1/128",
-        "fc00::/7",
-    )
-)
+
+def _networks(*networks: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks)
+
+
+def _is_in(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...],
+) -> bool:
+    return any(address in network for network in networks)
+
+
+_PRIVATE_NETWORKS = _networks("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+
+# Everything else is loopback, mapped or translated IPv4 (NAT64), private, site-local, link-local or multicast.
+_PUBLIC_IPV6 = _networks("2000::/3")
 
 # What `is_global` lets through on some Python, but leads inside or nowhere.
-_REFUSED_NETWORKS = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "100.64.0.0/10",  # carrier-grade NAT, also cloud metadata
-        "168.63.129.16/32",  # the Azure host agent
-        "192.0.0.0/24",
-        "192.88.99.0/24",  # 6to4 relays
-        "198.18.0.0/15",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "::/96",  # IPv4-compatible
-        "::ffff:0:0/96",  # IPv4-mapped
-        "::ffff:0:0:0/96",  # IPv4-translated
-        "64:ff9b::/96",  # NAT64
-        "64:ff9b:1::/48",
-        "100::/64",
-        "2001::/23",  # Teredo, ORCHID, benchmarking
-        "2001:db8::/32",
-        "2002::/16",  # 6to4
-        "3fff::/20",
-        "5f00::/16",
-        "fec0::/10",  # site-local
-        "ff00::/8",
-    )
+_REFUSED_NETWORKS = _networks(
+    "100.64.0.0/10",  # carrier-grade NAT, some clouds' metadata
+    "168.63.129.16/32",  # Azure's host agent
+    "192.0.0.0/24",  # protocol assignments, some clouds' metadata
+    "192.88.99.0/24",  # 6to4 relays
+    "198.18.0.0/15",  # benchmarking
+    "224.0.0.0/4",  # multicast
+    "2001::/23",  # Teredo, ORCHID, benchmarking
+    "2001:db8::/32",  # documentation
+    "2002::/16",  # 6to4
+    "3fff::/20",  # documentation
 )
 
 _URL = re.compile(r"(https?)://([^/?]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)", re.IGNORECASE)
@@ -208,9 +222,10 @@ def _looks_numeric(label: str) -> bool:
 def _address_host_refusal(policy: EndpointPolicy, host: str) -> str:
     refusal = policy.address_refusal(host)
     if refusal:
-        return f"{refusal}" if refusal.startswith("is") else f"host {refusal}"
-    private = policy.allow_private and not EndpointPolicy().address_refusal(host) == ""
-    if private or ANY_HOST in policy.allowed_hosts or _listed(policy, host):
+        return f"address {refusal}"
+    if policy.allow_private and _is_in(ipaddress.ip_address(host), _PRIVATE_NETWORKS):
+        return ""
+    if ANY_HOST in policy.allowed_hosts or _listed(policy, host):
         return ""
     return "is not at an allowed push service"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 from django_webpush_kit.exceptions import PayloadTooLarge
 
@@ -61,11 +63,7 @@ class Message:
             ],
             "data": self.data,
         }
-        return {
-            name: value
-            for name, value in members.items()
-            if value or name == "title" or value == 0 and value is not False
-        }
+        return {name: value for name, value in members.items() if value or name == "title"}
 
 
 def encode_payload(
@@ -76,4 +74,94 @@ def encode_payload(
     budget: int = MAX_PAYLOAD,
     oversize: Literal["error", "truncate"] = "error",
 ) -> bytes:
-    raise NotImplementedError
+    """Return the payload as compact UTF-8 JSON: the envelope's members, `notification`, and `app_badge` if given.
+
+    With `declarative_base_url` the same payload is a Declarative Web Push message too: it gets `web_push` and
+    `mutable`, its URLs become absolute and every action gets its own. Above `budget` bytes (never more than 3993)
+    "error" raises `PayloadTooLarge`, "truncate" shortens the body, then the title.
+    """
+    budget = min(budget, MAX_PAYLOAD)
+    notification = message.notification()
+    payload: dict[str, Any] = {**envelope, "notification": notification}
+    if message.app_badge is not None:
+        payload["app_badge"] = message.app_badge
+    if declarative_base_url:
+        payload = {"web_push": DECLARATIVE_MARK, **payload, "mutable": True}
+        _make_absolute(notification, declarative_base_url)
+    encoded = _encode(payload)
+    if len(encoded) > budget and oversize == "truncate":
+        for member in ("body", "title"):
+            room = budget - len(encoded) + len(_encode(notification.get(member, "")))
+            notification[member] = _shorten(notification.get(member, ""), room)
+            encoded = _encode(payload)
+            if len(encoded) <= budget:
+                break
+    if len(encoded) > budget:
+        raise PayloadTooLarge(
+            f"The payload is {len(encoded)} bytes of JSON, {len(encoded) - budget} above the budget of {budget}: "
+            "shorten body, data or URLs."
+        )
+    return encoded
+
+
+_URL_MEMBERS = ("icon", "badge", "image")
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _encode(value: Any) -> bytes:
+    # A lone surrogate, which no UTF-8 can hold, becomes "?" rather than an error at delivery.
+    return _encoder.encode(value).encode("utf-8", "replace")
+
+
+def _make_absolute(notification: dict[str, Any], base_url: str) -> None:
+    """Make the URLs of a notification absolute, in place; Declarative Web Push requires `navigate` everywhere."""
+    base = base_url.rstrip("/") + "/"
+    notification["navigate"] = urljoin(base, notification.get("navigate", ""))
+    for member in _URL_MEMBERS:
+        if member in notification:
+            notification[member] = urljoin(base, notification[member])
+    for action in notification.get("actions", ()):
+        action["navigate"] = urljoin(base, action.get("navigate") or notification["navigate"])
+        if "icon" in action:
+            action["icon"] = urljoin(base, action["icon"])
+
+
+def _shorten(text: str, room: int) -> str:
+    """Return the longest beginning of `text` that, with an ellipsis, takes at most `room` bytes as JSON, or ""."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_encode(text[:middle] + "…")) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    while low and not _may_cut(text, low):
+        low -= 1
+    kept = text[:low].rstrip()
+    return f"{kept}…" if kept else ""
+
+
+_JOINER = "\u200d"
+
+
+def _may_cut(text: str, position: int) -> bool:
+    """Whether `position` lies between two characters as a reader sees them, most scripts and emoji included."""
+    before, after = text[position - 1], text[position : position + 1]
+    if not after:
+        return True
+    if _JOINER in (before, after) or unicodedata.category(after).startswith("M"):
+        return False
+    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
+        return False
+    if _is_regional(after):
+        flags = len(text[:position]) - len(text[:position].rstrip(_REGIONAL))
+        return flags % 2 == 0
+    return True
+
+
+_REGIONAL = "".join(chr(code) for code in range(0x1F1E6, 0x1F200))
+
+
+def _is_regional(character: str) -> bool:
+    return character in _REGIONAL

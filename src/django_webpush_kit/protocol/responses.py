@@ -16,7 +16,13 @@ MAX_RETRY_AFTER = 24 * 3600.0
 """Seconds. A longer wait than this is taken for an error of the push service and shortened."""
 
 MAX_TTL = 2419200
-"""28 days, FCM's limit; the others allow 30 days."""
+"""Seconds: 28 days, FCM's limit."""
+
+MAX_TTL_ELSEWHERE = 30 * 24 * 3600
+"""Seconds: what the other push services allow."""
+
+URGENCIES = ("very-low", "low", "normal", "high")
+"""RFC 8030, section 5.3."""
 
 
 class Outcome(str, Enum):
@@ -81,11 +87,11 @@ def classify(
     if 200 <= status < 300:
         return _success(headers, retry_after, reason)
     if status == 400:
-        return _bad_request(push_service, body)
+        return _bad_request(body)
     if 300 <= status < 400:
         return Answer(Outcome.REJECTED, None, f"{reason} redirect")
     if status in (401, 403):
-        return Answer(Outcome.CREDENTIALS, retry_after, _named_credentials_fault(body) or reason)
+        return Answer(Outcome.CREDENTIALS, retry_after, _credentials_fault(body) or reason)
     if status in _BY_STATUS:
         return Answer(_BY_STATUS[status], retry_after, reason)
     return Answer(Outcome.UNAVAILABLE if status >= 500 else Outcome.REJECTED, retry_after, reason)
@@ -111,10 +117,33 @@ def parse_retry_after(value: str, now: float) -> float | None:
 def request_headers(push_service: str, ttl: int, urgency: str = "normal", topic: str = "") -> dict[str, str]:
     """Return the headers of a push request, apart from `Authorization`, as this push service wants them.
 
-    Raises ValueError for an urgency or a topic that RFC 8030 does not know.
+    Raises ValueError for an urgency or a topic that RFC 8030 does not know. A `ttl` out of range is clamped.
     """
-    raise NotImplementedError
+    if urgency not in URGENCIES:
+        raise ValueError(f"The urgency must be one of {', '.join(URGENCIES)}.")
+    if topic and not _TOPIC.fullmatch(topic):
+        raise ValueError("A topic must be at most 32 characters of base64url.")
+    shortest = 1 if push_service == _APPLE else 0
+    longest = _MAX_TTLS.get(push_service, MAX_TTL_ELSEWHERE)
+    ttl = min(max(int(ttl), shortest), longest)
+    headers = {
+        "Content-Encoding": "aes128gcm",
+        "Content-Type": "application/octet-stream",
+        "TTL": str(ttl),
+        "Urgency": urgency,
+    }
+    if topic:
+        # Apple refuses a topic that no base64 text could be (seen in the field).
+        headers["Topic"] = f"{topic}_" if push_service == _APPLE and len(topic) % 4 == 1 else topic
+    if push_service == _WNS:
+        headers["X-WNS-Cache-Policy"] = "cache" if ttl else "no-cache"
+    return headers
 
+
+_APPLE = "push.apple.com"
+_WNS = "notify.windows.com"
+_MAX_TTLS = {"fcm.googleapis.com": MAX_TTL, "android.googleapis.com": MAX_TTL, "jmt17.google.com": MAX_TTL}
+_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 _BY_STATUS = {
     404: Outcome.GONE,
@@ -143,12 +172,34 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _success(headers: Mapping[str, str], retry_after: float | None, reason: str) -> Answer:
-    raise NotImplementedError
+    wns_status = (headers.get("x-wns-status") or headers.get("x-wns-notificationstatus") or "").lower()
+    if wns_status == "dropped":
+        return Answer(Outcome.REJECTED, None, "WNS dropped")
+    if wns_status == "channelthrottled":
+        # One channel is throttled, not the push service: the others need not wait.
+        return Answer(Outcome.UNAVAILABLE, retry_after, "WNS channelthrottled")
+    return Answer(Outcome.ACCEPTED, None, reason)
 
 
-def _bad_request(push_service: str, body: bytes) -> Answer:
-    raise NotImplementedError
+_CREDENTIALS_FAULTS = {
+    fault.lower().encode(): fault
+    for fault in ("UnauthorizedRegistration", "VapidPkHashMismatch", "BadJwtToken", "MismatchSenderId", "VAPID")
+}
+
+_TOO_LARGE_WORDS = (b"too large", b"toolarge", b"too big", b"toobig", b"exceeds", b"exceeded")
 
 
-def _named_credentials_fault(body: bytes) -> str:
-    raise NotImplementedError
+def _bad_request(body: bytes) -> Answer:
+    fault = _credentials_fault(body)
+    if fault:
+        return Answer(Outcome.CREDENTIALS, None, fault)
+    text = body.lower()
+    if any(word in text for word in _TOO_LARGE_WORDS):
+        return Answer(Outcome.TOO_LARGE, None, "HTTP 400 too large")
+    return Answer(Outcome.REJECTED, None, "HTTP 400")
+
+
+def _credentials_fault(body: bytes) -> str:
+    """Return the first known fault that the reply names, in our own spelling."""
+    text = body.lower()
+    return next((name for fault, name in _CREDENTIALS_FAULTS.items() if fault in text), "")

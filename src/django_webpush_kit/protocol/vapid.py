@@ -2,45 +2,129 @@
 
 from __future__ import annotations
 
+import binascii
+import hashlib
+import json
+import re
+import threading
+import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
 
 TOKEN_LIFETIME = 12 * 3600
 """Seconds. Push services refuse more than 24 hours."""
 
+MAX_TOKEN_LIFETIME = 24 * 3600
+
 
 class VapidKey:
-    """A VAPID key pair. `VapidKey.load(...)` or `VapidKey.generate()`; its repr hides the private half."""
+    """A VAPID key pair: `VapidKey.load(...)` or `VapidKey.generate()`. Its repr hides the private half.
+
+    `public_key` is what browsers subscribe with, 87 characters of base64url; `key_id` a short name for it that may
+    be stored and shown.
+    """
+
+    __slots__ = ("_private_key", "key_id", "public_key")
+
+    def __init__(self, private_key: ec.EllipticCurvePrivateKey) -> None:
+        point = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self._private_key = private_key
+        self.public_key = _base64url(point)
+        self.key_id = _base64url(hashlib.sha256(point).digest())[:16]
 
     @classmethod
     def generate(cls) -> VapidKey:
-        raise NotImplementedError
+        """Make a new key pair."""
+        return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @classmethod
     def load(cls, text_or_path: str | PathLike[str]) -> VapidKey:
-        raise NotImplementedError
+        r"""Read a private key from text in any usual form, or from the file of that name.
 
-    @property
-    def public_key(self) -> str:
-        raise NotImplementedError
+        Forms: 32 raw bytes as base64url; PEM or DER (PKCS #8 or SEC 1) as base64url or base64; PEM text, also with
+        "\n" spelled out. Raises ValueError, whose text never contains the key. A missing file is an error too.
+        """
+        if isinstance(text_or_path, str):
+            private_key = _read_text(text_or_path.strip())
+            if private_key is not None:
+                return cls(private_key)
+        return cls(_read_file(text_or_path))
 
-    @property
-    def key_id(self) -> str:
-        raise NotImplementedError
+    def __repr__(self) -> str:
+        return f"<VapidKey {self.key_id}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("A VAPID key cannot be pickled: it must not reach a queue or a cache.")
 
     def pem(self) -> str:
-        raise NotImplementedError
+        """Return the private key as PKCS #8 PEM text."""
+        return self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+    def encoded_private_key(self) -> str:
+        """Return the private key as one line for an environment variable: base64url of the PEM text."""
+        return _base64url(self.pem().encode())
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Return the claims as a JWT signed with ES256 (RFC 7515, RFC 7518)."""
+        signed = f"{_JWT_HEADER}.{_base64url(json.dumps(claims, separators=(',', ':')).encode())}"
+        r, s = decode_dss_signature(self._private_key.sign(signed.encode(), _ES256))
+        return f"{signed}.{_base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 class VapidSigner:
-    """Makes `Authorization` values and reuses one token per audience."""
+    """Makes `Authorization` values and reuses one token per audience until half of its `lifetime` (seconds) is over.
+
+    Safe to share between threads. Raises ValueError for a subject or lifetime that push services refuse.
+    """
 
     def __init__(self, key: VapidKey, subject: str, lifetime: int = TOKEN_LIFETIME) -> None:
-        raise NotImplementedError
+        if not 2 * 3600 <= lifetime < MAX_TOKEN_LIFETIME:
+            raise ValueError("The lifetime of VAPID tokens must be at least 2 and less than 24 hours.")
+        self.key = key
+        self.subject = check_subject(subject)
+        self.lifetime = lifetime
+        self._values: dict[str, tuple[float, str]] = {}
+        self._lock = threading.Lock()
 
     def authorization(self, endpoint: str, now: float | None = None) -> str:
-        raise NotImplementedError
+        """Return the `Authorization` value for this endpoint, "vapid t=..., k=..."; `now` in seconds since 1970."""
+        to = audience(endpoint)
+        now = time.time() if now is None else now
+        with self._lock:
+            issued, value = self._values.get(to, (0.0, ""))
+            # A token from the future means that the clock was set back: its end might lie beyond 24 hours.
+            if not value or not issued - _CLOCK_TOLERANCE <= now < issued + self.lifetime / 2:
+                value = self._sign(to, now)
+                self._remember(to, now, value)
+        return value
+
+    def _sign(self, to: str, now: float) -> str:
+        token = self.key.sign({"aud": to, "exp": int(now) + self.lifetime, "sub": self.subject})
+        return f"vapid t={token}, k={self.key.public_key}"
+
+    def _remember(self, to: str, now: float, value: str) -> None:
+        # In open mode strangers choose the audiences: forget the oldest.
+        self._values.pop(to, None)
+        if len(self._values) >= _MAX_AUDIENCES:
+            del self._values[next(iter(self._values))]
+        self._values[to] = (now, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +136,137 @@ class VerifiedToken:
 
 
 def generate_vapid_keys() -> dict[str, str]:
-    raise NotImplementedError
+    """Make a key pair: `{"private_key": base64url of its PEM, "public_key": base64url of its point}`, unpadded."""
+    key = VapidKey.generate()
+    return {"private_key": key.encoded_private_key(), "public_key": key.public_key}
 
 
 def audience(endpoint: str) -> str:
-    raise NotImplementedError
+    """Return the endpoint's origin: what a token for it must name in `aud`."""
+    scheme, _, rest = endpoint.partition("://")
+    authority = _END_OF_AUTHORITY.split(rest, maxsplit=1)[0].lower()
+    scheme = scheme.lower()
+    return f"{scheme}://{authority.removesuffix(':443' if scheme == 'https' else ':80')}"
 
 
 def check_subject(subject: str) -> str:
-    raise NotImplementedError
+    """Return the contact that push services may use: `mailto:` and an address, or an https URL.
+
+    Raises ValueError for anything else; `localhost` is refused because Apple refuses it.
+    """
+    if not isinstance(subject, str) or not subject.isascii() or not subject.isprintable() or " " in subject:
+        raise ValueError("The VAPID subject must be a mailto: address or an https: URL without spaces.")
+    if subject.startswith("mailto:"):
+        user, _, host = subject[len("mailto:") :].rpartition("@")
+        if not user or not re.fullmatch(r"[A-Za-z0-9.-]+", host) or re.search(r"[<>,;:\"]", user):
+            raise ValueError('The VAPID subject must have the form "mailto:ops@example.com".')
+    elif subject.startswith("https://"):
+        host = urlsplit(subject).hostname or ""
+    else:
+        raise ValueError("The VAPID subject must start with mailto: or https://.")
+    host = host.lower().rstrip(".")
+    if not host or host == "localhost" or host.endswith(".localhost"):
+        raise ValueError("The VAPID subject must name a public host: push services refuse localhost.")
+    return subject
 
 
 def verify_authorization(header: str, *, audience: str, now: float) -> VerifiedToken:
-    raise NotImplementedError
+    """Check an `Authorization` value as a strict push service does; ValueError says what is wrong with it."""
+    match = _AUTHORIZATION.fullmatch(header)
+    if match is None:
+        raise ValueError('the header must have the form "vapid t=..., k=..."')
+    token, public_key = match.group("token"), match.group("key")
+    claims = _verified_claims(token, public_key)
+    if claims.get("aud") != audience:
+        raise ValueError("the token is for another audience")
+    expires = claims.get("exp")
+    if type(expires) not in (int, float) or not now < expires <= now + MAX_TOKEN_LIFETIME:
+        raise ValueError("the token has no expiry, is expired or lives longer than 24 hours")
+    check_subject(claims.get("sub", ""))
+    return VerifiedToken(claims, public_key)
+
+
+_ES256 = ec.ECDSA(hashes.SHA256())
+_CLOCK_TOLERANCE = 300
+_MAX_AUDIENCES = 1024
+_END_OF_AUTHORITY = re.compile(r"[/?#]")
+_BASE64 = re.compile(r"[A-Za-z0-9_+/\s-]+={0,2}")
+_AUTHORIZATION = re.compile(
+    r"vapid +t=(?P<token>[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *, *k=(?P<key>[A-Za-z0-9_-]{87})"
+)
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+_JWT_HEADER = _base64url(b'{"typ":"JWT","alg":"ES256"}')
+
+
+def _from_base64(text: str) -> bytes:
+    return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "==")
+
+
+def _read_text(text: str) -> ec.EllipticCurvePrivateKey | None:
+    """Read a key from text; None when the text is not one, so that it may be the name of a file."""
+    if "-----BEGIN" in text:
+        return _read_bytes(text.replace("\\n", "\n").encode())
+    if not _BASE64.fullmatch(text):
+        return None
+    try:
+        data = _from_base64(text)
+    except binascii.Error:
+        return None
+    if len(data) == 32 or data.startswith((b"-----BEGIN", b"\x30")):
+        return _read_bytes(data)
+    return None
+
+
+def _read_file(path: str | PathLike[str]) -> ec.EllipticCurvePrivateKey:
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError):
+        # The text may be a mistyped key: it must not appear in the message.
+        raise ValueError(
+            "The VAPID private key is neither a key in a known form nor the name of a readable file."
+        ) from None
+    if data.startswith(b"\x30"):
+        return _read_bytes(data)
+    private_key = _read_text(data.decode("ascii", "replace").strip())
+    if private_key is None:
+        raise ValueError("The VAPID private key file contains no key in a known form.")
+    return private_key
+
+
+def _read_bytes(data: bytes) -> ec.EllipticCurvePrivateKey:
+    try:
+        if len(data) == 32:
+            return ec.derive_private_key(int.from_bytes(data, "big"), ec.SECP256R1())
+        load = load_pem_private_key if data.startswith(b"-----BEGIN") else load_der_private_key
+        private_key = load(data, None)
+    except (ValueError, TypeError):
+        # `cryptography` may quote what it read: say it in our own words.
+        raise ValueError("The VAPID private key is malformed, encrypted or not a private key.") from None
+    if not isinstance(private_key, ec.EllipticCurvePrivateKey) or private_key.curve.name != "secp256r1":
+        raise ValueError("The VAPID private key is not on the curve P-256.")
+    return private_key
+
+
+def _verified_claims(token: str, public_key: str) -> dict[str, Any]:
+    signed, _, encoded_signature = token.rpartition(".")
+    try:
+        header, claims = (json.loads(_from_base64(part)) for part in signed.split("."))
+        signature = _from_base64(encoded_signature)
+        point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), _from_base64(public_key))
+    except ValueError:
+        raise ValueError("the token or its key is malformed") from None
+    if not isinstance(header, dict) or not isinstance(claims, dict) or header.get("alg") != "ES256":
+        raise ValueError("the token is not a JWT signed with ES256")
+    if len(signature) != 64:
+        raise ValueError("the token's signature is not 64 bytes long")
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    try:
+        point.verify(encode_dss_signature(r, s), signed.encode(), _ES256)
+    except InvalidSignature:
+        raise ValueError("the token's signature does not fit its key") from None
+    return claims

@@ -1,4 +1,7 @@
-"""Which URLs and addresses may be posted to, as an endpoint is a URL that a stranger gave us; which a click may open."""
+"""Which URLs may be posted to and which a click may open.
+
+An endpoint is a URL that a stranger gave us and that we post to.
+"""
 
 from __future__ import annotations
 
@@ -56,19 +59,7 @@ class EndpointPolicy:
     def check(self, url: str) -> Endpoint:
         """Return the endpoint, normalised, or raise `InvalidSubscription(field="endpoint")` that says why not."""
         scheme, authority, rest = _split(url)
-        host, port = _split_authority(authority)
-        default_port = "443" if scheme == "https" else "80"
-        if not self.allow_private:
-            if scheme != "https":
-                raise _refused("must be an https URL")
-            if port not in ("", "443"):
-                raise _refused("must use port 443")
-        refusal = _host_refusal(self, host)
-        if refusal:
-            raise _refused(refusal)
-        origin = f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
-        if port and port != default_port:
-            origin = f"{origin}:{port}"
+        origin, host = _checked_origin(self, scheme, authority)
         return Endpoint(origin + rest, origin, host)
 
     def address_refusal(self, ip: str) -> str:
@@ -194,6 +185,26 @@ def _split_authority(authority: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
+def _checked_origin(policy: EndpointPolicy, scheme: str, authority: str) -> tuple[str, str]:
+    """Return origin and host, or raise `InvalidSubscription`. Cached: a million endpoints have a handful of origins."""
+    host, port = _split_authority(authority)
+    if not policy.allow_private:
+        if scheme != "https":
+            raise _refused("must be an https URL")
+        if port not in ("", "443"):
+            raise _refused("must use port 443")
+    refusal = _host_refusal(policy, host)
+    if refusal:
+        raise _refused(refusal)
+    origin = f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
+    if port and port != _DEFAULT_PORTS[scheme]:
+        origin = f"{origin}:{port}"
+    return origin, host
+
+
+_DEFAULT_PORTS = {"https": "443", "http": "80"}
+
+
 def _host_refusal(policy: EndpointPolicy, host: str) -> str:
     labels = host.split(".")
     if ":" in host or _looks_numeric(labels[-1]):

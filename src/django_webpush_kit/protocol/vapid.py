@@ -180,7 +180,7 @@ def verify_authorization(header: str, *, audience: str, now: float) -> VerifiedT
     if claims.get("aud") != audience:
         raise ValueError("the token is for another audience")
     expires = claims.get("exp")
-    if type(expires) not in (int, float) or not now < expires <= now + MAX_TOKEN_LIFETIME:
+    if not isinstance(expires, (int, float)) or not now < expires <= now + MAX_TOKEN_LIFETIME:
         raise ValueError("the token has no expiry, is expired or lives longer than 24 hours")
     check_subject(claims.get("sub", ""))
     return VerifiedToken(claims, public_key)

@@ -15,7 +15,7 @@
 (() => {
   "use strict";
 
-  const SEEN_LIMIT = 300; // payload ids remembered
+  const SEEN_LIMIT = 1000; // payload ids remembered
   const REPORT_LIMIT = 200; // reports kept while the network is away
   const REPORT_BATCH = 50; // the most one request to `events` may carry
   const STORAGE_PATIENCE = 1000; // milliseconds; WebKit's IndexedDB has been seen to hang, and a push must be shown

@@ -167,11 +167,12 @@ export class PushNotificationManager {
     const renewed = !hasKey(subscription, config.public_key);
     if (!renewed && !known.detached) {
       const answer = await this.api.getPreferences(subscription.endpoint);
-      if (answer.success) {
+      const signedOut = [401, 403].includes(answer.status);
+      if (answer.success || signedOut) {
         this.#note(subscription, config);
-        return "fresh";
+        return answer.success ? "fresh" : "nothing";
       }
-      if (answer.status !== 404) throw failure(answer); // nobody is signed in, or the server is ill: no reason to act
+      if (answer.status !== 404) throw failure(answer);
     }
     const current = await subscribeWith(registration, config.public_key);
     await this.#post(registration, current, config, undefined, subscription.endpoint);
@@ -474,7 +475,10 @@ function askWorker(worker, message) {
   const { port1, port2 } = new MessageChannel();
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, WORKER_PATIENCE, null);
-    port1.onmessage = ({ data }) => resolve(data) ?? clearTimeout(timer);
+    port1.onmessage = ({ data }) => {
+      clearTimeout(timer);
+      resolve(data);
+    };
     worker.postMessage(message, [port2]);
   }).finally(() => port1.close());
 }

@@ -1,0 +1,234 @@
+/**
+ * A browser as the service worker sees it: runs the shipped file in a fresh `vm` context and keeps what outlives a
+ * worker (notifications on screen, storage, the subscription). The rules are those of the three engines, named by
+ * `engine`: "chromium", "firefox", "webkit".
+ */
+import { readFileSync } from "node:fs";
+import vm from "node:vm";
+
+import { FakeIndexedDB } from "./fake_indexeddb.mjs";
+
+export const STATIC = new URL("../../src/django_webpush_kit/static/django_webpush_kit/", import.meta.url);
+export const ORIGIN = "https://example.com";
+export const PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p03nfVSb5FTeQ2hxQxVlZFbvp5h9NKsPE";
+
+const USER_AGENTS = {
+  chromium: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+  firefox: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+  webkit: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+};
+const SCRIPT = readFileSync(new URL("service-worker.js", STATIC), "utf8");
+
+export class FakeBrowser {
+  /** Every call of showNotification() that succeeded: `{id, title, options}`. */
+  shown = [];
+  /** Those that made a sound or popped up: `{id, title}`. */
+  alerts = [];
+  /** The events the server accepted. */
+  reports = [];
+  /** Every request: `{url, method, headers, body, credentials}`. */
+  requests = [];
+  /** What is on screen. */
+  notifications = [];
+  pages = [];
+  opened = [];
+  badge = null;
+  permission = "granted";
+  subscription = null;
+  syncs = [];
+  skippedWaiting = false;
+  claimed = false;
+  indexedDB = new FakeIndexedDB();
+
+  constructor({ engine = "chromium", url = `${ORIGIN}/api/v1/push/service-worker.js`, imported = false, settings } = {}) {
+    this.engine = engine;
+    this.url = url;
+    this.imported = imported;
+    this.settings = settings;
+    this.startWorker();
+  }
+
+  /** The server; tests replace it. Returns `{status, body}`, or throws for a network that is away. */
+  answer(request) {
+    if (request.url.endsWith("/events")) return { status: 200, body: { success: true } };
+    if (request.url.endsWith("/config")) return { status: 200, body: { success: true, public_key: PUBLIC_KEY } };
+    return { status: 200, body: { success: true, subscription_id: 1, subscription_token: "renewed" } };
+  }
+
+  /** Kills the worker, which forgets all its variables, and starts it again. */
+  startWorker() {
+    this.worker = new FakeWorker(this);
+    this.worker.evaluate(SCRIPT);
+  }
+
+  push(payload) {
+    const text = typeof payload === "string" ? payload : JSON.stringify(payload);
+    const data = payload === null ? null : { json: () => JSON.parse(text), text: () => text };
+    return this.worker.dispatch("push", { data });
+  }
+
+  /** What WebKit hands over for a mutable declarative push. */
+  pushProposal(notification, members = {}) {
+    return this.worker.dispatch("push", { data: null, notification, ...members });
+  }
+
+  click(notification, action = "") {
+    return this.worker.dispatch("notificationclick", { notification, action });
+  }
+
+  dismiss(notification) {
+    this.#takeAway(notification);
+    return this.worker.dispatch("notificationclose", { notification });
+  }
+
+  changeSubscription(members = {}) {
+    return this.worker.dispatch("pushsubscriptionchange", { oldSubscription: null, newSubscription: null, ...members });
+  }
+
+  async message(data) {
+    const replies = [];
+    await this.worker.dispatch("message", { data, ports: [{ postMessage: (reply) => replies.push(reply) }] });
+    return replies[0];
+  }
+
+  openPage(path, { controlled = true, nested = false } = {}) {
+    const page = new FakePage(this, new URL(path, ORIGIN).href, controlled, nested);
+    this.pages.push(page);
+    return page;
+  }
+
+  /** What `self.registration.showNotification()` does. */
+  show(title, options) {
+    if (this.permission !== "granted") throw new TypeError("No notification permission has been granted");
+    if (options.renotify && !options.tag) throw new TypeError("renotify needs a tag");
+    if (options.silent && options.vibrate) throw new TypeError("silent notifications must not vibrate");
+    const id = options.data?.webpush_kit?.id ?? "";
+    const replaced =
+      this.engine !== "webkit" && options.tag && this.notifications.find((one) => one.options.tag === options.tag);
+    if (replaced) this.#takeAway(replaced);
+    const notification = { title, options, data: structuredClone(options.data), tag: options.tag };
+    notification.close = () => this.#takeAway(notification);
+    this.notifications.push(notification);
+    this.shown.push({ id, title, options });
+    if (!options.silent && (!replaced || options.renotify)) this.alerts.push({ id, title });
+  }
+
+  async fetch(url, { method = "GET", headers = {}, body, credentials }) {
+    const request = { url: new URL(url, ORIGIN).href, method, headers, credentials, body: body && JSON.parse(body) };
+    this.requests.push(request);
+    const answer = this.answer(request);
+    if (answer.status < 300 && request.url.endsWith("/events")) this.reports.push(...request.body.events);
+    return new Response(JSON.stringify(answer.body ?? {}), { status: answer.status });
+  }
+
+  /** A subscription as PushManager makes it. */
+  subscribe(endpoint, applicationServerKey) {
+    this.subscription = {
+      endpoint,
+      options: { applicationServerKey },
+      toJSON: () => ({ endpoint, expirationTime: null, keys: { p256dh: "p", auth: "a" } }),
+      unsubscribe: async () => {
+        this.subscription = null;
+        return true;
+      },
+    };
+    return this.subscription;
+  }
+
+  #takeAway(notification) {
+    this.notifications = this.notifications.filter((one) => one !== notification);
+  }
+}
+
+class FakePage {
+  messages = [];
+  focused = false;
+
+  constructor(browser, url, controlled, nested) {
+    this.browser = browser;
+    this.url = url;
+    this.controlled = controlled;
+    this.frameType = nested ? "nested" : "top-level";
+  }
+
+  postMessage(message) {
+    this.messages.push(structuredClone(message));
+  }
+
+  async focus() {
+    this.focused = true;
+    return this;
+  }
+
+  async navigate(url) {
+    if (!this.controlled) throw new TypeError("not controlled by this service worker");
+    this.url = url;
+    return this;
+  }
+}
+
+/** One life of the worker. */
+class FakeWorker {
+  #listeners = new Map();
+  #subscriptions = 0;
+
+  constructor(browser) {
+    this.browser = browser;
+    this.context = vm.createContext(this.#globals());
+    this.context.self = this.context;
+    if (browser.settings) this.context.WEBPUSH_KIT = browser.settings;
+  }
+
+  evaluate(script) {
+    const filename = this.browser.imported ? `${ORIGIN}/static/imported/service-worker.js` : this.browser.url;
+    vm.runInContext(script, this.context, { filename });
+  }
+
+  /** Runs the listeners and waits for all that was passed to waitUntil(); rejects with the first failure. */
+  async dispatch(type, members) {
+    const waiting = [];
+    const event = { type, ports: [], ...members, waitUntil: (promise) => waiting.push(Promise.resolve(promise)) };
+    for (const listener of this.#listeners.get(type) ?? []) listener(event);
+    const outcomes = await Promise.allSettled(waiting);
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  #globals() {
+    const { browser } = this;
+    const counter = () => `https://push.example.net/${browser.requests.length}-${(this.#subscriptions += 1)}`;
+    return {
+      addEventListener: (type, listener) =>
+        this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]),
+      location: new URL(browser.url),
+      navigator: {
+        userAgent: USER_AGENTS[browser.engine],
+        language: "de-AT",
+        setAppBadge: async (count) => (browser.badge = count),
+        clearAppBadge: async () => (browser.badge = 0),
+      },
+      registration: {
+        scope: `${ORIGIN}/`,
+        showNotification: async (title, options) => browser.show(title, options),
+        getNotifications: async () => [...browser.notifications],
+        pushManager: {
+          getSubscription: async () => browser.subscription,
+          subscribe: async ({ applicationServerKey }) => {
+            if (browser.permission !== "granted") throw new DOMException("permission denied", "NotAllowedError");
+            return browser.subscribe(counter(), applicationServerKey);
+          },
+        },
+        ...(browser.engine === "chromium" && { sync: { register: async (tag) => void browser.syncs.push(tag) } }),
+      },
+      clients: {
+        matchAll: async () => [...browser.pages],
+        openWindow: async (url) => void browser.opened.push(url),
+        claim: async () => void (browser.claimed = true),
+      },
+      skipWaiting: async () => void (browser.skippedWaiting = true),
+      fetch: (url, init = {}) => browser.fetch(url, init),
+      indexedDB: browser.indexedDB,
+      ...{ URL, URLSearchParams, AbortSignal, setTimeout, clearTimeout, atob, btoa, structuredClone },
+    };
+  }
+}

@@ -1,0 +1,60 @@
+"""A real Firefox uses the fake push service: subscribe, receive, show, click, come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_webpush_kit.testing import FakePushService
+from tests.browser.firefox import Firefox
+from tests.browser.sending import Sender
+from tests.browser.site import Site
+from tests.browser.waiting import wait_until
+
+pytestmark = pytest.mark.browser
+
+
+def subscribe(firefox: Firefox, site: Site, sender: Sender):
+    firefox.open(site.origin)
+    return firefox.run("return await subscribe(arguments[0])", sender.public_key)
+
+
+def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_service, site, tmp_path):
+    sender = Sender()
+    subscription = subscribe(firefox, site, sender)
+    message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
+    assert sender.send(subscription, message) == 201
+
+    assert wait_until(lambda: site.reported("shown"), "the worker's report")[0]["message"] == message
+    shown = firefox.wait_for_notification("Gebucht ✓")
+    assert shown["body"] == "Studio 1"
+    firefox.screenshot(tmp_path / "page.png")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+    firefox.click_notification("Gebucht ✓")
+    wait_until(lambda: site.reported("clicked"), "the click's report")
+    assert f"{site.origin}/opened" in firefox.tabs()
+    codes = [said.code for said in push_service.acknowledgements if said.endpoint == subscription["endpoint"]]
+    assert codes == [100]
+
+
+def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushService, site):
+    sender = Sender()
+    subscription = subscribe(firefox, site, sender)
+    push_service.disconnect_browsers(forget=True)
+    changed = wait_until(lambda: site.reported("changed"), "pushsubscriptionchange")[0]
+    assert changed["old"] == subscription["endpoint"]
+    assert sender.send(subscription, {"title": "lost"}) == 410
+    assert sender.send(changed["subscription"], {"title": "found"}) == 201
+    firefox.wait_for_notification("found")
+
+
+def test_what_was_held_back_arrives_with_the_topic_replaced(firefox, push_service: FakePushService, site):
+    sender = Sender()
+    subscription = subscribe(firefox, site, sender)
+    push_service.hold()
+    for number in range(3):
+        assert sender.send(subscription, {"title": f"held {number}"}, Topic="score") == 201
+    push_service.release()
+    wait_until(lambda: site.reported("shown"), "the worker's report")
+    firefox.wait_for_notification("held 2")
+    assert [report["message"]["title"] for report in site.reported("shown")] == ["held 2"]

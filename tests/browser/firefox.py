@@ -28,6 +28,16 @@ _FIND_ALERT = """
     return false;
 """
 _CLICK_ALERT = _FIND_ALERT % "window.document.getElementById('alertBox').click(); return true;"
+_DISMISS_ALERT = _FIND_ALERT % "window.close(); return true;"
+# the alerts that Firefox draws itself have no buttons: tell the listener what a system's notification centre would
+_CLICK_BUTTON = (
+    _FIND_ALERT
+    % """
+    const button = {QueryInterface: ChromeUtils.generateQI(["nsIAlertAction"]), action: arguments[1], title: ""};
+    window.gAlertListener.observe(button, "alertclickcallback", window.gAlertCookie);
+    return true;
+"""
+)
 
 
 class Firefox:
@@ -113,9 +123,17 @@ class Firefox:
             f"the notification {title!r}",
         )
 
-    def click_notification(self, title: str) -> None:
-        """Click the notification with this title; the worker gets a trusted `notificationclick`."""
-        wait_until(lambda: self.run_privileged(_CLICK_ALERT, title), f"the alert window {title!r}")
+    def click_notification(self, title: str, action: str = "") -> None:
+        """Click the notification with this title, or its button with the id `action`, as the user would.
+
+        The alert of a clicked button stays until the worker closes its notification.
+        """
+        script = _CLICK_BUTTON if action else _CLICK_ALERT
+        wait_until(lambda: self.run_privileged(script, title, action), f"the alert window {title!r}")
+
+    def dismiss_notification(self, title: str) -> None:
+        """Close the notification with this title without a click."""
+        wait_until(lambda: self.run_privileged(_DISMISS_ALERT, title), f"the alert window {title!r}")
 
     def tabs(self) -> list[str]:
         """The addresses of all open tabs."""

@@ -28,7 +28,8 @@ self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("push", (event) => event.waitUntil((async () => {
     const message = event.data.json();
-    await self.registration.showNotification(message.title, {body: message.body, data: message});
+    const {title, body, actions = []} = message;
+    await self.registration.showNotification(title, {body, actions, data: message});
     await report({event: "shown", message});
 })()));
 self.addEventListener("notificationclick", (event) => {
@@ -38,6 +39,9 @@ self.addEventListener("notificationclick", (event) => {
         await report({event: "clicked", message: event.notification.data, action: event.action});
     })());
 });
+self.addEventListener("notificationclose", (event) => event.waitUntil(
+    report({event: "dismissed", message: event.notification.data})
+));
 self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil((async () => {
     const {applicationServerKey} = event.oldSubscription.options;
     const subscription = await self.registration.pushManager.subscribe({userVisibleOnly: true, applicationServerKey});

@@ -37,6 +37,20 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_ser
     assert codes == [100]
 
 
+def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site):
+    sender = Sender()
+    subscription = subscribe(firefox, site, sender)
+    button = {"action": "map", "title": "Show the way"}
+    assert sender.send(subscription, {"title": "with a button", "url": "/opened", "actions": [button]}) == 201
+    firefox.click_notification("with a button", "map")
+    assert wait_until(lambda: site.reported("clicked"), "the click's report")[0]["action"] == "map"
+
+    assert sender.send(subscription, {"title": "unwanted"}) == 201
+    firefox.dismiss_notification("unwanted")
+    dismissed = wait_until(lambda: site.reported("dismissed"), "the dismissal's report")
+    assert [report["message"]["title"] for report in dismissed] == ["unwanted"]
+
+
 def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushService, site):
     sender = Sender()
     subscription = subscribe(firefox, site, sender)

@@ -206,7 +206,7 @@ class FakePushService(LoopbackServer):
         )
 
     async def _serve_browser(self, request: web.Request) -> web.StreamResponse:
-        if web.WebSocketResponse().can_prepare(request).ok:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._autopush.serve(request)
         return web.json_response({"service": "fake push service", "subscriptions": len(self._mailboxes.live())})
 

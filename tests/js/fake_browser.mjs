@@ -15,7 +15,8 @@ export const PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn
 const USER_AGENTS = {
   chromium: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
   firefox: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-  webkit: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+  webkit:
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
 };
 const SCRIPT = readFileSync(new URL("service-worker.js", STATIC), "utf8");
 
@@ -39,8 +40,14 @@ export class FakeBrowser {
   skippedWaiting = false;
   claimed = false;
   indexedDB = new FakeIndexedDB();
+  #closeEvents = [];
 
-  constructor({ engine = "chromium", url = `${ORIGIN}/api/v1/push/service-worker.js`, imported = false, settings } = {}) {
+  constructor({
+    engine = "chromium",
+    url = `${ORIGIN}/api/v1/push/service-worker.js`,
+    imported = false,
+    settings,
+  } = {}) {
     this.engine = engine;
     this.url = url;
     this.imported = imported;
@@ -61,10 +68,11 @@ export class FakeBrowser {
     this.worker.evaluate(SCRIPT);
   }
 
-  push(payload) {
+  async push(payload) {
     const text = typeof payload === "string" ? payload : JSON.stringify(payload);
     const data = payload === null ? null : { json: () => JSON.parse(text), text: () => text };
-    return this.worker.dispatch("push", { data });
+    await this.worker.dispatch("push", { data });
+    await Promise.all(this.#closeEvents.splice(0));
   }
 
   /** What WebKit hands over for a mutable declarative push. */
@@ -105,7 +113,7 @@ export class FakeBrowser {
     const id = options.data?.webpush_kit?.id ?? "";
     const replaced =
       this.engine !== "webkit" && options.tag && this.notifications.find((one) => one.options.tag === options.tag);
-    if (replaced) this.#takeAway(replaced);
+    if (replaced) this.#replace(replaced);
     const notification = { title, options, data: structuredClone(options.data), tag: options.tag };
     notification.close = () => this.#takeAway(notification);
     this.notifications.push(notification);
@@ -133,6 +141,12 @@ export class FakeBrowser {
       },
     };
     return this.subscription;
+  }
+
+  /** Firefox, measured with 153: what is replaced gets its "notificationclose". Chromium 156 fires none. */
+  #replace(notification) {
+    this.#takeAway(notification);
+    if (this.engine === "firefox") this.#closeEvents.push(this.worker.dispatch("notificationclose", { notification }));
   }
 
   #takeAway(notification) {
@@ -198,8 +212,7 @@ class FakeWorker {
     const { browser } = this;
     const counter = () => `https://push.example.net/${browser.requests.length}-${(this.#subscriptions += 1)}`;
     return {
-      addEventListener: (type, listener) =>
-        this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]),
+      addEventListener: (type, listener) => this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]),
       location: new URL(browser.url),
       navigator: {
         userAgent: USER_AGENTS[browser.engine],
@@ -210,7 +223,7 @@ class FakeWorker {
       registration: {
         scope: `${ORIGIN}/`,
         showNotification: async (title, options) => browser.show(title, options),
-        getNotifications: async () => [...browser.notifications],
+        getNotifications: async ({ tag } = {}) => browser.notifications.filter((one) => !tag || one.tag === tag),
         pushManager: {
           getSubscription: async () => browser.subscription,
           subscribe: async ({ applicationServerKey }) => {

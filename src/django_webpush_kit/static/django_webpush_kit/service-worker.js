@@ -21,7 +21,7 @@
   const STORAGE_PATIENCE = 1000; // milliseconds; WebKit's IndexedDB has been seen to hang, and a push must be shown
   const NETWORK_PATIENCE = 15000; // milliseconds
   const SETTINGS = ["baseUrl", "publicKey", "title", "icon", "badge", "url"];
-  const HANDED_OVER = ["baseUrl", "publicKey", "subscriptionToken", "endpoint"];
+  const HANDED_OVER = ["baseUrl", "publicKey", "subscriptionToken", "endpoint", "language"];
   const SYNC_TAG = "webpush-kit";
 
   const isMainScript = runsAsMainScript();
@@ -85,7 +85,9 @@
     if (!onScreen.length) (await shownAs(message.id)).forEach(closeUnreported);
   }
 
-  async function show({ title, options }, changes = {}) {
+  async function show({ id, title, options }, changes = {}) {
+    // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that.
+    if (options.tag !== id) (await shownUnder(options.tag)).forEach((one) => closedHere.add(ours(one).id));
     try {
       await self.registration.showNotification(title, { ...options, ...changes });
     } catch {
@@ -97,6 +99,10 @@
 
   async function shownAs(id) {
     return (await self.registration.getNotifications()).filter((one) => ours(one)?.id === id);
+  }
+
+  async function shownUnder(tag) {
+    return tag ? (await self.registration.getNotifications({ tag })).filter(ours) : [];
   }
 
   const turns = new Map();
@@ -185,7 +191,7 @@
 
   // --- Clicks and dismissals --------------------------------------------------------------------------------------
 
-  const closedHere = new Set(); // ids this worker closed itself: their "close" event is no dismissal
+  const closedHere = new Set(); // ids of notifications this worker closed or replaced: no dismissals
 
   /** An action without a URL of its own opens the notification's; the action named "dismiss" opens nothing. */
   async function onClick({ notification, action }) {
@@ -219,7 +225,10 @@
     for (const page of new URL(url).origin === self.location.origin ? pages : []) {
       // Navigate before focusing: focus() uses up the click's permission, and openWindow() would lack it. A page that
       // this worker does not control cannot be navigated.
-      const moved = await page.navigate(url).then((result) => result ?? page, () => null);
+      const moved = await page.navigate(url).then(
+        (result) => result ?? page,
+        () => null,
+      );
       if (moved) return moved.focus();
     }
     return self.clients.openWindow(url);
@@ -280,7 +289,10 @@
   }
 
   async function sendBatch(url, batch) {
-    const status = await postJson(url, { events: batch.map((entry) => entry.event) }).then((answer) => answer.status, () => 0);
+    const status = await postJson(url, { events: batch.map((entry) => entry.event) }).then(
+      (answer) => answer.status,
+      () => 0,
+    );
     if (isTemporary(status)) return false;
     if (status >= 400 && batch.length > 1) {
       // One bad report must not take the others with it.
@@ -343,14 +355,14 @@
 
   /** The server's answer as an object; throws when a later try may fare better. */
   async function postSubscription(subscription, oldEndpoint) {
-    const { subscriptionToken } = await settings();
+    const { subscriptionToken, language } = await settings();
     const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
     const answer = await postJson(
       await knownApiUrl("subscribe"),
       {
         subscription: subscription.toJSON(),
         old_endpoint: oldEndpoint || undefined,
-        language: self.navigator.language || locale,
+        language: language || self.navigator.language || locale,
         timezone: timeZone,
       },
       subscriptionToken ? { "X-Subscription-Token": subscriptionToken } : {},
@@ -370,7 +382,10 @@
     /** Keeps what the page knows; a member that is null is forgotten. */
     async "webpush-kit:configure"(message) {
       const news = HANDED_OVER.filter((name) => typeof message[name] === "string" || message[name] === null);
-      await update("handed over", (known) => ({ ...known, ...Object.fromEntries(news.map((name) => [name, message[name]])) }));
+      await update("handed over", (known) => ({
+        ...known,
+        ...Object.fromEntries(news.map((name) => [name, message[name]])),
+      }));
       return { type: "webpush-kit:configured" };
     },
     async "webpush-kit:state"() {
@@ -412,6 +427,7 @@
   // --- State that outlives the worker: one object store, each key changed in one transaction ---------------------------
 
   let database = null;
+  let storageHangs = false;
   const memory = new Map(); // stands in where the browser gives no storage
 
   const read = (key) => keep(key, null);
@@ -421,9 +437,10 @@
   async function keep(key, change) {
     let timer;
     const timeout = new Promise((_, reject) => {
-      timer = setTimeout(reject, STORAGE_PATIENCE, new Error("the storage does not answer"));
+      timer = setTimeout(() => reject((storageHangs = true)), STORAGE_PATIENCE);
     });
     try {
+      if (storageHangs) throw new Error("waited for once already");
       return await Promise.race([transact(key, change), timeout]);
     } catch {
       if (change) memory.set(key, change(memory.get(key)));
@@ -497,10 +514,14 @@
   const isTemporary = (status) => status === 0 || status === 408 || status === 429 || status >= 500;
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
   const asText = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : "");
-  const asList = (value, type = "object") => (Array.isArray(value) ? value.filter((one) => one !== null && typeof one === type) : []);
+  const asList = (value, type = "object") =>
+    Array.isArray(value) ? value.filter((one) => one !== null && typeof one === type) : [];
 
   function toBase64Url(buffer) {
-    return btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+    return btoa(String.fromCharCode(...new Uint8Array(buffer)))
+      .replace(/\+/g, "-")
+      .replace(/\//g, "_")
+      .replace(/=+$/, "");
   }
 
   function fromBase64Url(text) {

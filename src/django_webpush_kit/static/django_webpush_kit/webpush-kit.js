@@ -263,6 +263,7 @@ export class PushNotificationManager {
       publicKey: config.public_key,
       subscriptionToken: answer.data.subscription_token,
       endpoint: current.endpoint,
+      language: pageLanguage(),
     });
     this.#note(current, config);
     return answer.data;
@@ -311,12 +312,11 @@ export class PushNotificationAPI {
 
   /** Create or update: `subscription` is a PushSubscription or its JSON. */
   createSubscription(subscription, preferences, { oldEndpoint, subscriptionToken } = {}) {
-    const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
     const body = {
       subscription: subscription.toJSON?.() ?? subscription,
       preferences,
-      language: globalThis.document?.documentElement.lang || globalThis.navigator?.language || locale,
-      timezone: timeZone,
+      language: pageLanguage(),
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       old_endpoint: oldEndpoint,
     };
     return this.makeRequest("subscribe", { method: "POST", body: JSON.stringify(body), subscriptionToken });
@@ -485,6 +485,11 @@ function askWorker(worker, message) {
 
 function failure({ code, message, status, errors }) {
   return new PushError(code || "failed", message, { status, errors });
+}
+
+/** The language this site speaks to the user, else the browser's. */
+function pageLanguage() {
+  return globalThis.document?.documentElement.lang || globalThis.navigator?.language || "";
 }
 
 function metaContent(name) {

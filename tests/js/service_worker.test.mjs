@@ -1,0 +1,655 @@
+/** The shipped service worker, run as it is in the fake browser. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { FakeBrowser, ORIGIN, PUBLIC_KEY } from "./fake_browser.mjs";
+
+const ENGINES = ["chromium", "firefox", "webkit"];
+const EVENTS = `${ORIGIN}/api/v1/push/events`;
+
+function payload(id, notification = {}, members = {}) {
+  return {
+    id,
+    token: `token-${id}`,
+    events: "/api/v1/push/events",
+    notification: { title: `Title ${id}`, ...notification },
+    ...members,
+  };
+}
+
+/** Values from the worker's realm have other prototypes: compare as JSON. */
+function same(actual, expected) {
+  assert.deepEqual(JSON.parse(JSON.stringify(actual)), expected);
+}
+
+const actionsOf = (browser) => browser.reports.map(({ token, action }) => `${token} ${action}`);
+
+describe("a push", () => {
+  test("is shown with everything it brings, and reported", async () => {
+    const browser = new FakeBrowser();
+    const notification = {
+      title: "Grüße 🎉",
+      body: "Body",
+      icon: "/icon.png",
+      badge: "https://cdn.example.net/badge.png",
+      image: "/image.png",
+      lang: "de",
+      requireInteraction: true,
+      renotify: true,
+      vibrate: [100, 50],
+      actions: [{ action: "view", title: "View", icon: "/view.png", navigate: "/view" }],
+      data: { order: 7 },
+      navigate: "/orders/7",
+    };
+    await browser.push(payload("1", notification));
+    const [{ title, options }] = browser.shown;
+    assert.equal(title, "Grüße 🎉");
+    same(options, {
+      body: "Body",
+      lang: "de",
+      tag: "1",
+      icon: `${ORIGIN}/icon.png`,
+      badge: "https://cdn.example.net/badge.png",
+      image: `${ORIGIN}/image.png`,
+      requireInteraction: true,
+      renotify: true,
+      vibrate: [100, 50],
+      actions: [{ action: "view", title: "View", icon: `${ORIGIN}/view.png` }],
+      data: {
+        order: 7,
+        webpush_kit: {
+          id: "1",
+          token: "token-1",
+          events: EVENTS,
+          navigate: `${ORIGIN}/orders/7`,
+          actions: { view: `${ORIGIN}/view` },
+        },
+      },
+    });
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered"]);
+    const [request] = browser.requests;
+    assert.equal(request.url, EVENTS);
+    assert.equal(request.credentials, "omit");
+    assert.ok(!Number.isNaN(Date.parse(request.body.events[0].timestamp)));
+  });
+
+  for (const [what, sent, title, body] of [
+    ["no data", null, "example.com", undefined],
+    ["text", "plain words", "example.com", "plain words"],
+    ["JSON that is no object", "[1, 2]", "example.com", undefined],
+    ["null", "null", "example.com", undefined],
+    ["an empty object", {}, "example.com", undefined],
+    ["a notification of the wrong type", { notification: "x" }, "example.com", undefined],
+    [
+      "lists in place of texts",
+      { notification: { title: "T", body: ["x"], actions: "none", vibrate: "no" } },
+      "T",
+      undefined,
+    ],
+    ["another sender's flat JSON", { title: "Flat", body: "B", url: "/flat" }, "Flat", "B"],
+  ]) {
+    test(`with ${what} is still shown`, async () => {
+      const browser = new FakeBrowser();
+      await browser.push(sent);
+      assert.equal(browser.shown.length, 1);
+      assert.equal(browser.shown[0].title, title);
+      assert.equal(browser.shown[0].options.body, body);
+    });
+  }
+
+  test("takes title and icon from the host's settings where it brings none", async () => {
+    const browser = new FakeBrowser({ settings: { title: "Studio", icon: "/studio.png" } });
+    await browser.push("hello");
+    assert.equal(browser.shown[0].title, "Studio");
+    assert.equal(browser.shown[0].options.icon, `${ORIGIN}/studio.png`);
+  });
+
+  test("reads settings from the worker's own URL", async () => {
+    const browser = new FakeBrowser({ url: `${ORIGIN}/sw.js?title=Query` });
+    await browser.push(null);
+    assert.equal(browser.shown[0].title, "Query");
+  });
+
+  test("of WebKit's declarative kind is read from the proposed notification", async () => {
+    const browser = new FakeBrowser({ engine: "webkit" });
+    const data = { order: 1, webpush_kit: { id: "9", token: "token-9", events: "/api/v1/push/events" } };
+    await browser.pushProposal({ title: "Proposed", body: "B", tag: "9", data, navigate: "/x" }, { appBadge: 4 });
+    assert.equal(browser.shown[0].title, "Proposed");
+    assert.equal(browser.shown[0].id, "9");
+    assert.equal(browser.badge, 4);
+    assert.deepEqual(actionsOf(browser), ["token-9 delivered"]);
+  });
+
+  test("is shown with less when the browser refuses a member", async () => {
+    const browser = new FakeBrowser();
+    const show = browser.show.bind(browser);
+    browser.show = (title, options) => {
+      if (options.icon) throw new TypeError("no icons today");
+      show(title, options);
+    };
+    await browser.push(payload("1", { body: "B", icon: "/i.png" }));
+    assert.deepEqual(Object.keys(browser.shown[0].options), ["body", "tag", "data"]);
+  });
+
+  test("never makes the two combinations that showNotification() refuses", async () => {
+    const browser = new FakeBrowser();
+    await browser.push({ notification: { title: "No tag", renotify: true } });
+    await browser.push(payload("2", { silent: true, vibrate: [1], icon: "/kept.png" }));
+    assert.equal(browser.shown[0].options.renotify, undefined);
+    assert.equal(browser.shown[1].options.vibrate, undefined);
+    assert.equal(browser.shown[1].options.icon, `${ORIGIN}/kept.png`);
+  });
+
+  test("that cannot be shown fails the event, and is neither reported nor taken for seen", async () => {
+    const browser = new FakeBrowser();
+    browser.permission = "denied";
+    await assert.rejects(browser.push(payload("1")), TypeError);
+    assert.deepEqual(browser.reports, []);
+    browser.permission = "granted";
+    await browser.push(payload("1"));
+    assert.deepEqual(browser.alerts, [{ id: "1", title: "Title 1" }]);
+  });
+
+  test("sets and clears the app badge", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1", {}, { app_badge: 3 }));
+    assert.equal(browser.badge, 3);
+    await browser.push(payload("2", {}, { app_badge: 0 }));
+    assert.equal(browser.badge, 0);
+    await browser.push(payload("3", {}, { app_badge: -1 }));
+    assert.equal(browser.badge, 0);
+  });
+
+  test("is told to the pages of the site", async () => {
+    const browser = new FakeBrowser();
+    const page = browser.openPage("/");
+    await browser.push(payload("1", { data: { a: 1 }, navigate: "/there" }));
+    assert.deepEqual(page.messages, [
+      { type: "webpush-kit:shown", id: "1", title: "Title 1", data: { a: 1 }, url: `${ORIGIN}/there`, action: "" },
+    ]);
+  });
+});
+
+describe("a repeated push", () => {
+  for (const engine of ENGINES) {
+    test(`alerts once in ${engine}, with the first still on screen`, async () => {
+      const browser = new FakeBrowser({ engine });
+      await browser.push(payload("1", { renotify: true, vibrate: [1] }));
+      browser.startWorker();
+      await browser.push(payload("1", { renotify: true, vibrate: [1] }));
+      assert.equal(browser.alerts.length, 1);
+      assert.equal(browser.notifications.length, 1);
+    });
+
+    test(`does not come back in ${engine} once dismissed`, async () => {
+      const browser = new FakeBrowser({ engine });
+      await browser.push(payload("1"));
+      await browser.dismiss(browser.notifications[0]);
+      browser.startWorker();
+      await browser.push(payload("1"));
+      assert.equal(browser.alerts.length, 1);
+      assert.deepEqual(browser.notifications, []);
+    });
+
+    test(`alerts once in ${engine} when both copies arrive at the same moment`, async () => {
+      const browser = new FakeBrowser({ engine });
+      await Promise.all([1, 2, 3].map(() => browser.push(payload("1"))));
+      assert.equal(browser.alerts.length, 1);
+      assert.equal(browser.notifications.length, 1);
+    });
+  }
+
+  test("calls showNotification() each time in WebKit, which counts the pushes that do not", async () => {
+    const browser = new FakeBrowser({ engine: "webkit" });
+    for (const _ of [1, 2, 3]) await browser.push(payload("1"));
+    assert.equal(browser.shown.length, 3);
+  });
+
+  test("without storage alerts once as long as the worker lives", async () => {
+    for (const how of ["refuse", "hang"]) {
+      const browser = new FakeBrowser();
+      browser.indexedDB.breakDown(how);
+      await browser.push(payload("1"));
+      await browser.push(payload("1"));
+      assert.equal(browser.alerts.length, 1, how);
+      assert.deepEqual(new Set(actionsOf(browser)), new Set(["token-1 delivered"]), how);
+    }
+  });
+
+  test("is told apart from others with the same tag", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1", { tag: "news", renotify: true }));
+    await browser.push(payload("2", { tag: "news", renotify: true }));
+    assert.deepEqual(
+      browser.alerts.map(({ id }) => id),
+      ["1", "2"],
+    );
+    assert.equal(browser.notifications.length, 1);
+  });
+
+  test("is remembered for the last thousand ids only", async () => {
+    const browser = new FakeBrowser();
+    for (let id = 1; id <= 1010; id += 1) await browser.push({ id: String(id), notification: { title: "T" } });
+    const { seen } = browser.indexedDB.content("webpush-kit", "state");
+    assert.equal(seen.length, 1000);
+    assert.equal(seen.at(-1), "1010");
+  });
+});
+
+describe("a click", () => {
+  async function shown(notification = {}, options = {}) {
+    const browser = new FakeBrowser(options);
+    await browser.push(payload("1", { navigate: "/orders/7", ...notification }));
+    return browser;
+  }
+
+  test("opens a window where there is none", async () => {
+    const browser = await shown();
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual(browser.opened, [`${ORIGIN}/orders/7`]);
+    assert.deepEqual(browser.notifications, []);
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-1 clicked"]);
+  });
+
+  test("focuses the page that is already there", async () => {
+    const browser = await shown();
+    const other = browser.openPage("/");
+    const there = browser.openPage("/orders/7");
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual([other.focused, there.focused, browser.opened], [false, true, []]);
+  });
+
+  test("navigates the page used last, passing over frames and pages it does not control", async () => {
+    const browser = await shown();
+    browser.openPage("/frame", { nested: true });
+    browser.openPage("/foreign", { controlled: false });
+    const page = browser.openPage("/mine");
+    const last = browser.openPage("/older");
+    await browser.click(browser.notifications[0]);
+    assert.equal(page.url, `${ORIGIN}/orders/7`);
+    assert.ok(page.focused);
+    assert.equal(last.url, `${ORIGIN}/older`);
+    assert.deepEqual(browser.opened, []);
+  });
+
+  test("opens a window when no page can be navigated", async () => {
+    const browser = await shown();
+    browser.openPage("/foreign", { controlled: false });
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual(browser.opened, [`${ORIGIN}/orders/7`]);
+  });
+
+  test("leaves the pages of the site alone when the URL is another site's", async () => {
+    const browser = await shown({ navigate: "https://partner.example.org/x" });
+    const page = browser.openPage("/");
+    await browser.click(browser.notifications[0]);
+    assert.equal(page.url, `${ORIGIN}/`);
+    assert.deepEqual(browser.opened, ["https://partner.example.org/x"]);
+  });
+
+  test("is told to the pages with the host's own data", async () => {
+    const browser = await shown({ data: { order: 7 } });
+    const page = browser.openPage("/");
+    await browser.click(browser.notifications[0]);
+    same(page.messages.at(-1), {
+      type: "webpush-kit:clicked",
+      id: "1",
+      title: "Title 1",
+      data: { order: 7 },
+      url: `${ORIGIN}/orders/7`,
+      action: "",
+    });
+  });
+
+  const actions = [
+    { action: "pay", title: "Pay", navigate: "/pay" },
+    { action: "confirm", title: "Confirm" },
+    { action: "constructor", title: "A name objects have anyway" },
+    { action: "dismiss", title: "No" },
+  ];
+  for (const [action, opened] of [
+    ["pay", [`${ORIGIN}/pay`]],
+    ["confirm", [`${ORIGIN}/orders/7`]],
+    ["constructor", [`${ORIGIN}/orders/7`]],
+    ["dismiss", []],
+  ]) {
+    test(`on the action "${action}" opens ${opened[0] ?? "nothing"}`, async () => {
+      const browser = await shown({ actions });
+      await browser.click(browser.notifications[0], action);
+      assert.deepEqual(browser.opened, opened);
+      const { action: reported, action_id: actionId } = browser.reports.at(-1);
+      assert.deepEqual([reported, actionId], ["action_clicked", action]);
+    });
+  }
+
+  for (const hostile of [
+    "javascript:alert(1)",
+    " java\nscript:alert(1)",
+    "data:text/html,x",
+    `blob:${ORIGIN}/1`,
+    "//evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/\t/evil.example",
+    "http://evil.example/",
+    "https:\\\\evil.example",
+    "ht\ntps://evil.example/",
+    "https://user:pass@evil.example/",
+    "https://[",
+    17,
+    {},
+  ]) {
+    test(`never opens ${JSON.stringify(hostile)}`, async () => {
+      const browser = await shown({
+        navigate: hostile,
+        icon: hostile,
+        actions: [{ action: "a", title: "A", navigate: hostile }],
+      });
+      const [notification] = browser.notifications;
+      assert.equal(browser.shown[0].options.icon, undefined);
+      // Also when another script, or an older version of ours, put it there.
+      notification.data.webpush_kit.navigate = hostile;
+      notification.data.webpush_kit.actions.a = hostile;
+      await browser.click(notification);
+      await browser.click(notification, "a");
+      assert.deepEqual(browser.opened, [`${ORIGIN}/`, `${ORIGIN}/`]);
+    });
+  }
+
+  test("on another script's notification is not ours", async () => {
+    const browser = new FakeBrowser({ imported: true });
+    browser.show("Host's own", { data: { mine: true } });
+    const [notification] = browser.notifications;
+    await browser.click(notification);
+    assert.deepEqual([browser.notifications.length, browser.opened, browser.requests], [1, [], []]);
+    await browser.dismiss(notification);
+    assert.deepEqual(browser.requests, []);
+  });
+});
+
+describe("a dismissal", () => {
+  test("is reported", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1"));
+    await browser.dismiss(browser.notifications[0]);
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-1 dismissed"]);
+  });
+
+  test("is not what a click or a newer notification with the same tag makes", async () => {
+    const browser = new FakeBrowser({ engine: "firefox" });
+    await browser.push(payload("1"));
+    const [notification] = browser.notifications;
+    await browser.click(notification);
+    await browser.dismiss(notification);
+    await browser.push(payload("2", { tag: "news" }));
+    await browser.push(payload("3", { tag: "news" }));
+    assert.ok(!actionsOf(browser).some((report) => report.endsWith("dismissed")), actionsOf(browser).join());
+  });
+});
+
+describe("reports", () => {
+  const away = () => {
+    throw new TypeError("network away");
+  };
+  const answering = (status) => () => ({ status });
+
+  for (const [what, answer] of [
+    ["the network is away", away],
+    ["the server is down", answering(503)],
+    ["throttled", answering(429)],
+  ]) {
+    test(`wait for the next wake-up when ${what}`, async () => {
+      const browser = new FakeBrowser();
+      const online = browser.answer;
+      browser.answer = answer;
+      await browser.push(payload("1"));
+      assert.deepEqual(browser.reports, []);
+      assert.deepEqual(browser.syncs, ["webpush-kit"]);
+      browser.startWorker();
+      browser.answer = online;
+      await browser.push(payload("2"));
+      assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-2 delivered"]);
+      await browser.push(payload("3"));
+      assert.equal(browser.reports.length, 3);
+    });
+  }
+
+  test("go out at a background sync", async () => {
+    const browser = new FakeBrowser();
+    const online = browser.answer;
+    browser.answer = away;
+    await browser.push(payload("1"));
+    browser.answer = online;
+    await browser.worker.dispatch("sync", { tag: "the host's own" });
+    assert.equal(browser.reports.length, 0);
+    await browser.worker.dispatch("sync", { tag: "webpush-kit" });
+    assert.equal(browser.reports.length, 1);
+  });
+
+  test("are bounded while the network is away, and go out fifty at a time", async () => {
+    const browser = new FakeBrowser({ engine: "firefox" });
+    const online = browser.answer;
+    browser.answer = away;
+    for (let id = 1; id <= 205; id += 1) await browser.push(payload(String(id)));
+    browser.answer = online;
+    browser.requests = [];
+    await browser.push(payload("206"));
+    assert.deepEqual(
+      browser.requests.map(({ body }) => body.events.length),
+      [50, 50, 50, 50],
+    );
+    assert.equal(browser.reports[0].token, "token-7");
+    assert.equal(browser.reports.at(-1).token, "token-206");
+  });
+
+  test("that the server refuses are dropped alone, and the others sent", async () => {
+    const browser = new FakeBrowser();
+    const online = browser.answer;
+    browser.answer = away;
+    await browser.push(payload("1"));
+    await browser.push(payload("bad"));
+    browser.answer = ({ body }) => ({ status: body.events.some(({ token }) => token === "token-bad") ? 400 : 200 });
+    await browser.push(payload("2"));
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-2 delivered"]);
+    browser.answer = online;
+    browser.requests = [];
+    await browser.push({ notification: { title: "nothing to report" } });
+    assert.deepEqual(browser.requests, []);
+  });
+
+  test("go to each payload's own URL, else to the API the worker knows", async () => {
+    const browser = new FakeBrowser({ settings: { baseUrl: "/push" } });
+    await browser.push(payload("1", {}, { events: "https://api.example.org/events" }));
+    await browser.push(payload("2", {}, { events: "javascript:1" }));
+    assert.deepEqual(
+      browser.requests.map(({ url }) => url),
+      ["https://api.example.org/events", `${ORIGIN}/push/events`],
+    );
+  });
+
+  test("without any URL to send them to are kept", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1", {}, { events: undefined }));
+    assert.deepEqual(browser.requests, []);
+    await browser.message({ type: "webpush-kit:configure", baseUrl: "/api/v1/push/" });
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered"]);
+  });
+});
+
+describe("a subscription that changed", () => {
+  const CONFIGURED = {
+    type: "webpush-kit:configure",
+    baseUrl: "/api/v1/push/",
+    subscriptionToken: "first",
+    language: "de",
+  };
+  const key = Uint8Array.from(Buffer.from(PUBLIC_KEY, "base64url"));
+  const old = { endpoint: "https://push.example.net/old", options: { applicationServerKey: key.buffer } };
+
+  async function configured(members = {}) {
+    const browser = new FakeBrowser();
+    assert.deepEqual({ ...(await browser.message({ ...CONFIGURED, ...members })) }, { type: "webpush-kit:configured" });
+    browser.startWorker();
+    return browser;
+  }
+
+  test("is made anew with the same key and handed to the server with the token", async () => {
+    const browser = await configured();
+    await browser.changeSubscription({ oldSubscription: old });
+    assert.deepEqual(Buffer.from(browser.subscription.options.applicationServerKey), Buffer.from(key));
+    const [request] = browser.requests;
+    assert.equal(request.url, `${ORIGIN}/api/v1/push/subscribe`);
+    assert.equal(request.headers["X-Subscription-Token"], "first");
+    assert.equal(request.credentials, "omit");
+    same(request.body, {
+      subscription: browser.subscription.toJSON(),
+      old_endpoint: old.endpoint,
+      language: "de",
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    });
+    const state = await browser.message({ type: "webpush-kit:state" });
+    assert.equal(state.subscriptionToken, "renewed");
+    assert.equal(state.endpoint, browser.subscription.endpoint);
+  });
+
+  test("asks the server for the key when the browser does not tell it", async () => {
+    const browser = await configured({ endpoint: "https://push.example.net/known" });
+    await browser.changeSubscription();
+    assert.deepEqual(
+      browser.requests.map(({ url }) => url.split("/").at(-1)),
+      ["config", "subscribe"],
+    );
+    assert.equal(browser.requests[1].body.old_endpoint, "https://push.example.net/known");
+  });
+
+  test("that the browser renewed by itself is only handed over", async () => {
+    const browser = await configured();
+    browser.subscribe("https://push.example.net/new", key);
+    await browser.changeSubscription({ oldSubscription: old, newSubscription: browser.subscription });
+    assert.equal(browser.requests[0].body.subscription.endpoint, "https://push.example.net/new");
+  });
+
+  test("is tried again at the next wake-up, with the endpoint the server knows", async () => {
+    const browser = await configured();
+    const online = browser.answer;
+    browser.answer = () => ({ status: 502 });
+    await browser.changeSubscription({ oldSubscription: old });
+    await browser.changeSubscription({ oldSubscription: { endpoint: "https://push.example.net/between" } });
+    browser.startWorker();
+    browser.answer = online;
+    browser.requests = [];
+    await browser.push(payload("1"));
+    const repairs = browser.requests.filter(({ url }) => url.endsWith("/subscribe"));
+    assert.deepEqual(
+      repairs.map(({ body }) => body.old_endpoint),
+      [old.endpoint],
+    );
+    browser.requests = [];
+    await browser.push(payload("2"));
+    assert.deepEqual(
+      browser.requests.map(({ url }) => url),
+      [EVENTS],
+    );
+  });
+
+  test("is made anew once when the server holds other keys for the endpoint", async () => {
+    const browser = await configured();
+    const online = browser.answer;
+    browser.answer = (request) => {
+      browser.answer = online;
+      return { status: 409, body: { success: false, code: "key_mismatch" } };
+    };
+    await browser.changeSubscription({ oldSubscription: old });
+    const endpoints = browser.requests.map(({ body }) => body.subscription.endpoint);
+    assert.equal(endpoints.length, 2);
+    assert.notEqual(endpoints[0], endpoints[1]);
+  });
+
+  for (const [what, setUp] of [
+    ["without permission", (browser) => (browser.permission = "denied")],
+    ["that the server refuses", (browser) => (browser.answer = () => ({ status: 403, body: { code: "forbidden" } }))],
+  ]) {
+    test(`${what} is left to the next visit of a page`, async () => {
+      const browser = await configured();
+      setUp(browser);
+      await browser.changeSubscription({ oldSubscription: old });
+      assert.equal(browser.indexedDB.content("webpush-kit", "state").repair, null);
+    });
+  }
+
+  test("waits for a page when the worker knows no API", async () => {
+    const browser = new FakeBrowser();
+    await browser.changeSubscription({ oldSubscription: old });
+    assert.deepEqual(browser.requests, []);
+    await browser.message(CONFIGURED);
+    assert.equal(browser.requests[0].body.old_endpoint, old.endpoint);
+  });
+});
+
+describe("messages", () => {
+  test("keep texts, forget what is null, and ignore the rest", async () => {
+    const browser = new FakeBrowser();
+    await browser.message({
+      type: "webpush-kit:configure",
+      publicKey: "k",
+      subscriptionToken: "t",
+      other: "x",
+      baseUrl: 5,
+    });
+    same(await browser.message({ type: "webpush-kit:state" }), {
+      type: "webpush-kit:state",
+      publicKey: "k",
+      subscriptionToken: "t",
+    });
+    await browser.message({ type: "webpush-kit:configure", subscriptionToken: null });
+    assert.equal((await browser.message({ type: "webpush-kit:state" })).subscriptionToken, null);
+  });
+
+  test("of the host's own worker get no answer from ours", async () => {
+    const browser = new FakeBrowser();
+    for (const data of [null, "text", { type: "SKIP_WAITING" }]) assert.equal(await browser.message(data), undefined);
+  });
+});
+
+describe("taking control of pages", () => {
+  async function installed(options) {
+    const browser = new FakeBrowser(options);
+    await browser.worker.dispatch("install", {});
+    await browser.worker.dispatch("activate", {});
+    return [browser.skippedWaiting, browser.claimed];
+  }
+
+  test("happens when the file is the worker itself", async () => {
+    assert.deepEqual(await installed({}), [true, true]);
+    assert.deepEqual(await installed({ url: `${ORIGIN}/push/service-worker.js?title=x` }), [true, true]);
+  });
+
+  test("is the host's business when the file is imported, or when the host says so", async () => {
+    assert.deepEqual(await installed({ imported: true }), [false, false]);
+    assert.deepEqual(await installed({ settings: { takeControl: false } }), [false, false]);
+    assert.deepEqual(await installed({ imported: true, settings: { takeControl: true } }), [true, true]);
+  });
+});
+
+test("run_service_worker.mjs prints what was shown, noticed and reported", () => {
+  const lines = [payload("1"), payload("2"), payload("1"), payload("1")].map((one) => JSON.stringify(one)).join("\n");
+  const script = fileURLToPath(new URL("run_service_worker.mjs", import.meta.url));
+  for (const engine of ENGINES) {
+    const options = [`--engine=${engine}`, "--restart-every=1", "--dismiss"];
+    const { stdout, stderr } = spawnSync(process.execPath, [script, ...options], { input: lines, encoding: "utf8" });
+    assert.equal(stderr, "");
+    const { shown, alerts, reports } = JSON.parse(stdout);
+    assert.deepEqual(
+      alerts,
+      [
+        { id: "1", title: "Title 1" },
+        { id: "2", title: "Title 2" },
+      ],
+      engine,
+    );
+    assert.equal(shown.length, engine === "webkit" ? 4 : 2);
+    assert.ok(reports.some(({ token, action }) => token === "token-2" && action === "delivered"));
+  }
+});

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.template import (
     Context,
@@ -43,7 +44,7 @@ MAX_TITLE = 200
 
 TAGS = ("if", "with", "comment", "firstof")
 FILTERS = (
-    "capfirst", "cut", "date", "default", "default_if_none", "first", "floatformat", "join", "last", "length", "lower",
+    "capfirst", "cut", "date", "default", "default_if_none", "first", "floatformat", "last", "length", "lower",
     "pluralize", "slugify", "time", "timesince", "timeuntil", "title", "truncatechars", "truncatewords", "upper",
     "urlencode", "yesno",
 )  # fmt: skip
@@ -80,6 +81,11 @@ class TemplateRenderer:
         self._templates = {template.language.lower(): template for template in templates}
         self._compiled: dict[str, _CompiledTemplate] = {}
 
+    @property
+    def names_recipient(self) -> bool:
+        """Whether the template names the recipient in any language."""
+        return any(self.is_personal(language) for language in self._templates)
+
     def template_for(self, language: str) -> Any:
         """The template row for a language: pt-br, then pt, then the default language; else `TemplateNotFound`."""
         for candidate in fallback_languages(language):
@@ -100,7 +106,8 @@ class TemplateRenderer:
         if recipient is not None and self.is_personal(language):
             context["recipient"] = plain_context(_recipient_dict(recipient))
         zone = timezone.override(ZoneInfo(time_zone)) if time_zone and self.is_zoned else nullcontext()
-        with translation.override(language or None), zone:
+        template = self.template_for(language)
+        with translation.override(template.language or settings.LANGUAGE_CODE), zone:
             return self._compile(language).render(context)
 
     def _compile(self, language: str) -> _CompiledTemplate:
@@ -244,6 +251,7 @@ class _PlainTextEngine(Engine):
         library = Library()
         library.tags = {name: defaulttags.register.tags[name] for name in TAGS}
         library.filters = {name: _bounded(name, defaultfilters.register.filters[name]) for name in FILTERS}
+        library.filters["join"] = _join
         return [library]
 
 
@@ -256,24 +264,29 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that refuses to produce more than MAX_OUTPUT characters, before the memory is spent."""
 
     def bounded(value: Any, *arguments: Any, **keywords: Any) -> Any:
-        if (
-            name == "join"
-            and arguments
-            and hasattr(value, "__len__")
-            and len(value) * len(str(arguments[0])) > MAX_OUTPUT
-        ):
-            raise ValueError(f"the filter {name!r} would produce more than {MAX_OUTPUT} characters")
         if name == "floatformat" and arguments and len(re.sub(r"[-gu]", "", str(arguments[0]))) > 2:
             raise ValueError(f"the filter {name!r} takes at most 99 decimal places")
         result = function(value, *arguments, **keywords)
         if isinstance(result, str) and len(result) > MAX_OUTPUT:
-            raise ValueError(f"the filter {name!r} would produce more than {MAX_OUTPUT} characters")
+            raise _too_long(name)
         return result
 
     bounded.__wrapped__ = function  # type: ignore[attr-defined]  # the template parser counts its arguments
     for flag in ("expects_localtime", "needs_autoescape", "is_safe"):
         setattr(bounded, flag, getattr(function, flag, False))
     return bounded
+
+
+def _join(value: Any, separator: str) -> str:
+    """Django's `join` without escaping leaves lists of numbers as they are; here every item becomes text."""
+    items = [str(item) for item in value] if isinstance(value, tuple | str) else [str(value)]
+    if sum(map(len, items)) + len(items) * len(separator) > MAX_OUTPUT:
+        raise _too_long("join")
+    return separator.join(items)
+
+
+def _too_long(name: str) -> ValueError:
+    return ValueError(f"the filter {name!r} would produce more than {MAX_OUTPUT} characters")
 
 
 def _source_problem(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Real browsers for tests: `firefox` is one for the whole run, `site` a fresh origin for each test."""
+"""Real browsers for tests: `firefox` and `chromium` run once for all, `site` is a fresh origin for each test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from django_webpush_kit.testing import FakePushService
+from tests.browser.chromium import Chromium
+from tests.browser.fake_gcm import FakeGCM
 from tests.browser.firefox import Firefox
+from tests.browser.notification_centre import NotificationCentre
 from tests.browser.site import Site
 
 
@@ -20,6 +23,12 @@ def push_service() -> Iterator[FakePushService]:
 @pytest.fixture(scope="session")
 def firefox(push_service: FakePushService) -> Iterator[Firefox]:
     with Firefox(push_service) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    with FakeGCM() as service, NotificationCentre() as centre, Chromium(service, centre) as browser:
         yield browser
 
 

@@ -41,6 +41,7 @@ export class FakeBrowser {
   claimed = false;
   indexedDB = new FakeIndexedDB();
   #closeEvents = [];
+  #endpoints = 0;
 
   constructor({
     engine = "chromium",
@@ -129,6 +130,10 @@ export class FakeBrowser {
     return new Response(JSON.stringify(answer.body ?? {}), { status: answer.status });
   }
 
+  nextEndpoint() {
+    return `https://push.example.net/${(this.#endpoints += 1)}`;
+  }
+
   /** A subscription as PushManager makes it. */
   subscribe(endpoint, applicationServerKey) {
     this.subscription = {
@@ -184,7 +189,6 @@ class FakePage {
 /** One life of the worker. */
 class FakeWorker {
   #listeners = new Map();
-  #subscriptions = 0;
 
   constructor(browser) {
     this.browser = browser;
@@ -210,7 +214,6 @@ class FakeWorker {
 
   #globals() {
     const { browser } = this;
-    const counter = () => `https://push.example.net/${browser.requests.length}-${(this.#subscriptions += 1)}`;
     return {
       addEventListener: (type, listener) => this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]),
       location: new URL(browser.url),
@@ -228,7 +231,7 @@ class FakeWorker {
           getSubscription: async () => browser.subscription,
           subscribe: async ({ applicationServerKey }) => {
             if (browser.permission !== "granted") throw new DOMException("permission denied", "NotAllowedError");
-            return browser.subscribe(counter(), applicationServerKey);
+            return browser.subscribe(browser.nextEndpoint(), applicationServerKey);
           },
         },
         ...(browser.engine === "chromium" && { sync: { register: async (tag) => void browser.syncs.push(tag) } }),

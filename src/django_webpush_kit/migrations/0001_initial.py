@@ -2,9 +2,10 @@
 a host that swaps a model in its own migrations needs the tables of the others before, and the relations after.
 """
 
+import uuid
+
 import django.db.models.deletion
 import django.utils.timezone
-import uuid
 from django.conf import settings
 from django.db import migrations, models
 

@@ -93,17 +93,23 @@ def parse_keys(p256dh: str, auth: str) -> SubscriptionKeys:
 
     Raises `InvalidSubscription` with `field` "p256dh" or "auth": not base64, wrong length, not a point of P-256.
     """
+    point, secret = decode_keys(p256dh, auth)
+    try:
+        public_key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
+    except ValueError:
+        raise InvalidSubscription("p256dh is not a point of the curve P-256.", field="p256dh") from None
+    return SubscriptionKeys(public_key, point, secret)
+
+
+def decode_keys(p256dh: str, auth: str) -> tuple[bytes, bytes]:
+    """Decode a subscription's keys as `parse_keys` does, without asking whether the point is on the curve."""
     point = _decode(p256dh, "p256dh")
     if len(point) != 65 or point[0] != 4:
         raise InvalidSubscription("p256dh must be an uncompressed P-256 point of 65 bytes.", field="p256dh")
     secret = _decode(auth, "auth")
     if len(secret) != 16:
         raise InvalidSubscription("auth must be 16 bytes.", field="auth")
-    try:
-        public_key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, point)
-    except ValueError:
-        raise InvalidSubscription("p256dh is not a point of the curve P-256.", field="p256dh") from None
-    return SubscriptionKeys(public_key, point, secret)
+    return point, secret
 
 
 _CURVE = ec.SECP256R1()

@@ -1,0 +1,193 @@
+"""The delivery engine: claim due rows under a lease, send them, record what came of it.
+
+    pending --claim--> sending --2xx--> sent
+       ^                 |--retryable--> pending (next_attempt_at later)
+       |                 |--permanent--> failed
+       |<--lease lapsed--'
+       |--deadline--> expired    |--preference, opt-out--> suppressed    |--cancel, owner change--> cancelled
+
+`deliver_due` is the one entry point of every task backend, the sweep and the command. It may run any number of times at
+once. A worker that dies leaves rows in `sending`; when their lease lapses, the next call returns them to `pending`.
+Every write after the claim is fenced by the lease token, so a worker that overslept its lease changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import connections, transaction
+from django.db.models import F, QuerySet
+from django.db.transaction import TransactionManagementError
+from django.utils import timezone
+
+from django_webpush_kit.base_models import Lane, NotificationStatus
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.delivery.database import is_inside_transaction, outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.gate import Gate
+from django_webpush_kit.delivery.record import Recorder
+from django_webpush_kit.delivery.resources import get_transport, request_seconds
+from django_webpush_kit.delivery.rows import Lease, Row, read_rows
+from django_webpush_kit.delivery.sending import RequestBuilder
+from django_webpush_kit.models import get_notification_model
+
+LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
+
+LAPSES_BEFORE_ISOLATION = 2
+"""A row whose lease lapsed this often is claimed alone from then on."""
+
+ISOLATED_EVERY = 8
+"""With other work waiting, one isolated row is tried after this many chunks."""
+
+LAPSED_AT_ONCE = 1000
+
+QUARANTINED = "Quarantined: every worker that tried to send it died"
+
+
+@dataclass(slots=True)
+class DeliveryReport:
+    """What one call did.
+
+    `outcomes` counts rows by the state or step they went to: sent, retried, failed, expired, suppressed, cancelled,
+    deferred (quiet hours, pauses) and released. `more` says that rows may still be due.
+    """
+
+    claimed: int = 0
+    more: bool = False
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sent(self) -> int:
+        """Rows that a push service accepted."""
+        return self.outcomes["sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows claimed together. No request may start after `stop_at` (time.monotonic())."""
+
+    lease: Lease
+    rows: list[Row]
+    stop_at: float
+
+
+def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds: float | None = None) -> DeliveryReport:
+    """Send what is due, until nothing is, or `limit` rows were claimed, or `seconds` have passed.
+
+    With `batch` only rows of that batch are sent. Raises TransactionManagementError inside a transaction: rows must be
+    committed before they are sent, and a request must not hold locks.
+    """
+    if is_inside_transaction(outbox_database()):
+        raise TransactionManagementError(
+            "deliver_due() was called inside a transaction. Call it after commit: transaction.on_commit(deliver_due)."
+        )
+    report = DeliveryReport()
+    give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
+    return_lapsed()
+    for number in count(1):
+        size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
+        if size <= 0 or time.monotonic() >= give_up_at:
+            report.more = True
+            break
+        chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=number % ISOLATED_EVERY == 0)
+        if not chunk.rows:
+            break
+        report.claimed += len(chunk.rows)
+        deliver(chunk, report)
+    return report
+
+
+def return_lapsed(now: datetime | None = None) -> int:
+    """Return rows whose lease has lapsed to `pending`; those that lapse again and again are isolated, then given up.
+
+    Returns the number of rows that were returned or given up.
+    """
+    now = now or timezone.now()
+    notification = get_notification_model()
+    lapsed = notification.objects.filter(status=NotificationStatus.SENDING, next_attempt_at__lte=now)
+    keys = list(lapsed.values_list("pk", flat=True)[:LAPSED_AT_ONCE])
+    if not keys:
+        return 0
+    given_up = LAPSES_BEFORE_ISOLATION + kit_settings.MAX_CLAIMS
+    back = {"status": NotificationStatus.PENDING, "lease_token": None}
+
+    def statements() -> int:
+        with transaction.atomic(using=outbox_database()):
+            mine = lapsed.filter(pk__in=keys)
+            failed = mine.filter(claims__gte=given_up).update(
+                status=NotificationStatus.FAILED, lease_token=None, failure_reason=QUARANTINED
+            )
+            isolated = mine.filter(claims__gte=LAPSES_BEFORE_ISOLATION).update(lane=Lane.ISOLATED, **back)
+            return failed + isolated + mine.update(**back)
+
+    return retry_on_conflict(statements)
+
+
+def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf"), isolated: bool = False) -> Chunk:
+    """Take up to `size` due rows, the most urgent first, for the length of a lease.
+
+    Rows whose lease lapsed twice are claimed alone, so that a row that kills its worker takes none with it: when
+    nothing else is due, or first when `isolated` asks for one.
+    """
+    now = timezone.now()
+    lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
+    stop_at = min(stop_at, time.monotonic() + kit_settings.LEASE_SECONDS - request_seconds())
+    due = get_notification_model().objects.due(now)  # type: ignore[attr-defined]  # our own queryset
+    if batch is not None:
+        due = due.filter(batch=batch)
+    alone = due.filter(lane=Lane.ISOLATED)
+    taken = _take(alone, 1, lease) if isolated else 0
+    if not taken:
+        for lane in LANES:
+            taken += _take(due.filter(lane=lane), size - taken, lease) if taken < size else 0
+    if not taken and not isolated:
+        taken = _take(alone, 1, lease)
+    return Chunk(lease, read_rows(lease) if taken else [], stop_at)
+
+
+def deliver(chunk: Chunk, report: DeliveryReport) -> None:
+    """Send the rows of a chunk and record each outcome, in small groups as they come in."""
+    breakers = Breakers()
+    recorder = Recorder(chunk.lease, chunk.rows, breakers, report.outcomes)
+    try:
+        ready = Gate(chunk.rows, breakers, recorder).admitted()
+        builder = RequestBuilder(ready, breakers, recorder, chunk.stop_at)
+        for response in get_transport().send(builder.requests()):
+            recorder.answered(builder.row(response.id), response)
+    finally:
+        recorder.flush()
+        recorder.release_rest()
+
+
+def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
+    """Lease the first `size` rows of one lane, in index order; returns how many.
+
+    Where the database has SKIP LOCKED, workers step around each other's rows. Elsewhere one conditional UPDATE decides
+    who gets a row: on SQLite a SELECT before the UPDATE would only raise lock errors.
+    """
+    features = connections[outbox_database()].features
+    first = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)
+    values = {
+        "status": NotificationStatus.SENDING,
+        "lease_token": lease.token,
+        "claims": F("claims") + 1,
+        "next_attempt_at": lease.ends_at,
+    }
+
+    def statements() -> int:
+        with transaction.atomic(using=outbox_database(), durable=True):
+            if features.has_select_for_update_skip_locked:
+                keys: Any = list(first.select_for_update(skip_locked=True)[:size])
+            elif features.allow_sliced_subqueries_with_in:
+                keys = first[:size]
+            else:
+                keys = list(first[:size])
+            return due.model.objects.pending().filter(pk__in=keys).update(**values)
+
+    return retry_on_conflict(statements)

@@ -1,0 +1,189 @@
+"""Writing the outbox: one row per subscription, in pages.
+
+A `Draft` knows the text and the options of one call for any recipient; `write_page` asks it for each subscription,
+asks the subscriber's preferences, and inserts the rows in bulk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django_webpush_kit.base_models import Lane, NotificationStatus
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.options import SendOptions, default_options, template_options
+from django_webpush_kit.delivery.payloads import PayloadEncoder
+from django_webpush_kit.delivery.preferences import Decision, decide, recipient_zone, wall_clock_instant
+from django_webpush_kit.delivery.retry import deadline
+from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.rendering import MAX_TITLE, RenderedText, TemplateRenderer
+
+INSERT_SIZE = 500
+
+LANES = {"high": Lane.HIGH, "normal": Lane.NORMAL, "low": Lane.LOW, "very-low": Lane.LOW}
+
+SUPERSEDED = "Superseded by a newer notification with the same topic"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of recipients: due now, due later, not wanted."""
+
+    queued: int = 0
+    deferred: int = 0
+    suppressed: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.queued + other.queued, self.deferred + other.deferred, self.suppressed + other.suppressed)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One message as it will stand in the outbox."""
+
+    title: str
+    body: str
+    language: str
+    template: Any
+    options: SendOptions
+    row_options: dict[str, Any]
+
+
+class Draft:
+    """The message of one call, for any recipient. Without a template the text is the same for all."""
+
+    needs_user = False
+
+    def __init__(self, title: str, body: str, type: str, options: SendOptions) -> None:  # noqa: A002
+        for name, value in (("title", title), ("body", body), ("type", type)):
+            if not isinstance(value, str):
+                raise InvalidOption(f"{name} must be str, not {value.__class__.__name__}")
+        if len(type) > 50:
+            raise InvalidOption(f"type has {len(type)} characters; at most 50 are allowed")
+        self.type = type
+        self.options = options
+        self._defaults = default_options()
+        self._encoder = PayloadEncoder()
+        if title or body:
+            self._content = self._finish(RenderedText(title, body), options.over(self._defaults))
+
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription."""
+        return self._content
+
+    def _finish(self, text: RenderedText, options: SendOptions, language: str = "", template: Any = None) -> Content:
+        if not text.title:
+            raise InvalidOption("title must not be empty: browsers show nothing without one")
+        title = text.title
+        if len(title) > MAX_TITLE:
+            if kit_settings.OVERSIZE == "error":
+                raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
+            title = title[: MAX_TITLE - 1] + "…"
+        row_options = options.row_options()
+        language = language or options.language or ""
+        self._encoder.check_size(
+            title=title, body=text.body, data=options.data or {}, language=language, options=row_options
+        )
+        return Content(title, text.body, language, template, options, row_options)
+
+
+class TemplateDraft(Draft):
+    """The message of one call from a template; the text depends on language, and maybe time zone and recipient."""
+
+    def __init__(self, type: str, context: Mapping[str, Any] | None, options: SendOptions) -> None:  # noqa: A002
+        super().__init__("", "", type, options)
+        self._renderer = TemplateRenderer(type, context)
+        self._contents: dict[tuple[Any, ...], Content] = {}
+        self.needs_user = self._renderer.names_recipient
+
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription, rendered once per language where the template names no recipient."""
+        language = self.options.language or subscription.language
+        template = self._renderer.template_for(language)
+        time_zone = recipient_zone(subscription.timezone).key if self._renderer.is_zoned else ""
+        if self._renderer.is_personal(language):
+            return self._render(language, template, time_zone, subscription.user)
+        key = (template.pk, time_zone)
+        if key not in self._contents:
+            self._contents[key] = self._render(language, template, time_zone, None)
+        return self._contents[key]
+
+    def _render(self, language: str, template: Any, time_zone: str, user: Any) -> Content:
+        text = self._renderer.render(language, recipient=user, time_zone=time_zone)
+        try:
+            rendered = SendOptions.parse(
+                {"url": text.url or None, "icon": text.icon or None, "actions": text.actions or None}
+            )
+            options = self.options.over(rendered).over(template_options(template)).over(self._defaults)
+            return self._finish(text, options, template.language or language, template)
+        except InvalidOption as error:
+            raise TemplateRenderError(f"Template {template}: {error}") from error
+
+
+def write_page(
+    subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime, keep_suppressed: bool = True
+) -> Counts:
+    """Insert one row per subscription, in the caller's transaction, and return what became of them.
+
+    A suppressed recipient gets a row with the reason, unless `keep_suppressed` is false: then it is only counted.
+    """
+    notification = get_notification_model()
+    rows = [_row(notification, subscription, draft, batch, now) for subscription in subscriptions]
+    suppressed = [row for row in rows if row.status == NotificationStatus.SUPPRESSED]
+    kept = rows if keep_suppressed else [row for row in rows if row.status == NotificationStatus.PENDING]
+    _supersede(notification, [row for row in kept if row.topic])
+    notification.objects.bulk_create(kept, batch_size=INSERT_SIZE)
+    queued = sum(row.status == NotificationStatus.PENDING and row.next_attempt_at <= now for row in rows)
+    return Counts(queued, len(rows) - queued - len(suppressed), len(suppressed))
+
+
+def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
+    content = draft.content_for(subscription)
+    options = content.options
+    scheduled = options.scheduled_for
+    if options.scheduled_local is not None:
+        scheduled = wall_clock_instant(options.scheduled_local, recipient_zone(subscription.timezone))
+    due = max(scheduled, now) if scheduled else now
+    decision = Decision()
+    if not options.critical:
+        decision = decide(
+            subscription.preferences,
+            subscription.timezone,
+            type=draft.type,
+            due=due,
+            deadline=deadline(due, content.row_options, options.expires_at),
+        )
+    return notification(
+        subscription=subscription,
+        template=content.template,
+        user_id=subscription.user_id,
+        batch=batch,
+        type=draft.type,
+        language=content.language,
+        title=content.title,
+        body=content.body,
+        data=options.data or {},
+        options=content.row_options,
+        topic=options.topic or "",
+        status=NotificationStatus.SUPPRESSED if decision.suppressed else NotificationStatus.PENDING,
+        failure_reason=decision.suppressed,
+        lane=LANES[options.urgency or "normal"],
+        scheduled_for=scheduled,
+        next_attempt_at=decision.until or due,
+        expires_at=options.expires_at,
+        max_retries=kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries,
+        created_at=now,
+    )
+
+
+def _supersede(notification: Any, rows: Sequence[Any]) -> None:
+    """Cancel what still waits for the same subscriptions under the topics that are being written."""
+    by_topic: dict[str, list[Any]] = {}
+    for row in rows:
+        by_topic.setdefault(row.topic, []).append(row.subscription_id)
+    for topic, subscriptions in by_topic.items():
+        notification.objects.filter(topic=topic, subscription__in=subscriptions).cancel(SUPERSEDED)

@@ -1,0 +1,61 @@
+"""From an outbox row to what goes over the wire: `Message`, then payload bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
+from django_webpush_kit.tracking import sign_notification
+
+MESSAGE_OPTIONS = frozenset(
+    ("url", "icon", "badge", "image", "tag", "actions", "silent", "require_interaction", "renotify", "vibrate")
+) | {"app_badge"}
+
+LONGEST_ID = 2**63 - 1
+
+
+def build_message(
+    *, title: str, body: str, data: dict[str, Any], language: str, options: dict[str, Any], notification_id: object
+) -> Message:
+    """The message of one row. The default `tag` is the row's id, so that a repeated push replaces itself."""
+    shown = {name: value for name, value in options.items() if name in MESSAGE_OPTIONS}
+    shown.setdefault("tag", str(notification_id))
+    return Message(title=title, body=body, data=data, language=language, **shown)
+
+
+class PayloadEncoder:
+    """Encodes messages with the settings as they stand; one per chunk, so that settings are read once."""
+
+    def __init__(self) -> None:
+        self._budget = min(kit_settings.PAYLOAD_BUDGET, MAX_PAYLOAD)
+        self._oversize = kit_settings.OVERSIZE
+        self._base_url = kit_settings.BASE_URL.rstrip("/") if kit_settings.DECLARATIVE else ""
+        self._events = _url("events")
+
+    def encode(self, message: Message, notification_id: object) -> bytes:
+        """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
+        token = sign_notification(notification_id)
+        envelope = {"id": str(notification_id), "token": token}
+        if self._events:
+            envelope["events"] = self._events
+        return encode_payload(
+            message,
+            envelope=envelope,
+            declarative_base_url=self._base_url,
+            budget=self._budget,
+            oversize="truncate" if self._oversize == "truncate" else "error",
+        )
+
+    def check_size(self, **row: Any) -> None:
+        """Raise `PayloadTooLarge` if a row with this content could not be sent, whatever id it gets."""
+        self.encode(build_message(**row, notification_id=LONGEST_ID), LONGEST_ID)
+
+
+def _url(name: str, *arguments: str) -> str:
+    try:
+        return reverse(f"webpush_kit:{name}", args=arguments)
+    except NoReverseMatch:
+        return ""

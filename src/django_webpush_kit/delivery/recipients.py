@@ -1,0 +1,92 @@
+"""Who is meant by `to`: users, subscriptions, iterables and querysets of either, as pages of active subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Model, QuerySet
+
+from django_webpush_kit.exceptions import InvalidRecipient
+from django_webpush_kit.models import get_subscription_model
+
+PAGE_SIZE = 500
+
+
+def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[Any]]:
+    """Yield the active subscriptions meant by `to` in pages, each subscription once.
+
+    Querysets are read by keyset (primary key greater than the last one), so memory does not grow with recipients and
+    no server-side cursor is needed. `with_users` fetches each subscription's user along with it.
+    """
+    active = get_subscription_model().objects.active()  # type: ignore[attr-defined]  # our own queryset
+    if with_users:
+        active = active.select_related("user")
+    if isinstance(to, QuerySet):
+        yield from _queryset_pages(to, active)
+    elif _is_recipient(to):
+        yield from keyset_pages(_matching(active, [to]))
+    elif isinstance(to, Iterable) and not isinstance(to, str | bytes | dict):
+        yield from _iterable_pages(to, active)
+    else:
+        raise _invalid(to)
+
+
+def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
+    """Pages of a queryset in primary key order, starting behind `after`."""
+    queryset = queryset.order_by("pk")
+    while True:
+        page = list((queryset if after is None else queryset.filter(pk__gt=after))[:size])
+        if not page:
+            return
+        after = page[-1].pk
+        # a queryset with joins repeats rows; in primary key order the repeats are neighbours
+        yield [row for number, row in enumerate(page) if number == 0 or row.pk != page[number - 1].pk]
+
+
+def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
+    if not issubclass(to.model, (get_user_model(), get_subscription_model())):
+        raise _invalid(to)
+    if to.query.is_sliced or to.query.combinator:
+        yield from _iterable_pages(to, active)
+    elif issubclass(to.model, get_subscription_model()):
+        yield from keyset_pages(active.filter(pk__in=to.order_by().values("pk")))
+    else:
+        yield from keyset_pages(active.filter(user__in=to.order_by().values("pk")))
+
+
+def _iterable_pages(to: Iterable[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
+    seen: set[Any] = set()
+    recipients = iter(to)
+    while part := list(islice(recipients, PAGE_SIZE)):
+        for recipient in part:
+            if not _is_recipient(recipient):
+                raise _invalid(recipient)
+        for page in keyset_pages(_matching(active, part)):
+            fresh = [subscription for subscription in page if subscription.pk not in seen]
+            seen.update(subscription.pk for subscription in fresh)
+            yield fresh
+
+
+def _matching(active: QuerySet[Any], recipients: list[Any]) -> QuerySet[Any]:
+    subscription_model = get_subscription_model()
+    subscriptions = [one.pk for one in recipients if isinstance(one, subscription_model)]
+    users = [one.pk for one in recipients if not isinstance(one, subscription_model)]
+    if subscriptions and users:
+        return active.filter(pk__in=subscriptions) | active.filter(user__in=users)
+    return active.filter(pk__in=subscriptions) if subscriptions else active.filter(user__in=users)
+
+
+def _is_recipient(value: Any) -> bool:
+    """Whether `value` is a saved user or subscription; lazy `request.user` counts, an anonymous one does not."""
+    is_model = isinstance(value, Model) and isinstance(value, get_user_model() | get_subscription_model())
+    return bool(is_model and value.pk is not None)
+
+
+def _invalid(value: Any) -> InvalidRecipient:
+    found = f"an unsaved {type(value).__name__}" if isinstance(value, Model) else type(value).__name__
+    return InvalidRecipient(
+        f"`to` takes a saved user, a subscription, or an iterable or queryset of either, not {found}."
+    )

@@ -1,0 +1,101 @@
+"""From claimed rows to requests: message, `pre_send`, payload, VAPID header."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.utils import timezone
+
+from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.delivery.payloads import PayloadEncoder, build_message
+from django_webpush_kit.delivery.record import Recorder
+from django_webpush_kit.delivery.resources import find_signer
+from django_webpush_kit.delivery.retry import ttl_header
+from django_webpush_kit.delivery.rows import Row
+from django_webpush_kit.exceptions import PayloadTooLarge
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.protocol.message import Message
+from django_webpush_kit.signals import emit, pre_send
+from django_webpush_kit.transports import PushRequest
+
+
+class RequestBuilder:
+    """Makes requests one by one, as the transport asks for them."""
+
+    def __init__(self, rows: Iterable[Row], breakers: Breakers, recorder: Recorder, stop_at: float) -> None:
+        self._rows = rows
+        self._breakers = breakers
+        self._recorder = recorder
+        self._stop_at = stop_at
+        self._started: dict[Any, Row] = {}
+        self._encoder = PayloadEncoder()
+        self._keyring = vapid_keyring()
+        self._model = get_notification_model()
+        self._has_receivers = pre_send.has_listeners(self._model)
+
+    def row(self, key: Any) -> Row:
+        """The row of a request that was made, by the request's id; each is asked for once."""
+        return self._started.pop(key)
+
+    def requests(self) -> Iterator[PushRequest]:
+        """Yield a request for each row, until none may start any more; what is left is released by the engine."""
+        for row in self._rows:
+            if time.monotonic() >= self._stop_at:
+                return
+            request = self._request(row)
+            if request is not None:
+                self._started[row.pk] = row
+                yield request
+
+    def _request(self, row: Row) -> PushRequest | None:
+        """The request of a row; None when the row is finished instead, or its push service was paused just now."""
+        now = timezone.now()
+        if self._breakers.paused_until(row.push_service, row.vapid_key_id, now):
+            return None
+        signer = find_signer(self._keyring, row.vapid_key_id)
+        if signer is None:
+            self._recorder.finished(row, NotificationStatus.FAILED, "Its VAPID key is not configured any more")
+            return None
+        try:
+            message = self._message(row)
+            payload = None if message is None else self._encoder.encode(message, row.pk)
+            authorization = signer.authorization(row.endpoint)
+        except PayloadTooLarge as error:
+            self._recorder.finished(row, NotificationStatus.FAILED, str(error))
+            return None
+        except (ValueError, TypeError) as error:
+            self._recorder.finished(row, NotificationStatus.FAILED, f"Not sendable: {type(error).__name__}")
+            return None
+        if payload is None:
+            self._recorder.finished(row, NotificationStatus.CANCELLED, "Cancelled by a pre_send receiver")
+            return None
+        return PushRequest(
+            id=row.pk,
+            endpoint=row.endpoint,
+            p256dh=row.p256dh,
+            auth=row.auth,
+            payload=payload,
+            ttl=ttl_header(row.options, row.expires_at, now),
+            urgency=row.options.get("urgency", "normal"),
+            topic=row.topic,
+            vapid_authorization=authorization,
+        )
+
+    def _message(self, row: Row) -> Message | None:
+        message = build_message(
+            title=row.title,
+            body=row.body,
+            data=row.data,
+            language=row.language,
+            options=row.options,
+            notification_id=row.pk,
+        )
+        if not self._has_receivers:
+            return message
+        notification = self._model.objects.get(pk=row.pk)
+        answers = emit(pre_send, self._model, notification=notification, message=message)
+        return None if any(answer is False for answer in answers) else message

@@ -1,0 +1,356 @@
+"""The public API: what host code calls.
+
+    send_templated("order_shipped", to=user, context={"number": order.number}, url=order.get_absolute_url())
+
+Every call writes its rows in the caller's transaction and wakes the workers once after commit; nothing is sent if the
+transaction rolls back. What becomes of a message is recorded in its row, never raised. Caller mistakes are exceptions
+under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from hmac import compare_digest
+from typing import Any
+from uuid import UUID, uuid4
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, transaction
+from django.db.models import Model, QuerySet
+from django.utils import timezone as django_timezone
+
+from django_webpush_kit import conf
+from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.delivery.database import outbox_database
+from django_webpush_kit.delivery.enqueue import Counts, Draft, TemplateDraft, write_page
+from django_webpush_kit.delivery.options import SendOptions
+from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences, find_zone
+from django_webpush_kit.delivery.recipients import subscription_pages
+from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
+from django_webpush_kit.models import (
+    IdempotencyKey,
+    PushBroadcast,
+    get_notification_model,
+    get_subscription_model,
+)
+from django_webpush_kit.protocol.encryption import parse_keys
+from django_webpush_kit.protocol.endpoints import push_service
+from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.signals import emit, notifications_queued, subscription_created
+from django_webpush_kit.task_backends import wake_on_commit
+
+CANCELLED = "Cancelled by the application"
+OWNER_CHANGED = "The subscription belongs to another user now"
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What one call wrote: rows due now, rows due later, recipients that did not want it.
+
+    `batch` is on every row. `reused` is true when the idempotency key had been used: then nothing was written, and
+    the counts are those of the first call.
+    """
+
+    batch: UUID
+    queued: int = 0
+    deferred: int = 0
+    suppressed: int = 0
+    reused: bool = False
+
+    @property
+    def notifications(self) -> QuerySet[Any]:
+        """The rows of the batch."""
+        return get_notification_model().objects.filter(batch=self.batch)
+
+
+def send(to: Any, title: str, body: str = "", *, type: str | None = None, **options: Any) -> SendResult:  # noqa: A002
+    """Queue one message for every active subscription of `to`.
+
+    `to` is a user, a subscription, or an iterable or queryset of either. The options are those of
+    `delivery.options.SendOptions`; an unknown one is a TypeError.
+    """
+    parsed = SendOptions.parse(options)
+    return _enqueue(to, lambda: Draft(title, body, type or "", parsed), parsed)
+
+
+def send_templated(
+    type: str,  # noqa: A002  # the public name
+    to: Any,
+    context: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> SendResult:
+    """Queue the message of a notification template, in each recipient's language, for every active subscription of `to`.
+
+    Raises `TemplateNotFound`, `TemplateRenderError`, `PayloadTooLarge`, `InvalidRecipient`, and TypeError for a context
+    value that is not plain. Explicit options win over the template's.
+    """
+    parsed = SendOptions.parse(options)
+    return _enqueue(to, lambda: TemplateDraft(type, context, parsed), parsed)
+
+
+def subscribe(
+    *,
+    endpoint: str,
+    p256dh: str,
+    auth: str,
+    user: Any = None,
+    preferences: Mapping[str, Any] | None = None,
+    user_agent: str = "",
+    language: str = "",
+    timezone: str = "",
+    expiration_time: datetime | None = None,
+    ip_address: str | None = None,
+) -> Any:
+    """Store a browser's subscription for `user` (None: anonymous) and return it.
+
+    The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
+    before is cancelled. The same endpoint with other keys is refused. Raises `InvalidSubscription` naming the field.
+    """
+    values = _subscription_values(endpoint, p256dh, auth, expiration_time)
+    values |= {"user": user, "user_agent": user_agent, "ip_address": ip_address, "language": _language(language)}
+    values["timezone"] = timezone if find_zone(timezone) else ""
+    if preferences is not None:
+        values["preferences"] = check_preferences(preferences)
+    with transaction.atomic(using=outbox_database()):
+        subscription, is_new = _insert_or_lock(values)
+        if not is_new:
+            _take_over(subscription, values)
+    if is_new:
+        emit(subscription_created, type(subscription), subscription=subscription)
+    return subscription
+
+
+def unsubscribe(subscription: Any, *, reason: str = "") -> None:
+    """End a subscription: it is kept, inactive, with the reason; what is pending for it is suppressed."""
+    keys = get_subscription_model().objects.filter(pk=subscription.pk)
+    reason = reason or "unsubscribed"
+    with transaction.atomic(using=outbox_database()):
+        deactivate_subscriptions(keys, reason)
+        get_notification_model().objects.filter(subscription=subscription.pk, status=NotificationStatus.PENDING).update(
+            status=NotificationStatus.SUPPRESSED, failure_reason=f"The subscription is not active: {reason}"[:200]
+        )
+    subscription.refresh_from_db()
+
+
+def update_preferences(subscription: Any, preferences: Mapping[str, Any]) -> Any:
+    """Replace a subscription's preferences; raises `InvalidSubscription` naming the field that is wrong."""
+    subscription.preferences = check_preferences(preferences)
+    subscription.save(update_fields=["preferences"])
+    return subscription
+
+
+def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
+    """Cancel what is still pending; returns how many rows that were.
+
+    `target` is a batch UUID, a `SendResult`, a broadcast, a notification, or a queryset of notifications. With
+    `idempotency_key` it is the batch written under that key, and the key may be used again.
+    """
+    if (target is None) == (idempotency_key is None):
+        raise TypeError("cancel() takes a target or an idempotency_key, one of them")
+    with transaction.atomic(using=outbox_database()):
+        if idempotency_key is None:
+            return int(_cancellable(target).cancel(CANCELLED))
+        kept = IdempotencyKey.objects.select_for_update().filter(key=idempotency_key).first()
+        if kept is None:
+            return 0
+        kept.delete()
+        return int(_cancellable(kept.batch).cancel(CANCELLED))
+
+
+async def asend(to: Any, title: str, body: str = "", **options: Any) -> SendResult:
+    """Run `send` for async callers."""
+    return await sync_to_async(partial(send, to, title, body, **options))()
+
+
+async def asend_templated(
+    type: str,  # noqa: A002  # the public name
+    to: Any,
+    context: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> SendResult:
+    """Run `send_templated` for async callers."""
+    return await sync_to_async(partial(send_templated, type, to, context, **options))()
+
+
+class PushNotificationService:
+    """`send` and `send_templated` with results as dicts: `{"success": True, ...}` or `{"success": False, "error": ...}`."""
+
+    def send_notification(
+        self,
+        subscription: Any,
+        title: str,
+        body: str = "",
+        data: dict[str, Any] | None = None,
+        template_type: str | None = None,
+    ) -> dict[str, Any]:
+        """Queue one message for one subscription; on success `notification_id` is its row's key."""
+        return self._as_dict(send(subscription, title, body, type=template_type, data=data))
+
+    def send_templated_notification(
+        self, subscription: Any, template_type: str, context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Queue a template's message for one subscription; on success `notification_id` is its row's key."""
+        return self._as_dict(send_templated(template_type, subscription, context))
+
+    def send_bulk_notifications(
+        self,
+        subscriptions: Any,
+        title: str,
+        body: str = "",
+        data: dict[str, Any] | None = None,
+        template_type: str | None = None,
+    ) -> dict[str, Any]:
+        """Queue one message for many subscriptions; `sent` counts rows queued, `blocked` recipients that did not want it."""
+        result = send(subscriptions, title, body, type=template_type, data=data)
+        return {
+            "success": True,
+            "batch": str(result.batch),
+            "sent": result.queued + result.deferred,
+            "blocked": result.suppressed,
+        }
+
+    def _as_dict(self, result: SendResult) -> dict[str, Any]:
+        row = result.notifications.first()
+        if row is None:
+            return {"success": False, "error": "The subscription is not active"}
+        if row.status == NotificationStatus.SUPPRESSED:
+            return {"success": False, "error": row.failure_reason or BLOCKED, "notification_id": row.pk}
+        return {"success": True, "notification_id": row.pk}
+
+
+def _enqueue(to: Any, make_draft: Any, options: SendOptions) -> SendResult:
+    """Write one batch: the idempotency key first, then a page of rows at a time, all in one transaction."""
+    batch, now, database = uuid4(), django_timezone.now(), outbox_database()
+    with transaction.atomic(using=database):
+        key = _reserve(options.idempotency_key, batch)
+        if isinstance(key, SendResult):
+            return key
+        draft = make_draft()
+        counts = Counts()
+        for page in subscription_pages(to, with_users=draft.needs_user):
+            counts += write_page(page, draft, batch=batch, now=now)
+        result = SendResult(batch, counts.queued, counts.deferred, counts.suppressed)
+        if key is not None:
+            IdempotencyKey.objects.filter(pk=key.pk).update(
+                queued=counts.queued, deferred=counts.deferred, suppressed=counts.suppressed
+            )
+        _announce(result, database)
+    return result
+
+
+def _reserve(key: str | None, batch: UUID) -> IdempotencyKey | SendResult | None:
+    """Insert the idempotency key; when it had been used, the first call's result comes back instead.
+
+    A concurrent call with the same key waits here for the first one's transaction to end.
+    """
+    if key is None:
+        return None
+    if not key:
+        raise InvalidOption("idempotency_key must not be empty")
+    try:
+        with transaction.atomic(using=outbox_database()):
+            return IdempotencyKey.objects.create(key=key, batch=batch)
+    except IntegrityError:
+        first = IdempotencyKey.objects.get(key=key)
+        return SendResult(first.batch, first.queued, first.deferred, first.suppressed, reused=True)
+
+
+def _announce(result: SendResult, database: str) -> None:
+    model = get_notification_model()
+    if result.queued:
+        wake_on_commit(result.batch, using=database)
+    if notifications_queued.has_listeners(model):
+        announce = partial(emit, notifications_queued, model, batch=result.batch, result=result)
+        transaction.on_commit(announce, using=database, robust=True)
+
+
+def _cancellable(target: Any) -> QuerySet[Any]:
+    model = get_notification_model()
+    if isinstance(target, QuerySet) and issubclass(target.model, model):
+        return model.objects.filter(pk__in=list(target.values_list("pk", flat=True)))
+    if isinstance(target, model):
+        return model.objects.filter(pk=target.pk)
+    if isinstance(target, PushBroadcast | SendResult):
+        target = target.batch
+    if isinstance(target, str):
+        try:
+            target = UUID(target)
+        except ValueError:
+            raise InvalidOption(f"cancel(): {target!r} is not a batch UUID") from None
+    if isinstance(target, UUID):
+        return model.objects.filter(batch=target)
+    found = type(target).__name__ if not isinstance(target, Model) else f"a {type(target).__name__} object"
+    raise TypeError(f"cancel() takes a batch UUID, a broadcast, a notification or a queryset of these, not {found}")
+
+
+def _subscription_values(endpoint: str, p256dh: str, auth: str, expiration_time: datetime | None) -> dict[str, Any]:
+    checked = conf.endpoint_policy().check(endpoint)
+    parse_keys(p256dh, auth)
+    if expiration_time is not None and expiration_time <= django_timezone.now():
+        raise InvalidSubscription("The subscription's expirationTime has passed.", field="expirationTime")
+    return {
+        "endpoint": checked.url,
+        "endpoint_hash": endpoint_hash(checked.url),
+        "p256dh_key": p256dh,
+        "auth_key": auth,
+        "expiration_time": expiration_time,
+        "push_service": push_service(checked.url),
+        "vapid_key_id": _current_key_id(),
+    }
+
+
+def _current_key_id() -> str:
+    try:
+        return conf.vapid_keyring().current.key_id
+    except ImproperlyConfigured:
+        return ""
+
+
+def _language(language: str) -> str:
+    return language.lower().replace("_", "-") if len(language) <= 35 and language.isascii() else ""
+
+
+def _insert_or_lock(values: dict[str, Any]) -> tuple[Any, bool]:
+    """Insert a subscription, or lock and return the one that has this endpoint; safe against concurrent inserts."""
+    model = get_subscription_model()
+    existing = model.objects.select_for_update().filter(endpoint_hash=values["endpoint_hash"])
+    if (found := existing.first()) is not None:
+        return found, False
+    try:
+        with transaction.atomic(using=outbox_database()):
+            return model.objects.create(**values), True
+    except IntegrityError:
+        return existing.get(), False
+
+
+def _take_over(subscription: Any, values: dict[str, Any]) -> None:
+    same_keys = compare_digest(
+        _canonical_keys(subscription.p256dh_key, subscription.auth_key),
+        _canonical_keys(values["p256dh_key"], values["auth_key"]),
+    )
+    if not same_keys:
+        raise InvalidSubscription(
+            "This endpoint is registered with other keys. Unsubscribe in the browser and subscribe anew.",
+            field="keys",
+        )
+    owner = values["user"]
+    if subscription.user_id != (None if owner is None else owner.pk):
+        get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)  # type: ignore[attr-defined]
+        subscription.token_version += 1
+        subscription.preferences = {}
+    for name, value in values.items():
+        setattr(subscription, name, value)
+    subscription.is_active = True
+    subscription.deactivated_at = None
+    subscription.deactivation_reason = ""
+    subscription.save()
+
+
+def _canonical_keys(p256dh: str, auth: str) -> bytes:
+    keys = parse_keys(p256dh, auth)
+    return keys.p256dh + keys.auth

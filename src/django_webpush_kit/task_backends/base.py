@@ -1,0 +1,120 @@
+"""Task backends carry wake-ups: "deliver what is due", without data.
+
+The database is the outbox and the only truth, so a wake-up may be lost or doubled at will; the periodic sweep makes
+the same call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from django_webpush_kit.conf import backend_spec
+
+WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
+
+WAKE_MARK = "webpush_kit:wake"
+WAKE_MARK_SECONDS = 30
+"""A wake-up that was lost keeps others from being sent for this long at most."""
+
+_logger = logging.getLogger("django_webpush_kit")
+
+
+class TaskBackend:
+    """Base of all task backends: `BackendClass(**options)`, an unknown option is a TypeError.
+
+    `seconds` bounds one delivery task, so that it ends before its queue would take it for dead; None: no bound.
+    """
+
+    seconds: float | None = None
+
+    def wake(self, batches: Sequence[UUID] = ()) -> None:
+        """Have what is due delivered soon. Called after commit; errors are logged by the caller, not raised."""
+        raise NotImplementedError
+
+    def install_schedules(self) -> list[str]:
+        """Install the periodic tasks and return their names; a backend whose queue has its own place for them cannot."""
+        raise ImproperlyConfigured(
+            f"{type(self).__name__} keeps no schedules in the database. Run the sweep every minute yourself: "
+            "`manage.py deliver_push` from cron or systemd, `deliver_push --loop`, or the queue's own scheduler calling "
+            "django_webpush_kit.tasks.send_scheduled_notifications."
+        )
+
+    def check(self) -> list[CheckMessage]:
+        """System check messages about this backend's options and surroundings."""
+        return []
+
+
+class QueueBackend(TaskBackend):
+    """Base of backends that put the wake-up into a queue; a wake-up that is still waiting there is not doubled.
+
+    Whether one is waiting stands in Django's cache. A cache that other processes do not share (locmem, dummy) cannot
+    tell, and then every transaction enqueues its own.
+    """
+
+    def wake(self, batches: Sequence[UUID] = ()) -> None:
+        """Enqueue one wake-up, unless one is waiting."""
+        if not is_cache_shared() or cache.add(WAKE_MARK, 1, WAKE_MARK_SECONDS):
+            try:
+                self.enqueue()
+            except Exception:
+                clear_wake_mark()
+                raise
+
+    def enqueue(self) -> None:
+        """Put `WAKE_UP_TASK` into the queue."""
+        raise NotImplementedError
+
+
+def get_task_backend() -> TaskBackend:
+    """The backend of the setting `TASK_BACKEND`."""
+    path, options = backend_spec("TASK_BACKEND")
+    try:
+        backend: TaskBackend = import_string(path)(**options)
+    except TypeError as error:
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["TASK_BACKEND"]: {path}: {error}') from error
+    return backend
+
+
+def wake_on_commit(batch: UUID, *, using: str) -> None:
+    """Wake the workers once after the surrounding transaction commits, however many batches it writes."""
+    connection = transaction.get_connection(using)
+    for savepoints, function, *_rest in connection.run_on_commit:
+        # an earlier wake-up survives whenever ours would: its savepoints are among ours
+        if isinstance(function, _WakeUp) and savepoints <= set(connection.savepoint_ids):
+            function.batches.append(batch)
+            return
+    transaction.on_commit(_WakeUp(batch), using=using, robust=True)
+
+
+def clear_wake_mark() -> None:
+    """Called by a worker before it looks: what is written from now on needs a wake-up of its own."""
+    if is_cache_shared():
+        cache.delete(WAKE_MARK)
+
+
+def is_cache_shared() -> bool:
+    """Whether other processes see what this one puts into the default cache."""
+    return not isinstance(caches[DEFAULT_CACHE_ALIAS], DummyCache | LocMemCache)
+
+
+class _WakeUp:
+    """The one on_commit callback of a transaction."""
+
+    def __init__(self, batch: UUID) -> None:
+        self.batches = [batch]
+
+    def __call__(self) -> None:
+        try:
+            get_task_backend().wake(self.batches)
+        except Exception:
+            _logger.exception("The wake-up failed; the sweep will deliver batches %s", self.batches)

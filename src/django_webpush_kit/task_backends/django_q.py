@@ -1,0 +1,79 @@
+"""django-q2: wake-ups as tasks, the sweep as a schedule (https://django-q2.readthedocs.io)."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+
+from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
+
+SHARE_OF_TIMEOUT = 0.5
+"""A task stops claiming after this share of the cluster's time-out: the requests in flight need the rest."""
+
+DEFAULT_SECONDS = 60.0
+
+SCHEDULES = {
+    "webpush-kit: deliver what is due": ("django_webpush_kit.tasks.send_scheduled_notifications", 1),
+    "webpush-kit: clean up": ("django_webpush_kit.tasks.cleanup_expired_subscriptions", 60),
+}
+"""Name -> dotted path of the task, minutes between runs."""
+
+
+class DjangoQBackend(QueueBackend):
+    """Options: `cluster`, the name of the cluster that takes the wake-ups (default: the one of Q_CLUSTER)."""
+
+    def __init__(self, *, cluster: str | None = None) -> None:
+        if find_spec("django_q") is None:
+            raise ImproperlyConfigured(
+                "DjangoQBackend needs django-q2: pip install django-webpush-kit[q2], and add 'django_q' to INSTALLED_APPS."
+            )
+        self.cluster = cluster
+        timeout = _q_cluster().get("timeout")
+        self.seconds = timeout * SHARE_OF_TIMEOUT if timeout else DEFAULT_SECONDS
+
+    def enqueue(self) -> None:
+        """Put the wake-up into the broker."""
+        from django_q.tasks import async_task  # django-q2 is optional
+
+        options = {"cluster": self.cluster} if self.cluster else {}
+        async_task(WAKE_UP_TASK, task_name="webpush-kit wake-up", save=False, **options)
+
+    def install_schedules(self) -> list[str]:
+        """Create or correct the schedules: the sweep every minute, cleanup hourly."""
+        from django_q.models import Schedule  # django-q2 is optional
+
+        for name, (function, minutes) in SCHEDULES.items():
+            values: dict[str, Any] = {
+                "func": function,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+                "cluster": self.cluster,
+            }
+            schedules = Schedule.objects.filter(name=name)
+            if not schedules.update(**values):
+                Schedule.objects.create(name=name, **values)
+        return list(SCHEDULES)
+
+    def check(self) -> list[CheckMessage]:
+        """Look for a cluster that is missing, or that would run tasks twice."""
+        if "django_q" not in settings.INSTALLED_APPS:
+            return [Error("DjangoQBackend needs 'django_q' in INSTALLED_APPS.", id="webpush_kit.E020")]
+        cluster = _q_cluster()
+        timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)
+        if timeout and retry <= timeout:
+            return [
+                Warning(
+                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s), or django-q2 runs tasks twice.",
+                    id="webpush_kit.W020",
+                )
+            ]
+        return []
+
+
+def _q_cluster() -> dict[str, Any]:
+    return getattr(settings, "Q_CLUSTER", {})

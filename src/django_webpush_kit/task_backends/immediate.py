@@ -1,0 +1,33 @@
+"""Delivers in the request, right after commit: the default, for small sites and for development."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.core.checks import CheckMessage, Info
+
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.task_backends.base import TaskBackend
+
+MAX_ROWS = 100
+
+
+class ImmediateBackend(TaskBackend):
+    """Sends at most 100 rows of each batch that woke it; the rest, and retries, wait for `deliver_push`."""
+
+    def wake(self, batches: Sequence[UUID] = ()) -> None:
+        """Deliver the batches now."""
+        for batch in batches:
+            deliver_due(MAX_ROWS, batch=batch)
+
+    def check(self) -> list[CheckMessage]:
+        """Remind of what this backend leaves to `deliver_push`."""
+        return [
+            Info(
+                "The ImmediateBackend sends at most 100 notifications within a request and never retries by itself.",
+                hint="Run `manage.py deliver_push --loop`, or `deliver_push` every minute, or choose a queue as "
+                'WEBPUSH_KIT["TASK_BACKEND"].',
+                id="webpush_kit.I001",
+            )
+        ]

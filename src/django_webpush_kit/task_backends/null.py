@@ -1,0 +1,15 @@
+"""Wakes nobody: for `deliver_push --loop`, cron or systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django_webpush_kit.task_backends.base import TaskBackend
+
+
+class NullBackend(TaskBackend):
+    """Rows wait until `deliver_push` looks."""
+
+    def wake(self, batches: Sequence[UUID] = ()) -> None:
+        """Do nothing."""

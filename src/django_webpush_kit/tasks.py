@@ -1,0 +1,60 @@
+"""The tasks that schedulers and queues call, under the names of old; each calls one function.
+
+`wake_up` is what every task backend enqueues. `send_scheduled_notifications` (every minute) and
+`retry_failed_notifications` are both the sweep; `cleanup_expired_subscriptions` runs hourly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.housekeeping import clean_up
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.task_backends.base import WAKE_UP_TASK, clear_wake_mark, get_task_backend
+from django_webpush_kit.task_backends.celery import register_tasks
+
+
+def wake_up() -> dict[str, int]:
+    """Deliver what is due, within the time the queue gives; wakes another task if rows remain."""
+    clear_wake_mark()
+    backend = get_task_backend()
+    report = deliver_due(seconds=backend.seconds)
+    if report.more:
+        backend.wake()
+    return dict(report.outcomes)
+
+
+def send_scheduled_notifications() -> dict[str, int]:
+    """Sweep: deliver whatever is due, whether scheduled, deferred, to be retried, or left behind by a dead worker."""
+    return wake_up()
+
+
+def retry_failed_notifications() -> dict[str, int]:
+    """Sweep, under the name that schedules of old use."""
+    return wake_up()
+
+
+def cleanup_expired_subscriptions() -> dict[str, int]:
+    """Deactivate subscriptions past their expiration time and prune what is past its retention."""
+    return clean_up()
+
+
+def send_push_notification_task(
+    subscription_id: Any, title: str, body: str = "", data: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Send one notification to one subscription; returns what `PushNotificationService.send_notification` returns."""
+    subscription = get_subscription_model().objects.get(pk=subscription_id)
+    return services.PushNotificationService().send_notification(subscription, title, body, data)
+
+
+register_tasks(
+    {
+        WAKE_UP_TASK: wake_up,
+        "send_scheduled_notifications": send_scheduled_notifications,
+        "retry_failed_notifications": retry_failed_notifications,
+        "cleanup_expired_subscriptions": cleanup_expired_subscriptions,
+        "send_push_notification_task": send_push_notification_task,
+    }
+)

@@ -1,0 +1,64 @@
+"""A real Chromium uses its own PushManager against a fake of Google's side: subscribe, receive, show, click."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.chromium import Chromium
+from tests.browser.sending import Sender
+from tests.browser.site import Site
+from tests.browser.waiting import wait_until
+
+pytestmark = pytest.mark.browser
+
+
+def subscribe(chromium: Chromium, site: Site, sender: Sender):
+    chromium.allow_notifications(site.origin)
+    chromium.open(site.origin)
+    return chromium.run("return await subscribe(arguments[0])", sender.public_key)
+
+
+def send(chromium: Chromium, sender: Sender, subscription, message) -> int:
+    return sender.send(subscription, message, address=chromium.push_service.local_address(subscription["endpoint"]))
+
+
+def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(chromium, site, tmp_path):
+    sender = Sender()
+    subscription = subscribe(chromium, site, sender)
+    message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
+    assert send(chromium, sender, subscription, message) == 201
+
+    assert wait_until(lambda: site.reported("shown"), "the worker's report")[0]["message"] == message
+    assert chromium.wait_for_notification("Gebucht ✓")["body"] == "Studio 1"
+    chromium.screenshot(tmp_path / "page.png")
+    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+    chromium.click_notification("Gebucht ✓")
+    wait_until(lambda: site.reported("clicked"), "the click's report")
+    assert f"{site.origin}/opened" in chromium.tabs()
+    assert wait_until(lambda: chromium.push_service.acknowledged, "the browser's acknowledgement")
+
+
+def test_a_button_is_clicked_and_another_notification_is_dismissed(chromium, site):
+    sender = Sender()
+    subscription = subscribe(chromium, site, sender)
+    button = {"action": "map", "title": "Show the way"}
+    assert send(chromium, sender, subscription, {"title": "button", "url": "/opened", "actions": [button]}) == 201
+    chromium.click_notification("button", "Show the way")
+    assert wait_until(lambda: site.reported("clicked"), "the click's report")[0]["action"] == "map"
+
+    assert send(chromium, sender, subscription, {"title": "unwanted"}) == 201
+    chromium.dismiss_notification("unwanted")
+    wait_until(lambda: site.reported("dismissed"), "the dismissal's report")
+
+
+def test_the_push_service_answers_410_after_unsubscribe(chromium, site):
+    sender = Sender()
+    subscription = subscribe(chromium, site, sender)
+    assert chromium.run(
+        """
+        const registration = await navigator.serviceWorker.ready;
+        return (await registration.pushManager.getSubscription()).unsubscribe();
+        """
+    )
+    wait_until(lambda: send(chromium, sender, subscription, {"title": "late"}) == 410, "the end of the subscription")

@@ -1,0 +1,156 @@
+/** `<webpush-toggle>` and the agreement of the modules with their type declarations. */
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { afterEach, describe, test } from "node:test";
+
+import { STATIC } from "./fake_browser.mjs";
+import { FakeElement, FakePage, load } from "./fake_page.mjs";
+
+let page = new FakePage();
+const { WebPushToggle } = await load("webpush-kit-elements.js");
+const { createPush } = await load("webpush-kit.js");
+afterEach(() => page.close());
+
+/** Lets everything run that is on its way, until the toggle is no longer busy. */
+async function settle(toggle) {
+  for (let turn = 0; turn < 1000 && (turn < 20 || toggle.state === "busy"); turn += 1) {
+    await new Promise(setImmediate);
+  }
+}
+
+async function attach({ attributes = {}, children = [], pageOptions = {} } = {}) {
+  page = new FakePage(pageOptions);
+  const toggle = new WebPushToggle();
+  toggle.push = createPush({ repair: false });
+  for (const [name, value] of Object.entries(attributes)) toggle.setAttribute(name, value);
+  for (const child of children) toggle.append(child);
+  const heard = [];
+  toggle.addEventListener("webpush-change", ({ detail }) => heard.push(detail.state));
+  toggle.addEventListener("webpush-error", ({ detail }) => heard.push(detail.error.code ?? detail.error.message));
+  toggle.connectedCallback();
+  await settle(toggle);
+  const [button, status] = [toggle.querySelector("button"), toggle.querySelector("[role=status]")];
+  const click = async () => {
+    button.dispatchEvent(new Event("click"));
+    await settle(toggle);
+  };
+  return { toggle, button, status, heard, click };
+}
+
+describe("<webpush-toggle>", () => {
+  test("is a switch that says its state", async () => {
+    const { toggle, button, status, heard, click } = await attach({ attributes: { label: "Neues" } });
+    assert.equal(button.textContent, "Neues");
+    assert.equal(button.getAttribute("role"), "switch");
+    const seen = () => [
+      toggle.state,
+      toggle.getAttribute("state"),
+      button.getAttribute("aria-checked"),
+      status.textContent,
+    ];
+    assert.deepEqual(seen(), ["off", "off", "false", "Off"]);
+    await click();
+    assert.deepEqual(seen(), ["on", "on", "true", "On"]);
+    await click();
+    assert.deepEqual(seen(), ["off", "off", "false", "Off"]);
+    assert.deepEqual(heard, ["off", "on", "off"]);
+  });
+
+  test("asks for permission within the click, is busy meanwhile, and ignores a second click", async () => {
+    const { toggle, button } = await attach();
+    button.dispatchEvent(new Event("click"));
+    assert.equal(page.prompts, 1);
+    assert.equal(toggle.state, "busy");
+    assert.equal(button.getAttribute("aria-busy"), "true");
+    button.dispatchEvent(new Event("click"));
+    await settle(toggle);
+    assert.equal(page.prompts, 1);
+    assert.equal(toggle.state, "on");
+  });
+
+  test("tells what went wrong and shows where that leaves us", async () => {
+    const { toggle, status, heard, click } = await attach({ attributes: { "text-denied": "Gesperrt" } });
+    page.answer = "denied";
+    await click();
+    assert.deepEqual(heard, ["off", "denied", "denied"]);
+    assert.equal(toggle.state, "denied");
+    assert.equal(status.textContent, "Gesperrt");
+    await click();
+    assert.equal(page.prompts, 1);
+  });
+
+  test("stays focusable where it can do nothing, with the reason beside it", async () => {
+    const { toggle, button, status } = await attach({ pageOptions: { supported: false } });
+    assert.equal(toggle.state, "unsupported");
+    assert.equal(button.getAttribute("aria-disabled"), "true");
+    assert.equal(button.disabled, undefined);
+    assert.notEqual(status.textContent, "");
+  });
+
+  test("uses the button and the status it finds inside, once", async () => {
+    const given = Object.assign(new FakeElement(), { type: "button", textContent: "Mine" });
+    const { toggle, button } = await attach({ children: [given] });
+    assert.equal(button, given);
+    assert.equal(button.textContent, "Mine");
+    toggle.disconnectedCallback();
+    toggle.connectedCallback();
+    await settle(toggle);
+    assert.equal(toggle.children.length, 2);
+  });
+
+  test("follows changes made elsewhere, until it leaves the page", async () => {
+    const { toggle, button, heard } = await attach();
+    await toggle.push.subscribe();
+    assert.equal(toggle.state, "on");
+    toggle.disconnectedCallback();
+    await toggle.push.unsubscribe();
+    assert.equal(toggle.state, "on");
+    button.dispatchEvent(new Event("click"));
+    await settle(toggle);
+    assert.deepEqual(heard, ["off", "on"]);
+    assert.equal(page.prompts, 1);
+  });
+
+  test("is off when the state cannot be found out", async () => {
+    const { toggle, heard } = await attach();
+    page.serviceWorker.getRegistration = async () => {
+      throw new DOMException("storage is blocked", "SecurityError");
+    };
+    toggle.disconnectedCallback();
+    toggle.connectedCallback();
+    await settle(toggle);
+    assert.equal(toggle.state, "off");
+    assert.equal(heard.includes("storage is blocked"), false);
+    assert.equal(heard.length, 3);
+  });
+});
+
+describe("type declarations", () => {
+  const modules = readdirSync(STATIC).filter((name) => name.endsWith(".js") && name !== "service-worker.js");
+  const source = (name) => readFileSync(new URL(name, STATIC), "utf8");
+  const matches = (text, pattern) => [...text.matchAll(pattern)].map((match) => match[1]).sort();
+
+  test("exist for every module", () => assert.equal(modules.length, 3));
+
+  for (const name of modules) {
+    test(`of ${name} name what it exports`, async () => {
+      const declared = matches(source(name.replace(".js", ".d.ts")), /^export (?:class|function|const) (\w+)/gm);
+      assert.deepEqual(declared, Object.keys(await load(name)).sort());
+    });
+
+    test(`of ${name} name the public methods of its classes`, async () => {
+      const declarations = source(name.replace(".js", ".d.ts"));
+      for (const [exported, value] of Object.entries(await load(name))) {
+        const body = new RegExp(`^export class ${exported}\\b[^{]*\\{(.*?)^\\}`, "ms").exec(declarations)?.[1];
+        if (!body) continue;
+        const statics = Object.getOwnPropertyNames(value).filter((one) => typeof value[one] === "function");
+        const own = Object.getOwnPropertyNames(value.prototype);
+        const inherited = Object.getPrototypeOf(value.prototype);
+        const methods = [...own.filter((one) => !(one in inherited)), ...statics].sort();
+        const declared = matches(body, /^ {2}(?:static )?(?:readonly )?(\w+)(?:<[^>]*>)?[(:]/gm);
+        const missing = methods.filter((method) => !declared.includes(method));
+        assert.deepEqual(missing, [], `${exported} of ${name}`);
+      }
+    });
+  }
+});

@@ -1,0 +1,202 @@
+/**
+ * A page around the shipped modules: the globals they use, joined to a FakeBrowser that runs the shipped worker, and a
+ * server that answers as the HTTP API does. `new FakePage()` installs the globals, `close()` takes them away.
+ */
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+import { FakeBrowser, ORIGIN, PUBLIC_KEY, STATIC } from "./fake_browser.mjs";
+
+/** Imports a shipped module; Node takes `.js` for a module only beside a package.json that says so. */
+export async function load(name) {
+  return import(pathToFileURL(join(folder, name)));
+}
+
+const folder = mkdtempSync(join(tmpdir(), "webpush-kit-"));
+cpSync(STATIC, folder, { recursive: true });
+writeFileSync(join(folder, "package.json"), '{"type": "module"}');
+process.on("exit", () => rmSync(folder, { recursive: true }));
+
+export class FakePage {
+  browser = new FakeBrowser();
+  server = new FakeServer();
+  /** The answer to the permission prompt. */
+  answer = "granted";
+  prompts = 0;
+  meta = { base: "/api/v1/push/", csrf: "from-meta", user: "7" };
+  registration = null;
+  #before = new Map();
+
+  constructor({ supported = true, meta = {}, cookie = "", userAgent = "Test", ...navigator } = {}) {
+    const page = this;
+    Object.assign(this.meta, meta);
+    this.browser.permission = "default";
+    this.browser.answer = (request) => this.server.answer(request);
+    this.serviceWorker = Object.assign(new EventTarget(), {
+      getRegistration: async () => this.registration ?? undefined,
+      register: async (url, { scope }) => (this.registration = this.makeRegistration(url, scope)),
+    });
+    this.document = Object.assign(new EventTarget(), {
+      baseURI: `${ORIGIN}/page/`,
+      visibilityState: "visible",
+      documentElement: { lang: "de" },
+      cookie,
+      createElement: () => new FakeElement(),
+      querySelector: (selector) => {
+        const content = page.meta[/webpush-kit-(\w+)/.exec(selector)[1]];
+        return content === undefined ? null : { content };
+      },
+    });
+    this.#install({
+      navigator: {
+        userAgent,
+        language: "de-AT",
+        ...(supported && { serviceWorker: this.serviceWorker }),
+        ...navigator,
+      },
+      document: this.document,
+      location: new URL(`${ORIGIN}/page/`),
+      localStorage: new FakeStorage(),
+      fetch: (url, init) => this.browser.fetch(url, init),
+      matchMedia: () => ({ matches: false }),
+      HTMLElement: FakeElement,
+      customElements: globalThis.customElements ?? new FakeRegistry(),
+    });
+    if (supported) this.#install({ Notification: this.#notification(), PushManager: class {} });
+    globalThis[Symbol.for("webpush-kit")] &&= Object.assign(globalThis[Symbol.for("webpush-kit")], { manager: null });
+  }
+
+  close() {
+    for (const [name, descriptor] of this.#before) {
+      if (descriptor) Object.defineProperty(globalThis, name, descriptor);
+      else delete globalThis[name];
+    }
+  }
+
+  get requests() {
+    return this.browser.requests.map(({ method, url }) => `${method} ${url.slice(`${ORIGIN}/api/v1/push/`.length)}`);
+  }
+
+  makeRegistration(url, scope = `${ORIGIN}/`) {
+    const { browser } = this;
+    return {
+      scope: new URL(scope, ORIGIN).href,
+      active: {
+        scriptURL: new URL(url, ORIGIN).href,
+        postMessage: (data, ports) => void browser.worker.dispatch("message", { data: structuredClone(data), ports }),
+      },
+      pushManager: browser.worker.context.registration.pushManager,
+    };
+  }
+
+  #notification() {
+    const { browser } = this;
+    const page = this;
+    return {
+      get permission() {
+        return browser.permission;
+      },
+      async requestPermission() {
+        page.prompts += 1;
+        browser.permission = page.answer;
+        return page.answer;
+      },
+    };
+  }
+
+  #install(globals) {
+    for (const [name, value] of Object.entries(globals)) {
+      this.#before.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
+      Object.defineProperty(globalThis, name, { configurable: true, writable: true, value });
+    }
+  }
+}
+
+/** The HTTP API for one signed-in user, or for nobody. */
+class FakeServer {
+  publicKey = PUBLIC_KEY;
+  signedIn = true;
+  /** endpoint -> preferences */
+  subscriptions = new Map();
+  /** Answers to give first: `{status, body}`, or an error to throw. */
+  script = [];
+  #tokens = 0;
+
+  answer({ method, url, body }) {
+    const { pathname, searchParams } = new URL(url);
+    const path = pathname.split("/").at(-1);
+    if (path === "config") return ok({ public_key: this.publicKey, types: {}, urls: {}, service_worker_scope: "/" });
+    const scripted = this.script.shift();
+    if (scripted instanceof Error) throw scripted;
+    if (scripted) return scripted;
+    if (!this.signedIn) return refusal(403, "forbidden");
+    const endpoint = searchParams.get("endpoint") ?? body.endpoint ?? body.subscription.endpoint;
+    if (path === "subscribe") {
+      this.subscriptions.set(endpoint, body.preferences ?? {});
+      return ok({ subscription_id: this.subscriptions.size, subscription_token: `token-${(this.#tokens += 1)}` });
+    }
+    if (!this.subscriptions.has(endpoint)) return refusal(404, "not_found");
+    if (path === "unsubscribe") this.subscriptions.delete(endpoint);
+    if (method === "PUT") this.subscriptions.set(endpoint, body.preferences);
+    return ok(method === "GET" ? { preferences: this.subscriptions.get(endpoint) } : { message: "Done." });
+  }
+}
+
+export const refusal = (status, code) => ({
+  status,
+  body: { success: false, code, message: `No: ${code}.`, errors: {} },
+});
+const ok = (body) => ({ status: 200, body: { success: true, ...body } });
+
+class FakeStorage {
+  #items = new Map();
+
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+
+  setItem(key, value) {
+    this.#items.set(key, String(value));
+  }
+}
+
+class FakeRegistry {
+  #classes = new Map();
+
+  get(name) {
+    return this.#classes.get(name);
+  }
+
+  define(name, definition) {
+    this.#classes.set(name, definition);
+  }
+}
+
+/** As much of an element as `<webpush-toggle>` uses. */
+export class FakeElement extends EventTarget {
+  textContent = "";
+  children = [];
+  isConnected = false;
+  #attributes = new Map();
+
+  getAttribute(name) {
+    return this.#attributes.get(name) ?? null;
+  }
+
+  setAttribute(name, value) {
+    this.#attributes.set(name, String(value));
+  }
+
+  append(child) {
+    child.isConnected = true;
+    this.children.push(child);
+  }
+
+  querySelector(selector) {
+    const wanted =
+      selector === "button" ? (one) => one.type === "button" : (one) => one.getAttribute("role") === "status";
+    return this.children.find(wanted) ?? null;
+  }
+}

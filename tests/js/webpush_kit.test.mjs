@@ -1,0 +1,538 @@
+/** The shipped module, between the shipped service worker and a server that answers as the HTTP API does. */
+import assert from "node:assert/strict";
+import { afterEach, describe, test } from "node:test";
+
+import { ORIGIN, PUBLIC_KEY } from "./fake_browser.mjs";
+import { FakePage, load, refusal } from "./fake_page.mjs";
+
+const kit = await load("webpush-kit.js");
+const { MockPushNotificationAPI } = await load("webpush-kit-mock.js");
+const OTHER_KEY = kit.arrayBufferToBase64(kit.base64ToUint8Array(PUBLIC_KEY).reverse());
+
+let page;
+afterEach(() => page?.close());
+
+/** A page, and a manager that does nothing by itself. */
+function open(options = {}, pageOptions = {}) {
+  page = new FakePage(pageOptions);
+  return kit.createPush({ repair: false, ...options });
+}
+
+/** The same, subscribed, as a later page load finds it: only what storage and worker remember is left. */
+async function openSubscribed(options = {}) {
+  await open(options).subscribe({ categories: { news: true } });
+  page.browser.startWorker();
+  page.browser.requests = [];
+  return kit.createPush({ repair: false, ...options });
+}
+
+const codeOf = (code) => (error) => error instanceof kit.PushError && error.code === code;
+const workerState = () => page.browser.message({ type: "webpush-kit:state" });
+
+/** Time-outs pass a hundred times faster. */
+function hurry(context) {
+  const { setTimeout } = globalThis;
+  context.mock.method(globalThis, "setTimeout", (run, delay, ...values) => setTimeout(run, delay / 100, ...values));
+}
+
+describe("state", () => {
+  test("follows permission and subscription", async () => {
+    const push = open();
+    assert.equal(await push.state(), "off");
+    await push.subscribe();
+    assert.equal(await push.state(), "on");
+    page.browser.permission = "denied";
+    assert.equal(await push.state(), "denied");
+  });
+
+  test("is unsupported without Notification, also where the name is not defined", async () => {
+    const push = open({}, { supported: false });
+    assert.equal(await push.state(), "unsupported");
+    await assert.rejects(push.subscribe(), codeOf("unsupported"));
+    assert.equal(await push.repair(), "nothing");
+  });
+
+  for (const [device, navigator] of [
+    ["an iPhone", { userAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)" }],
+    ["an iPad", { userAgent: "Mozilla/5.0 (Macintosh)", platform: "MacIntel", maxTouchPoints: 5 }],
+  ]) {
+    test(`in a tab of ${device} needs the site on the home screen`, async () => {
+      const push = open({}, { supported: false, ...navigator });
+      assert.equal(await push.state(), "needs-install");
+      await assert.rejects(push.subscribe(), codeOf("needs_install"));
+    });
+
+    test(`on the home screen of ${device} with an old system is unsupported`, async () => {
+      const push = open({}, { supported: false, ...navigator, standalone: true });
+      assert.equal(await push.state(), "unsupported");
+    });
+  }
+
+  test("that changed elsewhere is announced when the page is seen again", async () => {
+    const push = open();
+    await push.subscribe();
+    const states = [];
+    push.on("change", (state) => states.push(state));
+    page.browser.permission = "denied";
+    page.document.dispatchEvent(new Event("visibilitychange"));
+    await new Promise(setImmediate);
+    assert.deepEqual(states, ["denied"]);
+  });
+});
+
+describe("subscribe", () => {
+  test("asks for permission in the click itself, before anything is awaited", async () => {
+    const push = open();
+    const subscribing = push.subscribe();
+    assert.equal(page.prompts, 1);
+    await subscribing;
+  });
+
+  test("tells the server, and the worker what it needs without a page", async () => {
+    const push = open();
+    const states = [];
+    push.on("change", (state) => states.push(state));
+    const answer = await push.subscribe({ categories: { news: false } });
+    assert.equal(answer.subscription_id, 1);
+    assert.deepEqual(page.requests, ["GET config", "POST subscribe"]);
+    const { body, headers } = page.browser.requests[1];
+    const { subscription } = page.browser;
+    assert.deepEqual(body, {
+      subscription: subscription.toJSON(),
+      preferences: { categories: { news: false } },
+      language: "de",
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    });
+    assert.equal(headers["X-CSRFToken"], "from-meta");
+    assert.equal(kit.arrayBufferToBase64(subscription.options.applicationServerKey), PUBLIC_KEY);
+    assert.deepEqual(
+      { ...(await workerState()) },
+      {
+        type: "webpush-kit:state",
+        baseUrl: "/api/v1/push/",
+        publicKey: PUBLIC_KEY,
+        subscriptionToken: "token-1",
+        endpoint: subscription.endpoint,
+        language: "de",
+      },
+    );
+    assert.deepEqual(states, ["on"]);
+    assert.equal(page.registration.active.scriptURL, `${ORIGIN}/api/v1/push/service-worker.js`);
+  });
+
+  for (const [answer, code] of [
+    ["denied", "denied"],
+    ["default", "dismissed"],
+  ]) {
+    test(`says "${code}" when the prompt is answered "${answer}"`, async () => {
+      const push = open();
+      page.answer = answer;
+      await assert.rejects(push.subscribe(), codeOf(code));
+      assert.deepEqual(page.requests, []);
+    });
+  }
+
+  test("makes the subscription anew once when the server holds other keys for its endpoint", async () => {
+    const push = open();
+    page.server.script = [refusal(409, "key_mismatch")];
+    await push.subscribe();
+    const [, first, second] = page.browser.requests.map(({ body }) => body?.subscription.endpoint);
+    assert.notEqual(first, second);
+    assert.equal(page.browser.subscription.endpoint, second);
+  });
+
+  test("does not do so for ever", async () => {
+    const push = open();
+    page.server.script = [refusal(409, "key_mismatch"), refusal(409, "key_mismatch")];
+    await assert.rejects(push.subscribe(), codeOf("key_mismatch"));
+    assert.equal(page.requests.length, 3);
+  });
+
+  test("leaves no subscription behind that the server does not know", async () => {
+    const push = open();
+    page.server.script = [refusal(429, "rate_limited")];
+    await assert.rejects(push.subscribe(), (error) => error.code === "rate_limited" && error.status === 429);
+    assert.equal(page.browser.subscription, null);
+    assert.equal(await push.state(), "off");
+  });
+
+  test("keeps one that was there before, whatever the server says", async () => {
+    const push = await openSubscribed();
+    page.server.script = [new TypeError("network away")];
+    await assert.rejects(push.subscribe(), codeOf("network_error"));
+    assert.equal(await push.state(), "on");
+  });
+
+  test("names a browser whose push service is out of reach", async () => {
+    const push = open();
+    page.browser.subscribe = () => {
+      throw new DOMException("push service error", "AbortError");
+    };
+    await assert.rejects(push.subscribe(), codeOf("push_service_unavailable"));
+  });
+
+  test("names a server without a key", async () => {
+    const push = open();
+    page.server.publicKey = "";
+    await assert.rejects(push.subscribe(), codeOf("not_configured"));
+  });
+});
+
+describe("the service worker", () => {
+  test("of the site that imports ours is used as it is", async () => {
+    const push = open();
+    page.registration = page.makeRegistration("/site-worker.js");
+    await push.subscribe();
+    assert.equal(page.registration.active.scriptURL, `${ORIGIN}/site-worker.js`);
+  });
+
+  test("of the site that does not is left alone, and the mend is named", async (context) => {
+    hurry(context);
+    const push = open();
+    page.registration = page.makeRegistration("/site-worker.js");
+    page.registration.active.postMessage = () => {};
+    await assert.rejects(push.subscribe(), (error) => {
+      assert.match(error.message, /importScripts\("\/api\/v1\/push\/service-worker\.js"\)/);
+      return error.code === "service_worker_conflict";
+    });
+    assert.equal(page.registration.active.scriptURL, `${ORIGIN}/site-worker.js`);
+    await kit.createPush({ repair: false, replaceServiceWorker: true }).subscribe();
+    assert.equal(page.registration.active.scriptURL, `${ORIGIN}/api/v1/push/service-worker.js`);
+  });
+
+  test("is waited for until it is active", async () => {
+    const push = open();
+    const coming = Object.assign(new EventTarget(), { state: "installing" });
+    page.serviceWorker.register = async (url, { scope }) => {
+      const { active, ...rest } = page.makeRegistration(url, scope);
+      page.registration = { ...rest, active: null, installing: coming };
+      setImmediate(() => {
+        coming.state = "installed";
+        coming.dispatchEvent(new Event("statechange"));
+        Object.assign(page.registration, { active, installing: null });
+        coming.state = "activated";
+        coming.dispatchEvent(new Event("statechange"));
+      });
+      return page.registration;
+    };
+    assert.equal((await push.subscribe()).success, true);
+  });
+
+  test("that cannot be installed is an error, not a wait without end", async () => {
+    const push = open();
+    const coming = Object.assign(new EventTarget(), { state: "redundant" });
+    page.serviceWorker.register = async () => {
+      setImmediate(() => coming.dispatchEvent(new Event("statechange")));
+      return { active: null, waiting: coming };
+    };
+    await assert.rejects(push.subscribe(), codeOf("service_worker_failed"));
+  });
+
+  test("tells the page what was shown and clicked", () => {
+    const push = open();
+    const heard = [];
+    for (const name of ["shown", "clicked"]) push.on(name, ({ id }) => heard.push(`${name} ${id}`));
+    for (const type of ["webpush-kit:shown", "webpush-kit:clicked", "the host's own"]) {
+      page.serviceWorker.dispatchEvent(Object.assign(new Event("message"), { data: { type, id: "1" } }));
+    }
+    assert.deepEqual(heard, ["shown 1", "clicked 1"]);
+  });
+});
+
+describe("leaving", () => {
+  test("unsubscribe() ends it here, on the server and in the worker", async () => {
+    const push = await openSubscribed();
+    await push.unsubscribe();
+    assert.equal(page.browser.subscription, null);
+    assert.equal(page.server.subscriptions.size, 0);
+    assert.equal(page.browser.requests[0].headers["X-Subscription-Token"], "token-1");
+    assert.equal((await workerState()).subscriptionToken, null);
+    assert.equal(await push.state(), "off");
+    await push.unsubscribe();
+  });
+
+  test("unsubscribe() ends it here also when the server cannot be reached", async () => {
+    const push = await openSubscribed();
+    page.server.script = [new TypeError("network away")];
+    await push.unsubscribe();
+    assert.equal(page.browser.subscription, null);
+  });
+
+  test("detach() lets the same user come back without a click, and nobody else", async () => {
+    const push = await openSubscribed();
+    await push.detach();
+    assert.equal(page.server.subscriptions.size, 0);
+    assert.notEqual(page.browser.subscription, null);
+    assert.equal(await push.state(), "off");
+    for (const user of ["8", "", undefined]) {
+      assert.equal(await kit.createPush({ repair: false, user }).repair({ force: true }), "nothing", user);
+    }
+    assert.equal(page.server.subscriptions.size, 0);
+    assert.equal(await push.repair(), "resent");
+    assert.equal(await push.state(), "on");
+    assert.equal(page.server.subscriptions.size, 1);
+  });
+
+  test("detach() without a subscription asks nothing of the server", async () => {
+    await open().detach();
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("another user who clicks takes over the browser's subscription", async () => {
+    const push = await openSubscribed();
+    await push.detach();
+    const { endpoint } = page.browser.subscription;
+    await kit.createPush({ repair: false, user: "8" }).subscribe();
+    assert.deepEqual([...page.server.subscriptions.keys()], [endpoint]);
+  });
+});
+
+describe("repair", () => {
+  test("asks the server nothing while nothing has changed", async () => {
+    const push = await openSubscribed();
+    assert.equal(await push.repair(), "fresh");
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("asks after twelve hours", async (context) => {
+    const push = await openSubscribed();
+    context.mock.timers.enable({ apis: ["Date"], now: Date.now() + 13 * 60 * 60 * 1000 });
+    assert.equal(await push.repair(), "fresh");
+    assert.deepEqual(
+      page.requests.map((request) => request.split("?")[0]),
+      ["GET config", "GET preferences"],
+    );
+    assert.equal(await push.repair(), "fresh");
+    assert.equal(page.requests.length, 2);
+  });
+
+  test("sends an endpoint again that the server does not know for this user", async () => {
+    await openSubscribed();
+    page.server.subscriptions.clear();
+    assert.equal(await kit.createPush({ repair: false, user: "8" }).repair(), "resent");
+    assert.deepEqual([...page.server.subscriptions.keys()], [page.browser.subscription.endpoint]);
+    const { body, headers } = page.browser.requests.at(-1);
+    assert.equal("preferences" in body, false, "must not overwrite stored preferences");
+    assert.equal(body.old_endpoint, undefined);
+    assert.equal(headers["X-Subscription-Token"], "token-1");
+  });
+
+  test("subscribes anew when the server's key has changed", async () => {
+    const push = await openSubscribed({ publicKey: OTHER_KEY });
+    const { endpoint } = page.browser.subscription;
+    page.server.publicKey = OTHER_KEY;
+    assert.equal(await push.repair(), "renewed");
+    const { body } = page.browser.requests.at(-1);
+    assert.equal(body.old_endpoint, endpoint);
+    assert.notEqual(body.subscription.endpoint, endpoint);
+    assert.equal(kit.arrayBufferToBase64(page.browser.subscription.options.applicationServerKey), OTHER_KEY);
+    page.browser.requests = [];
+    assert.equal(await push.repair(), "fresh");
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("leaves everything as it is while nobody is signed in", async () => {
+    const push = await openSubscribed({ user: "nobody" });
+    page.server.signedIn = false;
+    assert.equal(await push.repair({ force: true }), "nothing");
+    assert.equal(await push.state(), "on");
+  });
+
+  test("leaves everything as it is, and says so, while the server is ill", async () => {
+    await openSubscribed();
+    page.server.script = [refusal(500, "server_error")];
+    const push = kit.createPush({ user: "8" });
+    const error = await new Promise((resolve) => push.on("error", resolve));
+    assert.ok(codeOf("server_error")(error));
+    assert.equal(await push.state(), "on");
+  });
+
+  test("has nothing to do without permission or subscription", async () => {
+    const push = open();
+    assert.equal(await push.repair({ force: true }), "nothing");
+    page.browser.permission = "granted";
+    assert.equal(await push.repair({ force: true }), "nothing");
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("manages without localStorage", async () => {
+    const push = open();
+    Object.defineProperty(globalThis, "localStorage", {
+      configurable: true,
+      get: () => {
+        throw new DOMException("denied", "SecurityError");
+      },
+    });
+    await push.subscribe();
+    assert.equal(await push.repair(), "fresh");
+  });
+});
+
+describe("preferences and test", () => {
+  test("go to the server for this browser's endpoint", async () => {
+    const push = await openSubscribed();
+    assert.deepEqual(await push.preferences(), { categories: { news: true } });
+    await push.updatePreferences({ categories: { news: false } });
+    assert.deepEqual(await push.preferences(), { categories: { news: false } });
+    assert.equal((await push.sendTestNotification()).message, "Done.");
+    assert.equal(page.browser.requests.at(-1).body.endpoint, page.browser.subscription.endpoint);
+  });
+
+  test("need a subscription", async () => {
+    const push = open();
+    for (const call of ["preferences", "updatePreferences", "sendTestNotification"]) {
+      await assert.rejects(push[call]({}), codeOf("not_subscribed"));
+    }
+  });
+
+  test("pass the server's refusal on", async () => {
+    const push = await openSubscribed();
+    page.server.script = [refusal(400, "invalid")];
+    await assert.rejects(push.updatePreferences({}), codeOf("invalid"));
+  });
+});
+
+describe("events", () => {
+  test("reach their listeners until these are taken off", () => {
+    const push = open();
+    const errors = [];
+    const off = push.on("error", (error) => errors.push(error.code));
+    push.report(new Error("anything"));
+    off();
+    push.report(new kit.PushError("late"));
+    assert.deepEqual(errors, ["failed"]);
+  });
+});
+
+describe("the API client", () => {
+  const answerTo = async (api, path = "test", init = { method: "POST", body: "{}" }) => {
+    await api.makeRequest(path, init);
+    return page.browser.requests.at(-1);
+  };
+
+  test("resolves the server's refusal, and a network that is away, to a value", async () => {
+    const { api } = open();
+    page.server.script = [refusal(400, "invalid"), new TypeError("away"), { status: 502, body: "not an object" }];
+    const refused = await api.sendTestNotification("https://push.example.net/1");
+    assert.deepEqual(
+      [refused.success, refused.status, refused.code, refused.message],
+      [false, 400, "invalid", "No: invalid."],
+    );
+    const away = await api.sendTestNotification("https://push.example.net/1");
+    assert.deepEqual([away.success, away.status, away.code], [false, 0, "network_error"]);
+    const gateway = await api.sendTestNotification("https://push.example.net/1");
+    assert.deepEqual([gateway.success, gateway.code], [false, "http_502"]);
+  });
+
+  test("understands paths as the API names them, and with /push/ before them", () => {
+    const { api } = open({ baseUrl: "/hooks/push" });
+    for (const path of ["subscribe", "/subscribe", "push/subscribe", "/push/subscribe"]) {
+      assert.equal(api.url(path), `${ORIGIN}/hooks/push/subscribe`);
+    }
+  });
+
+  test("takes the CSRF token from option, meta tag or cookie, in this order", async () => {
+    const cookie = "a=b; csrftoken=from%20cookie; x=y";
+    const token = async (options, pageOptions) =>
+      (await answerTo(open(options, pageOptions).api)).headers["X-CSRFToken"];
+    assert.equal(await token({ csrfToken: "given" }, { cookie }), "given");
+    assert.equal(await token({ csrfToken: () => "computed" }, { cookie }), "computed");
+    assert.equal(await token({}, { cookie }), "from-meta");
+    assert.equal(await token({}, { cookie, meta: { csrf: undefined } }), "from cookie");
+    assert.equal(await token({ csrfCookie: "x" }, { cookie, meta: { csrf: undefined } }), "y");
+    assert.equal(await token({}, { meta: { csrf: undefined } }), undefined);
+  });
+
+  test("sends a token it found to its own origin only, and never with a GET", async () => {
+    const foreign = open({ baseUrl: "https://api.example.org/push/" }, { cookie: "csrftoken=c" });
+    assert.equal((await answerTo(foreign.api)).headers["X-CSRFToken"], undefined);
+    const { api } = open({ csrfToken: "given" });
+    assert.equal((await answerTo(api, "config", {})).headers["X-CSRFToken"], undefined);
+  });
+
+  test("adds the host's headers, from an object or an async function", async () => {
+    for (const headers of [{ Authorization: "Bearer 1" }, async () => ({ Authorization: "Bearer 1" })]) {
+      const request = await answerTo(open({ headers, credentials: "include" }).api);
+      assert.equal(request.headers.Authorization, "Bearer 1");
+      assert.equal(request.headers["Content-Type"], "application/json");
+      assert.equal(request.credentials, "include");
+    }
+  });
+});
+
+describe("PushNotificationIntegration", () => {
+  const subscription = {
+    endpoint: "https://push.example.net/1",
+    getKey: (name) => Uint8Array.from(name === "auth" ? [251, 255] : [4, 0, 1]).buffer,
+  };
+
+  test("tells the server of a subscription the page made by itself", async () => {
+    open();
+    const result = await kit.PushNotificationIntegration.setupSubscription(subscription, { categories: {} });
+    assert.deepEqual(result, { success: true, error: "" });
+    assert.deepEqual(page.browser.requests[0].body.subscription, {
+      endpoint: subscription.endpoint,
+      expirationTime: null,
+      keys: { p256dh: "BAAB", auth: "-_8" },
+    });
+  });
+
+  test("returns the server's message as the error", async () => {
+    open();
+    page.server.script = [refusal(400, "invalid")];
+    const result = await kit.PushNotificationIntegration.setupSubscription(subscription, {});
+    assert.deepEqual(result, { success: false, error: "No: invalid." });
+  });
+
+  test("uses the client it is given", async (context) => {
+    open();
+    kit.PushNotificationIntegration.api = new MockPushNotificationAPI({ delay: 0 });
+    context.after(() => (kit.PushNotificationIntegration.api = null));
+    await kit.PushNotificationIntegration.setupSubscription(subscription, {});
+    assert.deepEqual(page.requests, []);
+  });
+});
+
+describe("the mock API", () => {
+  test("serves a whole life of a subscription without a server", async () => {
+    const push = open({ api: new MockPushNotificationAPI({ delay: 0 }) });
+    const answer = await push.subscribe({ categories: { a: true } });
+    assert.equal(typeof answer.subscription_id, "number");
+    assert.deepEqual(await push.preferences(), { categories: { a: true } });
+    await push.updatePreferences({ categories: { a: false } });
+    assert.deepEqual(await push.preferences(), { categories: { a: false } });
+    assert.equal((await push.sendTestNotification()).success, true);
+    const { endpoint } = await push.subscription();
+    await push.unsubscribe();
+    assert.equal((await push.api.getPreferences(endpoint)).status, 404);
+    assert.deepEqual((await push.api.makeRequest("/push/anything")).success, true);
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("answers after the delay it is given", async (context) => {
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    let answered = false;
+    const api = new MockPushNotificationAPI();
+    const answer = api.createSubscription({ endpoint: "https://push.example.net/1" }).then(() => (answered = true));
+    context.mock.timers.tick(499);
+    await new Promise(setImmediate);
+    assert.equal(answered, false);
+    context.mock.timers.tick(1);
+    await answer;
+  });
+});
+
+test("the first manager of a page is everyone's", () => {
+  const first = open();
+  kit.createPush({ repair: false });
+  assert.equal(kit.defaultPush(), first);
+  page.close();
+  page = new FakePage();
+  assert.notEqual(kit.defaultPush(), first);
+});
+
+test("base64url goes both ways, padded and standard forms are read", () => {
+  const bytes = Uint8Array.from([251, 255, 254, 0]);
+  assert.equal(kit.arrayBufferToBase64(bytes.buffer), "-__-AA");
+  for (const text of ["-__-AA", "+//+AA==", "-__-AA=="]) assert.deepEqual(kit.base64ToUint8Array(text), bytes);
+});

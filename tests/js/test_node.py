@@ -13,7 +13,12 @@ FOLDER = Path(__file__).parent
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.test.mjs")))
 def test_node_tests_pass(name):
     finished = subprocess.run(
-        ["node", "--test", name], cwd=FOLDER, capture_output=True, text=True, timeout=120, check=False
+        ["node", "--test", "--test-reporter=tap", name],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert finished.returncode == 0, finished.stdout[-10000:] + finished.stderr[-2000:]
     assert "# pass 0" not in finished.stdout

@@ -5,20 +5,20 @@ Needs pycurl: `pip install django-webpush-kit[curl]`.
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.protocol.responses import READ_HEADERS, TransportError
 
-from .base import MAX_REPLY_BYTES, PushRequest, PushResponse
-from .network import Batch, Client, Group, NetworkTransport, PreparedRequest, failure, trusted_certificates
+from .base import MAX_REPLY_BYTES, PushResponse
+from .network import Batch, NetworkTransport, PreparedRequest, failure, trusted_certificates
 
 try:
     import pycurl
@@ -46,93 +46,98 @@ class CurlTransport(NetworkTransport):
                 "CurlTransport needs pycurl: pip install django-webpush-kit[curl], or use PyWebPushTransport."
             )
         super().__init__(**options)
+        self._idle: list[_Multi] = []
+        self._process_id = os.getpid()
+        self._lock = threading.Lock()
 
-    def start_client(self) -> Client:
-        """Start the thread with the multi handle."""
-        return _Client(self)
+    def open_batch(self) -> Batch:
+        """Take a multi handle with its open connections, one for each `send` that runs at a time."""
+        with self._lock:
+            if self._process_id != os.getpid():
+                # Inherited over a fork: to close these connections would be to end them for the parent.
+                _inherited.extend(self._idle)
+                self._idle, self._process_id = [], os.getpid()
+            return self._idle.pop() if self._idle else _Multi(self)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for multi in idle:
+            multi.close()
+
+    def take_back(self, multi: _Multi) -> None:
+        """Keep a multi handle for the next `send`."""
+        with self._lock:
+            self._idle.append(multi)
 
 
-class _Client(Client):
-    """A curl multi handle in a thread that waits for its sockets."""
+_inherited: list[_Multi] = []
+
+
+class _Multi(Batch):
+    """A curl multi handle with its connections, moved on by the caller's own thread.
+
+    A network thread beside the caller was tried: it costs more processor time than it saves.
+    """
 
     def __init__(self, transport: CurlTransport) -> None:
-        super().__init__()
         self._transport = transport
-        self._todo: deque[tuple[Batch, Group | None]] = deque()
-        self._closing = False
         self._due: float | None = None
         self._exchanges: dict[Any, _Exchange] = {}
         self._spare: list[_Exchange] = []
+        self._responses: deque[PushResponse] = deque()
         self._selector = selectors.DefaultSelector()
-        self._waker, self._wakened = socket.socketpair()
-        self._wakened.setblocking(False)
-        self._selector.register(self._wakened, selectors.EVENT_READ)
         self._multi = multi = pycurl.CurlMulti()
         multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, MAX_STREAMS)
         multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, MAX_HOST_CONNECTIONS)
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._thread = threading.Thread(target=self._run, name="webpush", daemon=True)
-        self._thread.start()
 
-    def submit(self, batch: Batch, group: Group) -> None:
-        self._todo.append((batch, group))
-        self._waker.send(b"w")
+    def submit(self, requests: list[PreparedRequest]) -> None:
+        for request in requests:
+            exchange = self._spare.pop() if self._spare else _Exchange(self._transport)
+            exchange.set_up(request)
+            self._exchanges[exchange.curl] = exchange
+            self._multi.add_handle(exchange.curl)
+        self._proceed(0)
 
-    def abandon(self, batch: Batch) -> None:
-        self._todo.append((batch, None))
-        self._waker.send(b"w")
+    def has_response(self) -> bool:
+        return bool(self._responses)
+
+    def next_response(self) -> PushResponse:
+        while not self._responses:
+            self._proceed(None if self._due is None else max(self._due - time.monotonic(), 0))
+        self.in_flight -= 1
+        return self._responses.popleft()
+
+    def end(self) -> None:
+        for curl in self._exchanges:
+            self._multi.remove_handle(curl)
+            curl.close()
+        self._exchanges.clear()
+        self._responses.clear()
+        self.in_flight = 0
+        self._transport.take_back(self)
 
     def close(self) -> None:
-        self._closing = True
-        self._waker.send(b"w")
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closing:
-            self._wait()
-            self._do_todo()
-            self._finish_exchanges()
-        self._end(self._exchanges.values())
         for exchange in self._spare:
             exchange.curl.close()
         self._multi.close()
         self._selector.close()
-        self._waker.close()
-        self._wakened.close()
 
-    def _wait(self) -> None:
-        """Wait for sockets and curl's timer, and do what they ask for."""
-        wait = None if self._due is None else max(self._due - time.monotonic(), 0.0)
+    def _proceed(self, wait: float | None) -> None:
+        """Wait for sockets, at most so many seconds, and do what they and curl's timer ask for."""
+        multi = self._multi
         for key, events in self._selector.select(wait):
-            if key.fileobj is self._wakened:
-                self._wakened.recv(4096)
-            else:
-                self._multi.socket_action(key.fd, _SELECTED[events])
+            multi.socket_action(key.fd, _SELECTED[events])
         if self._due is not None and time.monotonic() >= self._due:
             self._due = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-
-    def _do_todo(self) -> None:
-        while self._todo:
-            batch, group = self._todo.popleft()
-            if group is None:
-                self._end([exchange for exchange in self._exchanges.values() if exchange.batch is batch])
-            else:
-                self._start(batch, group)
-
-    def _start(self, batch: Batch, group: Group) -> None:
-        for request, prepared in group:
-            exchange = self._spare.pop() if self._spare else _Exchange(self._transport)
-            exchange.set_up(batch, request, prepared)
-            self._exchanges[exchange.curl] = exchange
-            self._multi.add_handle(exchange.curl)
-
-    def _finish_exchanges(self) -> None:
+            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         remaining = 1
         while remaining:
-            remaining, complete, failed = self._multi.info_read()
+            remaining, complete, failed = multi.info_read()
             for curl in complete:
                 self._finish(curl, 0)
             for curl, code, _ in failed:
@@ -141,16 +146,8 @@ class _Client(Client):
     def _finish(self, curl: Any, code: int) -> None:
         self._multi.remove_handle(curl)
         exchange = self._exchanges.pop(curl)
-        exchange.batch.has_answered(exchange.response(code))
+        self._responses.append(exchange.response(code))
         self._spare.append(exchange)
-
-    def _end(self, exchanges: Iterable[_Exchange]) -> None:
-        """Break off these exchanges."""
-        for exchange in list(exchanges):
-            self._multi.remove_handle(exchange.curl)
-            del self._exchanges[exchange.curl]
-            exchange.batch.has_answered(failure(exchange.request, TransportError.INTERNAL))
-            exchange.curl.close()
 
     def _watch(self, what: int, descriptor: int, multi: Any, data: Any) -> None:
         selector = self._selector
@@ -206,17 +203,16 @@ class _Exchange:
         if not transport.proxy:
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
-    def set_up(self, batch: Batch, request: PushRequest, prepared: PreparedRequest) -> None:
+    def set_up(self, request: PreparedRequest) -> None:
         curl = self.curl
-        self.batch = batch
         self.request = request
         self._headers.clear()
         self._header_bytes = 0
         self._body = b""
         self._address_refused = False
-        curl.setopt(pycurl.URL, prepared.url)
-        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in prepared.headers.items()])
-        curl.setopt(pycurl.POSTFIELDS, prepared.body)
+        curl.setopt(pycurl.URL, request.url)
+        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in request.headers.items()])
+        curl.setopt(pycurl.POSTFIELDS, request.body)
 
     def response(self, code: int) -> PushResponse:
         seconds = self.curl.getinfo(pycurl.TOTAL_TIME)
@@ -247,7 +243,14 @@ class _Exchange:
         if self._transport.endpoint_policy.address_refusal(target[0]):
             self._address_refused = True
             return pycurl.SOCKET_BAD
-        return socket.socket(family, kind, protocol)
+        return _Socket(family, kind, protocol)
+
+
+class _Socket(socket.socket):
+    """A socket that closes without a warning when it is let go: pycurl works on a duplicate of it."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _parse_headers(lines: list[bytes]) -> dict[str, str]:

@@ -6,12 +6,13 @@ pywebpush's own sending follows redirects and reads replies without end; here ne
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import threading
 import time
 from queue import SimpleQueue
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -25,14 +26,28 @@ from django_webpush_kit.protocol.endpoints import EndpointPolicy
 from django_webpush_kit.protocol.responses import READ_HEADERS, TransportError
 
 from .base import MAX_REPLY_BYTES, PushRequest, PushResponse
-from .network import Batch, Client, Group, NetworkTransport, PreparedRequest, failure, trusted_certificates
+from .network import Batch, NetworkTransport, PreparedRequest, failure, trusted_certificates
 
 
 class PyWebPushTransport(NetworkTransport):
     """Sends over HTTP/1.1 with connections kept open, from an event loop in a thread of its own.
 
-    It works in any caller, also one that runs an event loop itself. Options: `NetworkTransport`.
+    The thread is there because the caller may be running an event loop itself. Options: `NetworkTransport`.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        file, directory = trusted_certificates(self.ca_bundle)
+        self.ssl_context = ssl.create_default_context(cafile=file, capath=directory)
+        self._loop: _Loop | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop and loop.process_id == os.getpid():
+            loop.close()
 
     def encrypt(self, request: PushRequest) -> bytes:
         """Encrypt with pywebpush, which by itself checks neither the keys' lengths nor the payload's."""
@@ -46,89 +61,104 @@ class PyWebPushTransport(NetworkTransport):
             raise InvalidSubscription("p256dh is not a point of the curve P-256.", field="p256dh") from None
         return cast("bytes", encoded["body"])
 
-    def start_client(self) -> Client:
-        """Start the thread with the event loop."""
-        return _Client(self)
+    def open_batch(self) -> Batch:
+        """Open a batch at this process's event loop."""
+        with self._lock:
+            if self._loop is None or self._loop.process_id != os.getpid():
+                # A thread inherited over a fork does not run here, and its connections are the parent's.
+                self._loop = _Loop(self)
+            return _Batch(self._loop)
 
 
-class _Client(Client):
+class _Batch(Batch):
+    def __init__(self, loop: _Loop) -> None:
+        self.responses: SimpleQueue[PushResponse] = SimpleQueue()
+        self._loop = loop
+
+    def submit(self, requests: list[PreparedRequest]) -> None:
+        self._loop.call(self._loop.start, self, requests)
+
+    def has_response(self) -> bool:
+        return not self.responses.empty()
+
+    def next_response(self) -> PushResponse:
+        response = self.responses.get()
+        self.in_flight -= 1
+        return response
+
+    def end(self) -> None:
+        if self.in_flight:
+            self._loop.call(self._loop.cancel, self)
+
+
+class _Loop:
     """An event loop in a thread, with an aiohttp session in it."""
 
     def __init__(self, transport: PyWebPushTransport) -> None:
-        super().__init__()
+        self.process_id = os.getpid()
         self._transport = transport
-        self._tasks: dict[asyncio.Task[None], Batch] = {}
+        self._tasks: dict[asyncio.Task[None], _Batch] = {}
         self._loop = asyncio.new_event_loop()
-        started: SimpleQueue[bool] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="webpush", daemon=True)
+        self.call = self._loop.call_soon_threadsafe
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="webpush", daemon=True)
         self._thread.start()
-        started.get()
-
-    def submit(self, batch: Batch, group: Group) -> None:
-        self._loop.call_soon_threadsafe(self._create_tasks, batch, group)
-
-    def abandon(self, batch: Batch) -> None:
-        self._loop.call_soon_threadsafe(self._cancel, batch)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self.call(self._stop.set)
         self._thread.join()
 
-    def _create_tasks(self, batch: Batch, group: Group) -> None:
-        for request, prepared in group:
-            task = self._loop.create_task(self._answer(batch, request, prepared))
+    def start(self, batch: _Batch, requests: list[PreparedRequest]) -> None:
+        for request in requests:
+            task = self._loop.create_task(self._answer(batch, request))
             self._tasks[task] = batch
             task.add_done_callback(self._tasks.pop)
 
-    def _cancel(self, batch: Batch) -> None:
+    def cancel(self, batch: _Batch) -> None:
         for task, its_batch in self._tasks.items():
             if its_batch is batch:
                 task.cancel()
 
-    def _run(self, started: SimpleQueue[bool]) -> None:
-        try:
-            self._loop.run_until_complete(self._main(started))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        finally:
-            started.put(False)
-            self._loop.close()
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._main())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
-    async def _main(self, started: SimpleQueue[bool]) -> None:
-        self._stop = asyncio.Event()
+    async def _main(self) -> None:
         transport = self._transport
         connector = aiohttp.TCPConnector(
             limit=0,
-            ssl=_ssl_context(transport.ca_bundle),
+            ssl=transport.ssl_context,
             resolver=ThreadedResolver() if transport.proxy else _VettingResolver(transport.endpoint_policy),
         )
-        async with aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=transport.timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-        ) as self._session:
-            started.put(True)
+        )
+        async with self._session:
             await self._stop.wait()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _answer(self, batch: Batch, request: PushRequest, prepared: PreparedRequest) -> None:
+    async def _answer(self, batch: _Batch, request: PreparedRequest) -> None:
         response = failure(request, TransportError.INTERNAL)
         try:
-            response = await self._post(request, prepared)
+            response = await self._post(request)
         finally:
             # Whatever happens, the caller is waiting for exactly one response.
-            batch.has_answered(response)
+            batch.responses.put(response)
 
-    async def _post(self, request: PushRequest, prepared: PreparedRequest) -> PushResponse:
+    async def _post(self, request: PreparedRequest) -> PushResponse:
         started = time.monotonic()
         try:
             async with self._session.post(
-                URL(prepared.url, encoded=True),
-                data=prepared.body,
-                headers={**prepared.headers, "Accept-Encoding": "identity"},
+                URL(request.url, encoded=True),
+                data=request.body,
+                headers={**request.headers, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 proxy=self._transport.proxy,
             ) as reply:
@@ -183,11 +213,6 @@ class _VettingResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
-
-
-def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    file, directory = trusted_certificates(ca_bundle)
-    return ssl.create_default_context(cafile=file, capath=directory)
 
 
 def _kind_of(error: Exception) -> TransportError:

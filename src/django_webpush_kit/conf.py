@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -69,7 +69,8 @@ class Setting(Generic[Value]):
             value: Value = given[self.name]
             return value
         if self.environment:
-            return os.environ.get(self.environment, self.default)  # type: ignore[call-overload, no-any-return]  # text settings only
+            text: Any = os.environ.get(self.environment)
+            return self.default if text is None else cast("Value", text)
         return self.default
 
     def problem(self, value: object) -> str:

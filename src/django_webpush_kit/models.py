@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.conf import settings
@@ -141,22 +141,22 @@ class PushServiceState(models.Model):
 
 def get_subscription_model() -> type[AbstractPushSubscription]:
     """The active subscription model."""
-    return _swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL")
+    return cast("type[AbstractPushSubscription]", _swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))
 
 
 def get_template_model() -> type[AbstractNotificationTemplate]:
     """The active template model."""
-    return _swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL")
+    return cast("type[AbstractNotificationTemplate]", _swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL"))
 
 
 def get_notification_model() -> type[AbstractPushNotification]:
     """The active outbox model."""
-    return _swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL")
+    return cast("type[AbstractPushNotification]", _swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
 
 
 def get_analytics_model() -> type[AbstractNotificationAnalytics]:
     """The active model of reported events."""
-    return _swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL")
+    return cast("type[AbstractNotificationAnalytics]", _swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL"))
 
 
 def _swapped_model(setting: str) -> Any:

@@ -185,7 +185,7 @@ def _holds_datetime(value: Any) -> bool:
 
 def _recipient_dict(user: Any) -> dict[str, Any]:
     function = kit_settings.RECIPIENT_CONTEXT
-    return (import_string(function) if isinstance(function, str) else function)(user)  # type: ignore[no-any-return]
+    return (import_string(function) if isinstance(function, str) else function)(user)
 
 
 class _CompiledTemplate:

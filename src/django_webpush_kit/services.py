@@ -40,7 +40,7 @@ from django_webpush_kit.models import (
 )
 from django_webpush_kit.protocol.encryption import parse_keys
 from django_webpush_kit.protocol.endpoints import push_service
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.querysets import PushNotificationQuerySet, endpoint_hash
 from django_webpush_kit.signals import emit, notifications_queued, subscription_created
 from django_webpush_kit.task_backends import wake_on_commit
 
@@ -84,7 +84,7 @@ def send_templated(
     context: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> SendResult:
-    """Queue the message of a notification template, in each recipient's language, for every active subscription of `to`.
+    """Queue the message of a notification template, in each recipient's language, for each active subscription of `to`.
 
     Raises `TemplateNotFound`, `TemplateRenderError`, `PayloadTooLarge`, `InvalidRecipient`, and TypeError for a context
     value that is not plain. Explicit options win over the template's.
@@ -178,7 +178,7 @@ async def asend_templated(
 
 
 class PushNotificationService:
-    """`send` and `send_templated` with results as dicts: `{"success": True, ...}` or `{"success": False, "error": ...}`."""
+    """`send` and `send_templated` with results as dicts: `{"success": True, ...}` or `{"success": False, "error"}`."""
 
     def send_notification(
         self,
@@ -205,7 +205,7 @@ class PushNotificationService:
         data: dict[str, Any] | None = None,
         template_type: str | None = None,
     ) -> dict[str, Any]:
-        """Queue one message for many subscriptions; `sent` counts rows queued, `blocked` recipients that did not want it."""
+        """Queue one message for many; `sent` counts rows queued, `blocked` recipients who did not want it."""
         result = send(subscriptions, title, body, type=template_type, data=data)
         return {
             "success": True,
@@ -269,7 +269,7 @@ def _announce(result: SendResult, database: str) -> None:
         transaction.on_commit(announce, using=database, robust=True)
 
 
-def _cancellable(target: Any) -> QuerySet[Any]:
+def _cancellable(target: Any) -> PushNotificationQuerySet:
     model = get_notification_model()
     if isinstance(target, QuerySet) and issubclass(target.model, model):
         return model.objects.filter(pk__in=list(target.values_list("pk", flat=True)))
@@ -340,7 +340,7 @@ def _take_over(subscription: Any, values: dict[str, Any]) -> None:
         )
     owner = values["user"]
     if subscription.user_id != (None if owner is None else owner.pk):
-        get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)  # type: ignore[attr-defined]
+        get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)
         subscription.token_version += 1
         subscription.preferences = {}
     for name, value in values.items():

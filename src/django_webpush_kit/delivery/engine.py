@@ -46,6 +46,7 @@ ISOLATED_EVERY = 8
 """With other work waiting, one isolated row is tried after this many chunks."""
 
 LAPSED_AT_ONCE = 1000
+"""Rows that one statement returns; it bounds how long the statement holds locks."""
 
 QUARANTINED = "Quarantined: every worker that tried to send it died"
 
@@ -89,7 +90,8 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
         )
     report = DeliveryReport()
     give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
-    return_lapsed()
+    while return_lapsed() == LAPSED_AT_ONCE:
+        pass
     for number in count(1):
         size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
         if size <= 0 or time.monotonic() >= give_up_at:
@@ -138,7 +140,7 @@ def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf")
     now = timezone.now()
     lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
     stop_at = min(stop_at, time.monotonic() + kit_settings.LEASE_SECONDS - request_seconds())
-    due = get_notification_model().objects.due(now)  # type: ignore[attr-defined]  # our own queryset
+    due = get_notification_model().objects.due(now)
     if batch is not None:
         due = due.filter(batch=batch)
     alone = due.filter(lane=Lane.ISOLATED)
@@ -188,6 +190,6 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
                 keys = first[:size]
             else:
                 keys = list(first[:size])
-            return due.model.objects.pending().filter(pk__in=keys).update(**values)
+            return int(due.model.objects.pending().filter(pk__in=keys).update(**values))
 
     return retry_on_conflict(statements)

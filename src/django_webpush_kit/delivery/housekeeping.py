@@ -25,7 +25,7 @@ def clean_up() -> dict[str, int]:
     subscriptions = get_subscription_model().objects
     notifications = get_notification_model().objects
     return {
-        "expired": deactivate_subscriptions(subscriptions.expired(now), EXPIRED),  # type: ignore[attr-defined]
+        "expired": deactivate_subscriptions(subscriptions.expired(now), EXPIRED),
         "notifications": _prune(notifications.filter(created_at__lt=retention).exclude(status__in=UNFINISHED)),
         "subscriptions": _prune(subscriptions.filter(is_active=False, deactivated_at__lt=retention)),
         "idempotency_keys": _prune(

@@ -21,7 +21,7 @@ def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[An
     Querysets are read by keyset (primary key greater than the last one), so memory does not grow with recipients and
     no server-side cursor is needed. `with_users` fetches each subscription's user along with it.
     """
-    active = get_subscription_model().objects.active()  # type: ignore[attr-defined]  # our own queryset
+    active = get_subscription_model().objects.active()
     if with_users:
         active = active.select_related("user")
     if isinstance(to, QuerySet):

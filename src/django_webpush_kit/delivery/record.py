@@ -193,7 +193,7 @@ class Recorder:
 
     def _tell(self, answers: list[tuple[Any, Answer]]) -> None:
         if answers:
-            notifications = self._model.objects.select_related("subscription").in_bulk([key for key, _ in answers])  # type: ignore[attr-defined]
+            notifications = self._model.objects.select_related("subscription").in_bulk([key for key, _ in answers])
             for key, answer in answers:
                 if key in notifications:
                     emit(

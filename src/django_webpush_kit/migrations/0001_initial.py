@@ -23,9 +23,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("key", models.CharField(max_length=200, unique=True, verbose_name="key")),
                 ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
@@ -34,9 +32,7 @@ class Migration(migrations.Migration):
                 ("suppressed", models.PositiveBigIntegerField(default=0)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_index=True, default=django.utils.timezone.now, verbose_name="created at"
-                    ),
+                    models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="created at"),
                 ),
             ],
             options={
@@ -49,9 +45,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("type", models.CharField(max_length=50, verbose_name="type")),
                 (
@@ -81,9 +75,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "notification templates",
                 "swappable": "WEBPUSH_KIT_TEMPLATE_MODEL",
                 "constraints": [
-                    models.UniqueConstraint(
-                        fields=("type", "language"), name="webpush_kit_notificationtemplate_once"
-                    )
+                    models.UniqueConstraint(fields=("type", "language"), name="webpush_kit_notificationtemplate_once")
                 ],
             },
         ),
@@ -92,9 +84,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("endpoint", models.URLField(max_length=2048, verbose_name="endpoint")),
                 ("endpoint_hash", models.CharField(editable=False, max_length=64, unique=True)),
@@ -152,9 +142,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
                 ("type", models.CharField(blank=True, max_length=50, verbose_name="type")),
@@ -200,15 +188,11 @@ class Migration(migrations.Migration):
                 ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
                 (
                     "claims",
-                    models.PositiveIntegerField(
-                        default=0, editable=False, verbose_name="claims without an answer"
-                    ),
+                    models.PositiveIntegerField(default=0, editable=False, verbose_name="claims without an answer"),
                 ),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
-                    ),
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="created at"),
                 ),
                 ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent at")),
                 (
@@ -239,9 +223,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "batch",
@@ -284,9 +266,7 @@ class Migration(migrations.Migration):
                 ("failure_reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
-                    ),
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="created at"),
                 ),
                 (
                     "started_at",
@@ -317,9 +297,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("push_service", models.CharField(max_length=255, verbose_name="push service")),
                 ("vapid_key_id", models.CharField(blank=True, max_length=32, verbose_name="VAPID key")),
@@ -343,9 +321,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "action_type",
@@ -368,9 +344,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "notification event",
                 "verbose_name_plural": "notification events",
                 "swappable": "WEBPUSH_KIT_ANALYTICS_MODEL",
-                "indexes": [
-                    models.Index(fields=["timestamp", "action_type"], name="webpush_kit_timesta_648a49_idx")
-                ],
+                "indexes": [models.Index(fields=["timestamp", "action_type"], name="webpush_kit_timesta_648a49_idx")],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(

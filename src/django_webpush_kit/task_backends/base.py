@@ -42,11 +42,11 @@ class TaskBackend:
         raise NotImplementedError
 
     def install_schedules(self) -> list[str]:
-        """Install the periodic tasks and return their names; a backend whose queue has its own place for them cannot."""
+        """Install the periodic tasks and return their names, where the queue keeps schedules in the database."""
         raise ImproperlyConfigured(
             f"{type(self).__name__} keeps no schedules in the database. Run the sweep every minute yourself: "
-            "`manage.py deliver_push` from cron or systemd, `deliver_push --loop`, or the queue's own scheduler calling "
-            "django_webpush_kit.tasks.send_scheduled_notifications."
+            "`manage.py deliver_push` from cron or systemd, `deliver_push --loop`, or the queue's own scheduler "
+            "calling django_webpush_kit.tasks.send_scheduled_notifications."
         )
 
     def check(self) -> list[CheckMessage]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
@@ -29,7 +29,8 @@ class DjangoQBackend(QueueBackend):
     def __init__(self, *, cluster: str | None = None) -> None:
         if find_spec("django_q") is None:
             raise ImproperlyConfigured(
-                "DjangoQBackend needs django-q2: pip install django-webpush-kit[q2], and add 'django_q' to INSTALLED_APPS."
+                "DjangoQBackend needs django-q2: pip install django-webpush-kit[q2]; then add 'django_q' to "
+                "INSTALLED_APPS."
             )
         self.cluster = cluster
         timeout = _q_cluster().get("timeout")
@@ -59,16 +60,16 @@ class DjangoQBackend(QueueBackend):
                 Schedule.objects.create(name=name, **values)
         return list(SCHEDULES)
 
-    def check(self) -> list[CheckMessage]:
+    def check(self) -> list[checks.CheckMessage]:
         """Look for a cluster that is missing, or that would run tasks twice."""
         if "django_q" not in settings.INSTALLED_APPS:
-            return [Error("DjangoQBackend needs 'django_q' in INSTALLED_APPS.", id="webpush_kit.E020")]
+            return [checks.Error("DjangoQBackend needs 'django_q' in INSTALLED_APPS.", id="webpush_kit.E020")]
         cluster = _q_cluster()
         timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)
         if timeout and retry <= timeout:
             return [
-                Warning(
-                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s), or django-q2 runs tasks twice.",
+                checks.Warning(
+                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s), or tasks run twice.",
                     id="webpush_kit.W020",
                 )
             ]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.browser.cdp import CDP, CDPError
 from tests.browser.fake_gcm import FakeGCM
-from tests.browser.notification_centre import NotificationCentre
 from tests.browser.process import BrowserProcess
 from tests.browser.waiting import wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from tests.browser.notification_centre import NotificationCentre
 
 # the package's own binary: Debian's wrapper script adds flags of its own
 BINARY = os.environ.get("CHROMIUM_BINARY", "/usr/lib/chromium/chromium")
@@ -62,13 +63,14 @@ class Chromium:
                 f"--gcm-checkin-url={gcm.origin}/checkin",
                 f"--gcm-registration-url={gcm.origin}/register3",
                 f"--gcm-mcs-endpoint=https://localhost:{gcm.mcs_port}",
-                "about:blank",
             ],
             port_file=self._process.profile / "DevToolsActivePort",
             environment={} if self._centre is None else {"DBUS_SESSION_BUS_ADDRESS": self._centre.bus_address},
         )
         port, path = answer.split()
         self._cdp = CDP(f"ws://127.0.0.1:{port}{path}")
+        tab = self._cdp.command("Target.createTarget", url="about:blank")["targetId"]
+        self._page = self._cdp.command("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         return self
 
     def quit(self) -> None:
@@ -90,9 +92,10 @@ class Chromium:
         self._cdp.command("Browser.grantPermissions", origin=origin, permissions=["notifications"])
 
     def open(self, url: str) -> None:
-        """Load a page in a new tab and wait for it; scripts run there from now on."""
-        target = self._cdp.command("Target.createTarget", url=url)["targetId"]
-        self._page = self._cdp.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        """Load a page and wait for it."""
+        answer = self._cdp.command("Page.navigate", session=self._page, url=url)
+        if answer.get("errorText"):
+            raise CDPError(f"{url}: {answer['errorText']}")
         wait_until(lambda: self.run("return document.readyState") == "complete", f"{url} to load")
 
     def run(self, script: str, *arguments: Any) -> Any:

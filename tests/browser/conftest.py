@@ -10,7 +10,6 @@ from django_webpush_kit.testing import FakePushService
 from tests.browser.chromium import Chromium
 from tests.browser.fake_gcm import FakeGCM
 from tests.browser.firefox import Firefox
-from tests.browser.notification_centre import NotificationCentre
 from tests.browser.site import Site
 
 
@@ -28,6 +27,8 @@ def firefox(push_service: FakePushService) -> Iterator[Firefox]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
+    from tests.browser.notification_centre import NotificationCentre  # needs dbus-next, which no other test does
+
     with FakeGCM() as service, NotificationCentre() as centre, Chromium(service, centre) as browser:
         yield browser
 

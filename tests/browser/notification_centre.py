@@ -120,4 +120,5 @@ class NotificationCentre:
     async def _disconnect(self) -> None:
         self._bus.disconnect()
         await self._bus.wait_for_disconnect()
-        self._bus._sock.close()  # dbus-next leaves it open
+        for left_open in (self._bus._stream, self._bus._sock):  # dbus-next only shuts the connection down
+            left_open.close()

@@ -9,6 +9,8 @@ import { FakeElement, FakePage, load } from "./fake_page.mjs";
 let page = new FakePage();
 const { WebPushToggle } = await load("webpush-kit-elements.js");
 const { createPush } = await load("webpush-kit.js");
+page.close();
+
 afterEach(() => page.close());
 
 /** Lets everything run that is on its way, until the toggle is no longer busy. */

@@ -229,8 +229,10 @@ class FakeWorker {
         getNotifications: async ({ tag } = {}) => browser.notifications.filter((one) => !tag || one.tag === tag),
         pushManager: {
           getSubscription: async () => browser.subscription,
-          subscribe: async ({ applicationServerKey }) => {
-            if (browser.permission !== "granted") throw new DOMException("permission denied", "NotAllowedError");
+          subscribe: async ({ userVisibleOnly, applicationServerKey }) => {
+            const allowed = browser.permission === "granted" && userVisibleOnly === true;
+            if (!allowed) throw new DOMException("permission denied", "NotAllowedError");
+            if (browser.subscription) throw new DOMException("subscribed with another key", "InvalidStateError");
             return browser.subscribe(browser.nextEndpoint(), applicationServerKey);
           },
         },

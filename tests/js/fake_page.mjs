@@ -53,7 +53,7 @@ export class FakePage {
       navigator: {
         userAgent,
         language: "de-AT",
-        ...(supported && { serviceWorker: this.serviceWorker }),
+        serviceWorker: this.serviceWorker,
         ...navigator,
       },
       document: this.document,

@@ -52,6 +52,21 @@ describe("state", () => {
     assert.equal(await push.repair(), "nothing");
   });
 
+  test("is unsupported without service workers, as in some private windows", async () => {
+    const push = open({}, { serviceWorker: undefined });
+    assert.equal(await push.state(), "unsupported");
+  });
+
+  test("of a desktop without push is unsupported, with or without a touch screen", async () => {
+    for (const navigator of [
+      { platform: "MacIntel", maxTouchPoints: 0 },
+      { platform: "Win32", maxTouchPoints: 10 },
+    ]) {
+      assert.equal(await open({}, { supported: false, ...navigator }).state(), "unsupported");
+      page.close();
+    }
+  });
+
   for (const [device, navigator] of [
     ["an iPhone", { userAgent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)" }],
     ["an iPad", { userAgent: "Mozilla/5.0 (Macintosh)", platform: "MacIntel", maxTouchPoints: 5 }],
@@ -74,9 +89,26 @@ describe("state", () => {
     const states = [];
     push.on("change", (state) => states.push(state));
     page.browser.permission = "denied";
-    page.document.dispatchEvent(new Event("visibilitychange"));
-    await new Promise(setImmediate);
-    assert.deepEqual(states, ["denied"]);
+    for (const visibilityState of ["hidden", "visible", "visible"]) {
+      page.document.visibilityState = visibilityState;
+      page.document.dispatchEvent(new Event("visibilitychange"));
+      await new Promise(setImmediate);
+      assert.deepEqual(states, visibilityState === "hidden" ? [] : ["denied"]);
+    }
+  });
+
+  test("is announced at each change, once", async () => {
+    const push = open();
+    const states = [];
+    push.on("change", (state) => states.push(state));
+    await push.subscribe();
+    await push.subscribe();
+    await push.detach();
+    await push.repair();
+    await push.unsubscribe();
+    page.answer = "denied";
+    await assert.rejects(push.subscribe(), codeOf("denied"));
+    assert.deepEqual(states, ["on", "off", "on", "off", "denied"]);
   });
 });
 
@@ -171,10 +203,35 @@ describe("subscribe", () => {
     await assert.rejects(push.subscribe(), codeOf("push_service_unavailable"));
   });
 
-  test("names a server without a key", async () => {
+  test("names a server without a key, and one that does not answer", async () => {
     const push = open();
     page.server.publicKey = "";
     await assert.rejects(push.subscribe(), codeOf("not_configured"));
+    page.browser.answer = () => refusal(503, "unavailable");
+    await assert.rejects(push.subscribe(), codeOf("unavailable"));
+  });
+
+  test("hands over the server's errors by field", async () => {
+    const push = open();
+    const errors = { subscription: ["Not on the curve."] };
+    page.server.script = [{ status: 400, body: { success: false, code: "invalid", message: "No.", errors } }];
+    const error = await push.subscribe().catch((caught) => caught);
+    assert.deepEqual([error.name, error.message, error.errors], ["PushError", "No.", errors]);
+  });
+
+  test("takes a present subscription whose key the browser does not tell", async () => {
+    const push = open();
+    page.browser.permission = "granted";
+    const present = page.browser.subscribe("https://push.example.net/present");
+    await push.subscribe();
+    assert.equal(page.browser.subscription, present);
+  });
+
+  test("replaces a present subscription made with another key", async () => {
+    const push = open();
+    page.browser.subscribe("https://push.example.net/present", kit.base64ToUint8Array(OTHER_KEY));
+    await push.subscribe();
+    assert.equal(kit.arrayBufferToBase64(page.browser.subscription.options.applicationServerKey), PUBLIC_KEY);
   });
 });
 
@@ -218,6 +275,14 @@ describe("the service worker", () => {
     assert.equal((await push.subscribe()).success, true);
   });
 
+  test("that is active serves at once, also while its successor waits", async () => {
+    const push = open();
+    const register = page.serviceWorker.register;
+    page.serviceWorker.register = async (...values) =>
+      Object.assign(await register(...values), { waiting: Object.assign(new EventTarget(), { state: "installed" }) });
+    assert.equal((await push.subscribe()).success, true);
+  });
+
   test("that cannot be installed is an error, not a wait without end", async () => {
     const push = open();
     const coming = Object.assign(new EventTarget(), { state: "redundant" });
@@ -249,6 +314,21 @@ describe("leaving", () => {
     assert.equal((await workerState()).subscriptionToken, null);
     assert.equal(await push.state(), "off");
     await push.unsubscribe();
+  });
+
+  test("unsubscribe() forgets that this browser was detached", async () => {
+    const push = await openSubscribed();
+    await push.detach();
+    await push.unsubscribe();
+    page.browser.subscribe("https://push.example.net/by-the-page-itself", kit.base64ToUint8Array(PUBLIC_KEY));
+    assert.equal(await push.state(), "on");
+  });
+
+  test("unsubscribe() needs no active worker", async () => {
+    const push = await openSubscribed();
+    page.registration.active = null;
+    await push.unsubscribe();
+    assert.equal(page.browser.subscription, null);
   });
 
   test("unsubscribe() ends it here also when the server cannot be reached", async () => {

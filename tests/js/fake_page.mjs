@@ -35,7 +35,8 @@ export class FakePage {
     this.browser.permission = "default";
     this.browser.answer = (request) => this.server.answer(request);
     this.serviceWorker = Object.assign(new EventTarget(), {
-      getRegistration: async () => this.registration ?? undefined,
+      getRegistration: async (url) =>
+        new URL(url, ORIGIN).href.startsWith(this.registration?.scope) ? this.registration : undefined,
       register: async (url, { scope }) => (this.registration = this.makeRegistration(url, scope)),
     });
     this.document = Object.assign(new EventTarget(), {
@@ -117,6 +118,7 @@ export class FakePage {
 /** The HTTP API for one signed-in user, or for nobody. */
 class FakeServer {
   publicKey = PUBLIC_KEY;
+  scope = "/";
   signedIn = true;
   /** endpoint -> preferences */
   subscriptions = new Map();
@@ -127,7 +129,8 @@ class FakeServer {
   answer({ method, url, body }) {
     const { pathname, searchParams } = new URL(url);
     const path = pathname.split("/").at(-1);
-    if (path === "config") return ok({ public_key: this.publicKey, types: {}, urls: {}, service_worker_scope: "/" });
+    if (path === "config")
+      return ok({ public_key: this.publicKey, types: {}, urls: {}, service_worker_scope: this.scope });
     const scripted = this.script.shift();
     if (scripted instanceof Error) throw scripted;
     if (scripted) return scripted;

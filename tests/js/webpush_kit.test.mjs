@@ -257,6 +257,17 @@ describe("the service worker", () => {
     assert.equal(page.registration.active.scriptURL, `${ORIGIN}/api/v1/push/service-worker.js`);
   });
 
+  test("with a scope of the server's choice is found again at the next visit", async () => {
+    page = new FakePage();
+    page.server.scope = "/shop/";
+    await kit.createPush({ repair: false }).subscribe();
+    assert.equal(page.registration.scope, `${ORIGIN}/shop/`);
+    const next = kit.createPush({ repair: false });
+    assert.equal(await next.state(), "on");
+    await next.detach();
+    assert.equal(await kit.createPush({ repair: false }).repair(), "resent");
+  });
+
   test("is waited for until it is active", async () => {
     const push = open();
     const coming = Object.assign(new EventTarget(), { state: "installing" });

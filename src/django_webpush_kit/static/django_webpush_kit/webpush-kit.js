@@ -132,7 +132,7 @@ export class PushNotificationManager {
     const subscription = await this.subscription();
     if (!subscription) return;
     await this.#remove(subscription);
-    remember({ detached: true, user: this.options.user });
+    remember({ detached: true, user: this.options.user, scope: this.#scope() });
     await this.#announce();
   }
 
@@ -214,12 +214,12 @@ export class PushNotificationManager {
   }
 
   #scope() {
-    return this.options.scope ?? this.#config?.service_worker_scope ?? "/";
+    return this.options.scope ?? this.#config?.service_worker_scope ?? recall().scope ?? "/";
   }
 
   /** The registration of our worker, active. Never replaces a worker of the site that is not ours without being told to. */
   async #register(config) {
-    const scope = new URL(this.options.scope ?? config.service_worker_scope ?? "/", document.baseURI).href;
+    const scope = new URL(this.#scope(), document.baseURI).href;
     const url = this.options.serviceWorkerUrl ?? config.urls?.service_worker ?? this.api.url("service-worker.js");
     const script = new URL(url, document.baseURI);
     const present = await navigator.serviceWorker.getRegistration(scope);
@@ -286,8 +286,9 @@ export class PushNotificationManager {
   }
 
   #note(subscription, config) {
+    const { user } = this.options;
     const { endpoint } = subscription;
-    remember({ endpoint, key: config.public_key, user: this.options.user, checked: Date.now() });
+    remember({ endpoint, key: config.public_key, user, scope: this.#scope(), checked: Date.now() });
   }
 
   #isFresh(known, subscription) {

@@ -1,6 +1,13 @@
-"""Settings of the test suite. `TEST_DATABASE` picks the database: sqlite (default), postgresql or mariadb."""
+"""Settings of the test suite.
+
+`TEST_DATABASE` picks the database: sqlite (default), postgresql or mariadb. `TEST_DATABASE_NAME` names the database of
+a process that a test starts beside itself; the test database itself has a name of its own for each run.
+"""
 
 import os
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
 
@@ -17,7 +24,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
-    "django_q",
+    *(["django_q"] if find_spec("django_q") else []),
     "django_webpush_kit",
 ]
 MIDDLEWARE = [
@@ -44,30 +51,37 @@ STATIC_URL = "/static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+_NAME = os.environ.get("TEST_DATABASE_NAME")
+_RUN = f"test_webpush_kit_{os.getpid()}"
 DATABASES = {
     "default": {
         "sqlite": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ.get("TEST_SQLITE_NAME", "tests.sqlite3"),
+            "NAME": _NAME or "tests.sqlite3",
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 30,
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
             },
+            # a file, not memory: threads and child processes of a test see the same data
+            "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"{_RUN}.sqlite3")},
         },
         "postgresql": {
             "ENGINE": "django.db.backends.postgresql",
-            "NAME": "webpush_kit",
+            "NAME": _NAME or "webpush_kit",
             "USER": os.environ.get("TEST_POSTGRESQL_USER", "postgres"),
+            "PASSWORD": os.environ.get("TEST_POSTGRESQL_PASSWORD", ""),
             "HOST": os.environ.get("TEST_POSTGRESQL_HOST", "127.0.0.1"),
+            "TEST": {"NAME": _RUN},
         },
         "mariadb": {
             "ENGINE": "django.db.backends.mysql",
-            "NAME": "webpush_kit",
-            "USER": "root",
-            "HOST": "127.0.0.1",
+            "NAME": _NAME or "webpush_kit",
+            "USER": os.environ.get("TEST_MARIADB_USER", "root"),
+            "PASSWORD": os.environ.get("TEST_MARIADB_PASSWORD", ""),
+            "HOST": os.environ.get("TEST_MARIADB_HOST", "127.0.0.1"),
             "OPTIONS": {"charset": "utf8mb4"},
-            "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+            "TEST": {"NAME": _RUN, "CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
         },
     }[os.environ.get("TEST_DATABASE", "sqlite")]
 }

@@ -1,0 +1,50 @@
+# Each target makes the environment it needs in .venv; nothing is installed elsewhere.
+# PYTHON picks the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& { command -v $$candidate; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint bench chaos docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/example.stamp  ## the whole way of a notification, shown on the terminal
+	@$(BIN)/python -m example_project.demo
+
+serve: $(VENV)/example.stamp  ## the example site on http://localhost:8000, for a real browser
+	@$(BIN)/python -m example_project.serve
+
+test: $(VENV)/tox.stamp  ## the test suite on SQLite, without any service
+	$(BIN)/python -m tox run
+
+lint: $(VENV)/tox.stamp  ## ruff and mypy
+	$(BIN)/python -m tox run -e lint
+
+docs: $(VENV)/tox.stamp  ## build the documentation
+	$(BIN)/python -m tox run -e docs
+
+bench: $(VENV)/example.stamp  ## compare with other ways to send (takes minutes)
+	$(BIN)/python -m benchmarks.bench
+
+chaos: $(VENV)/example.stamp  ## try to lose a notification (takes minutes)
+	$(BIN)/python -m benchmarks.chaos
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .tox .coverage .coverage.* build dist
+
+$(VENV)/tox.stamp: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet "tox>=4.22"
+	@touch $@
+
+$(VENV)/example.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[q2,curl]"
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer with venv is needed (Debian: apt install python3 python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,111 @@
+"""What all tests share: real users and subscriptions, and nothing of one test left for the next."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from itertools import count
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core.cache import caches
+
+from django_webpush_kit.delivery.resources import close_transport
+from django_webpush_kit.transports import locmem
+
+EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
+
+_numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Keep `importorskip` honest: a test of an extra may be skipped only where the extras are left out on purpose."""
+    installed = [name for name in EXTRAS if find_spec(name)]
+    wanted = {"required": list(EXTRAS), "absent": []}.get(os.environ.get("TEST_EXTRAS", ""), installed)
+    if installed != wanted:
+        raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
+
+
+@pytest.fixture(autouse=True)
+def _clean_process() -> Iterator[None]:
+    """Close the transport this thread used, and empty what a process keeps: locmem's lists and the cache."""
+    yield
+    close_transport()
+    locmem.sent.clear()
+    locmem.answers.clear()
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
+
+
+@pytest.fixture
+def make_user(django_user_model: Any) -> Callable[..., Any]:
+    """Make users: `make_user()` or `make_user(first_name="Ada", ...)`. The database is the test's own mark to bring."""
+
+    def make(**fields: Any) -> Any:
+        fields.setdefault("username", f"user{next(_numbers)}")
+        return django_user_model.objects.create_user(**fields)
+
+    return make
+
+
+@pytest.fixture
+def user(db: None, make_user: Callable[..., Any]) -> Any:
+    """A user without a subscription."""
+    return make_user(username="ada", first_name="Ada", last_name="Lovelace", email="ada@example.com")
+
+
+@pytest.fixture
+def subscription_keys() -> Callable[[], dict[str, str]]:
+    """Make the keys of a new browser: `{"p256dh", "auth"}`, a point on the curve and 16 random bytes."""
+    return new_keys
+
+
+@pytest.fixture
+def make_subscription() -> Callable[..., Any]:
+    """Make subscriptions as the HTTP API does: `make_subscription(user, language="de")`, with keys of their own.
+
+    Keyword arguments that are no arguments of `services.subscribe` are fields of the row.
+    """
+    from django_webpush_kit.services import subscribe
+
+    def make(user: Any = None, **fields: Any) -> Any:
+        keys = new_keys()
+        arguments: dict[str, Any] = {
+            "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{secrets.token_urlsafe(12)}",
+            "p256dh": keys["p256dh"],
+            "auth": keys["auth"],
+        }
+        for name in (*arguments, "preferences", "user_agent", "language", "timezone", "expiration_time", "ip_address"):
+            if name in fields:
+                arguments[name] = fields.pop(name)
+        row = subscribe(user=user, **arguments)
+        if fields:
+            # not save(), which sets created_at and updated_at itself
+            type(row).objects.filter(pk=row.pk).update(**fields)
+            row.refresh_from_db()
+        return row
+
+    return make
+
+
+@pytest.fixture
+def subscription(user: Any, make_subscription: Callable[..., Any]) -> Any:
+    """The one active subscription of `user`."""
+    return make_subscription(user)
+
+
+def new_keys() -> dict[str, str]:
+    """The keys of a new browser, as `PushSubscription.toJSON()` gives them."""
+    point = (
+        ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    )
+    return {"p256dh": _base64url(point), "auth": _base64url(secrets.token_bytes(16))}
+
+
+def _base64url(value: bytes) -> str:
+    return urlsafe_b64encode(value).decode().rstrip("=")

@@ -89,13 +89,12 @@ def encode_payload(
         payload = {"web_push": DECLARATIVE_MARK, **payload, "mutable": True}
         _make_absolute(notification, declarative_base_url)
     encoded = _encode(payload)
-    if len(encoded) > budget and oversize == "truncate":
+    if oversize == "truncate":
         for member in ("body", "title"):
-            room = budget - len(encoded) + len(_encode(notification.get(member, "")))
-            notification[member] = _shorten(notification.get(member, ""), room)
-            encoded = _encode(payload)
-            if len(encoded) <= budget:
-                break
+            if len(encoded) > budget and member in notification:
+                room = budget - len(encoded) + len(_encode(notification[member]))
+                notification[member] = _shorten(notification[member], room)
+                encoded = _encode(payload)
     if len(encoded) > budget:
         raise PayloadTooLarge(
             f"The payload is {len(encoded)} bytes of JSON, {len(encoded) - budget} above the budget of {budget}: "
@@ -147,9 +146,7 @@ _JOINER = "\u200d"
 
 def _may_cut(text: str, position: int) -> bool:
     """Whether `position` lies between two characters as a reader sees them, most scripts and emoji included."""
-    before, after = text[position - 1], text[position : position + 1]
-    if not after:
-        return True
+    before, after = text[position - 1], text[position]
     if _JOINER in (before, after) or unicodedata.category(after).startswith("M"):
         return False
     if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":

@@ -97,7 +97,7 @@ class _Loop:
     def __init__(self, transport: PyWebPushTransport) -> None:
         self.process_id = os.getpid()
         self._transport = transport
-        self._tasks: dict[asyncio.Task[None], _Batch] = {}
+        self._tasks: dict[asyncio.Task[PushResponse], tuple[_Batch, PreparedRequest]] = {}
         self._loop = asyncio.new_event_loop()
         self.call = self._loop.call_soon_threadsafe
         self._stop = asyncio.Event()
@@ -110,14 +110,20 @@ class _Loop:
 
     def start(self, batch: _Batch, requests: list[PreparedRequest]) -> None:
         for request in requests:
-            task = self._loop.create_task(self._answer(batch, request))
-            self._tasks[task] = batch
-            task.add_done_callback(self._tasks.pop)
+            task = self._loop.create_task(self._post(request))
+            self._tasks[task] = (batch, request)
+            task.add_done_callback(self._answer)
 
     def cancel(self, batch: _Batch) -> None:
-        for task, its_batch in self._tasks.items():
+        for task, (its_batch, _) in self._tasks.items():
             if its_batch is batch:
                 task.cancel()
+
+    def _answer(self, task: asyncio.Task[PushResponse]) -> None:
+        batch, request = self._tasks.pop(task)
+        # Whatever happened, the caller is waiting for exactly one response.
+        lost = task.cancelled() or task.exception()
+        batch.responses.put(failure(request, TransportError.INTERNAL) if lost else task.result())
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._main())
@@ -143,14 +149,6 @@ class _Loop:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _answer(self, batch: _Batch, request: PreparedRequest) -> None:
-        response = failure(request, TransportError.INTERNAL)
-        try:
-            response = await self._post(request)
-        finally:
-            # Whatever happens, the caller is waiting for exactly one response.
-            batch.responses.put(response)
 
     async def _post(self, request: PreparedRequest) -> PushResponse:
         started = time.monotonic()

@@ -68,11 +68,18 @@ class TemplateRenderer:
     the recipient; then `is_personal(language)` is true and each recipient's text differs.
     """
 
-    def __init__(self, type: str, context: Mapping[str, Any] | None = None) -> None:  # noqa: A002  # public name
+    def __init__(
+        self,
+        type: str,  # noqa: A002  # the field's own name
+        context: Mapping[str, Any] | None = None,
+        *,
+        templates: Sequence[Any] | None = None,
+    ) -> None:
+        """`templates` are the template rows to use; without them, those in the database now."""
         self.type = type
         self.context = plain_context(context or {})
         self.is_zoned = _holds_datetime(self.context)
-        templates = list(get_template_model().objects.filter(type=type))
+        templates = list(get_template_model().objects.filter(type=type)) if templates is None else templates
         if not templates:
             raise TemplateNotFound(
                 f"No notification template of type {type!r} exists. Add one in the admin, or load it with "

@@ -25,8 +25,10 @@ from django.utils import timezone as django_timezone
 
 from django_webpush_kit import conf
 from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.delivery.broadcast import check_audience
 from django_webpush_kit.delivery.database import outbox_database
 from django_webpush_kit.delivery.enqueue import Counts, Draft, TemplateDraft, write_page
+from django_webpush_kit.delivery.frozen import freeze
 from django_webpush_kit.delivery.options import SendOptions
 from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences, find_zone
 from django_webpush_kit.delivery.recipients import subscription_pages
@@ -41,6 +43,7 @@ from django_webpush_kit.models import (
 from django_webpush_kit.protocol.encryption import parse_keys
 from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.querysets import PushNotificationQuerySet, endpoint_hash
+from django_webpush_kit.rendering import plain_context
 from django_webpush_kit.signals import emit, notifications_queued, subscription_created
 from django_webpush_kit.task_backends import wake_on_commit
 
@@ -91,6 +94,59 @@ def send_templated(
     """
     parsed = SendOptions.parse(options)
     return _enqueue(to, lambda: TemplateDraft(type, context, parsed), parsed)
+
+
+def broadcast(
+    type: str,  # noqa: A002  # the public name
+    audience: str = "all",
+    context: Mapping[str, Any] | None = None,
+    *,
+    scheduled_for: datetime | None = None,
+    idempotency_key: str | None = None,
+    created_by: Any = None,
+    **options: Any,
+) -> PushBroadcast:
+    """Send a template's message to a stored audience, fanned out by the workers; returns at once.
+
+    `audience` is "all", "opted-in" (those who chose the type) or a name from the setting `AUDIENCES`. The texts are
+    frozen when the fan-out starts. Pause, resume and cancel with the functions of these names; counters are on the
+    returned row. Raises as `send_templated` does.
+    """
+    parsed = SendOptions.parse({"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options})
+    check_audience(audience)
+    TemplateDraft(type, context, parsed)
+    stored = {name: value for name, value in options.items() if value is not None}
+    batch, database = uuid4(), outbox_database()
+    with transaction.atomic(using=database):
+        key = _reserve(parsed.idempotency_key, batch)
+        if isinstance(key, SendResult):
+            return PushBroadcast.objects.get(batch=key.batch)
+        row = PushBroadcast.objects.create(
+            batch=batch,
+            type=type,
+            audience=audience,
+            context=freeze(plain_context(context or {})),
+            options=freeze(stored),
+            scheduled_for=parsed.scheduled_for,
+            created_by=created_by,
+        )
+        wake_on_commit(batch, using=database)
+    return row
+
+
+def pause_broadcast(broadcast: PushBroadcast) -> bool:
+    """Stop a fan-out until it is resumed; what is already queued is still sent. False when it had ended."""
+    return _switch(broadcast, (PushBroadcast.Status.PENDING, PushBroadcast.Status.RUNNING), PushBroadcast.Status.PAUSED)
+
+
+def resume_broadcast(broadcast: PushBroadcast) -> bool:
+    """Go on with a paused fan-out where it stopped. False when it was not paused."""
+    broadcast.refresh_from_db()
+    state = PushBroadcast.Status.RUNNING if broadcast.started_at else PushBroadcast.Status.PENDING
+    resumed = _switch(broadcast, (PushBroadcast.Status.PAUSED,), state)
+    if resumed:
+        wake_on_commit(broadcast.batch, using=outbox_database())
+    return resumed
 
 
 def subscribe(
@@ -160,6 +216,11 @@ def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
             return 0
         kept.delete()
         return int(_cancellable(kept.batch).cancel(CANCELLED))
+
+
+async def abroadcast(type: str, *arguments: Any, **options: Any) -> PushBroadcast:  # noqa: A002  # the public name
+    """Run `broadcast` for async callers."""
+    return await sync_to_async(partial(broadcast, type, *arguments, **options))()
 
 
 async def asend(to: Any, title: str, body: str = "", **options: Any) -> SendResult:
@@ -283,9 +344,23 @@ def _cancellable(target: Any) -> PushNotificationQuerySet:
         except ValueError:
             raise InvalidOption(f"cancel(): {target!r} is not a batch UUID") from None
     if isinstance(target, UUID):
+        _stop_broadcast(target)
         return model.objects.filter(batch=target)
     found = type(target).__name__ if not isinstance(target, Model) else f"a {type(target).__name__} object"
     raise TypeError(f"cancel() takes a batch UUID, a broadcast, a notification or a queryset of these, not {found}")
+
+
+def _stop_broadcast(batch: UUID) -> None:
+    ended = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.FAILED)
+    PushBroadcast.objects.filter(batch=batch).exclude(status__in=ended).update(
+        status=PushBroadcast.Status.CANCELLED, finished_at=django_timezone.now()
+    )
+
+
+def _switch(broadcast: PushBroadcast, before: tuple[str, ...], after: str) -> bool:
+    changed = PushBroadcast.objects.filter(pk=broadcast.pk, status__in=before).update(status=after)
+    broadcast.refresh_from_db()
+    return bool(changed)
 
 
 def _subscription_values(endpoint: str, p256dh: str, auth: str, expiration_time: datetime | None) -> dict[str, Any]:

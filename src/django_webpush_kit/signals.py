@@ -2,7 +2,7 @@
 
 `subscription_created`      sender=model, subscription
 `subscription_deactivated`  sender=model, subscription, reason
-`notifications_queued`      sender=model, batch (UUID), result (SendResult): once per batch, after commit
+`notifications_queued`      sender=model, batch (UUID), result (SendResult, or the PushBroadcast once it is fanned out)
 `pre_send`                  sender=model, notification, message (may be changed); returning False cancels the row
 `post_send`                 sender=model, notification, outcome (str), answer (protocol.responses.Answer)
 `event_recorded`            sender=model, notification, event ("delivered", "clicked", ...), analytics

@@ -29,6 +29,7 @@ from django.utils import timezone
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.delivery.broadcast import fan_out
 from django_webpush_kit.delivery.database import is_inside_transaction, outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.gate import Gate
 from django_webpush_kit.delivery.record import Recorder
@@ -42,8 +43,8 @@ LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 LAPSES_BEFORE_ISOLATION = 2
 """A row whose lease lapsed this often is claimed alone from then on."""
 
-ISOLATED_EVERY = 8
-"""With other work waiting, one isolated row is tried after this many chunks."""
+EVERY_KIND = 8
+"""With enough ordinary rows waiting, every so many chunks an isolated row is tried and broadcasts are fanned out."""
 
 LAPSED_AT_ONCE = 1000
 """Rows that one statement returns; it bounds how long the statement holds locks."""
@@ -97,11 +98,14 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
         if size <= 0 or time.monotonic() >= give_up_at:
             report.more = True
             break
-        chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=number % ISOLATED_EVERY == 0)
-        if not chunk.rows:
+        every_kind = number % EVERY_KIND == 0
+        chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=every_kind)
+        if chunk.rows:
+            report.claimed += len(chunk.rows)
+            deliver(chunk, report)
+        is_written = batch is None and (every_kind or len(chunk.rows) < size) and fan_out(give_up_at)
+        if not chunk.rows and not is_written:
             break
-        report.claimed += len(chunk.rows)
-        deliver(chunk, report)
     return report
 
 

@@ -94,9 +94,16 @@ class Draft:
 class TemplateDraft(Draft):
     """The message of one call from a template; the text depends on language, and maybe time zone and recipient."""
 
-    def __init__(self, type: str, context: Mapping[str, Any] | None, options: SendOptions) -> None:  # noqa: A002
+    def __init__(
+        self,
+        type: str,  # noqa: A002  # the field's own name
+        context: Mapping[str, Any] | None,
+        options: SendOptions,
+        *,
+        templates: Sequence[Any] | None = None,
+    ) -> None:
         super().__init__("", "", type, options)
-        self._renderer = TemplateRenderer(type, context)
+        self._renderer = TemplateRenderer(type, context, templates=templates)
         self._contents: dict[tuple[Any, ...], Content] = {}
         self.needs_user = self._renderer.names_recipient
 

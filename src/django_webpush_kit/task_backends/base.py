@@ -41,6 +41,10 @@ class TaskBackend:
         """Have what is due delivered soon. Called after commit; errors are logged by the caller, not raised."""
         raise NotImplementedError
 
+    def wake_all(self) -> None:
+        """Wake as many workers as there are: a broadcast has rows for all of them."""
+        self.wake()
+
     def install_schedules(self) -> list[str]:
         """Install the periodic tasks and return their names, where the queue keeps schedules in the database."""
         raise ImproperlyConfigured(
@@ -61,6 +65,8 @@ class QueueBackend(TaskBackend):
     tell, and then every transaction enqueues its own.
     """
 
+    workers = 2
+
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Enqueue one wake-up, unless one is waiting."""
         if not is_cache_shared() or cache.add(WAKE_MARK, 1, WAKE_MARK_SECONDS):
@@ -69,6 +75,14 @@ class QueueBackend(TaskBackend):
             except Exception:
                 clear_wake_mark()
                 raise
+
+    def wake_all(self) -> None:
+        """Enqueue one wake-up per worker; the queue being away is logged, as the sweep finds the rows too."""
+        try:
+            for _ in range(self.workers):
+                self.enqueue()
+        except Exception:
+            _logger.exception("Workers could not be woken for a broadcast")
 
     def enqueue(self) -> None:
         """Put `WAKE_UP_TASK` into the queue."""

@@ -14,7 +14,10 @@ DEFAULT_SECONDS = 60.0
 
 
 class CeleryBackend(QueueBackend):
-    """Options: `queue`, the name of the queue for wake-ups; `seconds`, the longest one delivery task may run.
+    """Wakes Celery workers.
+
+    Options: `queue`, the name of the queue for wake-ups; `seconds`, the longest one delivery task may run; `workers`,
+    how many are woken for a broadcast.
 
     Celery's autodiscovery finds the tasks in `tasks.py`. For `CELERY_BEAT_SCHEDULE`:
 
@@ -22,11 +25,12 @@ class CeleryBackend(QueueBackend):
          "webpush-kit-cleanup": {"task": "cleanup_expired_subscriptions", "schedule": 3600.0}}
     """
 
-    def __init__(self, *, queue: str | None = None, seconds: float = DEFAULT_SECONDS) -> None:
+    def __init__(self, *, queue: str | None = None, seconds: float = DEFAULT_SECONDS, workers: int = 2) -> None:
         if find_spec("celery") is None:
             raise ImproperlyConfigured("CeleryBackend needs Celery: pip install django-webpush-kit[celery].")
         self.queue = queue
         self.seconds = seconds
+        self.workers = workers
 
     def enqueue(self) -> None:
         """Send the wake-up to the broker, without waiting for a broker that is away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from os import cpu_count
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +35,7 @@ class DjangoQBackend(QueueBackend):
             )
         self.cluster = cluster
         timeout = _q_cluster().get("timeout")
+        self.workers = _q_cluster().get("workers") or cpu_count() or 1
         self.seconds = timeout * SHARE_OF_TIMEOUT if timeout else DEFAULT_SECONDS
 
     def enqueue(self) -> None:

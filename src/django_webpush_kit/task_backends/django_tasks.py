@@ -14,14 +14,24 @@ DEFAULT_SECONDS = 60.0
 
 
 class DjangoTasksBackend(QueueBackend):
-    """Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the longest one delivery task may run."""
+    """Wakes the workers of Django tasks.
+
+    Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the longest one delivery task may run; `workers`,
+    how many are woken for a broadcast.
+    """
 
     def __init__(
-        self, *, backend: str = "default", queue_name: str = "default", seconds: float = DEFAULT_SECONDS
+        self,
+        *,
+        backend: str = "default",
+        queue_name: str = "default",
+        seconds: float = DEFAULT_SECONDS,
+        workers: int = 2,
     ) -> None:
         self.backend = backend
         self.queue_name = queue_name
         self.seconds = seconds
+        self.workers = workers
 
     def enqueue(self) -> None:
         """Enqueue the wake-up."""

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.core.checks import CheckMessage, Info
 
-from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.task_backends.base import TaskBackend
 
 MAX_ROWS = 100
@@ -18,6 +17,8 @@ class ImmediateBackend(TaskBackend):
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Deliver the batches now."""
+        from django_webpush_kit.delivery.engine import deliver_due  # the engine itself wakes workers for broadcasts
+
         for batch in batches:
             deliver_due(MAX_ROWS, batch=batch)
 

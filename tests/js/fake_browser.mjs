@@ -18,6 +18,8 @@ const USER_AGENTS = {
   webkit:
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
 };
+/** Timers of the worker run this much faster. */
+const TIMES_FASTER = 50;
 const SCRIPT = readFileSync(new URL("service-worker.js", STATIC), "utf8");
 
 export class FakeBrowser {
@@ -33,6 +35,8 @@ export class FakeBrowser {
   notifications = [];
   pages = [];
   opened = [];
+  /** How often the browser showed "This site has been updated in the background". */
+  generic = 0;
   badge = null;
   permission = "granted";
   subscription = null;
@@ -73,6 +77,7 @@ export class FakeBrowser {
     const text = typeof payload === "string" ? payload : JSON.stringify(payload);
     const data = payload === null ? null : { json: () => JSON.parse(text), text: () => text };
     await this.worker.dispatch("push", { data });
+    if (this.engine === "chromium" && !this.notifications.length && !this.#isPageVisible()) this.generic += 1;
     await Promise.all(this.#closeEvents.splice(0));
   }
 
@@ -130,6 +135,10 @@ export class FakeBrowser {
     return new Response(JSON.stringify(answer.body ?? {}), { status: answer.status });
   }
 
+  #isPageVisible() {
+    return this.pages.some((page) => page.visibilityState === "visible");
+  }
+
   nextEndpoint() {
     return `https://push.example.net/${(this.#endpoints += 1)}`;
   }
@@ -162,6 +171,7 @@ export class FakeBrowser {
 class FakePage {
   messages = [];
   focused = false;
+  visibilityState = "visible";
 
   constructor(browser, url, controlled, nested) {
     this.browser = browser;
@@ -246,7 +256,9 @@ class FakeWorker {
       skipWaiting: async () => void (browser.skippedWaiting = true),
       fetch: (url, init = {}) => browser.fetch(url, init),
       indexedDB: browser.indexedDB,
-      ...{ URL, URLSearchParams, AbortSignal, setTimeout, clearTimeout, atob, btoa, structuredClone },
+      setTimeout: (run, delay, ...values) =>
+        setTimeout(() => browser.worker === this && run(...values), delay / TIMES_FASTER),
+      ...{ URL, URLSearchParams, AbortSignal, clearTimeout, atob, btoa, structuredClone },
     };
   }
 }

@@ -20,6 +20,7 @@
   const REPORT_BATCH = 50; // the most one request to `events` may carry
   const STORAGE_PATIENCE = 1000; // milliseconds; WebKit's IndexedDB has been seen to hang, and a push must be shown
   const NETWORK_PATIENCE = 15000; // milliseconds
+  const MOMENT = 1000; // milliseconds
   const SETTINGS = ["baseUrl", "publicKey", "title", "icon", "badge", "url"];
   const HANDED_OVER = ["baseUrl", "publicKey", "subscriptionToken", "endpoint", "language"];
   const SYNC_TAG = "webpush-kit";
@@ -32,7 +33,14 @@
   self.addEventListener("activate", (event) => {
     if (takesControl()) event.waitUntil(self.clients.claim());
   });
-  self.addEventListener("push", (event) => event.waitUntil(onPush(event)));
+  self.addEventListener("push", (event) => {
+    const handled = onPush(event);
+    event.waitUntil(handled);
+    handled.then(
+      (afterwards) => afterwards && setTimeout(afterwards, MOMENT),
+      () => undefined,
+    );
+  });
   self.addEventListener("notificationclick", (event) => event.waitUntil(onClick(event)));
   self.addEventListener("notificationclose", (event) => event.waitUntil(onClose(event)));
   self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(onSubscriptionChange(event)));
@@ -50,39 +58,54 @@
 
   async function onPush(event) {
     const message = readMessage(event);
-    await inTurn(message.id, () => showOnce(message));
+    const afterwards = await inTurn(message.id, () => showOnce(message));
     await Promise.allSettled([
       setBadge(message.appBadge),
       tellPages("webpush-kit:shown", message),
       report(message, "delivered"),
     ]);
+    return afterwards;
   }
 
   /**
-   * Repeats are rare (a sender that died between the push service's answer and its own note of it) and must not alert,
-   * nor bring back what the user has dealt with. Every browser wants something shown for every push, though:
+   * Shows a push, and a repeated one as little as the browser allows. Resolves to what is to be done a moment after the
+   * event has ended, if anything.
    *
-   * - Chromium asks, when the event ends, whether any notification of this worker is on screen, or a page of the site.
-   *   If neither, it draws on an allowance for silent pushes, and past that shows a line of its own.
-   * - Firefox asks the same a little later and draws on a quota of up to 16, restored by a visit.
-   * - WebKit wants a call of showNotification() in each event, about the third push without one costs the permission,
-   *   and `tag` replaces nothing there. What was shown may be closed at once.
+   * Repeats are rare (a sender that died between the push service's answer and its own note of it). They must not alert
+   * again, nor bring back what the user has dealt with, but browsers want something shown for every push:
    *
-   * So: nothing at all in the first two; in WebKit, and wherever we do not know, silently in the place of the one still
-   * on screen, or shown and taken away in the same breath. The id is noted after showing: a worker killed in between
-   * shows again, under the same tag, rather than never.
+   * - Firefox draws on a quota of up to 16 such pushes, restored by a visit: nothing is shown.
+   * - Chromium looks, when the event has ended, for a notification of this worker or a visible page of the site. Without
+   *   either it shows a line of its own (measured with 156), so ours is shown silently and taken away after that look.
+   * - WebKit wants showNotification() called in each event (about the third push without costs the permission) and
+   *   `tag` replaces nothing there: silently in the place of the one on screen, else shown and closed at once. iOS does
+   *   not know `silent`, so there a repeat may be noticed. Browsers we do not know are treated like this too.
+   *
+   * The id is noted after showing: a worker killed in between shows again, under the same tag, rather than never.
    */
   async function showOnce(message) {
-    if (!message.id || !(await read("seen"))?.includes(message.id)) {
-      await show(message);
-      if (message.id) await update("seen", (ids = []) => [...ids, message.id].slice(-SEEN_LIMIT));
-      return;
-    }
-    if (/Firefox\/|Chrome\//.test(self.navigator.userAgent)) return;
-    const onScreen = await shownAs(message.id);
-    onScreen.forEach(closeUnreported);
+    if (message.id && (await read("seen"))?.includes(message.id)) return showRepeated(message);
+    await show(message);
+    if (message.id) await update("seen", (ids = []) => [...ids, message.id].slice(-SEEN_LIMIT));
+    return null;
+  }
+
+  async function showRepeated(message) {
+    const { userAgent } = self.navigator;
+    const isChromium = /Chrome\//.test(userAgent);
+    const onScreen = await self.registration.getNotifications();
+    if (/Firefox\//.test(userAgent) || (isChromium && (onScreen.length || (await isPageVisible())))) return null;
+    const former = onScreen.filter((one) => ours(one)?.id === message.id);
+    former.forEach(closeUnreported);
     await show(message, { silent: true, renotify: false, vibrate: undefined });
-    if (!onScreen.length) (await shownAs(message.id)).forEach(closeUnreported);
+    if (former.length) return null;
+    const takeAway = async () => (await shownAs(message.id)).forEach(closeUnreported);
+    return isChromium ? takeAway : takeAway();
+  }
+
+  async function isPageVisible() {
+    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+    return pages.some((page) => page.visibilityState === "visible");
   }
 
   async function show({ id, title, options }, changes = {}) {
@@ -112,7 +135,7 @@
     const turn = (turns.get(id) ?? Promise.resolve()).then(task, task);
     turns.set(id, turn);
     try {
-      await turn;
+      return await turn;
     } finally {
       if (turns.get(id) === turn) turns.delete(id);
     }

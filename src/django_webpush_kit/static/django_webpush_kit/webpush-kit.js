@@ -162,6 +162,7 @@ export class PushNotificationManager {
     if (known.detached && (!known.user || known.user !== this.options.user)) return "nothing";
     if (!force && this.#isFresh(known, subscription)) return "fresh";
 
+    if (force) this.#config = null;
     const config = await this.config();
     const registration = await this.#register(config);
     const renewed = !hasKey(subscription, config.public_key);

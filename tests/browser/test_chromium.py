@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.chromium import Chromium
-from tests.browser.sending import Sender
 from tests.browser.site import Site
 from tests.browser.waiting import wait_until
+from tests.testing.application_server import ApplicationServer
 
 pytestmark = pytest.mark.browser
 
 
-def subscribe(chromium: Chromium, site: Site, sender: Sender):
+def subscribe(chromium: Chromium, site: Site, sender: ApplicationServer):
     chromium.allow_notifications(site.origin)
     chromium.open(site.origin)
     return chromium.run("return await subscribe(arguments[0])", sender.public_key)
 
 
-def send(chromium: Chromium, sender: Sender, subscription, message) -> int:
+def send(chromium: Chromium, sender: ApplicationServer, subscription, message) -> int:
     return sender.send(subscription, message, address=chromium.push_service.local_address(subscription["endpoint"]))
 
 
 def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(chromium, site, tmp_path):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(chromium, site, sender)
     message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
     assert send(chromium, sender, subscription, message) == 201
@@ -40,7 +40,7 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(chromium, site, t
 
 
 def test_a_button_is_clicked_and_another_notification_is_dismissed(chromium, site):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(chromium, site, sender)
     button = {"action": "map", "title": "Show the way"}
     assert send(chromium, sender, subscription, {"title": "button", "url": "/opened", "actions": [button]}) == 201
@@ -53,7 +53,7 @@ def test_a_button_is_clicked_and_another_notification_is_dismissed(chromium, sit
 
 
 def test_the_push_service_answers_410_after_unsubscribe(chromium, site):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(chromium, site, sender)
     assert chromium.run(
         """

@@ -6,20 +6,20 @@ import pytest
 
 from django_webpush_kit.testing import FakePushService
 from tests.browser.firefox import Firefox
-from tests.browser.sending import Sender
 from tests.browser.site import Site
 from tests.browser.waiting import wait_until
+from tests.testing.application_server import ApplicationServer
 
 pytestmark = pytest.mark.browser
 
 
-def subscribe(firefox: Firefox, site: Site, sender: Sender):
+def subscribe(firefox: Firefox, site: Site, sender: ApplicationServer):
     firefox.open(site.origin)
     return firefox.run("return await subscribe(arguments[0])", sender.public_key)
 
 
 def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_service, site, tmp_path):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(firefox, site, sender)
     message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
     assert sender.send(subscription, message) == 201
@@ -38,7 +38,7 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_ser
 
 
 def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(firefox, site, sender)
     button = {"action": "map", "title": "Show the way"}
     assert sender.send(subscription, {"title": "with a button", "url": "/opened", "actions": [button]}) == 201
@@ -55,7 +55,7 @@ def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site
 
 
 def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushService, site):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(firefox, site, sender)
     push_service.disconnect_browsers(forget=True)
     changed = wait_until(lambda: site.reported("changed"), "pushsubscriptionchange")[0]
@@ -66,7 +66,7 @@ def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushServ
 
 
 def test_what_was_held_back_arrives_with_the_topic_replaced(firefox, push_service: FakePushService, site):
-    sender = Sender()
+    sender = ApplicationServer()
     subscription = subscribe(firefox, site, sender)
     push_service.hold()
     for number in range(3):

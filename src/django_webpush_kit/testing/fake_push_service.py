@@ -297,7 +297,7 @@ def _refuse(received: ReceivedRequest, refusal: Refusal) -> web.Response:
 
 async def _answer_fault(request: web.Request, received: ReceivedRequest, fault: Fault) -> web.StreamResponse:
     if fault.drop or fault.status is None:
-        _cut(request)
+        request.protocol.force_close()
         return web.Response()
     received.status, received.reason = fault.status, "scripted fault"
     if not fault.half_reply:
@@ -306,13 +306,8 @@ async def _answer_fault(request: web.Request, received: ReceivedRequest, fault: 
     reply.content_length = len(fault.body) + 1
     await reply.prepare(request)
     await reply.write(fault.body)
-    _cut(request)
+    request.protocol.force_close()
     return reply
-
-
-def _cut(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.close()
 
 
 def _message_json(message: StoredMessage) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class LoopbackServer:
         try:
             self.port = listening.result()
         except OSError:
-            self._clean_up()
+            self._end(self._thread)
             raise
         return self
 
@@ -81,7 +81,7 @@ class LoopbackServer:
         """Close every connection and end the thread. Does nothing when not started."""
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
-            self._clean_up()
+            self._end(self._thread)
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a plain function in the server's thread and return what it returns."""
@@ -129,10 +129,9 @@ class LoopbackServer:
         finally:
             await runner.cleanup()
 
-    def _clean_up(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+    def _end(self, thread: threading.Thread) -> None:
+        thread.join()
+        self._thread = None
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

@@ -1,0 +1,75 @@
+"""`manage.py generate_vapid_keys`: make the site's VAPID key pair (RFC 8292)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
+
+
+class Command(BaseCommand):
+    """Make a key pair and print it, or write it to a file that only its owner can read."""
+
+    help = "Make a VAPID key pair. Changing the keys of a live site ends every subscription made with the old ones."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--format", choices=sorted(FORMATS), default="env", help="env (default), json or pem")
+        parser.add_argument("--output", metavar="FILE", help="write to this new file (mode 0600) instead of printing")
+        parser.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print or write one new pair. With `--output` the private key is not printed."""
+        keys = generate_vapid_keys()
+        text = FORMATS[options["format"]](keys)
+        if options["output"] is None:
+            self.stdout.write(text)
+            return
+        path = Path(options["output"])
+        try:
+            write_private_file(path, text + "\n", replace=options["force"])
+        except FileExistsError:
+            raise CommandError(f"{path} exists. A lost key cannot be had back; give --force to replace it.") from None
+        except OSError as error:
+            raise CommandError(f"{path} could not be written: {error.strerror}.") from error
+        self.stdout.write(f"The private key is in {path}, readable by its owner alone.")
+        self.stdout.write(f"VAPID_PUBLIC_KEY={keys['public_key']}")
+
+
+def write_private_file(path: Path, text: str, *, replace: bool = False) -> None:
+    """Write a file of mode 0600 that nobody could have opened before; FileExistsError unless it may be replaced."""
+    target = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    if replace:
+        target.replace(path)
+
+
+def _variables(keys: dict[str, str]) -> dict[str, str]:
+    return {
+        "VAPID_PRIVATE_KEY": keys["private_key"],
+        "VAPID_PUBLIC_KEY": keys["public_key"],
+        "NEXT_PUBLIC_VAPID_KEY": keys["public_key"],
+    }
+
+
+def _as_env(keys: dict[str, str]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in _variables(keys).items())
+
+
+def _as_json(keys: dict[str, str]) -> str:
+    return json.dumps(_variables(keys), indent=2)
+
+
+def _as_pem(keys: dict[str, str]) -> str:
+    return VapidKey.load(keys["private_key"]).pem().rstrip("\n")
+
+
+FORMATS = {"env": _as_env, "json": _as_json, "pem": _as_pem}

@@ -1,0 +1,25 @@
+"""`manage.py push_schedule`: install the queue's periodic tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from django_webpush_kit.task_backends import get_task_backend
+
+
+class Command(BaseCommand):
+    """Create or correct the schedules; running it again changes nothing."""
+
+    help = "Install the periodic tasks (sweep, cleanup) of the queue in WEBPUSH_KIT. May be run at every deploy."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Install the schedules and print their names."""
+        try:
+            names = get_task_backend().install_schedules()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        for name in names:
+            self.stdout.write(f"Scheduled: {name}")

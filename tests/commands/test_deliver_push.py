@@ -1,0 +1,238 @@
+"""`manage.py deliver_push`: in this process, and as a process that gets signals."""
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import closing
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.management.commands import deliver_push
+from django_webpush_kit.management.commands.deliver_push import Worker, summary
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.services import send
+from django_webpush_kit.signals import post_send
+from tests.factories import make_subscription, make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def run(*arguments, **options):
+    out = StringIO()
+    call_command("deliver_push", *arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def statuses():
+    return Counter(get_notification_model().objects.values_list("status", flat=True))
+
+
+@pytest.fixture
+def subscription():
+    return make_subscription(make_user())
+
+
+@pytest.fixture
+def on_send():
+    """Connect a receiver to `post_send` for this test."""
+    connected = []
+
+    def connect(receiver):
+        connected.append(receiver)
+        post_send.connect(receiver)
+
+    yield connect
+    for receiver in connected:
+        post_send.disconnect(receiver)
+
+
+def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, settings):
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "CHUNK_SIZE": 2,
+        "TASK_BACKEND": "django_webpush_kit.task_backends.NullBackend",
+    }
+    for number in range(5):
+        send(subscription, f"Number {number}")
+    send(subscription, "Later", scheduled_for=timezone.now() + timedelta(hours=1))
+    printed = run()
+    assert printed.startswith("5 claimed in ")
+    assert printed.endswith("5 sent\n")
+    assert len(push_outbox) == 5
+    assert statuses() == {"sent": 5, "pending": 1}
+
+
+def test_nothing_due_is_said_and_no_word_at_verbosity_0():
+    assert run() == "Nothing was due.\n"
+    assert run(verbosity=0) == ""
+
+
+def test_limit_bounds_a_pass_and_a_loop(subscription):
+    for number in range(5):
+        send(subscription, f"Number {number}")
+    run("--limit", "2")
+    assert statuses() == {"sent": 2, "pending": 3}
+    run("--loop", "--limit", "1")
+    assert statuses() == {"sent": 3, "pending": 2}
+
+
+def test_seconds_bound_a_loop(subscription):
+    send(subscription, "Now")
+    run("--loop", "--seconds", "0.2", "--interval", "0.05")
+    assert statuses() == {"sent": 1}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--interval", "2"), ("--interval", "0"), ("--limit", "0"), ("--seconds", "-1")],
+)
+def test_senseless_bounds_are_refused(arguments):
+    with pytest.raises(CommandError, match=arguments[0]):
+        run(*arguments)
+
+
+def test_a_loop_sleeps_no_longer_than_until_the_next_row_is_due(subscription, monkeypatch):
+    send(subscription, "Soon", scheduled_for=timezone.now() + timedelta(seconds=0.3))
+    sleeps, sleep = [], time.sleep
+    monkeypatch.setattr(deliver_push.time, "sleep", lambda seconds: (sleeps.append(seconds), sleep(seconds)))
+    run("--loop", "--limit", "1", "--seconds", "30")
+    assert statuses() == {"sent": 1}
+    assert max(sleeps, default=0) <= 0.3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_the_chunk_in_flight(subscription, on_send, settings, number):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 2}
+    for count in range(5):
+        send(subscription, f"Number {count}")
+
+    before = signal.getsignal(number)
+    receiver = once(lambda **arguments: signal.raise_signal(number))
+    on_send(receiver)
+    printed = run("--loop")
+    assert printed.endswith("2 sent\n")
+    assert statuses() == {"sent": 2, "pending": 3}
+    assert signal.getsignal(number) is before
+
+
+def once(function):
+    """The function, for its first call only."""
+    calls = []
+
+    def called(**arguments):
+        if not calls:
+            calls.append(1)
+            function(**arguments)
+
+    return called
+
+
+def test_a_signal_ends_a_single_pass_too(subscription, on_send, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 1}
+    send(subscription, "One")
+    send(subscription, "Two")
+    receiver = once(lambda **arguments: signal.raise_signal(signal.SIGTERM))
+    on_send(receiver)
+    run()
+    assert statuses() == {"sent": 1, "pending": 1}
+
+
+def test_a_second_signal_does_what_it_did_before():
+    with Worker().stopped_by_signals():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="takes the table away under the worker")
+def test_a_loop_outlives_a_database_that_is_away(subscription, caplog, monkeypatch):
+    """The table is renamed away and back: the same error a database gives that is restored or migrated."""
+    table = get_notification_model()._meta.db_table
+    send(subscription, "After the outage")
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            rename(f"{table}_away", table)
+
+    rename(table, f"{table}_away")
+    monkeypatch.setattr(deliver_push.time, "sleep", sleep)
+    with caplog.at_level(logging.WARNING, logger="django_webpush_kit"):
+        Worker(seconds=60, limit=1).run_for_ever(1.0)
+    messages = [record.getMessage().partition(";")[0] for record in caplog.records]
+    assert statuses() == {"sent": 1}
+    assert messages == ["The database does not answer", "The database answers again"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="takes the table away under the worker")
+def test_a_single_pass_reports_a_database_that_is_away():
+    table = get_notification_model()._meta.db_table
+    rename(table, f"{table}_away")
+    try:
+        with pytest.raises(OperationalError):
+            run()
+    finally:
+        rename(f"{table}_away", table)
+
+
+def rename(old, new):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="copies the database into a file")
+def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, tmp_path):
+    """The command as systemd runs it, on a copy of this test's database, which may be in memory."""
+    send(subscription, "For the process")
+    path = tmp_path / "outbox.sqlite3"
+    with closing(sqlite3.connect(path)) as copy:
+        connection.connection.backup(copy)
+        code = (
+            "import django, os; from django.conf import settings; "
+            "settings.DATABASES['default']['NAME'] = os.environ['OUTBOX']; "
+            "settings.WEBPUSH_KIT['VAPID_PRIVATE_KEY'] = os.environ['KEY']; "
+            "django.setup(); from django.core.management import call_command; call_command('deliver_push', '--loop')"
+        )
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "OUTBOX": str(path),
+            "KEY": kit_settings.VAPID_PRIVATE_KEY,
+        }
+        with subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                query = "SELECT count(*) FROM webpush_kit_pushnotification WHERE status = 'sent'"
+                assert wait_for(lambda: copy.execute(query).fetchone() == (1,), seconds=30)
+                process.send_signal(signal.SIGTERM)
+                printed, _nothing = process.communicate(timeout=30)
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    assert printed.endswith("1 sent\n")
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_the_summary_counts_what_happened_and_leaves_out_what_did_not():
+    assert summary(3, Counter(sent=2, retried=1, failed=0), 1.23) == "3 claimed in 1.2 s: 1 retried, 2 sent"

@@ -1,0 +1,92 @@
+"""`manage.py generate_vapid_keys`."""
+
+import json
+import stat
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.protocol.vapid import VapidKey
+
+
+def run(*arguments):
+    out = StringIO()
+    call_command("generate_vapid_keys", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def read_env(text):
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_three_variables_are_printed_and_belong_together():
+    variables = read_env(run())
+    assert list(variables) == ["VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY", "NEXT_PUBLIC_VAPID_KEY"]
+    key = VapidKey.load(variables["VAPID_PRIVATE_KEY"])
+    assert key.public_key == variables["VAPID_PUBLIC_KEY"] == variables["NEXT_PUBLIC_VAPID_KEY"]
+
+
+def test_each_run_makes_another_pair():
+    assert run() != run()
+
+
+def test_json_holds_the_same_three_variables():
+    variables = json.loads(run("--format", "json"))
+    assert VapidKey.load(variables["VAPID_PRIVATE_KEY"]).public_key == variables["VAPID_PUBLIC_KEY"]
+    assert variables["NEXT_PUBLIC_VAPID_KEY"] == variables["VAPID_PUBLIC_KEY"]
+
+
+def test_a_pem_file_serves_as_the_setting(tmp_path, settings):
+    path = tmp_path / "vapid.pem"
+    public_key = read_env(run("--format", "pem", "--output", str(path)).splitlines()[-1])["VAPID_PUBLIC_KEY"]
+    assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    settings.WEBPUSH_KIT = {"VAPID_PRIVATE_KEY": str(path)}
+    assert vapid_keyring().current.public_key == public_key
+
+
+@pytest.mark.parametrize("form", ["env", "json", "pem"])
+def test_a_written_private_key_is_not_printed_and_readable_by_its_owner_alone(tmp_path, form):
+    path = tmp_path / "keys"
+    printed = run("--format", form, "--output", str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "PRIVATE" in path.read_text()
+    assert "PRIVATE" not in printed
+    assert str(path) in printed
+
+
+def test_an_existing_file_is_kept(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("precious")
+    with pytest.raises(CommandError, match="--force"):
+        run("--output", str(path))
+    assert path.read_text() == "precious"
+
+
+def test_force_replaces_a_file_and_its_mode(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("old")
+    path.chmod(0o644)
+    run("--output", str(path), "--force")
+    assert "VAPID_PRIVATE_KEY=" in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_force_does_not_write_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    (tmp_path / "keys").symlink_to(elsewhere)
+    run("--output", str(tmp_path / "keys"), "--force")
+    assert elsewhere.read_text() == "precious"
+
+
+def test_an_impossible_place_is_named(tmp_path):
+    with pytest.raises(CommandError, match="nowhere"):
+        run("--output", str(tmp_path / "nowhere" / "keys"))
+
+
+def test_it_runs_before_any_key_is_configured(settings):
+    settings.WEBPUSH_KIT = {"VAPID_PRIVATE_KEY": "nonsense"}
+    assert "VAPID_PRIVATE_KEY=" in run()

@@ -106,6 +106,8 @@ class KitSettings:
     ALLOW_ANONYMOUS = Setting(False)
     STORE_CLIENT_INFO = Setting(False)
     HEALTH_PUBLIC = Setting(True)
+    HEALTH_MAX_LAG_SECONDS = Setting(300, least=1)
+    STATISTICS_CACHE_SECONDS = Setting(10, least=0)
     DETACH_ON_LOGOUT = Setting(False)
     TRUSTED_PROXIES = Setting(0, least=0)
     MAX_SUBSCRIPTIONS_PER_USER = Setting(20, least=1)

@@ -1,0 +1,312 @@
+"""Broadcasts: stored audience, background fan-out, resumable cursor."""
+
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone as django_timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery import broadcast as fan_out_module
+from django_webpush_kit.delivery.broadcast import fan_out
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.frozen import freeze, thaw
+from django_webpush_kit.exceptions import InvalidOption, TemplateNotFound
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
+from django_webpush_kit.rendering import plain_context
+from django_webpush_kit.signals import notifications_queued
+from django_webpush_kit.testing import outbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = PushBroadcast.Status
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(settings):
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "BROADCAST_AHEAD": 5,
+        "CHUNK_SIZE": 4,
+        "AUDIENCES": {"staff": staff, "german": f"{__name__}.german"},
+    }
+
+
+@pytest.fixture(autouse=True)
+def template(db):
+    return get_template_model().objects.create(type="news", title_template="News of {{ day|date:'j F' }}")
+
+
+@pytest.fixture
+def subscriptions(make_subscription):
+    return [make_subscription() for _ in range(12)]
+
+
+def staff():
+    return get_user_model().objects.filter(is_staff=True)
+
+
+def german():
+    return get_subscription_model().objects.filter(language="de")
+
+
+def queue(*arguments, **options):
+    return services.broadcast("news", *arguments, context={"day": date(2026, 5, 1)}, **options)
+
+
+def fresh(row):
+    row.refresh_from_db()
+    return row
+
+
+def test_everybody_gets_it_once_and_the_counters_say_so(subscriptions):
+    row = queue()
+    assert (row.status, row.queued) == (Status.PENDING, 0)
+    assert deliver_due().sent == 12
+    fresh(row)
+    assert (row.status, row.total, row.queued, row.suppressed) == (Status.COMPLETED, 12, 12, 0)
+    assert {message.title for message in outbox} == {"News of 1 May"}
+    assert get_notification_model().objects.filter(batch=row.batch).values("subscription").distinct().count() == 12
+
+
+def test_no_more_than_the_allowed_rows_wait_at_once(subscriptions):
+    row = queue()
+    assert fan_out() == 5
+    assert fan_out() == 0
+    assert (fresh(row).status, row.queued, row.cursor) == (Status.RUNNING, 5, str(subscriptions[4].pk))
+
+
+def test_those_who_opted_out_are_left_out_in_the_database_and_counted(subscriptions):
+    for subscription in subscriptions[:3]:
+        services.update_preferences(subscription, {"categories": {"news": False}})
+    row = queue()
+    deliver_due()
+    assert (fresh(row).total, row.queued, row.suppressed) == (9, 9, 3)
+
+
+def test_opted_in_reaches_those_who_chose_the_type(subscriptions):
+    services.update_preferences(subscriptions[0], {"categories": {"news": True}})
+    services.update_preferences(subscriptions[1], {"categories": {"news": False}})
+    row = queue("opted-in")
+    deliver_due()
+    assert fresh(row).queued == 1
+
+
+def test_a_type_that_is_off_by_default_needs_an_opt_in(subscriptions, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "default": False}}}
+    services.update_preferences(subscriptions[0], {"categories": {"news": True}})
+    row = queue()
+    deliver_due()
+    assert (fresh(row).queued, row.suppressed) == (1, 11)
+
+
+def test_audiences_of_the_host_may_be_users_or_subscriptions(make_user, make_subscription):
+    make_subscription(make_user(is_staff=True))
+    make_subscription(make_user(is_staff=True), language="de")
+    make_subscription(make_user(), language="de")
+    for audience in ("staff", "german"):
+        row = queue(audience)
+        deliver_due()
+        assert fresh(row).queued == 2
+
+
+def test_an_unknown_audience_is_refused_with_the_known_ones():
+    with pytest.raises(InvalidOption, match="all, german, opted-in, staff"):
+        queue("vips")
+
+
+def test_a_missing_template_is_refused_at_once():
+    with pytest.raises(TemplateNotFound):
+        services.broadcast("nothing")
+
+
+def test_a_killed_fan_out_goes_on_without_gaps_or_repeats(subscriptions, monkeypatch):
+    row = queue()
+    write = fan_out_module.write_page
+
+    class Killed(BaseException):
+        """Stands for the end of the process in the middle of a page."""
+
+    def dies(*arguments, **options):
+        write(*arguments, **options)
+        raise Killed
+
+    fan_out()
+    deliver_due(batch=row.batch)
+    monkeypatch.setattr(fan_out_module, "write_page", dies)
+    with pytest.raises(Killed):
+        fan_out()
+    monkeypatch.setattr(fan_out_module, "write_page", write)
+    assert fresh(row).queued == 5
+    deliver_due()
+    assert (fresh(row).status, row.queued) == (Status.COMPLETED, 12)
+    assert len({message.id for message in outbox}) == 12
+
+
+def test_a_dead_workers_lease_is_taken_over_when_it_lapses_and_not_before(subscriptions):
+    row = queue()
+    lapse = django_timezone.now() + timedelta(seconds=30)
+    PushBroadcast.objects.update(lease_token=UUID(int=1), lease_until=lapse)
+    assert fan_out() == 0
+    PushBroadcast.objects.update(lease_until=django_timezone.now() - timedelta(seconds=1))
+    assert fan_out() == 5
+    assert fresh(row).lease_token is None
+
+
+def test_pause_stops_the_fan_out_and_resume_goes_on(subscriptions):
+    row = queue()
+    assert services.pause_broadcast(row)
+    assert deliver_due().claimed == 0
+    assert services.resume_broadcast(row)
+    assert row.status == Status.PENDING
+    fan_out()
+    assert services.pause_broadcast(row)
+    assert deliver_due().sent == 5
+    assert services.resume_broadcast(row)
+    assert not services.resume_broadcast(row)
+    assert deliver_due().sent == 7
+    assert not services.pause_broadcast(row)
+
+
+def test_a_pause_between_two_pages_is_seen(subscriptions, monkeypatch):
+    row = queue()
+    write = fan_out_module.write_page
+
+    def write_and_pause(*arguments, **options):
+        counts = write(*arguments, **options)
+        PushBroadcast.objects.update(status=Status.PAUSED)
+        return counts
+
+    monkeypatch.setattr(fan_out_module, "write_page", write_and_pause)
+    monkeypatch.setattr(fan_out_module, "PAGE_SIZE", 2)
+    assert fan_out() == 2
+    assert (fresh(row).status, row.queued) == (Status.PAUSED, 2)
+
+
+def test_cancel_ends_the_fan_out_and_what_waits(subscriptions):
+    row = queue()
+    fan_out()
+    assert services.cancel(row) == 5
+    assert deliver_due().claimed == 0
+    assert (fresh(row).status, row.queued) == (Status.CANCELLED, 5)
+
+
+def test_a_scheduled_broadcast_waits_for_its_time(subscriptions):
+    row = queue(scheduled_for=django_timezone.now() + timedelta(hours=1))
+    assert deliver_due().claimed == 0
+    PushBroadcast.objects.update(scheduled_for=django_timezone.now() - timedelta(seconds=1), options={})
+    assert deliver_due().sent == 12
+    assert fresh(row).status == Status.COMPLETED
+
+
+def test_the_idempotency_key_makes_two_calls_one_broadcast(subscriptions):
+    first, second = queue(idempotency_key="may"), queue(idempotency_key="may")
+    assert first.pk == second.pk
+    assert deliver_due().sent == 12
+
+
+def test_the_texts_are_those_of_the_start(subscriptions, template):
+    queue()
+    fan_out()
+    template.title_template = "Changed"
+    template.save()
+    deliver_due()
+    assert {message.title for message in outbox} == {"News of 1 May"}
+
+
+def test_a_template_deleted_under_way_does_not_stop_it(subscriptions, template):
+    row = queue()
+    fan_out()
+    template.delete()
+    deliver_due()
+    assert fresh(row).queued == 12
+
+
+def test_a_broadcast_that_cannot_go_on_fails_with_the_reason(subscriptions, settings):
+    row = queue("staff")
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {}}
+    assert deliver_due().claimed == 0
+    assert fresh(row).status == Status.FAILED
+    assert "audience 'staff' is unknown" in row.failure_reason
+
+
+def test_personal_texts_name_each_recipient(make_user, make_subscription, template):
+    template.title_template = "Hi {{ recipient.first_name }}"
+    template.save()
+    for name in ("Ada", "Grace"):
+        make_subscription(make_user(first_name=name))
+    queue()
+    deliver_due()
+    assert sorted(message.title for message in outbox) == ["Hi Ada", "Hi Grace"]
+
+
+def test_the_fan_out_stops_when_its_time_is_up(subscriptions, monkeypatch):
+    monkeypatch.setattr(fan_out_module, "PAGE_SIZE", 2)
+    queue()
+    assert fan_out(give_up_at=0) == 2
+
+
+def test_a_large_step_wakes_all_workers(subscriptions, settings, monkeypatch):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": f"{__name__}.CountingBackend"}
+    CountingBackend.woken = 0
+    queue()
+    fan_out()
+    assert CountingBackend.woken == 1
+
+
+class CountingBackend:
+    """Counts how often all workers are woken."""
+
+    woken = 0
+
+    def wake(self, batches=()):
+        """Ignore ordinary wake-ups."""
+
+    def wake_all(self):
+        CountingBackend.woken += 1
+
+
+def test_receivers_hear_of_a_finished_fan_out_once(subscriptions):
+    heard = []
+
+    def receiver(batch, result, **kwargs):
+        heard.append((batch, result.queued))
+
+    notifications_queued.connect(receiver)
+    row = queue()
+    deliver_due()
+    notifications_queued.disconnect(receiver)
+    assert heard == [(row.batch, 12)]
+
+
+def test_one_time_passwords_pass_a_broadcast(subscriptions):
+    queue()
+    fan_out()
+    services.send(subscriptions[0], "password", urgency="high")
+    deliver_due()
+    assert outbox[0].title == "password"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 5, 1, 10, tzinfo=timezone.utc),
+        date(2026, 5, 1),
+        time(10, 30),
+        timedelta(hours=2),
+        Decimal("2.50"),
+        UUID(int=7),
+        "text",
+        3,
+        1.5,
+        True,
+        None,
+        ["a", {"b": Decimal(1)}],
+        {"nested": {"day": date(2026, 5, 1)}},
+    ],
+)
+def test_every_plain_value_survives_being_stored(value):
+    context = plain_context({"value": value})
+    assert plain_context(thaw(freeze(context))) == context

@@ -1,0 +1,41 @@
+"""Statements that meet a busy or broken database are tried again, or leave the rows claimable."""
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from django_webpush_kit.delivery import database
+from django_webpush_kit.delivery.database import retry_on_conflict
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(database, "FIRST_WAIT_SECONDS", 0)
+
+
+def failing(times):
+    left = [times]
+
+    def statement():
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("deadlock detected")
+        return "done"
+
+    return statement
+
+
+def test_a_deadlock_is_tried_again():
+    assert retry_on_conflict(failing(2)) == "done"
+
+
+def test_it_gives_up_in_the_end():
+    with pytest.raises(OperationalError):
+        retry_on_conflict(failing(database.ATTEMPTS))
+
+
+def test_inside_a_transaction_only_its_owner_can_start_over():
+    with transaction.atomic(), pytest.raises(OperationalError):
+        retry_on_conflict(failing(1))
+    assert connection.is_usable()

@@ -1,0 +1,331 @@
+"""Claim, lease, fence, isolation, bounds: what keeps the promise that nothing is lost."""
+
+import threading
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
+from django.utils import timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.base_models import Lane
+from django_webpush_kit.delivery import engine
+from django_webpush_kit.delivery.engine import claim, deliver, deliver_due, return_lapsed
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.signals import pre_send
+from django_webpush_kit.testing import outbox
+from django_webpush_kit.transports import PushResponse, Transport, locmem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def kit(settings, **values):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+
+
+def rows():
+    return get_notification_model().objects.order_by("pk")
+
+
+def lapse_lease():
+    rows().filter(status="sending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def make_due():
+    rows().filter(status="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def send_many(subscription, number, **options):
+    for count in range(number):
+        services.send(subscription, f"Message {count}", **options)
+
+
+def test_everything_due_is_sent_in_the_order_of_urgency(subscription):
+    services.send(subscription, "newsletter", urgency="low")
+    services.send(subscription, "news")
+    services.send(subscription, "password", urgency="high")
+    report = deliver_due()
+    assert [message.title for message in outbox] == ["password", "news", "newsletter"]
+    assert (report.sent, report.claimed, report.more) == (3, 3, False)
+
+
+def test_what_is_scheduled_waits_until_it_is_due(subscription):
+    services.send(subscription, "later", scheduled_for=timezone.now() + timedelta(hours=1))
+    assert deliver_due().claimed == 0
+    make_due()
+    assert deliver_due().sent == 1
+
+
+def test_the_call_is_refused_inside_a_transaction(subscription):
+    with transaction.atomic(), pytest.raises(TransactionManagementError, match="on_commit"):
+        deliver_due()
+
+
+def test_limit_bounds_the_rows_of_one_call(subscription, settings):
+    kit(settings, CHUNK_SIZE=2)
+    send_many(subscription, 5)
+    report = deliver_due(limit=3)
+    assert (report.claimed, report.more) == (3, True)
+    assert deliver_due().claimed == 2
+
+
+def test_only_the_batch_that_was_asked_for_is_sent(subscription):
+    wanted = services.send(subscription, "wanted")
+    services.send(subscription, "other")
+    deliver_due(batch=wanted.batch)
+    assert [message.title for message in outbox] == ["wanted"]
+
+
+def test_no_time_left_means_no_claim(subscription):
+    services.send(subscription, "Hello")
+    report = deliver_due(seconds=0)
+    assert (report.claimed, report.more) == (0, True)
+
+
+def test_a_claim_is_disjoint_from_the_next(subscription):
+    send_many(subscription, 5)
+    first, second = claim(3), claim(3)
+    assert (len(first.rows), len(second.rows)) == (3, 2)
+    assert not {row.pk for row in first.rows} & {row.pk for row in second.rows}
+
+
+def test_a_claimed_row_has_a_lease_and_counts_the_claim(subscription):
+    services.send(subscription, "Hello")
+    chunk = claim(10)
+    row = rows().get()
+    assert (row.status, row.claims, row.lease_token) == ("sending", 1, chunk.lease.token)
+    assert row.next_attempt_at == chunk.lease.ends_at
+
+
+def test_a_lapsed_lease_returns_the_row_and_it_is_sent(subscription):
+    services.send(subscription, "Hello")
+    claim(10)
+    assert deliver_due().claimed == 0
+    lapse_lease()
+    assert deliver_due().sent == 1
+
+
+def test_more_lapsed_rows_than_one_statement_returns_are_all_returned(subscription, monkeypatch):
+    monkeypatch.setattr(engine, "LAPSED_AT_ONCE", 2)
+    send_many(subscription, 5)
+    claim(10)
+    lapse_lease()
+    assert deliver_due().sent == 5
+
+
+def test_late_writes_of_a_worker_that_overslept_change_nothing(subscription):
+    services.send(subscription, "Hello")
+    sleeper = claim(10)
+    lapse_lease()
+    return_lapsed()
+    other = claim(10)
+    report = engine.DeliveryReport()
+    locmem.answers.append(PushResponse(id=None, status=410))
+    deliver(sleeper, report)
+    row = rows().get()
+    assert (row.status, row.lease_token) == ("sending", other.lease.token)
+    deliver(other, report)
+    assert rows().get().status == "sent"
+
+
+def test_a_row_whose_lease_lapsed_twice_is_claimed_alone_and_the_others_are_not_held_up(subscription):
+    send_many(subscription, 3)
+    for _ in range(2):
+        claim(10)
+        lapse_lease()
+        return_lapsed()
+    assert set(rows().values_list("lane", flat=True)) == {Lane.ISOLATED}
+    assert [len(claim(10).rows) for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_a_row_that_fails_alone_too_often_is_quarantined_and_its_neighbours_are_sent(subscription, settings):
+    kit(settings, MAX_CLAIMS=3)
+    send_many(subscription, 4)
+    poison = rows()[1]
+    sent = []
+    for _ in range(12):
+        while (chunk := claim(10)).rows:
+            if any(row.pk == poison.pk for row in chunk.rows):
+                break
+            deliver(chunk, engine.DeliveryReport())
+            sent += [row.pk for row in chunk.rows]
+        lapse_lease()
+        return_lapsed()
+    poison.refresh_from_db()
+    assert (poison.status, poison.claims) == ("failed", 2 + 3)
+    assert "Quarantined" in poison.failure_reason
+    assert len(sent) == 3
+    assert rows().filter(status="sent").count() == 3
+
+
+def test_isolated_rows_get_their_turn_while_ordinary_ones_keep_coming(subscription, settings):
+    kit(settings, CHUNK_SIZE=1)
+    send_many(subscription, engine.EVERY_KIND + 3)
+    first = rows().first()
+    rows().filter(pk=first.pk).update(lane=Lane.ISOLATED)
+    deliver_due(limit=engine.EVERY_KIND)
+    first.refresh_from_db()
+    assert first.status == "sent"
+
+
+class Interrupted(Exception):
+    """Something no transport should raise."""
+
+
+class BreakingTransport(Transport):
+    """Answers one request and breaks on the next."""
+
+    def send(self, requests):
+        for number, request in enumerate(requests):
+            if number:
+                raise Interrupted
+            yield PushResponse(id=request.id, status=201)
+
+
+def test_a_transport_that_breaks_leaves_every_row_recorded_or_claimable(subscription, settings):
+    kit(settings, TRANSPORT=f"{__name__}.BreakingTransport")
+    send_many(subscription, 3)
+    with pytest.raises(Interrupted):
+        deliver_due()
+    assert sorted(rows().values_list("status", flat=True)) == ["pending", "pending", "sent"]
+    assert set(rows().values_list("claims", flat=True)) == {0}
+
+
+def test_without_a_vapid_key_the_error_names_the_setting_and_the_rows_stay(subscription, settings, monkeypatch):
+    monkeypatch.delenv("VAPID_PRIVATE_KEY", raising=False)
+    services.send(subscription, "Hello")
+    kit(settings, VAPID_PRIVATE_KEY="")
+    with pytest.raises(ImproperlyConfigured, match="VAPID_PRIVATE_KEY"):
+        deliver_due()
+    assert rows().get().status == "pending"
+
+
+def test_a_message_is_signed_with_the_key_its_subscription_was_made_with(subscription, settings):
+    from django_webpush_kit.protocol.vapid import generate_vapid_keys
+
+    old = settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]
+    kit(settings, VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"], VAPID_FALLBACK_PRIVATE_KEYS=[old])
+    services.send(subscription, "Hello")
+    assert deliver_due().sent == 1
+    kit(settings, VAPID_FALLBACK_PRIVATE_KEYS=[])
+    services.send(subscription, "Hello")
+    deliver_due()
+    assert rows().last().failure_reason == "Its VAPID key is not configured any more"
+
+
+class SlowTransport(Transport):
+    """Takes the time of the lease for its first request."""
+
+    timeout = 0.0
+
+    def send(self, requests):
+        for request in requests:
+            engine.time.sleep(0.3)
+            yield PushResponse(id=request.id, status=201)
+
+
+def test_no_request_starts_after_the_time_is_up_and_the_rest_is_given_back(subscription, settings):
+    kit(settings, TRANSPORT=f"{__name__}.SlowTransport")
+    send_many(subscription, 3)
+    chunk = claim(10, stop_at=time.monotonic() + 0.1)
+    report = engine.DeliveryReport()
+    deliver(chunk, report)
+    assert report.outcomes == {"sent": 1, "released": 2}
+    assert sorted(rows().values_list("status", "claims")) == [("pending", 0), ("pending", 0), ("sent", 0)]
+
+
+def test_a_pre_send_receiver_may_change_the_message_or_cancel_it(subscription):
+    def receiver(notification, message, **kwargs):
+        message.title = message.title.upper()
+        return False if message.title == "SECRET" else None
+
+    pre_send.connect(receiver)
+    services.send(subscription, "loud")
+    services.send(subscription, "secret")
+    deliver_due()
+    pre_send.disconnect(receiver)
+    assert [message.title for message in outbox] == ["LOUD"]
+    assert rows().last().status == "cancelled"
+
+
+def test_a_pre_send_receiver_that_raises_is_logged_and_stops_nothing(subscription, caplog):
+    def receiver(**kwargs):
+        raise RuntimeError("broken receiver")
+
+    pre_send.connect(receiver)
+    services.send(subscription, "Hello")
+    report = deliver_due()
+    pre_send.disconnect(receiver)
+    assert report.sent == 1
+    assert "broken receiver" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda message: setattr(message, "body", "x" * 5000), "budget"),
+        (lambda message: message.data.update(bad={1}), "TypeError"),
+    ],
+)
+def test_a_receiver_that_makes_a_message_unsendable_fails_that_row_only(subscription, change, reason):
+    def receiver(message, **kwargs):
+        if message.title == "bad":
+            change(message)
+
+    pre_send.connect(receiver)
+    services.send(subscription, "bad")
+    services.send(subscription, "good")
+    report = deliver_due()
+    pre_send.disconnect(receiver)
+    assert report.outcomes == {"failed": 1, "sent": 1}
+    assert reason in rows().first().failure_reason
+
+
+def test_a_service_paused_while_its_chunk_is_under_way_gets_no_further_request(subscription):
+    send_many(subscription, 3)
+    locmem.answers.append(PushResponse(id=None, status=429, headers={"retry-after": "60"}))
+    report = deliver_due()
+    assert len(locmem.sent) == 1
+    assert report.outcomes["retried"] == 1
+    assert set(rows().values_list("status", "retry_count", "claims")) == {("pending", 0, 0)}
+
+
+def test_what_waits_longer_than_its_deadline_for_a_pause_expires(subscription):
+    send_many(subscription, 2, ttl=30)
+    locmem.answers.append(PushResponse(id=None, status=429, headers={"retry-after": "60"}))
+    deliver_due()
+    deliver_due()
+    assert set(rows().values_list("status", flat=True)) == {"expired"}
+
+
+def test_eight_workers_claim_disjoint_rows_and_no_lock_error_reaches_anyone(subscription, settings):
+    kit(settings, CHUNK_SIZE=5)
+    send_many(subscription, 100)
+    errors = []
+    claimed = []
+
+    def work():
+        try:
+            claimed.append(deliver_due().claimed)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert errors == []
+    assert sum(claimed) == 100
+    assert len({request.id for request in locmem.sent}) == len(locmem.sent) == 100
+    assert rows().filter(status="sent").count() == 100
+
+
+def test_a_batch_nobody_wrote_delivers_nothing(subscription):
+    assert deliver_due(batch=uuid4()).claimed == 0

@@ -1,0 +1,132 @@
+"""What is asked again right before a row is sent."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from django.utils import timezone as django_timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.transports import locmem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def queue(subscription, **options):
+    return services.send(subscription, "Hello", type="news", **options).notifications.get()
+
+
+def deliver(row):
+    deliver_due()
+    row.refresh_from_db()
+    return row.status, row.failure_reason
+
+
+def change(subscription, **values):
+    get_subscription_model().objects.filter(pk=subscription.pk).update(**values)
+
+
+def quiet_now(time_zone="UTC"):
+    now = django_timezone.now().astimezone(timezone.utc)
+    start, end = now - timedelta(hours=1), now + timedelta(hours=1)
+    return {"quiet_hours": {"enabled": True, "start": f"{start:%H:%M}", "end": f"{end:%H:%M}", "timezone": time_zone}}
+
+
+def test_a_subscription_that_moved_to_another_user_gets_nothing_of_the_old_one(subscription, make_user):
+    row = queue(subscription)
+    change(subscription, user=make_user())
+    assert deliver(row) == ("cancelled", "The subscription belongs to another user now")
+    assert not locmem.sent
+
+
+def test_a_deactivated_user_gets_nothing(subscription, user):
+    row = queue(subscription)
+    user.is_active = False
+    user.save()
+    assert deliver(row) == ("cancelled", "The user is not active")
+
+
+def test_an_inactive_subscription_gets_nothing(subscription):
+    row = queue(subscription)
+    change(subscription, is_active=False, deactivated_at=django_timezone.now(), deactivation_reason="")
+    assert deliver(row) == ("suppressed", "The subscription is not active: deactivated")
+
+
+def test_a_subscription_past_its_expiration_time_is_deactivated(subscription):
+    row = queue(subscription)
+    change(subscription, expiration_time=django_timezone.now())
+    assert deliver(row) == ("suppressed", "The subscription is not active: its expiration time has passed")
+    subscription.refresh_from_db()
+    assert not subscription.is_active
+
+
+def test_a_row_past_its_deadline_expires(subscription):
+    row = queue(subscription, ttl=60)
+    type(row).objects.update(created_at=django_timezone.now() - timedelta(seconds=61))
+    assert deliver(row) == ("expired", "Not sent before its deadline")
+
+
+def test_a_row_without_ttl_is_sent_however_late_it_is(subscription):
+    row = queue(subscription, ttl=0)
+    type(row).objects.update(created_at=django_timezone.now() - timedelta(days=1))
+    assert deliver(row)[0] == "sent"
+
+
+def test_preferences_changed_after_queueing_count(subscription):
+    row = queue(subscription)
+    change(subscription, preferences={"categories": {"news": False}})
+    assert deliver(row) == ("suppressed", "Blocked by user preferences")
+
+
+def test_quiet_hours_that_began_after_queueing_defer_the_row(subscription):
+    row = queue(subscription)
+    change(subscription, preferences=quiet_now())
+    assert deliver(row) == ("pending", "Quiet hours")
+    assert row.next_attempt_at > django_timezone.now()
+    assert row.claims == 0
+
+
+def test_critical_passes_preferences_and_quiet_hours(subscription):
+    change(subscription, preferences={**quiet_now(), "categories": {"news": False}})
+    subscription.refresh_from_db()
+    assert deliver(queue(subscription, critical=True))[0] == "sent"
+
+
+def test_expires_at_lowers_the_ttl_header(subscription):
+    queue(subscription, expires_at=django_timezone.now() + timedelta(seconds=100), ttl=3600)
+    queue(subscription, ttl=3600)
+    deliver_due()
+    assert 90 <= locmem.sent[0].ttl <= 100
+    assert locmem.sent[1].ttl == 3600
+
+
+def test_the_daily_cap_counts_messages_per_user_not_per_browser(settings, make_subscription, user):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 2}}}
+    for _ in range(2):
+        make_subscription(user)
+    outcomes = []
+    for _ in range(3):
+        result = services.send(user, "Hello", type="news")
+        deliver_due()
+        outcomes.append(sorted(result.notifications.values_list("status", flat=True)))
+    assert outcomes == [["sent", "sent"], ["sent", "sent"], ["suppressed", "suppressed"]]
+
+
+def test_the_daily_cap_holds_within_one_chunk_and_for_anonymous_subscriptions(settings, make_subscription):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+    one, other = make_subscription(), make_subscription()
+    for subscription in (one, one, other):
+        services.send(subscription, "Hello", type="news")
+    services.send(one, "Hello", type="other")
+    assert deliver_due().outcomes == {"sent": 3, "suppressed": 1}
+    services.send(one, "Hello", type="news")
+    assert deliver_due().outcomes == {"suppressed": 1}
+
+
+def test_messages_of_yesterday_do_not_count_towards_the_cap(settings, subscription):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+    row = queue(subscription)
+    deliver(row)
+    type(row).objects.update(sent_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    assert deliver(queue(subscription))[0] == "sent"

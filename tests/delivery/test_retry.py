@@ -1,0 +1,37 @@
+"""Backoff and deadlines as pure functions."""
+
+from datetime import datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_webpush_kit.delivery.retry import backoff_seconds, deadline, ttl_header
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 10_000))
+def test_backoff_stays_between_zero_and_the_cap(retries, base, cap):
+    assert 0 <= backoff_seconds(retries, base=base, cap=cap) <= min(cap, base * 2 ** min(retries, 30))
+
+
+def test_backoff_takes_base_and_cap_from_the_settings(settings):
+    settings.WEBPUSH_KIT = {"RETRY_BASE_SECONDS": 10, "RETRY_CAP_SECONDS": 40}
+    waits = [backoff_seconds(5) for _ in range(200)]
+    assert max(waits) <= 40
+    assert max(waits) > 20
+    assert min(waits) < 20
+
+
+def test_the_deadline_is_expires_at_else_due_time_and_ttl():
+    assert deadline(NOW, {"ttl": 60}, None) == NOW + timedelta(seconds=60)
+    assert deadline(NOW, {"ttl": 60}, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
+    assert deadline(NOW, {}, None) == NOW + timedelta(days=28)
+    assert deadline(NOW, {"ttl": 0}, None) is None
+
+
+def test_the_ttl_header_is_lowered_only_by_expires_at():
+    assert ttl_header({"ttl": 60}, None, NOW) == 60
+    assert ttl_header({"ttl": 60}, NOW + timedelta(seconds=30), NOW) == 30
+    assert ttl_header({"ttl": 60}, NOW - timedelta(seconds=30), NOW) == 0
+    assert ttl_header({}, NOW + timedelta(days=90), NOW) == 2_419_200

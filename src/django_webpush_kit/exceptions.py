@@ -36,6 +36,21 @@ class InvalidSubscription(WebPushKitError, ValueError):
         self.field = field
 
 
+class KeyMismatch(InvalidSubscription):
+    """The endpoint is registered with other keys. Unsubscribe in the browser and subscribe anew."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, field="keys")
+
+
+class TooManySubscriptions(WebPushKitError):
+    """The user has as many active subscriptions as `MAX_SUBSCRIPTIONS_PER_USER` allows."""
+
+
+class TokenVoid(WebPushKitError):
+    """The subscription token is forged, or a newer one has taken its place."""
+
+
 class InvalidRecipient(WebPushKitError, TypeError):
     """`to` is neither a user, a subscription, nor an iterable or queryset of either."""
 

@@ -9,46 +9,48 @@ under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hmac import compare_digest
 from typing import Any
 from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone as django_timezone
 
-from django_webpush_kit import conf
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.delivery.broadcast import check_audience
 from django_webpush_kit.delivery.database import outbox_database
-from django_webpush_kit.delivery.enqueue import Counts, Draft, TemplateDraft, write_page
+from django_webpush_kit.delivery.enqueue import Counts, Draft, PlainDraft, TemplateDraft, write_page
 from django_webpush_kit.delivery.frozen import freeze
 from django_webpush_kit.delivery.options import SendOptions
-from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences, find_zone
+from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences
 from django_webpush_kit.delivery.recipients import subscription_pages
+from django_webpush_kit.delivery.registration import BrowserSubscription, register
 from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
-from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
+from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import (
     IdempotencyKey,
     PushBroadcast,
     get_notification_model,
     get_subscription_model,
 )
-from django_webpush_kit.protocol.encryption import parse_keys
-from django_webpush_kit.protocol.endpoints import push_service
-from django_webpush_kit.querysets import PushNotificationQuerySet, endpoint_hash
+from django_webpush_kit.querysets import PushNotificationQuerySet
 from django_webpush_kit.rendering import plain_context
-from django_webpush_kit.signals import emit, notifications_queued, subscription_created
+from django_webpush_kit.signals import emit, notifications_queued
 from django_webpush_kit.task_backends import wake_on_commit
 
+NOT_SENT = (
+    NotificationStatus.FAILED,
+    NotificationStatus.EXPIRED,
+    NotificationStatus.SUPPRESSED,
+    NotificationStatus.CANCELLED,
+)
+
 CANCELLED = "Cancelled by the application"
-OWNER_CHANGED = "The subscription belongs to another user now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def send(to: Any, title: str, body: str = "", *, type: str | None = None, **opti
     `delivery.options.SendOptions`; an unknown one is a TypeError.
     """
     parsed = SendOptions.parse(options)
-    return _enqueue(to, lambda: Draft(title, body, type or "", parsed), parsed)
+    return _enqueue(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
 
 
 def send_templated(
@@ -167,18 +169,18 @@ def subscribe(
     The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
     before is cancelled. The same endpoint with other keys is refused. Raises `InvalidSubscription` naming the field.
     """
-    values = _subscription_values(endpoint, p256dh, auth, expiration_time)
-    values |= {"user": user, "user_agent": user_agent, "ip_address": ip_address, "language": _language(language)}
-    values["timezone"] = timezone if find_zone(timezone) else ""
-    if preferences is not None:
-        values["preferences"] = check_preferences(preferences)
-    with transaction.atomic(using=outbox_database()):
-        subscription, is_new = _insert_or_lock(values)
-        if not is_new:
-            _take_over(subscription, values)
-    if is_new:
-        emit(subscription_created, type(subscription), subscription=subscription)
-    return subscription
+    browser = BrowserSubscription.check(
+        endpoint=endpoint,
+        p256dh=p256dh,
+        auth=auth,
+        expiration_time=expiration_time,
+        preferences=preferences,
+        language=language,
+        timezone=timezone,
+        user_agent=user_agent,
+        ip_address=ip_address,
+    )
+    return register(browser, user=user).subscription
 
 
 def unsubscribe(subscription: Any, *, reason: str = "") -> None:
@@ -279,12 +281,12 @@ class PushNotificationService:
         row = result.notifications.first()
         if row is None:
             return {"success": False, "error": "The subscription is not active"}
-        if row.status == NotificationStatus.SUPPRESSED:
+        if row.status in NOT_SENT:
             return {"success": False, "error": row.failure_reason or BLOCKED, "notification_id": row.pk}
         return {"success": True, "notification_id": row.pk}
 
 
-def _enqueue(to: Any, make_draft: Any, options: SendOptions) -> SendResult:
+def _enqueue(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:
     """Write one batch: the idempotency key first, then a page of rows at a time, all in one transaction."""
     batch, now, database = uuid4(), django_timezone.now(), outbox_database()
     with transaction.atomic(using=database):
@@ -297,10 +299,11 @@ def _enqueue(to: Any, make_draft: Any, options: SendOptions) -> SendResult:
             counts += write_page(page, draft, batch=batch, now=now)
         result = SendResult(batch, counts.queued, counts.deferred, counts.suppressed)
         if key is not None:
-            IdempotencyKey.objects.filter(pk=key.pk).update(
+            IdempotencyKey.objects.using(database).filter(pk=key.pk).update(
                 queued=counts.queued, deferred=counts.deferred, suppressed=counts.suppressed
             )
-        _announce(result, database)
+    # outside the block: a savepoint of its own would keep the wake-ups of one transaction apart
+    _announce(result, database)
     return result
 
 
@@ -311,13 +314,13 @@ def _reserve(key: str | None, batch: UUID) -> IdempotencyKey | SendResult | None
     """
     if key is None:
         return None
-    if not key:
-        raise InvalidOption("idempotency_key must not be empty")
+    database = outbox_database()
     try:
-        with transaction.atomic(using=outbox_database()):
-            return IdempotencyKey.objects.create(key=key, batch=batch)
+        with transaction.atomic(using=database):
+            return IdempotencyKey.objects.using(database).create(key=key, batch=batch)
     except IntegrityError:
-        first = IdempotencyKey.objects.get(key=key)
+        # a locking read sees what has been committed since this transaction began, where the database keeps snapshots
+        first = IdempotencyKey.objects.using(database).select_for_update().get(key=key)
         return SendResult(first.batch, first.queued, first.deferred, first.suppressed, reused=True)
 
 
@@ -361,71 +364,3 @@ def _switch(broadcast: PushBroadcast, before: tuple[str, ...], after: str) -> bo
     changed = PushBroadcast.objects.filter(pk=broadcast.pk, status__in=before).update(status=after)
     broadcast.refresh_from_db()
     return bool(changed)
-
-
-def _subscription_values(endpoint: str, p256dh: str, auth: str, expiration_time: datetime | None) -> dict[str, Any]:
-    checked = conf.endpoint_policy().check(endpoint)
-    parse_keys(p256dh, auth)
-    if expiration_time is not None and expiration_time <= django_timezone.now():
-        raise InvalidSubscription("The subscription's expirationTime has passed.", field="expirationTime")
-    return {
-        "endpoint": checked.url,
-        "endpoint_hash": endpoint_hash(checked.url),
-        "p256dh_key": p256dh,
-        "auth_key": auth,
-        "expiration_time": expiration_time,
-        "push_service": push_service(checked.url),
-        "vapid_key_id": _current_key_id(),
-    }
-
-
-def _current_key_id() -> str:
-    try:
-        return conf.vapid_keyring().current.key_id
-    except ImproperlyConfigured:
-        return ""
-
-
-def _language(language: str) -> str:
-    return language.lower().replace("_", "-") if len(language) <= 35 and language.isascii() else ""
-
-
-def _insert_or_lock(values: dict[str, Any]) -> tuple[Any, bool]:
-    """Insert a subscription, or lock and return the one that has this endpoint; safe against concurrent inserts."""
-    model = get_subscription_model()
-    existing = model.objects.select_for_update().filter(endpoint_hash=values["endpoint_hash"])
-    if (found := existing.first()) is not None:
-        return found, False
-    try:
-        with transaction.atomic(using=outbox_database()):
-            return model.objects.create(**values), True
-    except IntegrityError:
-        return existing.get(), False
-
-
-def _take_over(subscription: Any, values: dict[str, Any]) -> None:
-    same_keys = compare_digest(
-        _canonical_keys(subscription.p256dh_key, subscription.auth_key),
-        _canonical_keys(values["p256dh_key"], values["auth_key"]),
-    )
-    if not same_keys:
-        raise InvalidSubscription(
-            "This endpoint is registered with other keys. Unsubscribe in the browser and subscribe anew.",
-            field="keys",
-        )
-    owner = values["user"]
-    if subscription.user_id != (None if owner is None else owner.pk):
-        get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)
-        subscription.token_version += 1
-        subscription.preferences = {}
-    for name, value in values.items():
-        setattr(subscription, name, value)
-    subscription.is_active = True
-    subscription.deactivated_at = None
-    subscription.deactivation_reason = ""
-    subscription.save()
-
-
-def _canonical_keys(p256dh: str, auth: str) -> bytes:
-    keys = parse_keys(p256dh, auth)
-    return keys.p256dh + keys.auth

@@ -1,0 +1,141 @@
+"""The studio's own tests: `python example_project/manage.py test studio`. No push service, queue or browser is needed."""
+
+import secrets
+from base64 import urlsafe_b64encode
+from datetime import timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.test import TestCase
+from django.utils import timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.testing import PushTestCaseMixin
+from studio import bookings
+from studio.models import Booking, Course
+
+
+class StudioTestCase(PushTestCaseMixin, TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        call_command("load_studio", verbosity=0)
+        cls.kaethe = get_user_model().objects.get(username="kaethe")
+        cls.course = Course.objects.upcoming().first()
+
+    def setUp(self):
+        super().setUp()
+        self.client.force_login(self.kaethe)
+
+    def subscribe(self, user, language="de"):
+        return services.subscribe(user=user, language=language, **subscription_fields())
+
+    def rows(self, type_name):
+        return get_notification_model().objects.filter(type=type_name)
+
+
+class BookingTests(StudioTestCase):
+    def test_a_booking_is_confirmed_in_every_language_at_once(self):
+        self.subscribe(self.kaethe, "de-AT")
+        self.subscribe(self.kaethe, "fr")
+        with self.push_commit():
+            page = self.client.post(f"/courses/{self.course.pk}/book/", follow=True)
+        self.assertContains(page, self.course.title)
+        booking = Booking.objects.get()
+        german, english = sorted(self.push_outbox, key=lambda message: message.title, reverse=True)
+        self.assertEqual(german.title, f"Gebucht: {self.course.title}")
+        self.assertIn("Schön, Käthe!", german.body)
+        self.assertEqual(english.title, f"Booked: {self.course.title}")
+        self.assertEqual({german.url, english.url}, {booking.get_absolute_url()})
+
+    def test_the_reminder_is_written_now_and_due_an_hour_ahead(self):
+        self.subscribe(self.kaethe)
+        with self.push_commit():
+            booking = bookings.book(self.kaethe, self.course)
+        reminder = self.rows("booking_reminder").get()
+        self.assertEqual(reminder.scheduled_for, booking.course.starts_at - timedelta(hours=1))
+        self.assertEqual(reminder.status, "pending")
+        self.assertEqual(len(self.push_outbox), 1)
+
+    def test_cancelling_withdraws_the_reminder(self):
+        self.subscribe(self.kaethe)
+        booking = bookings.book(self.kaethe, self.course)
+        self.client.post(f"/bookings/{booking.pk}/cancel/")
+        self.assertEqual(self.rows("booking_reminder").get().status, "cancelled")
+        self.client.post(f"/bookings/{booking.pk}/cancel/")
+        bookings.book(self.kaethe, self.course)
+        self.assertEqual(self.rows("booking_reminder").latest("id").status, "pending")
+
+    def test_a_course_that_begins_within_the_hour_needs_no_reminder(self):
+        self.subscribe(self.kaethe)
+        Course.objects.update(starts_at=timezone.now() + timedelta(minutes=30))
+        bookings.book(self.kaethe, self.course)
+        self.assertFalse(self.rows("booking_reminder").exists())
+
+    def test_who_moves_a_course_in_the_admin_tells_everybody_and_moves_the_reminders(self):
+        self.subscribe(self.kaethe)
+        bookings.book(self.kaethe, self.course)
+        self.client.force_login(get_user_model().objects.get(username="admin"))
+        starts_at = timezone.localtime(self.course.starts_at) + timedelta(hours=2)
+        form = {name: getattr(self.course, name) for name in ("title", "description", "teacher", "room", "places")}
+        form |= {"starts_at_0": f"{starts_at:%Y-%m-%d}", "starts_at_1": f"{starts_at:%H:%M:%S}"}
+        with self.push_commit():
+            reply = self.client.post(f"/admin/studio/course/{self.course.pk}/change/", form)
+        self.assertRedirects(reply, "/admin/studio/course/")
+        self.assertEqual([message.title for message in self.push_outbox], [f"Neue Zeit: {self.course.title}"])
+        self.assertIn(f"{starts_at:%H:%M}", self.push_outbox[0].body)
+        states = dict(self.rows("booking_reminder").values_list("scheduled_for", "status"))
+        before, after = self.course.starts_at - timedelta(hours=1), starts_at - timedelta(hours=1)
+        self.assertEqual(states, {before: "cancelled", after: "pending"})
+
+    def test_nothing_is_booked_twice_or_beyond_the_last_place_or_too_late(self):
+        Course.objects.filter(pk=self.course.pk).update(places=1)
+        zoe = get_user_model().objects.get(username="zoe")
+        bookings.book(zoe, self.course)
+        for user, words in ((zoe, "already"), (self.kaethe, "full")):
+            with self.assertRaisesMessage(bookings.CannotBook, words):
+                bookings.book(user, self.course)
+        Course.objects.update(starts_at=timezone.now() - timedelta(minutes=1))
+        page = self.client.post(f"/courses/{self.course.pk}/book/", follow=True)
+        self.assertContains(page, "begun already")
+        self.assertFalse(Booking.objects.filter(member=self.kaethe).exists())
+
+
+class PageTests(StudioTestCase):
+    def test_every_page_answers_in_both_languages_under_the_strict_policy(self):
+        booking = bookings.book(self.kaethe, self.course)
+        paths = ["/", "/bookings/", booking.get_absolute_url(), "/notifications/"]
+        for path in paths:
+            for language in ("en", "de"):
+                with self.subTest(path=path, language=language):
+                    page = self.client.get(path, headers={"accept-language": language})
+                    self.assertContains(page, f'<html lang="{language}">')
+                    self.assertIn("script-src 'self'", page["Content-Security-Policy"])
+                    self.assertNotRegex(page.content.decode(), r"<style|style=|onclick|<script(?![^>]* src=)")
+        self.assertContains(self.client.get("/notifications/"), 'id="push-toggle"')
+
+    def test_strangers_see_courses_only(self):
+        booking = bookings.book(self.kaethe, self.course)
+        self.client.logout()
+        self.assertContains(self.client.get("/"), "Log in to book")
+        self.assertRedirects(self.client.get("/bookings/"), "/login/?next=/bookings/")
+        self.client.force_login(get_user_model().objects.get(username="zoe"))
+        self.assertEqual(self.client.get(booking.get_absolute_url()).status_code, 404)
+
+    def test_a_cancelled_booking_says_so(self):
+        booking = bookings.book(self.kaethe, self.course)
+        page = self.client.post(f"/bookings/{booking.pk}/cancel/", follow=True)
+        self.assertContains(page, "Cancelled")
+        self.assertContains(self.client.get("/bookings/"), "cancelled")
+
+
+def subscription_fields():
+    """What a browser of Mozilla's would send; nothing is ever sent there from a test."""
+    point = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return {
+        "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{secrets.token_urlsafe(24)}",
+        "p256dh": urlsafe_b64encode(point.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).decode(),
+        "auth": urlsafe_b64encode(secrets.token_bytes(16)).decode(),
+    }

@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.utils.functional import Promise
+
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.delivery.options import SendOptions, default_options, template_options
+from django_webpush_kit.delivery.options import SendOptions, default_options, storable, template_options
 from django_webpush_kit.delivery.payloads import PayloadEncoder
 from django_webpush_kit.delivery.preferences import Decision, decide, recipient_zone, wall_clock_instant
 from django_webpush_kit.delivery.retry import deadline
@@ -23,6 +25,8 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.rendering import MAX_TITLE, RenderedText, TemplateRenderer
 
 INSERT_SIZE = 500
+
+MAX_TYPE = 50
 
 LANES = {"high": Lane.HIGH, "normal": Lane.NORMAL, "low": Lane.LOW, "very-low": Lane.LOW}
 
@@ -54,45 +58,54 @@ class Content:
 
 
 class Draft:
-    """The message of one call, for any recipient. Without a template the text is the same for all."""
+    """The message of one call, for any recipient."""
 
     needs_user = False
+    """Whether the content depends on the subscription's user."""
 
-    def __init__(self, title: str, body: str, type: str, options: SendOptions) -> None:  # noqa: A002
-        for name, value in (("title", title), ("body", body), ("type", type)):
-            if not isinstance(value, str):
-                raise InvalidOption(f"{name} must be str, not {value.__class__.__name__}")
-        if len(type) > 50:
-            raise InvalidOption(f"type has {len(type)} characters; at most 50 are allowed")
-        self.type = type
+    def __init__(self, type: str, options: SendOptions) -> None:  # noqa: A002  # the field's own name
+        self.type = _checked_text("type", type)
+        if len(self.type) > MAX_TYPE:
+            raise InvalidOption(f"type has {len(self.type)} characters; at most {MAX_TYPE} are allowed")
         self.options = options
         self._defaults = default_options()
         self._encoder = PayloadEncoder()
-        if title or body:
-            self._content = self._finish(RenderedText(title, body), options.over(self._defaults))
+
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription."""
+        raise NotImplementedError
+
+    def _finish(self, text: RenderedText, options: SendOptions, language: str, template: Any = None) -> Content:
+        title, body = storable(text.title), storable(text.body)
+        if not title:
+            raise InvalidOption("title must not be empty: browsers show nothing without one")
+        if len(title) > MAX_TITLE:
+            if kit_settings.OVERSIZE == "error":
+                raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
+            title = f"{title[: MAX_TITLE - 1]}…"
+        row_options = options.row_options()
+        self._encoder.check_size(
+            title=title, body=body, data=options.data or {}, language=language, options=row_options
+        )
+        return Content(title, body, language, template, options, row_options)
+
+
+class PlainDraft(Draft):
+    """A title and a body, the same for all recipients."""
+
+    def __init__(self, title: str, body: str, type: str, options: SendOptions) -> None:  # noqa: A002
+        super().__init__(type, options)
+        text = RenderedText(_checked_text("title", title), _checked_text("body", body))
+        merged = options.over(self._defaults)
+        self._content = self._finish(text, merged, merged.language or "")
 
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription."""
         return self._content
 
-    def _finish(self, text: RenderedText, options: SendOptions, language: str = "", template: Any = None) -> Content:
-        if not text.title:
-            raise InvalidOption("title must not be empty: browsers show nothing without one")
-        title = text.title
-        if len(title) > MAX_TITLE:
-            if kit_settings.OVERSIZE == "error":
-                raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
-            title = title[: MAX_TITLE - 1] + "…"
-        row_options = options.row_options()
-        language = language or options.language or ""
-        self._encoder.check_size(
-            title=title, body=text.body, data=options.data or {}, language=language, options=row_options
-        )
-        return Content(title, text.body, language, template, options, row_options)
-
 
 class TemplateDraft(Draft):
-    """The message of one call from a template; the text depends on language, and maybe time zone and recipient."""
+    """The text of a template; it depends on the language, and maybe on the time zone and the recipient."""
 
     def __init__(
         self,
@@ -102,31 +115,33 @@ class TemplateDraft(Draft):
         *,
         templates: Sequence[Any] | None = None,
     ) -> None:
-        super().__init__("", "", type, options)
-        self._renderer = TemplateRenderer(type, context, templates=templates)
-        self._contents: dict[tuple[Any, ...], Content] = {}
+        super().__init__(type, options)
+        self._renderer = TemplateRenderer(self.type, context, templates=templates)
+        self._contents: dict[tuple[str, str], Content] = {}
         self.needs_user = self._renderer.names_recipient
 
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription, rendered once per language where the template names no recipient."""
         language = self.options.language or subscription.language
         template = self._renderer.template_for(language)
-        time_zone = recipient_zone(subscription.timezone).key if self._renderer.is_zoned else ""
-        if self._renderer.is_personal(language):
+        is_personal = self._renderer.is_personal(language)
+        time_zone = recipient_zone(subscription.timezone).key if is_personal or self._renderer.is_zoned else ""
+        if is_personal:
             return self._render(language, template, time_zone, subscription.user)
-        key = (template.pk, time_zone)
+        key = (template.language, time_zone)
         if key not in self._contents:
             self._contents[key] = self._render(language, template, time_zone, None)
         return self._contents[key]
 
     def _render(self, language: str, template: Any, time_zone: str, user: Any) -> Content:
+        """Render and check one text; the row's language is that of the template, "" where it is the default one."""
         text = self._renderer.render(language, recipient=user, time_zone=time_zone)
         try:
             rendered = SendOptions.parse(
                 {"url": text.url or None, "icon": text.icon or None, "actions": text.actions or None}
             )
             options = self.options.over(rendered).over(template_options(template)).over(self._defaults)
-            return self._finish(text, options, template.language or language, template)
+            return self._finish(text, options, template.language, template if template.pk is not None else None)
         except InvalidOption as error:
             raise TemplateRenderError(f"Template {template}: {error}") from error
 
@@ -142,7 +157,7 @@ def write_page(
     rows = [_row(notification, subscription, draft, batch, now) for subscription in subscriptions]
     suppressed = [row for row in rows if row.status == NotificationStatus.SUPPRESSED]
     kept = rows if keep_suppressed else [row for row in rows if row.status == NotificationStatus.PENDING]
-    _supersede(notification, [row for row in kept if row.topic])
+    _supersede(notification, [row for row in rows if row.topic and row.status == NotificationStatus.PENDING])
     notification.objects.bulk_create(kept, batch_size=INSERT_SIZE)
     queued = sum(row.status == NotificationStatus.PENDING and row.next_attempt_at <= now for row in rows)
     return Counts(queued, len(rows) - queued - len(suppressed), len(suppressed))
@@ -194,3 +209,9 @@ def _supersede(notification: Any, rows: Sequence[Any]) -> None:
         by_topic.setdefault(row.topic, []).append(row.subscription_id)
     for topic, subscriptions in by_topic.items():
         notification.objects.filter(topic=topic, subscription__in=subscriptions).cancel(SUPERSEDED)
+
+
+def _checked_text(name: str, value: Any) -> str:
+    if not isinstance(value, str | Promise):
+        raise InvalidOption(f"{name} must be str, not {value.__class__.__name__}")
+    return storable(str(value))

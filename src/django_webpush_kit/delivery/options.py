@@ -7,19 +7,25 @@ the call; `row_options()` is the JSON an outbox row carries until it is sent.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
+from django.utils.functional import Promise
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.protocol.endpoints import check_click_url
 
 DEFAULT_TTL = 2_419_200
-"""Seconds: four weeks, the most that every push service accepts."""
+"""Seconds: four weeks, the most that every push service accepts; FCM refuses more."""
+
+YEARS = range(1970, 9000)
+"""A moment outside of these years would overflow where time zones and TTLs are added."""
 
 URGENCIES = ("very-low", "low", "normal", "high")
 
@@ -102,27 +108,39 @@ ROW_OPTIONS = (
 TEMPLATE_OPTIONS = frozenset(ROW_OPTIONS) - {"url", "icon", "actions"} | {"data", "topic", "max_retries"}
 """What the `options` field of a template may hold; the rest are fields of the template or about the call."""
 
+DEFAULT_OPTIONS = TEMPLATE_OPTIONS | {"url", "icon", "actions", "language"}
+"""What the setting `DEFAULTS` may hold."""
+
 
 def default_options() -> SendOptions:
-    """The options of `WEBPUSH_KIT["DEFAULTS"]`."""
-    return SendOptions.parse(kit_settings.DEFAULTS)
+    """The options of `WEBPUSH_KIT["DEFAULTS"]`; an `ImproperlyConfigured` when one is unknown or unusable."""
+    if unknown := sorted(set(kit_settings.DEFAULTS) - DEFAULT_OPTIONS):
+        raise ImproperlyConfigured(
+            f'WEBPUSH_KIT["DEFAULTS"] cannot hold {unknown[0]!r}; it takes {", ".join(sorted(DEFAULT_OPTIONS))}.'
+        )
+    try:
+        return SendOptions.parse(kit_settings.DEFAULTS)
+    except InvalidOption as error:
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["DEFAULTS"]: {error}') from None
 
 
 def template_options(template: Any) -> SendOptions:
-    """The options a template row sets; an `InvalidOption` that names the template when one is unusable."""
+    """The options a template row sets; an `InvalidOption` when one is unusable."""
     if not isinstance(template.options, dict) or (unknown := sorted(set(template.options) - TEMPLATE_OPTIONS)):
         wrong = "must be an object" if not isinstance(template.options, dict) else f"cannot hold {unknown[0]!r}"
-        raise InvalidOption(f"Template {template}, options: {wrong}; it takes {', '.join(sorted(TEMPLATE_OPTIONS))}.")
+        raise InvalidOption(f"options {wrong}; they take {', '.join(sorted(TEMPLATE_OPTIONS))}")
     given = {
         "require_interaction": template.require_interaction or None,
         "silent": template.silent or None,
         "vibrate": template.vibrate_pattern or None,
         **template.options,
     }
-    try:
-        return SendOptions.parse(given)
-    except InvalidOption as error:
-        raise InvalidOption(f"Template {template}, options: {error}") from None
+    return SendOptions.parse(given)
+
+
+def storable(text: str) -> str:
+    """The text without what no database takes: NUL is left out, a lone surrogate becomes "?"."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _first(strong: Any, weak: Any) -> Any:
@@ -131,10 +149,10 @@ def _first(strong: Any, weak: Any) -> Any:
 
 def _text(maximum: int) -> Callable[[str, Any], str]:
     def check(name: str, value: Any) -> str:
-        text = _of_type(name, value, str)
+        text = str(_of_type(name, str(value) if isinstance(value, Promise) else value, str))
         if len(text) > maximum:
             raise InvalidOption(f"{name} has {len(text)} characters; at most {maximum} are allowed")
-        return str(text)
+        return storable(text)
 
     return check
 
@@ -172,11 +190,14 @@ def _seconds(name: str, value: Any) -> float:
 
 
 def _ttl(name: str, value: Any) -> int:
-    return int(_seconds(name, value))
+    seconds = math.ceil(_seconds(name, value))  # 0 means "now or never": half a second is not 0
+    if seconds > DEFAULT_TTL:
+        raise InvalidOption(f"{name} must be at most {DEFAULT_TTL} seconds (28 days), not {seconds}: FCM refuses more")
+    return seconds
 
 
 def _urgency(name: str, value: Any) -> str:
-    if value not in URGENCIES:
+    if not isinstance(value, str) or value not in URGENCIES:
         raise InvalidOption(f"{name} must be one of {', '.join(URGENCIES)}, not {value!r}")
     return str(value)
 
@@ -200,11 +221,14 @@ def _action(name: str, value: Any) -> dict[str, str]:
     action = _of_type(name, value, dict)
     if not {"action", "title"} <= set(action) <= {"action", "title", "icon", "url"}:
         raise InvalidOption(f"{name} takes the keys action and title and, if wanted, icon and url")
-    return {
+    checked = {
         key: _link(f"{name}.{key}", text) if key in ("icon", "url") else _text(100)(f"{name}.{key}", text)
         for key, text in action.items()
         if text
     }
+    if missing := {"action", "title"} - set(checked):
+        raise InvalidOption(f"{name}.{min(missing)} must not be empty")
+    return checked
 
 
 def _vibrate(name: str, value: Any) -> list[int]:
@@ -213,24 +237,48 @@ def _vibrate(name: str, value: Any) -> list[int]:
     return [_whole(0, 10_000)(f"{name}[{number}]", duration) for number, duration in enumerate(value)]
 
 
+def _key(name: str, value: Any) -> str:
+    key = _text(200)(name, value)
+    if not key:
+        raise InvalidOption(f"{name} must not be empty")
+    return key
+
+
 def _data(name: str, value: Any) -> dict[str, Any]:
     data = _of_type(name, value, dict)
     try:
-        json.dumps(data, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        copy: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False), object_pairs_hook=_storable_object)
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidOption(f"{name} must be plain JSON: {error}") from None
-    return dict(data)
+    return copy
+
+
+def _storable_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {storable(key): _storable_value(value) for key, value in members}
+
+
+def _storable_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_storable_value(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
+
+
+def _moment(name: str, value: Any) -> datetime:
+    moment: datetime = _of_type(name, value, datetime)
+    if moment.year not in YEARS:
+        raise InvalidOption(f"{name} must be in the years from {YEARS[0]} to {YEARS[-1]}, not {moment.year}")
+    return moment
 
 
 def _aware(name: str, value: Any) -> datetime:
-    moment: datetime = _of_type(name, value, datetime)
+    moment = _moment(name, value)
     if timezone.is_naive(moment):
         raise InvalidOption(f"{name} must be an aware datetime, such as timezone.now() + timedelta(hours=1)")
     return moment
 
 
 def _naive(name: str, value: Any) -> datetime:
-    moment: datetime = _of_type(name, value, datetime)
+    moment = _moment(name, value)
     if timezone.is_aware(moment):
         raise InvalidOption(f"{name} must be a naive datetime: it is the wall clock of each recipient's time zone")
     return moment
@@ -267,5 +315,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "expires_at": _aware,
     "scheduled_for": _aware,
     "scheduled_local": _naive,
-    "idempotency_key": _text(200),
+    "idempotency_key": _key,
 }

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import IntegerField
 from django.urls import NoReverseMatch, reverse
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
 from django_webpush_kit.tracking import sign_notification
 
 MESSAGE_OPTIONS = frozenset(
     ("url", "icon", "badge", "image", "tag", "actions", "silent", "require_interaction", "renotify", "vibrate")
 ) | {"app_badge"}
-
-LONGEST_ID = 2**63 - 1
 
 
 def build_message(
@@ -51,7 +51,14 @@ class PayloadEncoder:
 
     def check_size(self, **row: Any) -> None:
         """Raise `PayloadTooLarge` if a row with this content could not be sent, whatever id it gets."""
-        self.encode(build_message(**row, notification_id=LONGEST_ID), LONGEST_ID)
+        longest = _longest_id()
+        self.encode(build_message(**row, notification_id=longest), longest)
+
+
+def _longest_id() -> str:
+    """An id as long as they get: 19 digits, or 36 characters where the host's model has UUIDs for keys."""
+    key = get_notification_model()._meta.pk
+    return "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
 
 
 def _url(name: str, *arguments: str) -> str:

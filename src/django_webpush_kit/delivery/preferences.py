@@ -11,6 +11,7 @@ The keys of `categories` are notification types. A type that is not named follow
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.options import storable
 from django_webpush_kit.exceptions import InvalidSubscription
 
 MAX_CATEGORIES = 200
@@ -30,6 +32,7 @@ QUIET_SPREAD_SECONDS = 60
 
 BLOCKED = "Blocked by user preferences"
 QUIET = "Quiet hours active"
+QUIET_TOO_LONG = "Quiet hours last longer than the message is valid"
 
 
 def check_preferences(value: object) -> dict[str, Any]:
@@ -60,7 +63,10 @@ def decide(
     due: datetime,
     deadline: datetime | None,
 ) -> Decision:
-    """Ask a subscriber's preferences about a message of `type` that is due at `due`."""
+    """Ask a subscriber's preferences about a message of `type` that is due at `due`.
+
+    A message without a deadline is one with a TTL of 0: it is for now or never, and waits for nothing.
+    """
     if not allows(preferences, type):
         return Decision(suppressed=BLOCKED)
     end = quiet_until(preferences, time_zone, due)
@@ -68,10 +74,11 @@ def decide(
         return Decision()
     if kit_settings.QUIET_HOURS == "suppress":
         return Decision(suppressed=QUIET)
-    if deadline is not None and end >= deadline:
-        return Decision(suppressed="Quiet hours last longer than the message is valid")
-    spread = end + timedelta(seconds=random.uniform(0, QUIET_SPREAD_SECONDS))  # noqa: S311  # no secret
-    return Decision(until=spread if deadline is None else min(spread, deadline))
+    if deadline is None or end >= deadline:
+        return Decision(suppressed=QUIET_TOO_LONG)
+    room = (deadline - end) / 2
+    spread = min(timedelta(seconds=random.uniform(0, QUIET_SPREAD_SECONDS)), room)  # noqa: S311  # no secret
+    return Decision(until=end + spread)
 
 
 def allows(preferences: Mapping[str, Any], type: str) -> bool:  # noqa: A002  # the field's own name
@@ -79,21 +86,30 @@ def allows(preferences: Mapping[str, Any], type: str) -> bool:  # noqa: A002  # 
     if not type:
         return True
     default = bool(kit_settings.NOTIFICATION_TYPES.get(type, {}).get("default", True))
-    return bool((preferences.get("categories") or {}).get(type, default))
+    return bool(_part(preferences, "categories").get(type, default))
 
 
 def quiet_until(preferences: Mapping[str, Any], time_zone: str, now: datetime) -> datetime | None:
     """The moment (UTC) at which the quiet window around `now` ends; None outside quiet hours."""
-    window = preferences.get("quiet_hours")
-    if not window or not window.get("enabled"):
-        return None
+    window = _part(preferences, "quiet_hours")
     start, end = _clock(window.get("start")), _clock(window.get("end"))
-    zone = find_zone(window.get("timezone") or "") or recipient_zone(time_zone)
-    if start is None or end is None:
+    if not window.get("enabled") or start is None or end is None:
         return None
+    zone = _zone_of(window) or recipient_zone(time_zone)
     local = now.astimezone(zone).time()
     inside = start <= local < end if start < end else local >= start or local < end
     return _next_wall_clock(end, zone, now) if inside else None
+
+
+def _part(preferences: Any, name: str) -> Mapping[str, Any]:
+    """A member of stored preferences. Hosts can write what they like there; one such row must not stop its batch."""
+    part = preferences.get(name) if isinstance(preferences, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _zone_of(window: Mapping[str, Any]) -> ZoneInfo | None:
+    name = window.get("timezone")
+    return find_zone(name) if isinstance(name, str) else None
 
 
 def recipient_zone(time_zone: str) -> ZoneInfo:
@@ -143,13 +159,12 @@ def _instants(moment: datetime, zone: ZoneInfo) -> Iterator[datetime]:
     yield after.replace(microsecond=0)
 
 
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
 def _clock(value: object) -> time | None:
-    if not isinstance(value, str) or len(value) != 5 or value[2] != ":":
-        return None
-    try:
-        return time(int(value[:2]), int(value[3:]))
-    except ValueError:
-        return None
+    match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    return time(int(match[1]), int(match[2])) if match else None
 
 
 def _categories(value: object) -> dict[str, bool]:
@@ -157,7 +172,7 @@ def _categories(value: object) -> dict[str, bool]:
     if len(categories) > MAX_CATEGORIES:
         raise _invalid("preferences.categories", f"has {len(categories)} keys; at most {MAX_CATEGORIES} are allowed")
     for name, wanted in categories.items():
-        if not isinstance(name, str) or not 0 < len(name) <= 50:
+        if not isinstance(name, str) or not 0 < len(name) <= 50 or name != storable(name):
             raise _invalid("preferences.categories", "takes notification types of 1 to 50 characters as keys")
         if not isinstance(wanted, bool):
             raise _invalid(f"preferences.categories.{name}", "must be true or false")

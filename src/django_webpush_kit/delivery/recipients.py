@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
+from django_webpush_kit.delivery.database import outbox_database
 from django_webpush_kit.exceptions import InvalidRecipient
 from django_webpush_kit.models import get_subscription_model
 
@@ -19,9 +20,10 @@ def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[An
     """Yield the active subscriptions meant by `to` in pages, each subscription once.
 
     Querysets are read by keyset (primary key greater than the last one), so memory does not grow with recipients and
-    no server-side cursor is needed. `with_users` fetches each subscription's user along with it.
+    no server-side cursor is needed. Of one that is sliced, combined, or distinct on fields, only the primary keys are
+    held. `with_users` fetches each subscription's user along with it.
     """
-    active = get_subscription_model().objects.active()
+    active = get_subscription_model().objects.using(outbox_database()).active()
     if with_users:
         active = active.select_related("user")
     if isinstance(to, QuerySet):
@@ -49,15 +51,17 @@ def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE
 def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
     if not issubclass(to.model, (get_user_model(), get_subscription_model())):
         raise _invalid(to)
-    if to.query.is_sliced or to.query.combinator:
-        yield from _iterable_pages(to, active)
-    elif issubclass(to.model, get_subscription_model()):
-        yield from keyset_pages(active.filter(pk__in=to.order_by().values("pk")))
+    name = "pk__in" if issubclass(to.model, get_subscription_model()) else "user__in"
+    if to.query.is_sliced or to.query.combinator or to.query.distinct_fields or to.db != active.db:
+        keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
+        for start in range(0, len(keys), PAGE_SIZE):
+            yield from keyset_pages(active.filter(**{name: keys[start : start + PAGE_SIZE]}))
     else:
-        yield from keyset_pages(active.filter(user__in=to.order_by().values("pk")))
+        yield from keyset_pages(active.filter(**{name: to.order_by().values("pk")}))
 
 
 def _iterable_pages(to: Iterable[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
+    """A user may stand beside their own subscription, or twice: what was yielded is remembered, by primary key."""
     seen: set[Any] = set()
     recipients = iter(to)
     while part := list(islice(recipients, PAGE_SIZE)):
@@ -67,26 +71,33 @@ def _iterable_pages(to: Iterable[Any], active: QuerySet[Any]) -> Iterator[list[A
         for page in keyset_pages(_matching(active, part)):
             fresh = [subscription for subscription in page if subscription.pk not in seen]
             seen.update(subscription.pk for subscription in fresh)
-            yield fresh
+            if fresh:
+                yield fresh
 
 
 def _matching(active: QuerySet[Any], recipients: list[Any]) -> QuerySet[Any]:
     subscription_model = get_subscription_model()
     subscriptions = [one.pk for one in recipients if isinstance(one, subscription_model)]
     users = [one.pk for one in recipients if not isinstance(one, subscription_model)]
-    if subscriptions and users:
-        return active.filter(pk__in=subscriptions) | active.filter(user__in=users)
-    return active.filter(pk__in=subscriptions) if subscriptions else active.filter(user__in=users)
+    return active.filter(Q(pk__in=subscriptions) | Q(user__in=users))
 
 
 def _is_recipient(value: Any) -> bool:
     """Whether `value` is a saved user or subscription; lazy `request.user` counts, an anonymous one does not."""
-    is_model = isinstance(value, Model) and isinstance(value, get_user_model() | get_subscription_model())
-    return bool(is_model and value.pk is not None)
+    return isinstance(value, (get_user_model(), get_subscription_model())) and not _is_unsaved(value)
+
+
+def _is_unsaved(value: Any) -> bool:
+    """A primary key alone does not tell: a UUID has one before it is saved."""
+    return bool(value.pk is None or value._state.adding)  # noqa: SLF001  # Django documents `_state.adding`
 
 
 def _invalid(value: Any) -> InvalidRecipient:
-    found = f"an unsaved {type(value).__name__}" if isinstance(value, Model) else type(value).__name__
+    found = value.__class__.__name__  # of a lazy `request.user` that is the user's class
+    if isinstance(value, Model):
+        found = f"an unsaved {found}" if _is_unsaved(value) else f"a {found} object"
+    elif isinstance(value, QuerySet):
+        found = f"a queryset of {value.model.__name__}"
     return InvalidRecipient(
         f"`to` takes a saved user, a subscription, or an iterable or queryset of either, not {found}."
     )

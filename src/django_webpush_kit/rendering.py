@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +35,8 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
+from django_webpush_kit.delivery.options import template_options
+from django_webpush_kit.exceptions import InvalidOption, TemplateNotFound, TemplateRenderError
 from django_webpush_kit.models import get_template_model
 
 MAX_OUTPUT = 10_000
@@ -64,8 +66,9 @@ class RenderedText:
 class TemplateRenderer:
     """All languages of one notification type, compiled, with one context.
 
-    `render(language, recipient=...)` gives the same text for all recipients of a language unless the template names
-    the recipient; then `is_personal(language)` is true and each recipient's text differs.
+    `render(language, recipient=...)` gives the same text for all recipients of a language and time zone unless the
+    template names the recipient; then `is_personal(language)` is true and each recipient's text differs. `is_zoned`
+    says whether the context holds moments, which read differently in each time zone.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class TemplateRenderer:
                 f"No notification template of type {type!r} exists. Add one in the admin, or load it with "
                 "`manage.py push_templates import` or `loaddata`."
             )
-        self._templates = {template.language.lower(): template for template in templates}
+        self._templates = {_normalised(template.language): template for template in templates}
         self._compiled: dict[str, _CompiledTemplate] = {}
 
     @property
@@ -112,7 +115,7 @@ class TemplateRenderer:
         context = dict(self.context)
         if recipient is not None and self.is_personal(language):
             context["recipient"] = plain_context(_recipient_dict(recipient))
-        zone = timezone.override(ZoneInfo(time_zone)) if time_zone and self.is_zoned else nullcontext()
+        zone = timezone.override(ZoneInfo(time_zone)) if time_zone else nullcontext()
         template = self.template_for(language)
         with translation.override(template.language or settings.LANGUAGE_CODE), zone:
             return self._compile(language).render(context)
@@ -126,8 +129,12 @@ class TemplateRenderer:
 
 def fallback_languages(language: str) -> list[str]:
     """pt-BR -> ["pt-br", "pt", ""]."""
-    parts = language.lower().replace("_", "-").split("-") if language else []
+    parts = _normalised(language).split("-") if language else []
     return ["-".join(parts[:count]) for count in range(len(parts), 0, -1)] + [""]
+
+
+def _normalised(language: str) -> str:
+    return language.lower().replace("_", "-")
 
 
 def recipient_context(user: Any) -> dict[str, Any]:
@@ -147,8 +154,17 @@ def validate_template(template: Any) -> None:
             errors[name] = problem
     if problem := _actions_problem(template.actions):
         errors["actions"] = problem
+    if template.language and not _LANGUAGE.fullmatch(template.language):
+        errors["language"] = 'must be a language tag such as "de" or "pt-br", or empty for the default language'
+    try:
+        template_options(template)
+    except InvalidOption as error:
+        errors["vibrate_pattern" if str(error).startswith("vibrate") else "options"] = str(error)
     if errors:
         raise ValidationError(errors)
+
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 
 
 def plain_context(values: Mapping[str, Any], path: str = "") -> Mapping[str, Any]:
@@ -158,22 +174,42 @@ def plain_context(values: Mapping[str, Any], path: str = "") -> Mapping[str, Any
     return MappingProxyType({_plain_key(key, path): _plain(value, f"{path}{key}") for key, value in values.items()})
 
 
-PLAIN_TYPES = (str, int, float, Decimal, date, time, timedelta, UUID, type(None))
+PLAIN_TYPES = frozenset((str, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, type(None)))
+
+_PLAIN_COPIES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (Enum, lambda value: value.value),
+    (Promise, str),
+    (str, str.__str__),
+    (int, int),
+    (float, float),
+    (Decimal, Decimal),
+    (datetime, lambda value: datetime.combine(date(value.year, value.month, value.day), _plain_time(value.timetz()))),
+    (date, lambda value: date(value.year, value.month, value.day)),
+    (time, lambda value: _plain_time(value)),
+    (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
+    (UUID, lambda value: UUID(int=value.int)),
+)
+"""Subclasses bring methods of their own, which a template could call: they are copied to the plain type."""
 
 
 def _plain(value: Any, path: str) -> Any:
-    if isinstance(value, Promise | str):
-        return str(value)
-    if isinstance(value, PLAIN_TYPES):
+    if type(value) in PLAIN_TYPES:
         return value
     if isinstance(value, Mapping):
         return plain_context(value, f"{path}.")
     if isinstance(value, list | tuple):
         return tuple(_plain(item, f"{path}[{number}]") for number, item in enumerate(value))
+    for kind, copy in _PLAIN_COPIES:
+        if isinstance(value, kind):
+            return _plain(copy(value), path)
     raise TypeError(
         f"context[{path!r}] is a {type(value).__name__}; a context takes str, numbers, bool, None, Decimal, dates, "
         "UUID, lazy strings, and lists and dicts of these. Pass the attributes the template needs."
     )
+
+
+def _plain_time(value: time) -> time:
+    return time(value.hour, value.minute, value.second, value.microsecond, tzinfo=value.tzinfo, fold=value.fold)
 
 
 def _plain_key(key: object, path: str) -> str:
@@ -248,7 +284,10 @@ def compile_text(source: str) -> Template:
     """A template text in the restricted engine; TemplateSyntaxError when it is malformed or uses a tag we leave out."""
     if len(source) > MAX_OUTPUT:
         raise TemplateSyntaxError(f"a template text has at most {MAX_OUTPUT} characters, not {len(source)}")
-    return Template(source, engine=_engine())
+    try:
+        return Template(source, engine=_engine())
+    except RecursionError:
+        raise TemplateSyntaxError("tags or operators are nested too deeply") from None
 
 
 class _PlainTextEngine(Engine):

@@ -45,7 +45,9 @@ def send_push_notification_task(
     subscription_id: Any, title: str, body: str = "", data: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Send one notification to one subscription; returns what `PushNotificationService.send_notification` returns."""
-    subscription = get_subscription_model().objects.get(pk=subscription_id)
+    subscription = get_subscription_model().objects.filter(pk=subscription_id).first()
+    if subscription is None:
+        return {"success": False, "error": "The subscription does not exist"}
     return services.PushNotificationService().send_notification(subscription, title, body, data)
 
 

@@ -69,7 +69,7 @@ class QueueBackend(TaskBackend):
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Enqueue one wake-up, unless one is waiting."""
-        if not is_cache_shared() or cache.add(WAKE_MARK, 1, WAKE_MARK_SECONDS):
+        if _set_wake_mark():
             try:
                 self.enqueue()
             except Exception:
@@ -101,10 +101,10 @@ def get_task_backend() -> TaskBackend:
 
 def wake_on_commit(batch: UUID, *, using: str) -> None:
     """Wake the workers once after the surrounding transaction commits, however many batches it writes."""
-    connection = transaction.get_connection(using)
-    for savepoints, function, *_rest in connection.run_on_commit:
-        # an earlier wake-up survives whenever ours would: its savepoints are among ours
-        if isinstance(function, _WakeUp) and savepoints <= set(connection.savepoint_ids):
+    for _savepoints, function, *_rest in transaction.get_connection(using).run_on_commit:
+        # An earlier wake-up is still there, so its savepoints are open around us too, or released: whatever rolls it
+        # back rolls back our batch as well.
+        if isinstance(function, _WakeUp):
             function.batches.append(batch)
             return
     transaction.on_commit(_WakeUp(batch), using=using, robust=True)
@@ -112,8 +112,20 @@ def wake_on_commit(batch: UUID, *, using: str) -> None:
 
 def clear_wake_mark() -> None:
     """Called by a worker before it looks: what is written from now on needs a wake-up of its own."""
-    if is_cache_shared():
-        cache.delete(WAKE_MARK)
+    try:
+        if is_cache_shared():
+            cache.delete(WAKE_MARK)
+    except Exception:
+        _logger.exception("The cache does not answer; wake-ups may come late for %d seconds", WAKE_MARK_SECONDS)
+
+
+def _set_wake_mark() -> bool:
+    """Whether a wake-up has to be enqueued: none is known to wait. A cache that is away holds up no delivery."""
+    try:
+        return not is_cache_shared() or cache.add(WAKE_MARK, 1, WAKE_MARK_SECONDS)
+    except Exception:
+        _logger.exception("The cache does not answer; wake-ups are not coalesced")
+        return True
 
 
 def is_cache_shared() -> bool:

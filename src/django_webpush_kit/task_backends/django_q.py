@@ -23,6 +23,9 @@ SCHEDULES = {
 }
 """Name -> dotted path of the task, minutes between runs."""
 
+SCHEDULE_KEYWORDS = "q_options={'ack_failure': True}"
+"""A run that fails is over: the next one is near, and the ORM broker would repeat it for ever."""
+
 
 class DjangoQBackend(QueueBackend):
     """Options: `cluster`, the name of the cluster that takes the wake-ups (default: the one of Q_CLUSTER)."""
@@ -43,7 +46,8 @@ class DjangoQBackend(QueueBackend):
         from django_q.tasks import async_task  # django-q2 is optional
 
         options = {"cluster": self.cluster} if self.cluster else {}
-        async_task(WAKE_UP_TASK, task_name="webpush-kit wake-up", save=False, **options)
+        # a wake-up that fails is over: the sweep is near, and the ORM broker would repeat it for ever
+        async_task(WAKE_UP_TASK, task_name="webpush-kit wake-up", save=False, ack_failure=True, **options)
 
     def install_schedules(self) -> list[str]:
         """Create or correct the schedules: the sweep every minute, cleanup hourly."""
@@ -56,6 +60,7 @@ class DjangoQBackend(QueueBackend):
                 "minutes": minutes,
                 "repeats": -1,
                 "cluster": self.cluster,
+                "kwargs": SCHEDULE_KEYWORDS,
             }
             schedules = Schedule.objects.filter(name=name)
             if not schedules.update(**values):

@@ -13,14 +13,16 @@ MAX_ROWS = 100
 
 
 class ImmediateBackend(TaskBackend):
-    """Sends at most 100 rows of each batch that woke it; the rest, and retries, wait for `deliver_push`."""
+    """Sends at most 100 rows of the batches that woke it; the rest, and retries, wait for `deliver_push`."""
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Deliver the batches now."""
         from django_webpush_kit.delivery.engine import deliver_due  # the engine itself wakes workers for broadcasts
 
+        left = MAX_ROWS
         for batch in batches:
-            deliver_due(MAX_ROWS, batch=batch)
+            if left > 0:
+                left -= deliver_due(left, batch=batch).claimed
 
     def check(self) -> list[CheckMessage]:
         """Remind of what this backend leaves to `deliver_push`."""

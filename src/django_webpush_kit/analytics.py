@@ -1,0 +1,159 @@
+"""Statistics: what was sent, and what people did with it.
+
+    NotificationAnalyticsService().get_notification_stats(days=7, type="order_shipped")
+
+All figures are about the notifications created in a period of whole days that ends now. Rates are percentages with
+one decimal, None where there is nothing to divide by. Answers may be `STATISTICS_CACHE_SECONDS` old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from django_webpush_kit.base_models import ActionType, NotificationStatus
+from django_webpush_kit.caching import remember
+from django_webpush_kit.models import get_analytics_model, get_notification_model
+
+Value = TypeVar("Value")
+
+SENDING_COUNTS = {
+    "sent": Count("pk", filter=Q(status=NotificationStatus.SENT)),
+    "failed": Count("pk", filter=Q(status=NotificationStatus.FAILED)),
+}
+
+EVENT_COUNTS = {
+    action: Count("notification", filter=Q(action_type=action), distinct=True) for action in ActionType.values
+}
+
+CLICKS = Count("notification", filter=Q(action_type__in=(ActionType.CLICKED, ActionType.ACTION_CLICKED)), distinct=True)
+
+
+class NotificationAnalyticsService:
+    """Each method takes the filters `type` (notification type), `batch` (UUID) and `user`, alone or together."""
+
+    def get_notification_stats(self, days: int = 30, **filters: Any) -> dict[str, Any]:
+        """`{"total_sent", "total_failed", "delivery_rate", "period_days"}`.
+
+        `delivery_rate` is the share of messages that push services accepted, among those accepted or failed.
+        """
+        counts = _remembered("notifications", days, filters, lambda period: period.rows().aggregate(**SENDING_COUNTS))
+        return {
+            "total_sent": counts["sent"],
+            "total_failed": counts["failed"],
+            "delivery_rate": percentage(counts["sent"], counts["sent"] + counts["failed"]),
+            "period_days": days,
+        }
+
+    def get_engagement_stats(self, days: int = 30, **filters: Any) -> dict[str, int]:
+        """`{"sent", "delivered", "clicked", "dismissed", "action_clicked"}`: how many notifications came how far."""
+        return _remembered("engagement", days, filters, _engagement)
+
+    def get_type_stats(self, days: int = 30, **filters: Any) -> list[dict[str, Any]]:
+        """One dict per notification type, the most sent first.
+
+        `{"type", "sent", "failed", "delivered", "clicked", "dismissed", "action_clicked", "delivery_rate",
+        "display_rate", "click_rate"}`; the last two are the shares of `sent` that were shown, and that were clicked
+        anywhere.
+        """
+        groups: dict[str, dict[str, int]] = _remembered("types", days, filters, lambda period: _grouped(period, "type"))
+        return sorted(
+            ({"type": name, **_with_rates(counts)} for name, counts in groups.items()),
+            key=lambda entry: (-entry["sent"], entry["type"]),
+        )
+
+    def get_daily_stats(self, days: int = 30, **filters: Any) -> list[dict[str, Any]]:
+        """One dict per day, oldest first: `date` (in the current time zone) and the figures of `get_type_stats`.
+
+        Days without notifications are there too, so that the list can be drawn as it is.
+        """
+        groups: dict[date, dict[str, int]] = _remembered(
+            "days", days, filters, lambda period: _grouped(period, TruncDate("created_at"))
+        )
+        today = timezone.localdate()
+        every_day = (today - timedelta(days=back) for back in range(days, -1, -1))
+        return [{"date": day, **_with_rates(groups.get(day, {}))} for day in every_day]
+
+
+def percentage(part: int, whole: int) -> float | None:
+    """`part` of `whole` in percent with one decimal; None when `whole` is 0."""
+    return round(100 * part / whole, 1) if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The notifications created since a moment, and what was reported about them."""
+
+    since: datetime
+    conditions: Mapping[str, Any]
+
+    def rows(self) -> QuerySet[Any]:
+        """The notifications."""
+        return get_notification_model().objects.filter(created_at__gte=self.since, **self.conditions)
+
+    def events(self) -> QuerySet[Any]:
+        """The events; none can be older than its notification, and `timestamp` is what their index is about."""
+        conditions = {f"notification__{name}": value for name, value in self.conditions.items()}
+        return get_analytics_model().objects.filter(
+            timestamp__gte=self.since, notification__created_at__gte=self.since, **conditions
+        )
+
+
+def _remembered(name: str, days: int, filters: Mapping[str, Any], compute: Callable[[Period], Value]) -> Value:
+    if days < 1:
+        raise ValueError(f"days must be 1 or more, not {days}")
+    conditions = _conditions(**filters)
+    return remember(
+        name,
+        days,
+        sorted(conditions.items()),
+        timezone.get_current_timezone_name(),
+        compute=lambda: compute(Period(timezone.now() - timedelta(days=days), conditions)),
+    )
+
+
+def _conditions(
+    *,
+    type: str | None = None,  # noqa: A002  # the field's own name
+    batch: UUID | str | None = None,
+    user: Any = None,
+) -> dict[str, Any]:
+    given = {"type": type, "batch": batch and str(batch), "user": getattr(user, "pk", user)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _engagement(period: Period) -> dict[str, int]:
+    sent = period.rows().filter(status=NotificationStatus.SENT).count()
+    return {"sent": sent, **period.events().aggregate(**EVENT_COUNTS)}
+
+
+def _grouped(period: Period, field: str | TruncDate) -> dict[Any, dict[str, int]]:
+    """Counts by a field of the notification: two queries, whatever the number of groups."""
+    field_of_event = f"notification__{field}" if isinstance(field, str) else TruncDate("notification__created_at")
+    groups: dict[Any, dict[str, int]] = {}
+    for queryset, by, counts in (
+        (period.rows(), field, SENDING_COUNTS),
+        (period.events(), field_of_event, {**EVENT_COUNTS, "clicks": CLICKS}),
+    ):
+        grouping = F(by) if isinstance(by, str) else by
+        for entry in queryset.order_by().annotate(group=grouping).values("group").annotate(**counts):
+            groups.setdefault(entry.pop("group"), {}).update(entry)
+    return groups
+
+
+def _with_rates(counts: Mapping[str, int]) -> dict[str, Any]:
+    figures = {name: counts.get(name, 0) for name in (*SENDING_COUNTS, *EVENT_COUNTS)}
+    sent = figures["sent"]
+    return {
+        **figures,
+        "delivery_rate": percentage(sent, sent + figures["failed"]),
+        "display_rate": percentage(figures["delivered"], sent),
+        "click_rate": percentage(counts.get("clicks", 0), sent),
+    }

@@ -1,0 +1,70 @@
+"""What is remembered, for how long, and that it is never needed."""
+
+import pytest
+
+from django_webpush_kit.caching import remember
+
+
+def counter():
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return len(calls)
+
+    return compute
+
+
+@pytest.fixture
+def shared_cache(settings, tmp_path):
+    """A cache that several processes could share."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
+    }
+
+
+def test_a_shared_cache_answers_the_second_time(shared_cache):
+    compute = counter()
+    assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 1]
+
+
+def test_what_differs_in_a_part_is_computed_apart(shared_cache):
+    compute = counter()
+    assert [remember("x", 1, compute=compute), remember("x", 2, compute=compute)] == [1, 2]
+
+
+def test_none_is_remembered_too(shared_cache):
+    calls = []
+    for _ in range(2):
+        assert remember("x", compute=lambda: calls.append(1)) is None
+    assert calls == [1]
+
+
+def test_a_cache_of_one_process_is_not_used():
+    compute = counter()
+    assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 2]
+
+
+def test_no_seconds_mean_no_cache(shared_cache, settings):
+    settings.WEBPUSH_KIT = {"STATISTICS_CACHE_SECONDS": 0}
+    compute = counter()
+    assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 2]
+
+
+def test_a_cache_that_is_away_is_done_without(settings, caplog):
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+    }
+    assert remember("x", compute=lambda: "computed") == "computed"
+    assert "The cache does not answer" in caplog.text
+
+
+def test_a_cache_that_goes_away_meanwhile_is_done_without_too(shared_cache, settings, caplog):
+    def compute():
+        settings.CACHES = {
+            "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+        }
+        return "computed"
+
+    assert remember("x", compute=compute) == "computed"
+    assert "The cache does not answer" in caplog.text

@@ -53,6 +53,7 @@ class FakeBrowser:
         self._subscription_url = ""
         self._received: list[dict[str, Any]] = []
         self._shown: dict[str, ShownNotification] = {}
+        self._by_tag: dict[str, str] = {}
         self._payloads: dict[str, dict[str, Any]] = {}
         self._reported = 0
 
@@ -171,16 +172,20 @@ class FakeBrowser:
     def _fetch(self) -> None:
         if self.subscription is None:
             return
-        url = f"{self._subscription_url}/messages"
-        reply = self._call_service("GET", url)
+        reply = self._call_service("GET", f"{self._subscription_url}/messages")
         if reply.status != 200:  # the subscription has expired: nothing can arrive any more
             return
-        for message in reply.json()["messages"]:
-            self._call_service("DELETE", f"{url}/{message['id']}")
-            body = base64.urlsafe_b64decode(message["data"] + "==")
-            payload = json.loads(decrypt(body, self._private_key, self._auth_secret))
-            self._received.append(payload)
-            self._show(payload)
+        taken = []
+        try:
+            for message in reply.json()["messages"]:
+                taken.append(message["id"])
+                body = base64.urlsafe_b64decode(message["data"] + "==")
+                payload = json.loads(decrypt(body, self._private_key, self._auth_secret))
+                self._received.append(payload)
+                self._show(payload)
+        finally:
+            if taken:
+                self._call_service("POST", f"{self._subscription_url}/acknowledgements", {"messages": taken})
 
     def _show(self, payload: dict[str, Any]) -> None:
         members = payload.get("notification", {})
@@ -197,9 +202,10 @@ class FakeBrowser:
             data=members.get("data", {}),
             payload=payload,
         )
-        self._shown = {
-            key: other for key, other in self._shown.items() if other.closed or other.tag != notification.tag
-        }
+        replaced = self._by_tag.get(notification.tag, "")
+        if replaced and not self._shown[replaced].closed:
+            del self._shown[replaced]
+        self._by_tag[notification.tag] = notification_id
         self._shown[notification_id] = notification
         self.app_badge = payload.get("app_badge", self.app_badge)
 

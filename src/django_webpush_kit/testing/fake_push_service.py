@@ -151,7 +151,7 @@ class FakePushService(LoopbackServer):
         application.router.add_post("/subscriptions", self._create)
         application.router.add_delete("/subscriptions/{id}", self._delete)
         application.router.add_get("/subscriptions/{id}/messages", self._list_messages)
-        application.router.add_delete("/subscriptions/{id}/messages/{message}", self._take_message)
+        application.router.add_post("/subscriptions/{id}/acknowledgements", self._acknowledge)
         application.on_shutdown.append(self._close_sockets)
         return application
 
@@ -232,10 +232,10 @@ class FakePushService(LoopbackServer):
         messages = [] if self._autopush.held else mailbox.waiting()
         return web.json_response({"messages": [_message_json(message) for message in messages]})
 
-    async def _take_message(self, request: web.Request) -> web.Response:
+    async def _acknowledge(self, request: web.Request) -> web.Response:
         mailbox = self._requested_mailbox(request)
-        if mailbox.messages.pop(request.match_info["message"], None) is None:
-            raise web.HTTPNotFound
+        for message_id in (await request.json())["messages"]:
+            mailbox.messages.pop(message_id, None)
         return web.Response(status=204)
 
     async def _close_sockets(self, _application: web.Application) -> None:

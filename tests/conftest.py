@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ def pytest_configure() -> None:
     wanted = {"required": list(EXTRAS), "absent": []}.get(os.environ.get("TEST_EXTRAS", ""), installed)
     if installed != wanted:
         raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name keys and bodies by their argument: random ones would give each of pytest-xdist's workers other tests."""
+    is_readable = isinstance(val, str) and (len(val) < 12 or re.fullmatch(r"[a-z0-9 .,:_/-]{,80}", val))
+    return argname if isinstance(val, str | bytes) and not is_readable else None
 
 
 @pytest.fixture(autouse=True)

@@ -132,8 +132,7 @@ def test_types_come_with_their_rates_the_most_sent_first(subscription):
             "failed": 1,
             **nothing,
             "delivery_rate": 0.0,
-            "display_rate": None,
-            "click_rate": None,
+            **no_rates,
         },
     ]
 

@@ -138,6 +138,17 @@ def once(function):
     return called
 
 
+def test_a_signal_during_the_last_chunk_is_not_followed_by_a_sleep(subscription, on_send, monkeypatch):
+    send(subscription, "One")
+    sleeps = []
+    monkeypatch.setattr(deliver_push.time, "sleep", sleeps.append)
+    receiver = once(lambda **arguments: signal.raise_signal(signal.SIGTERM))
+    on_send(receiver)
+    run("--loop")
+    assert statuses() == {"sent": 1}
+    assert sleeps == []
+
+
 def test_a_signal_ends_a_single_pass_too(subscription, on_send, settings):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 1}
     send(subscription, "One")

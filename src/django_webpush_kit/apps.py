@@ -15,5 +15,6 @@ class WebPushKitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks and the receivers of logging in and out."""
         from django_webpush_kit import checks  # noqa: F401  # registration happens on import
+        from django_webpush_kit.api import logout  # noqa: F401  # so do receivers

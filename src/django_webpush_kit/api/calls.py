@@ -1,0 +1,148 @@
+"""What every view of the API has in common: methods, limits, JSON in and out, one shape of errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http.request import RawPostDataException
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
+
+from django_webpush_kit.api.authentication import authenticate
+from django_webpush_kit.api.errors import ApiError, invalid
+from django_webpush_kit.api.throttling import check_rate
+from django_webpush_kit.exceptions import InvalidSubscription
+
+MAX_BODY = 65_536
+"""Bytes a request body may have: 50 events, or a subscription with many preferences, take less than half of it."""
+
+MAX_DEPTH = 16
+
+BODY_METHODS = frozenset({"POST", "PUT"})
+
+View = Callable[..., HttpResponse]
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to the API: its user (None: nobody is signed in) and its JSON body."""
+
+    request: HttpRequest
+    user: Any = None
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+def api_view(action: str, *methods: str, signs_in: bool = False) -> Callable[[View], View]:
+    """Make a view of `function(call, **kwargs)` for these methods; GET brings HEAD along.
+
+    `action` is the key in `RATE_LIMITS`. With `signs_in` the authenticators are asked, otherwise cookies and
+    `Authorization` are ignored. The view runs outside ATOMIC_REQUESTS and for visitors who have not logged in.
+    """
+    allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
+
+    def decorate(function: View) -> View:
+        @wraps(function)
+        def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+            try:
+                if request.method not in allowed:
+                    raise _method_not_allowed(allowed)
+                response = function(_prepared(request, action, signs_in=signs_in), **kwargs)
+            except InvalidSubscription as error:
+                response = invalid({error.field or "subscription": [str(error)]}).response()
+            except ApiError as error:
+                response = error.response()
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("X-Content-Type-Options", "nosniff")
+            return response
+
+        return csrf_exempt(login_not_required(_outside_transactions(view)))
+
+    return decorate
+
+
+def _prepared(request: HttpRequest, action: str, *, signs_in: bool) -> Call:
+    """Everything that can be refused before a body is parsed is."""
+    takes_body = request.method in BODY_METHODS
+    if takes_body:
+        _check_envelope(request)
+    try:
+        user = authenticate(request) if signs_in else None
+    except ApiError:
+        check_rate(request, action)
+        raise
+    check_rate(request, action, user)
+    return Call(request, user, _read_json(request) if takes_body else {})
+
+
+def _check_envelope(request: HttpRequest) -> None:
+    if request.content_type != "application/json":
+        raise ApiError(415, "unsupported_media_type", _("The body must be application/json."))
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and int(length[:20]) > MAX_BODY:
+        raise _too_large()
+
+
+def _read_json(request: HttpRequest) -> dict[str, Any]:
+    """The body as an object. Text that no database stores (NUL, lone surrogates) is refused here, once for all."""
+    try:
+        raw = request.read(MAX_BODY + 1)
+    except (UnreadablePostError, RawPostDataException):
+        raise _malformed(_("The body could not be read.")) from None
+    if len(raw) > MAX_BODY:
+        raise _too_large()
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        for text in _texts(value, MAX_DEPTH):
+            text.encode("utf-8")
+    except (ValueError, RecursionError):
+        raise _malformed(_("The body is not valid JSON.")) from None
+    if not isinstance(value, dict):
+        raise _malformed(_("The body must be a JSON object."))
+    return value
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    """Yield every string in a JSON value; a ValueError where it holds NUL or is nested too deeply."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("text with NUL")
+        yield value
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise ValueError("nested too deeply")
+        for item in value:
+            yield from _texts(item, depth - 1)
+        if isinstance(value, dict):
+            yield from _texts(list(value.values()), depth - 1)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _method_not_allowed(allowed: list[str]) -> ApiError:
+    names = ", ".join(allowed)
+    message = _("This path takes %(methods)s.") % {"methods": names}
+    return ApiError(405, "method_not_allowed", message, headers={"Allow": names})
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, "too_large", _("The body has more than %(bytes)d bytes.") % {"bytes": MAX_BODY})
+
+
+def _malformed(message: str) -> ApiError:
+    return ApiError(400, "malformed", message)
+
+
+def _outside_transactions(view: View) -> View:
+    """Keep ATOMIC_REQUESTS away: what is retried on a deadlock has to be a transaction of its own."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view

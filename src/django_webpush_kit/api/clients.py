@@ -1,0 +1,37 @@
+"""What is kept about a client: as little as the host asks for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.http import HttpRequest
+
+from django_webpush_kit.api.throttling import client_address
+from django_webpush_kit.conf import kit_settings
+
+MAX_USER_AGENT = 400
+
+# The first that matches: nearly every browser also claims to be another one.
+FAMILIES = (
+    ("Edge", r"\bEdg(?:e|A|iOS)?/"),
+    ("Opera", r"\bOPR/|\bOpera"),
+    ("Samsung Internet", r"\bSamsungBrowser/"),
+    ("Firefox", r"\bFirefox/|\bFxiOS/"),
+    ("Chrome", r"\bChrom(?:e|ium)/|\bCriOS/"),
+    ("Safari", r"\bSafari/|\bAppleWebKit/"),
+)
+
+
+def client_info(request: HttpRequest) -> dict[str, Any]:
+    """`{"user_agent", "ip_address"}`: whole with `STORE_CLIENT_INFO`, else only the browser's family."""
+    user_agent = request.headers.get("User-Agent", "")
+    if not kit_settings.STORE_CLIENT_INFO:
+        return {"user_agent": browser_family(user_agent), "ip_address": None}
+    printable = "".join(character for character in user_agent[:MAX_USER_AGENT] if character.isprintable())
+    return {"user_agent": printable, "ip_address": client_address(request)}
+
+
+def browser_family(user_agent: str) -> str:
+    """The name in FAMILIES, such as "Firefox"; "" for anything else."""
+    return next((name for name, pattern in FAMILIES if re.search(pattern, user_agent)), "")

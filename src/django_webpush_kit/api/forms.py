@@ -1,0 +1,234 @@
+"""What requests may hold: Django forms over JSON values, strict about types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
+from django.utils.translation import gettext_lazy as _
+
+from django_webpush_kit.api.errors import invalid
+from django_webpush_kit.base_models import ActionType
+from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
+
+MAX_EVENTS = 50
+MAX_TOKEN = 300
+
+LATEST_MILLISECONDS = 200_000_000_000_000
+"""The year 8307: what is later overflows somewhere, and Infinity is later."""
+
+
+def validated(form_class: type[forms.Form], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The cleaned values of a request, or the 400 that names every field at fault."""
+    form = form_class(data)
+    if not form.is_valid():
+        raise invalid(field_errors(form))
+    return form.cleaned_data
+
+
+def field_errors(form: forms.Form, prefix: str = "") -> dict[str, list[str]]:
+    """`{"subscription.keys.auth": ["..."]}`: the errors of a form and the objects in it."""
+    errors: dict[str, list[str]] = {}
+    for name, problems in form.errors.as_data().items():
+        for problem in problems:
+            for path, text in _flattened(problem):
+                errors.setdefault(f"{prefix}{name}{path}", []).append(text)
+    return errors
+
+
+class JsonWidget(forms.Widget):
+    """Hands a JSON value to its field as it is."""
+
+    def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
+        """Return the member of that name; None when it is absent."""
+        return data.get(name)
+
+
+class JsonField(forms.Field):
+    """Any JSON value but null."""
+
+    widget = JsonWidget
+    empty_values = [None]
+
+
+class TextField(forms.CharField):
+    """A JSON string: numbers are not made into text, and nothing is stripped."""
+
+    widget = JsonWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(strip=False, **options)
+
+    def to_python(self, value: Any) -> str:
+        """Return the text; null is ""."""
+        if value is not None and not isinstance(value, str):
+            raise ValidationError(_("This must be text."))
+        return value or ""
+
+
+class ObjectField(forms.Field):
+    """A JSON object with members of its own."""
+
+    widget = JsonWidget
+
+    def __init__(self, form_class: type[forms.Form], **options: Any) -> None:
+        super().__init__(**options)
+        self.form_class = form_class
+
+    def clean(self, value: Any) -> Any:
+        """Return the object's cleaned members; its errors carry their paths."""
+        if value is None:
+            return super().clean(value)
+        if not isinstance(value, dict):
+            raise ValidationError(_("This must be an object."))
+        form = self.form_class(value)
+        if not form.is_valid():
+            raise NestedErrors({f".{name}": texts for name, texts in field_errors(form).items()})
+        return form.cleaned_data
+
+
+class ListField(forms.Field):
+    """A JSON list of 1 to `most` objects."""
+
+    widget = JsonWidget
+
+    def __init__(self, form_class: type[forms.Form], *, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.item = ObjectField(form_class)
+
+    def clean(self, value: Any) -> list[Any]:
+        """Return the cleaned objects; their errors carry the index."""
+        if not isinstance(value, list) or not 0 < len(value) <= self.most:
+            raise ValidationError(_("This must be a list of 1 to %(most)d objects."), params={"most": self.most})
+        cleaned = []
+        errors: dict[str, list[str]] = {}
+        for number, item in enumerate(value):
+            try:
+                cleaned.append(self.item.clean(item))
+            except ValidationError as error:
+                for path, text in _flattened(error):
+                    errors.setdefault(f".{number}{path}", []).append(text)
+        if errors:
+            raise NestedErrors(errors)
+        return cleaned
+
+
+class NestedErrors(ValidationError):
+    """Errors inside an object or list, by path."""
+
+    def __init__(self, by_path: Mapping[str, list[str]]) -> None:
+        super().__init__("nested")
+        self.by_path = by_path
+
+
+def _flattened(error: ValidationError) -> Iterator[tuple[str, str]]:
+    if isinstance(error, NestedErrors):
+        for path, texts in error.by_path.items():
+            yield from ((path, text) for text in texts)
+    else:
+        yield from (("", text) for text in error.messages)
+
+
+class MillisecondsField(forms.Field):
+    """A moment as JavaScript has it: milliseconds since 1970."""
+
+    widget = JsonWidget
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return an aware datetime, None for null."""
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError(_("This must be a number of milliseconds, or null."))
+        if not 0 <= value < LATEST_MILLISECONDS:
+            raise ValidationError(_("This is no moment that a browser means."))
+        return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
+
+
+class TimestampField(forms.Field):
+    """When a browser says something happened: milliseconds or ISO 8601; what cannot be read is None, no error."""
+
+    widget = JsonWidget
+
+    def to_python(self, value: Any) -> datetime | None:
+        """Return an aware datetime or None."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str | None):
+            raise ValidationError(_("This must be a number of milliseconds, or ISO 8601 text."))
+        try:
+            moment = parse_datetime(value) if isinstance(value, str) else MillisecondsField(required=False).clean(value)
+        except (ValueError, ValidationError):
+            return None
+        return moment if moment is None or is_aware(moment) else None
+
+
+class KeysForm(forms.Form):
+    """The keys of a subscription, base64url."""
+
+    p256dh = TextField()
+    auth = TextField()
+
+
+class SubscriptionForm(forms.Form):
+    """A subscription as `PushSubscription.toJSON()` gives it."""
+
+    endpoint = TextField()
+    keys = ObjectField(KeysForm)
+    expirationTime = MillisecondsField(required=False)  # noqa: N815  # the browsers' spelling
+
+
+class SubscribeForm(forms.Form):
+    """The body of subscribe."""
+
+    subscription = ObjectField(SubscriptionForm)
+    preferences = JsonField(required=False)
+    language = TextField(required=False)
+    timezone = TextField(required=False)
+    subscription_token = TextField(required=False)
+    old_endpoint = TextField(required=False)
+
+
+class EndpointForm(forms.Form):
+    """A body that names one subscription."""
+
+    endpoint = TextField(max_length=MAX_ENDPOINT_BYTES)
+    subscription_token = TextField(required=False)
+
+
+class PreferencesForm(EndpointForm):
+    """The body of a change of preferences."""
+
+    preferences = JsonField()
+
+    def clean_preferences(self) -> Any:
+        """An empty object is a value."""
+        return self.cleaned_data["preferences"]
+
+
+class EventForm(forms.Form):
+    """One event that a browser reports."""
+
+    token = TextField(max_length=MAX_TOKEN)
+    action = TextField()
+    action_id = TextField(required=False, max_length=64)
+    timestamp = TimestampField(required=False)
+
+    def clean_action(self) -> str:
+        """One of the four events there are."""
+        action: str = self.cleaned_data["action"]
+        if action not in ActionType.values:
+            raise ValidationError(
+                _("This must be one of %(actions)s."), params={"actions": ", ".join(ActionType.values)}
+            )
+        return action
+
+
+class EventsForm(forms.Form):
+    """The body of events."""
+
+    events = ListField(EventForm, most=MAX_EVENTS)

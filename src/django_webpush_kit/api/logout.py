@@ -1,0 +1,69 @@
+"""Logging out detaches the browser: with `DETACH_ON_LOGOUT` what is meant for a user stops at a shared computer.
+
+The server has to know which subscription the browser that logs out has. A signed cookie tells, which `subscribe` sets:
+unlike the session it outlives a login.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.http import HttpRequest, HttpResponse
+
+from django_webpush_kit import services
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.models import get_subscription_model
+
+COOKIE = "webpush_kit_browser"
+COOKIE_SALT = "django_webpush_kit.browser"
+COOKIE_SECONDS = 400 * 86_400
+
+LOGGED_OUT = "logged out"
+OTHER_USER = "another user logged in"
+
+
+def remember_browser(request: HttpRequest, response: HttpResponse, subscription: Any) -> None:
+    """Let the browser carry the key of its subscription, where the host wants logging out to detach."""
+    key = str(subscription.pk)
+    if kit_settings.DETACH_ON_LOGOUT and _carried_key(request) != key:
+        response.set_signed_cookie(
+            COOKIE,
+            key,
+            salt=COOKIE_SALT,
+            max_age=COOKIE_SECONDS,
+            path=settings.SESSION_COOKIE_PATH,
+            domain=settings.SESSION_COOKIE_DOMAIN,
+            secure=settings.SESSION_COOKIE_SECURE or request.is_secure(),
+            httponly=True,
+            samesite="Lax",
+        )
+
+
+def _detach_user(request: HttpRequest | None, user: Any, **_arguments: Any) -> None:
+    subscription = _carried_subscription(request)
+    if subscription is not None and user is not None and subscription.user_id == user.pk:
+        services.unsubscribe(subscription, reason=LOGGED_OUT)
+
+
+def _detach_others(request: HttpRequest | None, user: Any, **_arguments: Any) -> None:
+    """Detach whoever had this browser before and did not log out."""
+    subscription = _carried_subscription(request)
+    if subscription is not None and subscription.user_id not in (None, user.pk):
+        services.unsubscribe(subscription, reason=OTHER_USER)
+
+
+def _carried_subscription(request: HttpRequest | None) -> Any:
+    if request is None or not kit_settings.DETACH_ON_LOGOUT:
+        return None
+    key = _carried_key(request)
+    return get_subscription_model().objects.filter(pk=key, is_active=True).first() if key else None
+
+
+def _carried_key(request: HttpRequest) -> str:
+    return request.get_signed_cookie(COOKIE, default="", salt=COOKIE_SALT) or ""
+
+
+user_logged_out.connect(_detach_user, dispatch_uid="webpush_kit_detach_user")
+user_logged_in.connect(_detach_others, dispatch_uid="webpush_kit_detach_others")

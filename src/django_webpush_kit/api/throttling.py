@@ -1,0 +1,87 @@
+"""Rate limits: `RATE_LIMITS = {"subscribe": "30/m"}`, counted per action and identity in Django's default cache.
+
+An identity is a user, or else the address of the client. A limit counts within fixed windows of the clock, so that
+`Retry-After` is exact. A cache that fails limits nobody: the hard caps live in the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from functools import lru_cache
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from django_webpush_kit.api.errors import ApiError
+from django_webpush_kit.conf import kit_settings
+
+_logger = logging.getLogger("django_webpush_kit")
+
+PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def check_rate(request: HttpRequest, action: str, user: Any = None) -> None:
+    """Count one request; raise 429 with an honest `Retry-After` above the limit of `action`."""
+    rate = kit_settings.RATE_LIMITS.get(action)
+    if not rate:
+        return
+    limit, period = parse_rate(rate)
+    now = time.time()
+    window = int(now // period)
+    identity = f"user {user.pk}" if user is not None else f"address {_network(client_address(request))}"
+    if _count(f"{action} {identity} {period} {window}", period) > limit:
+        seconds = max(1, int((window + 1) * period - now) + 1)
+        message = _("Too many requests; try again in %(seconds)d seconds.") % {"seconds": seconds}
+        raise ApiError(429, "throttled", message, headers={"Retry-After": str(seconds)})
+
+
+@lru_cache(maxsize=64)
+def parse_rate(rate: str) -> tuple[int, int]:
+    """How many requests in how many seconds: "30/m" is (30, 60). An `ImproperlyConfigured` when it is malformed."""
+    match = re.fullmatch(r"([0-9]+)/([smhd])", rate)
+    if match is None:
+        raise ImproperlyConfigured(
+            f'WEBPUSH_KIT["RATE_LIMITS"]: {rate!r} must be a number, a slash and s, m, h or d, such as "30/m".'
+        )
+    return int(match[1]), PERIODS[match[2]]
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The client's IP address; `X-Forwarded-For` counts for as many proxies as `TRUSTED_PROXIES` says."""
+    text = str(request.META.get("REMOTE_ADDR", ""))
+    proxies = kit_settings.TRUSTED_PROXIES
+    if proxies:
+        # Each proxy appends the address it sees; what stands further left is whatever the client wrote.
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+        text = hops[-proxies] if len(hops) >= proxies else text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _network(address: str | None) -> str:
+    """What one client can easily vary is one identity: an IPv6 /64."""
+    if address is None:
+        return "unknown"
+    parsed = ip_address(address)
+    return str(IPv6Address(int(parsed) >> 64 << 64)) if parsed.version == 6 else address
+
+
+def _count(name: str, period: int) -> int:
+    key = f"webpush_kit.rate.{sha256(name.encode()).hexdigest()}"
+    try:
+        cache.add(key, 0, timeout=period * 2)
+        return cache.incr(key)
+    except ValueError:
+        return 1  # evicted between the two calls
+    except Exception:  # whatever a cache backend raises when its server is away
+        _logger.warning("The cache is not available: rate limits do not apply", exc_info=True)
+        return 0

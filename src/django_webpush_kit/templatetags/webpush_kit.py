@@ -1,0 +1,55 @@
+"""`{% load webpush_kit %}` and, in the head of a page, `{% webpush_kit_head %}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.core.exceptions import ImproperlyConfigured
+from django.middleware.csrf import get_token
+from django.template.context import RequestContext
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.crypto import salted_hmac
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from django_webpush_kit.conf import vapid_keyring
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool = True) -> SafeString:
+    """Tell the browser module where the API is, the VAPID public key, a CSRF token, and whether the user changed.
+
+    `nonce` goes on the script; without it the one that Django or django-csp keeps for this page is used. The module
+    also defines `<webpush-toggle>` unless `elements=False`.
+    """
+    request = context.get("request")
+    base = reverse("webpush_kit:subscribe").removesuffix("subscribe")
+    metas = {"base": base, "config": f"{base}config", "key": _public_key()}
+    if request is not None:
+        metas |= {"csrf": get_token(request), "user": _user_mark(getattr(request, "user", None))}
+    nonce = nonce or context.get("csp_nonce") or getattr(request, "csp_nonce", "")
+    script = "webpush-kit-elements.js" if elements else "webpush-kit.js"
+    return format_html(
+        '{}<script type="module" src="{}"{}></script>',
+        format_html_join("", '<meta name="webpush-kit-{}" content="{}">\n', metas.items()),
+        static(f"django_webpush_kit/{script}"),
+        format_html(' nonce="{}"', nonce) if nonce else "",
+    )
+
+
+def _public_key() -> str:
+    try:
+        return vapid_keyring().current.public_key
+    except ImproperlyConfigured:
+        return ""
+
+
+def _user_mark(user: Any) -> str:
+    """Text that differs from one signed-in user to the next and names none of them."""
+    if user is None or not user.is_authenticated:
+        return ""
+    return salted_hmac("django_webpush_kit.user", str(user.pk), algorithm="sha256").hexdigest()[:16]

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
+from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend, get_task_backend
 
 DEFAULT_SECONDS = 60.0
 
@@ -35,19 +35,33 @@ class DjangoTasksBackend(QueueBackend):
 
     def enqueue(self) -> None:
         """Enqueue the wake-up."""
-        task = _task_decorator()(backend=self.backend, queue_name=self.queue_name)
-        task(import_string(WAKE_UP_TASK)).enqueue()
+        self.task().enqueue()
+
+    def task(self) -> Any:
+        """The wake-up as a `Task` for this backend's alias and queue."""
+        return _task_decorator()(backend=self.backend, queue_name=self.queue_name)(_wake_up)
+
+
+def _wake_up() -> dict[str, int]:
+    result: dict[str, int] = import_string(WAKE_UP_TASK)()
+    return result
+
+
+_wake_up.__name__ = _wake_up.__qualname__ = "wake_up"
+
+
+def __getattr__(name: str) -> Any:
+    """Give `wake_up`, the `Task` that database workers import by its path; made when asked for, as it needs TASKS."""
+    if name != "wake_up":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    backend = get_task_backend()
+    return (backend if isinstance(backend, DjangoTasksBackend) else DjangoTasksBackend()).task()
 
 
 def _task_decorator() -> Any:
-    if find_spec("django.tasks") is not None:
-        from django.tasks import task
-
-        return task
-    try:
-        from django_tasks import task as backport
-    except ImportError:
-        raise ImproperlyConfigured(
-            "DjangoTasksBackend needs Django 6.0 or django-tasks: pip install django-webpush-kit[tasks]."
-        ) from None
-    return backport
+    for module in ("django.tasks", "django_tasks"):
+        if find_spec(module) is not None:
+            return import_string(f"{module}.task")
+    raise ImproperlyConfigured(
+        "DjangoTasksBackend needs Django 6.0 or django-tasks: pip install django-webpush-kit[tasks]."
+    )

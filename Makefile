@@ -14,10 +14,10 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/example.stamp  ## the whole way of a notification, shown on the terminal
-	@$(BIN)/python -m example_project.demo
+	@$(BIN)/python example_project/demo.py
 
 serve: $(VENV)/example.stamp  ## the example site on http://localhost:8000, for a real browser
-	@$(BIN)/python -m example_project.serve
+	@$(BIN)/python example_project/serve.py
 
 test: $(VENV)/tox.stamp  ## the test suite on SQLite, without any service
 	$(BIN)/python -m tox run

@@ -1,9 +1,8 @@
 /**
- * Everything the studio's pages need for push notifications: `createPush()` keeps this browser's subscription in step
- * with the server, the element `<webpush-toggle>` is the switch on the page "Notifications".
+ * The studio's own part. `{% webpush_kit_head %}` has loaded the module and `<webpush-toggle>`, the switch on the page
+ * "Notifications"; `createPush()` keeps this browser's subscription in step with the server.
  */
 import { createPush } from "../django_webpush_kit/webpush-kit.js";
-import "../django_webpush_kit/webpush-kit-elements.js";
 
 createPush();
 

@@ -136,6 +136,16 @@ describe("a push", () => {
     };
     await browser.push(payload("1", { body: "B", icon: "/i.png" }));
     assert.deepEqual(Object.keys(browser.shown[0].options), ["body", "tag", "data"]);
+    await browser.dismiss(browser.notifications[0]);
+    await browser.push(payload("1", { body: "B", icon: "/i.png" }));
+    assert.equal(browser.alerts.length, 1);
+  });
+
+  test("is shown also where the list of notifications cannot be had", async () => {
+    const browser = new FakeBrowser();
+    browser.worker.context.registration.getNotifications = () => Promise.reject(new Error("not today"));
+    await browser.push(payload("1", { tag: "news" }));
+    assert.equal(browser.shown.length, 1);
   });
 
   test("never makes the two combinations that showNotification() refuses", async () => {
@@ -229,8 +239,12 @@ describe("a repeated push", () => {
 
   test("calls showNotification() each time in WebKit, which counts the pushes that do not", async () => {
     const browser = new FakeBrowser({ engine: "webkit" });
-    for (const _ of [1, 2, 3]) await browser.push(payload("1"));
-    assert.equal(browser.shown.length, 3);
+    for (const _ of [1, 2, 3]) await browser.push(payload("1", { renotify: true }));
+    const repeats = browser.shown.slice(1).map(({ options }) => [options.silent, options.renotify]);
+    assert.deepEqual(repeats, [
+      [true, false],
+      [true, false],
+    ]);
   });
 
   test("without storage alerts once as long as the worker lives", async () => {
@@ -605,12 +619,23 @@ describe("a subscription that changed", () => {
     });
   }
 
-  test("waits for a page when the worker knows no API", async () => {
+  test("waits for a page when the worker knows neither key nor API", async () => {
     const browser = new FakeBrowser();
-    await browser.changeSubscription({ oldSubscription: old });
-    assert.deepEqual(browser.requests, []);
+    await browser.changeSubscription();
+    assert.deepEqual([browser.subscription, browser.requests], [null, []]);
     await browser.message(CONFIGURED);
-    assert.equal(browser.requests[0].body.old_endpoint, old.endpoint);
+    assert.deepEqual(
+      browser.requests.map(({ method }) => method),
+      ["GET", "POST"],
+    );
+  });
+
+  test("is made anew but not sent when the token was taken back at logout", async () => {
+    const browser = await configured();
+    await browser.message({ type: "webpush-kit:configure", subscriptionToken: null });
+    await browser.changeSubscription({ oldSubscription: old });
+    assert.notEqual(browser.subscription, null);
+    assert.deepEqual(browser.requests, []);
   });
 });
 

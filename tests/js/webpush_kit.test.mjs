@@ -408,6 +408,21 @@ describe("repair", () => {
     assert.equal(headers["X-Subscription-Token"], "token-1");
   });
 
+  test("names the endpoint that the browser replaced meanwhile", async () => {
+    const push = await openSubscribed();
+    const { endpoint } = page.browser.subscription;
+    page.browser.subscribe("https://push.example.net/replaced", kit.base64ToUint8Array(PUBLIC_KEY));
+    assert.equal(await push.repair(), "resent");
+    assert.equal(page.browser.requests.at(-1).body.old_endpoint, endpoint);
+  });
+
+  test("asks for the server's key again when forced", async () => {
+    const push = open();
+    await push.subscribe();
+    page.server.publicKey = OTHER_KEY;
+    assert.equal(await push.repair({ force: true }), "renewed");
+  });
+
   test("subscribes anew when the server's key has changed", async () => {
     const push = await openSubscribed({ publicKey: OTHER_KEY });
     const { endpoint } = page.browser.subscription;

@@ -92,9 +92,10 @@
 
   async function showRepeated(message) {
     const { userAgent } = self.navigator;
+    if (/Firefox\//.test(userAgent)) return null;
     const isChromium = /Chrome\//.test(userAgent);
     const onScreen = await self.registration.getNotifications();
-    if (/Firefox\//.test(userAgent) || (isChromium && (onScreen.length || (await isPageVisible())))) return null;
+    if (isChromium && (onScreen.length || (await isPageVisible()))) return null;
     const former = onScreen.filter((one) => ours(one)?.id === message.id);
     former.forEach(closeUnreported);
     await show(message, { silent: true, renotify: false, vibrate: undefined });
@@ -109,14 +110,14 @@
   }
 
   async function show({ id, title, options }, changes = {}) {
-    // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that.
-    if (options.tag !== id) (await shownUnder(options.tag)).forEach((one) => closedHere.add(ours(one).id));
     try {
+      // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that.
+      if (options.tag !== id) (await shownUnder(options.tag)).forEach((one) => closedHere.add(ours(one).id));
       await self.registration.showNotification(title, { ...options, ...changes });
     } catch {
       // One member the browser refuses must not cost the whole notification.
       const { body, tag, data } = options;
-      await self.registration.showNotification(title, { body, tag, data });
+      await self.registration.showNotification(title, { body, tag, data, ...(changes.silent && { silent: true }) });
     }
   }
 
@@ -142,7 +143,7 @@
   }
 
   /**
-   * The push as one flat value. Bears no data at all, text, JSON of another sender (`{title, body, url}`) and, from
+   * The push as one flat value. Copes with no data at all, text, JSON of another sender (`{title, body, url}`) and, from
    * WebKit's declarative push, the notification the browser would have shown in place of data.
    */
   function readMessage(event) {
@@ -376,9 +377,13 @@
     return (await answer.json()).public_key;
   }
 
-  /** The server's answer as an object; throws when a later try may fare better. */
+  /**
+   * The server's answer as an object; throws when a later try may fare better. Without a token (never handed over, or
+   * taken back at logout) only a page can vouch for this browser: nothing is sent, its next visit does it.
+   */
   async function postSubscription(subscription, oldEndpoint) {
     const { subscriptionToken, language } = await settings();
+    if (!subscriptionToken) return {};
     const { timeZone, locale } = Intl.DateTimeFormat().resolvedOptions();
     const answer = await postJson(
       await knownApiUrl("subscribe"),
@@ -388,7 +393,7 @@
         language: language || self.navigator.language || locale,
         timezone: timeZone,
       },
-      subscriptionToken ? { "X-Subscription-Token": subscriptionToken } : {},
+      { "X-Subscription-Token": subscriptionToken },
     );
     if (isTemporary(answer.status)) throw new Error(`subscribe answered ${answer.status}`);
     const body = await answer.json().catch(() => ({}));

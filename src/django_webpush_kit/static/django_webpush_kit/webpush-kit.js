@@ -176,7 +176,7 @@ export class PushNotificationManager {
       if (answer.status !== 404) throw failure(answer);
     }
     const current = await subscribeWith(registration, config.public_key);
-    await this.#post(registration, current, config, undefined, subscription.endpoint);
+    await this.#post(registration, current, config, undefined, known.endpoint ?? subscription.endpoint);
     await this.#announce();
     return renewed ? "renewed" : "resent";
   }

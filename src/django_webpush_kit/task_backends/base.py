@@ -101,13 +101,11 @@ def get_task_backend() -> TaskBackend:
 
 def wake_on_commit(batch: UUID, *, using: str) -> None:
     """Wake the workers once after the surrounding transaction commits, however many batches it writes."""
-    for _savepoints, function, *_rest in transaction.get_connection(using).run_on_commit:
-        # An earlier wake-up is still there, so its savepoints are open around us too, or released: whatever rolls it
-        # back rolls back our batch as well.
-        if isinstance(function, _WakeUp):
-            function.batches.append(batch)
-            return
-    transaction.on_commit(_WakeUp(batch), using=using, robust=True)
+    callbacks = (function for _savepoints, function, *_rest in transaction.get_connection(using).run_on_commit)
+    earlier = next((function for function in callbacks if isinstance(function, _WakeUp)), None)
+    batches = earlier.batches if earlier else []
+    batches.append(batch)
+    transaction.on_commit(_WakeUp(batches), using=using, robust=True)
 
 
 def clear_wake_mark() -> None:
@@ -134,13 +132,21 @@ def is_cache_shared() -> bool:
 
 
 class _WakeUp:
-    """The one on_commit callback of a transaction."""
+    """One of a transaction's on_commit callbacks. They share `batches`: the first that runs wakes for all of them.
 
-    def __init__(self, batch: UUID) -> None:
-        self.batches = [batch]
+    Every call registers its own, because test cases run the callbacks of one block at a time, and Django keeps those
+    that have run: a wake-up that relied on one from before the block would never come.
+    """
+
+    def __init__(self, batches: list[UUID]) -> None:
+        self.batches = batches
 
     def __call__(self) -> None:
+        batches = self.batches.copy()
+        self.batches.clear()
+        if not batches:
+            return
         try:
-            get_task_backend().wake(self.batches)
+            get_task_backend().wake(batches)
         except Exception:
-            _logger.exception("The wake-up failed; the sweep will deliver batches %s", self.batches)
+            _logger.exception("The wake-up failed; the sweep will deliver batches %s", batches)

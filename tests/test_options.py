@@ -1,0 +1,278 @@
+"""The keyword options: what each accepts, and who wins."""
+
+import json
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import TextChoices
+from django.utils.functional import lazystr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_webpush_kit.delivery.options import (
+    _CHECKS,
+    DEFAULT_OPTIONS,
+    DEFAULT_TTL,
+    ROW_OPTIONS,
+    TEMPLATE_OPTIONS,
+    URGENCIES,
+    SendOptions,
+    default_options,
+    storable,
+    template_options,
+)
+from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
+from django_webpush_kit.models import get_template_model
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+
+
+class Urgency(TextChoices):
+    HIGH = "high", "High"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("data", {"a": [1, {"b": None}], 2: "two"}, {"a": [1, {"b": None}], "2": "two"}),
+        ("data", {"pair": (1, "\x00\ud800")}, {"pair": [1, "?"]}),
+        ("data", {"n\x00": "a\x00"}, {"n": "a"}),
+        ("url", "/orders/7?x=1#y", "/orders/7?x=1#y"),
+        ("url", "https://example.com/ü", "https://example.com/ü"),
+        ("url", lazystr("/lazy"), "/lazy"),
+        ("icon", "/icon.png", "/icon.png"),
+        ("badge", "/badge.png", "/badge.png"),
+        ("image", "https://cdn.example.com/i.png", "https://cdn.example.com/i.png"),
+        ("tag", "order-7", "order-7"),
+        ("tag", "a\x00b\udfff", "ab?"),
+        ("silent", True, True),
+        ("require_interaction", False, False),
+        ("renotify", True, True),
+        ("vibrate", (100, 50), [100, 50]),
+        ("app_badge", 0, 0),
+        ("language", "de", "de"),
+        ("ttl", 0, 0),
+        ("ttl", 0.2, 1),
+        ("ttl", timedelta(minutes=5), 300),
+        ("ttl", timedelta(days=28), DEFAULT_TTL),
+        ("urgency", "very-low", "very-low"),
+        ("urgency", Urgency.HIGH, "high"),
+        ("topic", "order-7", "order-7"),
+        ("critical", True, True),
+        ("max_retries", 0, 0),
+        ("retry_base", timedelta(seconds=2), 2.0),
+        ("retry_cap", 60, 60.0),
+        ("expires_at", NOON, NOON),
+        ("scheduled_for", NOON, NOON),
+        ("scheduled_local", datetime(2026, 11, 22, 9), datetime(2026, 11, 22, 9)),  # noqa: DTZ001  # a wall clock
+        ("idempotency_key", "order:7", "order:7"),
+        (
+            "actions",
+            [{"action": "a", "title": lazystr("A"), "icon": "", "url": "/a"}],
+            [{"action": "a", "title": "A", "url": "/a"}],
+        ),
+    ],
+)
+def test_values_that_are_accepted(name, value, kept):
+    found = getattr(SendOptions.parse({name: value}), name)
+    assert found == kept
+    assert type(found) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("data", "x", "data must be dict, not str"),
+        ("data", {"a": object()}, "data must be plain JSON: Object of type object"),
+        ("data", {"a": float("nan")}, "data must be plain JSON"),
+        ("data", {(1, 2): 3}, "data must be plain JSON"),
+        ("url", "javascript:alert(1)", "url: A URL must be a path"),
+        ("url", "//evil.example", "url: A URL must be a path"),
+        ("url", "/\\evil.example", "url: A URL must not contain"),
+        ("url", "http://example.com", "url: A URL must be a path"),
+        ("url", "/" + "x" * 2000, "url has 2001 characters"),
+        ("icon", "data:image/png;base64,xx", "icon: A URL must be a path"),
+        ("tag", 7, "tag must be str, not int"),
+        ("tag", "x" * 201, "tag has 201 characters; at most 200 are allowed"),
+        ("actions", {"action": "a"}, "actions must be a list of dicts, not dict"),
+        ("actions", ["a"], r"actions\[0\] must be dict, not str"),
+        ("actions", [{"action": "a"}], r"actions\[0\] takes the keys"),
+        ("actions", [{"action": "a", "title": "A", "onclick": "x"}], r"actions\[0\] takes the keys"),
+        ("actions", [{"action": "a", "title": "A"}, {"action": "b", "title": ""}], r"actions\[1\].title must not be"),
+        ("actions", [{"action": "", "title": ""}], r"actions\[0\].action must not be empty"),
+        ("actions", [{"action": "a", "title": "A", "url": "javascript:x"}], r"actions\[0\].url: A URL"),
+        ("actions", [{"action": "a", "title": "x" * 101}], r"actions\[0\].title has 101 characters"),
+        ("silent", 1, "silent must be bool, not int"),
+        ("silent", "yes", "silent must be bool, not str"),
+        ("vibrate", 200, "vibrate must be a list of at most 50"),
+        ("vibrate", [1] * 51, "vibrate must be a list of at most 50"),
+        ("vibrate", [10_001], r"vibrate\[0\] must be from 0 to 10000, not 10001"),
+        ("app_badge", -1, "app_badge must be from 0"),
+        ("app_badge", True, "app_badge must be int, not bool"),
+        ("language", "x" * 36, "language has 36 characters"),
+        ("ttl", -1, "ttl must be from 0 to 2592000 seconds"),
+        ("ttl", "60", "ttl must be int or float, not str"),
+        ("ttl", float("nan"), "ttl must be from 0"),
+        ("ttl", DEFAULT_TTL + 1, r"ttl must be at most 2419200 seconds \(28 days\), not 2419201"),
+        ("urgency", "urgent", "urgency must be one of very-low, low, normal, high, not 'urgent'"),
+        ("urgency", 3, "urgency must be one of"),
+        ("topic", "a b", "topic takes letters, digits, - and _ only"),
+        ("topic", "ümlaut", "topic takes letters"),
+        ("topic", "12345", "topic cannot have 5 characters, because Apple refuses that"),
+        ("topic", "x" * 33, "topic has 33 characters"),
+        ("max_retries", 101, "max_retries must be from 0 to 100"),
+        ("max_retries", 1.5, "max_retries must be int, not float"),
+        ("expires_at", datetime(2026, 1, 1), "expires_at must be an aware datetime"),  # noqa: DTZ001  # naive on purpose
+        ("scheduled_for", "2026-01-01", "scheduled_for must be datetime, not str"),
+        ("scheduled_for", datetime.max.replace(tzinfo=timezone.utc), "scheduled_for must be in the years from 1970"),
+        ("scheduled_local", NOON, "scheduled_local must be a naive datetime"),
+        ("scheduled_local", datetime(1, 1, 1), "scheduled_local must be in the years from 1970 to 8999, not 1"),  # noqa: DTZ001  # naive on purpose
+        ("idempotency_key", "", "idempotency_key must not be empty"),
+        ("idempotency_key", "x" * 201, "idempotency_key has 201 characters"),
+    ],
+)
+def test_values_that_are_refused_name_the_option_and_what_is_accepted(name, value, message):
+    with pytest.raises(InvalidOption, match=message) as refusal:
+        SendOptions.parse({name: value})
+    assert isinstance(refusal.value, WebPushKitError)
+    assert isinstance(refusal.value, ValueError)
+
+
+def test_data_that_contains_itself_is_refused():
+    data = {}
+    data["self"] = data
+    with pytest.raises(InvalidOption, match="data must be plain JSON"):
+        SendOptions.parse({"data": data})
+
+
+def test_data_is_copied():
+    data = {"list": [1]}
+    kept = SendOptions.parse({"data": data}).data
+    data["list"].append(2)
+    assert kept == {"list": [1]}
+
+
+def test_an_unknown_option_is_a_type_error_that_lists_the_known_ones():
+    with pytest.raises(TypeError, match="unknown option 'titel'; the options are actions, app_badge"):
+        SendOptions.parse({"titel": "x", "ttl": 1})
+
+
+def test_options_that_exclude_each_other():
+    local = datetime(2026, 1, 1)  # noqa: DTZ001  # a wall clock
+    with pytest.raises(InvalidOption, match="not both"):
+        SendOptions.parse({"scheduled_for": NOON, "scheduled_local": local})
+    with pytest.raises(InvalidOption, match="expires_at must be later than scheduled_for"):
+        SendOptions.parse({"scheduled_for": NOON, "expires_at": NOON})
+    SendOptions.parse({"scheduled_for": NOON, "expires_at": NOON + timedelta(seconds=1)})
+
+
+def test_none_means_not_given():
+    assert SendOptions.parse(dict.fromkeys(_CHECKS)) == SendOptions()
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes() | st.timedeltas(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values, max_size=3),
+    max_leaves=6,
+)
+good = {
+    "ttl": st.integers(0, DEFAULT_TTL),
+    "urgency": st.sampled_from(URGENCIES),
+    "topic": st.text("abc-_", min_size=2, max_size=4),
+    "url": st.sampled_from(["/", "/a", "https://example.com/"]),
+    "silent": st.booleans(),
+    "critical": st.booleans(),
+    "max_retries": st.integers(0, 100),
+    "app_badge": st.integers(0, 10),
+    "data": st.dictionaries(st.text("ab"), st.integers()),
+}
+some_options = st.fixed_dictionaries({}, optional=good)
+
+
+@given(st.sampled_from(sorted(_CHECKS)), anything)
+def test_no_value_raises_anything_but_invalid_option(name, value):
+    try:
+        options = SendOptions.parse({name: value})
+    except InvalidOption as error:
+        message = str(error)
+        assert message.startswith(name)  # most values are refused, not all
+    else:
+        json.dumps(options.row_options(), allow_nan=False)
+
+
+@given(some_options, some_options, some_options)
+def test_the_stronger_wins_option_by_option(explicit, of_template, defaults):
+    merged = SendOptions.parse(explicit).over(SendOptions.parse(of_template)).over(SendOptions.parse(defaults))
+    assert merged == SendOptions.parse({**defaults, **of_template, **explicit})
+
+
+@given(some_options)
+def test_a_row_keeps_what_has_no_column_of_its_own(given_options):
+    kept = SendOptions.parse(given_options).row_options()
+    assert kept == {name: value for name, value in given_options.items() if name in ROW_OPTIONS}
+
+
+@given(st.text())
+def test_what_is_stored_is_encodable_and_has_no_nul(text):
+    kept = storable(text)
+    assert "\x00" not in kept
+    kept.encode()
+    if "\x00" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        assert kept == text
+
+
+# the setting DEFAULTS
+
+
+def test_defaults_come_from_the_settings(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": {"ttl": timedelta(hours=1), "icon": "/icon.png"}}
+    assert default_options() == SendOptions(ttl=3600, icon="/icon.png")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"tll": 1}, r'WEBPUSH_KIT\["DEFAULTS"\] cannot hold \'tll\'; it takes actions'),
+        ({"idempotency_key": "x"}, "cannot hold 'idempotency_key'"),
+        ({"ttl": -1}, r'WEBPUSH_KIT\["DEFAULTS"\]: ttl must be from 0'),
+    ],
+)
+def test_a_mistake_in_the_defaults_is_one_of_the_configuration(settings, defaults, message):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": defaults}
+    with pytest.raises(ImproperlyConfigured, match=message):
+        default_options()
+
+
+def test_templates_and_defaults_hold_only_options_that_exist():
+    assert TEMPLATE_OPTIONS < DEFAULT_OPTIONS < set(_CHECKS)
+
+
+# templates
+
+
+def test_a_template_sets_options_by_fields_and_by_json():
+    template = get_template_model()(
+        type="news",
+        require_interaction=True,
+        silent=False,
+        vibrate_pattern=[100],
+        options={"ttl": 60, "data": {"a": 1}, "topic": "news"},
+    )
+    assert template_options(template) == SendOptions(
+        require_interaction=True, vibrate=[100], ttl=60, data={"a": 1}, topic="news"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "options must be an object; they take "),
+        ({"url": "/x"}, "options cannot hold 'url'"),
+        ({"scheduled_for": "now"}, "options cannot hold 'scheduled_for'"),
+        ({"urgency": "urgent"}, "urgency must be one of"),
+    ],
+)
+def test_unusable_options_of_a_template_are_refused(options, message):
+    with pytest.raises(InvalidOption, match=message):
+        template_options(get_template_model()(type="news", options=options))

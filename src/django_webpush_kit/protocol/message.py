@@ -151,14 +151,10 @@ def _may_cut(text: str, position: int) -> bool:
         return False
     if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
         return False
-    if _is_regional(after):
+    if after in _REGIONAL:
         flags = len(text[:position]) - len(text[:position].rstrip(_REGIONAL))
         return flags % 2 == 0
     return True
 
 
 _REGIONAL = "".join(chr(code) for code in range(0x1F1E6, 0x1F200))
-
-
-def _is_regional(character: str) -> bool:
-    return character in _REGIONAL

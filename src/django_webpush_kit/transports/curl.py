@@ -53,15 +53,13 @@ class CurlTransport(NetworkTransport):
     def open_batch(self) -> Batch:
         """Take a multi handle with its open connections, one for each `send` that runs at a time."""
         with self._lock:
-            if self._process_id != os.getpid():
-                # Inherited over a fork: to close these connections would be to end them for the parent.
-                _inherited.extend(self._idle)
-                self._idle, self._process_id = [], os.getpid()
+            self._forget_inherited()
             return self._idle.pop() if self._idle else _Multi(self)
 
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
+            self._forget_inherited()
             idle, self._idle = self._idle, []
         for multi in idle:
             multi.close()
@@ -69,7 +67,14 @@ class CurlTransport(NetworkTransport):
     def take_back(self, multi: _Multi) -> None:
         """Keep a multi handle for the next `send`."""
         with self._lock:
+            self._forget_inherited()
             self._idle.append(multi)
+
+    def _forget_inherited(self) -> None:
+        """After a fork, leave the parent's connections alone: to close them here would be to end them there."""
+        if self._process_id != os.getpid():
+            _inherited.extend(self._idle)
+            self._idle, self._process_id = [], os.getpid()
 
 
 _inherited: list[_Multi] = []
@@ -83,6 +88,7 @@ class _Multi(Batch):
 
     def __init__(self, transport: CurlTransport) -> None:
         self._transport = transport
+        self._process_id = os.getpid()
         self._due: float | None = None
         self._exchanges: dict[Any, _Exchange] = {}
         self._spare: list[_Exchange] = []
@@ -113,6 +119,9 @@ class _Multi(Batch):
         return self._responses.popleft()
 
     def end(self) -> None:
+        if self._process_id != os.getpid():
+            _inherited.append(self)
+            return
         for curl in self._exchanges:
             self._multi.remove_handle(curl)
             curl.close()
@@ -281,4 +290,7 @@ if pycurl is not None:
         pycurl.E_SSL_CONNECT_ERROR: TransportError.TLS,
         pycurl.E_PEER_FAILED_VERIFICATION: TransportError.TLS,
         pycurl.E_SSL_CACERT_BADFILE: TransportError.TLS,
+        pycurl.E_UNSUPPORTED_PROTOCOL: TransportError.PROTOCOL,
+        pycurl.E_FTP_WEIRD_SERVER_REPLY: TransportError.PROTOCOL,
+        pycurl.E_WRITE_ERROR: TransportError.PROTOCOL,
     }

@@ -86,7 +86,7 @@ class NetworkTransport(Transport):
         """Check and encrypt one request; what cannot be sent comes back as its response."""
         try:
             endpoint = self.endpoint_policy.check(request.endpoint)
-            if self.proxy and endpoint.is_address:
+            if endpoint.is_address and (self.proxy or self.endpoint_policy.address_refusal(endpoint.host)):
                 return failure(request, TransportError.ADDRESS_REFUSED)
             headers = request_headers(push_service(endpoint.url), request.ttl, request.urgency, request.topic)
             authorization = request.vapid_authorization

@@ -1,0 +1,445 @@
+"""What every network transport promises, over real connections on loopback."""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import resource
+import socket
+import threading
+import time
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_webpush_kit.protocol.encryption import decrypt
+from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy
+from django_webpush_kit.protocol.responses import TransportError
+from django_webpush_kit.protocol.vapid import verify_authorization
+from django_webpush_kit.testing.certificates import write_certificate
+from django_webpush_kit.transports import MAX_REPLY_BYTES
+
+from ..protocol.hostile_endpoints import HOSTILE_URLS
+from .fault_server import FaultServer
+
+
+class AnyPort(EndpointPolicy):
+    """The default rules for addresses behind a host list that lets everything through, as after a DNS rebinding."""
+
+    def check(self, url):
+        host = url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]")
+        return Endpoint(url, url.rpartition("/")[0], host)
+
+
+class TestRequest:
+    def test_the_browser_can_read_it_and_the_push_service_can_verify_it(self, send, server, browser):
+        url = server.url("/status/201?token=a%2fb")
+        response = send(url, payload="Grüße".encode(), ttl=7, urgency="high", topic="news")
+        assert (response.status, response.error, response.body) == (201, "", b"")
+        assert response.seconds > 0
+        (request,) = server.received
+        assert request.path == "/status/201?token=a%2fb"
+        assert decrypt(request.body, browser.private_key, browser.secret).decode() == "Grüße"
+        origin = f"https://localhost:{server.port}"
+        assert verify_authorization(request.headers["authorization"], audience=origin, now=time.time())
+        expected = {
+            "ttl": "7",
+            "urgency": "high",
+            "topic": "news",
+            "content-encoding": "aes128gcm",
+            "content-type": "application/octet-stream",
+            "content-length": str(len(request.body)),
+            "user-agent": "django-webpush-kit",
+            "host": f"localhost:{server.port}",
+        }
+        assert expected.items() <= request.headers.items()
+        assert set(request.headers) - set(expected) <= {"authorization", "accept", "accept-encoding"}
+        assert request.headers.get("accept-encoding", "identity") == "identity"
+
+    def test_a_path_is_posted_to_as_it_is(self, send, server):
+        send(server.url("/status/201/../201/./%2F//x"))
+        assert server.received[0].path == "/status/201/../201/./%2F//x"
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_loopback_is_reached_where_it_is_allowed(self, send, server, host):
+        assert send(server.url("/status/201", host)).status == 201
+
+    def test_http_is_spoken_where_private_endpoints_are_allowed(self, send):
+        with FaultServer() as server:
+            assert send(server.url("/status/201")).status == 201
+
+
+class TestBadRequests:
+    @pytest.mark.parametrize(
+        ("changes", "error"),
+        [
+            ({"p256dh": "AAAA"}, TransportError.INVALID_KEYS),
+            ({"p256dh": "B" + "_" * 86}, TransportError.INVALID_KEYS),
+            ({"p256dh": None}, TransportError.INVALID_KEYS),
+            ({"auth": "AAAA"}, TransportError.INVALID_KEYS),
+            ({"endpoint": None}, TransportError.INVALID_ENDPOINT),
+            ({"endpoint": "https://evil.example/"}, TransportError.INVALID_ENDPOINT),
+            ({"topic": "a\r\nX: y"}, TransportError.INVALID_REQUEST),
+            ({"urgency": "urgent"}, TransportError.INVALID_REQUEST),
+            ({"ttl": "x"}, TransportError.INVALID_REQUEST),
+            ({"payload": b"x" * 3994}, TransportError.INVALID_REQUEST),
+            ({"payload": None}, TransportError.INVALID_REQUEST),
+            ({"vapid_authorization": "vapid\r\nX: y"}, TransportError.INVALID_REQUEST),
+            ({"vapid_authorization": None}, TransportError.INVALID_REQUEST),
+        ],
+    )
+    def test_one_of_them_stops_no_other(self, make_transport, browser, server, changes, error):
+        url = server.url("/status/201")
+        requests = [browser.request(url, id=number) for number in range(5)]
+        requests[2] = browser.request(**{"endpoint": url, "id": 2, **changes})
+        responses = {response.id: response for response in make_transport().send(requests)}
+        assert sorted(responses) == [0, 1, 2, 3, 4]
+        assert responses.pop(2).error == error
+        assert {response.status for response in responses.values()} == {201}
+        assert len(server.received) == 4
+
+    @pytest.mark.parametrize("policy", [EndpointPolicy(), EndpointPolicy(("*",))], ids=["listed", "open"])
+    def test_hostile_endpoints_get_no_connection(self, make_transport, browser, server, policy):
+        urls = [url for url in HOSTILE_URLS if policy.allowed_hosts != ("*",) or "evil" not in url]
+        urls = [url.replace("127.0.0.1/", f"127.0.0.1:{server.port}/") for url in urls if "apis.com/x" not in url]
+        urls += [server.url("/status/201"), server.url("/status/201", "127.0.0.1")]
+        transport = make_transport(endpoint_policy=policy)
+        hostile = [url for url in urls if not _passes(policy, url)]
+        assert len(hostile) > 70
+        responses = list(transport.send([browser.request(url) for url in hostile]))
+        assert len(responses) == len(hostile)
+        assert {response.error for response in responses} == {TransportError.INVALID_ENDPOINT.value}
+        assert server.connections == 0
+
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2"])
+    def test_a_name_that_leads_to_loopback_gets_no_connection(self, make_transport, send, server, host):
+        response = send(server.url("/status/201", host), make_transport(endpoint_policy=AnyPort()))
+        assert response.error == TransportError.ADDRESS_REFUSED.value
+        assert server.connections == 0
+
+
+def _passes(policy, url):
+    try:
+        return bool(policy.check(url))
+    except ValueError:
+        return False
+
+
+class TestReplies:
+    @pytest.mark.parametrize("status", [200, 201, 204, 400, 404, 410, 413, 429, 500, 503])
+    def test_a_status_is_reported(self, send, server, status):
+        assert send(server.url(f"/status/{status}")).status == status
+
+    def test_the_headers_that_matter_and_the_body_are_reported(self, send, server):
+        response = send(server.url("/header"))
+        assert (response.status, response.headers, response.body) == (429, {"retry-after": "17"}, b"no")
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_is_never_followed(self, send, server, status):
+        with FaultServer() as canary:
+            assert send(server.url(f"/redirect/{status}/{canary.port}")).status == status
+            assert canary.connections == 0
+
+    def test_an_interim_reply_is_not_the_answer(self, send, server):
+        response = send(server.url("/early-hints"))
+        assert (response.status, response.headers) == (201, {})
+
+    @pytest.mark.parametrize(
+        ("path", "errors"),
+        [
+            ("/reset", {TransportError.RESET}),
+            ("/close", {TransportError.RESET}),
+            ("/half-head", {TransportError.RESET, TransportError.PROTOCOL}),
+            ("/garbage", {TransportError.PROTOCOL}),
+            ("/endless-headers", {TransportError.PROTOCOL}),
+        ],
+    )
+    def test_a_broken_reply_is_an_error(self, send, server, path, errors):
+        response = send(server.url(path))
+        assert response.status is None
+        assert response.error in errors
+        assert server.bytes_sent < 20_000_000
+
+    @pytest.mark.parametrize("path", ["/silent", "/drip-head"])
+    def test_a_slow_reply_is_cut_off_at_the_deadline(self, make_transport, send, server, path):
+        response = send(server.url(path), make_transport(timeout=0.4))
+        assert response.error == TransportError.TIMEOUT.value
+        assert 0.3 < response.seconds < 4
+
+    @pytest.mark.parametrize("path", ["/half-body", "/drip-body"])
+    def test_a_known_status_counts_whatever_happens_to_the_body(self, make_transport, send, server, path):
+        response = send(server.url(path), make_transport(timeout=0.4))
+        assert (response.status, response.error) == (201, "")
+
+    def test_an_endless_body_is_cut_off(self, send, server):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        response = send(server.url("/huge-body"))
+        assert (response.status, len(response.body)) == (500, MAX_REPLY_BYTES)
+        assert server.bytes_sent < 50_000_000
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+class TestConnecting:
+    def test_an_unknown_certificate_is_refused(self, make_transport, send, server, tmp_path):
+        write_certificate(tmp_path)
+        response = send(server.url("/status/201"), make_transport(ca_bundle=tmp_path / "ca.pem"))
+        assert response.error == TransportError.TLS.value
+        assert server.received == []
+
+    def test_a_certificate_for_another_name_is_refused(self, send, certificates):
+        with FaultServer(certificate=str(certificates / "server.pem"), listen="127.0.0.2") as server:
+            assert send(server.url("/status/201", "127.0.0.2")).error == TransportError.TLS.value
+
+    def test_a_server_without_tls_is_refused(self, send):
+        with FaultServer() as plain:
+            response = send(plain.url("/status/201").replace("http:", "https:"))
+            assert response.error == TransportError.TLS.value
+            assert plain.received == []
+
+    def test_nobody_listening(self, send):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        assert send(f"https://localhost:{port}/").error == TransportError.CONNECT.value
+
+    def test_a_name_that_does_not_exist(self, make_transport, send):
+        policy = EndpointPolicy(allowed_hosts=("push.invalid",))
+        assert send("https://push.invalid/x", make_transport(endpoint_policy=policy)).error == TransportError.DNS.value
+
+    def test_proxies_and_certificates_from_the_environment_are_ignored(self, send, server, monkeypatch, tmp_path):
+        with FaultServer() as proxy:
+            for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+                monkeypatch.setenv(name, str(tmp_path / "missing.pem"))
+            assert send(server.url("/status/201")).status == 201
+            assert proxy.connections == 0
+
+
+class TestProxy:
+    def test_requests_go_through_it(self, make_transport, send, server):
+        with TunnelProxy(server.port) as proxy:
+            # The proxy is on loopback and resolves names itself: addresses are its business.
+            policy = EndpointPolicy(allowed_hosts=("localhost",), allow_private=True)
+            transport = make_transport(proxy=f"http://127.0.0.1:{proxy.port}", endpoint_policy=policy)
+            assert send(server.url("/status/201"), transport).status == 201
+            assert proxy.targets == [f"localhost:{server.port}"]
+
+    def test_an_address_is_refused(self, make_transport, send, server):
+        with TunnelProxy(server.port) as proxy:
+            transport = make_transport(proxy=f"http://127.0.0.1:{proxy.port}")
+            response = send(server.url("/status/201", "127.0.0.1"), transport)
+            assert response.error == TransportError.ADDRESS_REFUSED.value
+            assert proxy.targets == []
+
+    def test_its_refusal_is_not_the_push_services_answer(self, make_transport, send, server):
+        with TunnelProxy(server.port, answer=b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as proxy:
+            response = send(server.url("/status/201"), make_transport(proxy=f"http://127.0.0.1:{proxy.port}"))
+            assert (response.status, response.error) == (None, TransportError.CONNECT.value)
+
+
+class TunnelProxy:
+    """An HTTP proxy that knows CONNECT alone and connects to one port of loopback."""
+
+    def __init__(self, port, answer=b"HTTP/1.1 200 OK\r\nRetry-After: 99\r\n\r\n"):
+        self.target_port, self.answer, self.targets, self._tunnels = port, answer, [], []
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for end in (self._listener, *self._tunnels):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client:
+                self.targets.append(client.recv(65536).split()[1].decode())
+                client.sendall(self.answer)
+                if b" 200 " in self.answer:
+                    self._tunnel(client)
+
+    def _tunnel(self, client):
+        with socket.create_connection(("127.0.0.1", self.target_port)) as server:
+            self._tunnels += [client, server]
+            threads = [threading.Thread(target=_copy, args=pair) for pair in ((client, server), (server, client))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+
+def _copy(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+class TestBounds:
+    def test_requests_are_pulled_lazily_and_in_the_callers_thread(self, make_transport, browser, server):
+        pulled = []
+
+        def requests():
+            for number in range(60):
+                pulled.append(threading.get_ident())
+                yield browser.request(server.url("/status/201"), id=number)
+
+        responses = make_transport(max_in_flight=5).send(requests())
+        taken = 0
+        for _ in responses:
+            taken += 1
+            assert len(pulled) <= taken + 6
+        assert taken == 60
+        assert set(pulled) == {threading.get_ident()}
+
+    @pytest.mark.parametrize("max_in_flight", [1, 3, 100])
+    def test_every_request_has_one_response(self, make_transport, browser, server, max_in_flight):
+        requests = [browser.request(server.url(f"/status/{200 + n % 2}"), id=n) for n in range(150)]
+        responses = list(make_transport(max_in_flight=max_in_flight).send(requests))
+        assert sorted(response.id for response in responses) == list(range(150))
+        assert all(response.status == 200 + response.id % 2 for response in responses)
+        assert server.connections <= max_in_flight
+
+    def test_connections_are_kept_from_one_send_to_the_next(self, make_transport, send, server):
+        transport = make_transport()
+        for _ in range(5):
+            assert send(server.url("/status/201"), transport).status == 201
+        assert server.connections == 1
+
+    def test_nothing_to_send(self, make_transport):
+        assert list(make_transport().send([])) == []
+
+
+forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def in_child(function):
+    """Run the function in a forked process and return the number it returns."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with receiver, sender:
+        process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(function()))
+        process.start()
+        process.join(20)
+        assert process.exitcode == 0
+        return receiver.recv()
+
+
+class TestLife:
+    def test_a_caller_that_stops_early_leaves_nothing_behind(self, make_transport, browser, send, server):
+        transport = make_transport()
+        requests = [browser.request(server.url("/status/201")), browser.request(server.url("/silent"), id="slow")]
+        responses = transport.send(itertools.chain(requests, [browser.request(server.url("/silent"), id="slower")]))
+        assert next(responses).status == 201
+        responses.close()
+        assert send(server.url("/status/202"), transport).status == 202
+        gc.collect()
+
+    def test_an_error_in_the_callers_requests_reaches_the_caller(self, make_transport, browser, send, server):
+        def requests():
+            yield browser.request(server.url("/status/201"))
+            raise LookupError
+
+        transport = make_transport()
+        with pytest.raises(LookupError):
+            list(transport.send(requests()))
+        assert send(server.url("/status/202"), transport).status == 202
+
+    def test_it_can_be_used_again_after_closing(self, make_transport, send, server):
+        transport = make_transport()
+        threads = threading.active_count()
+        transport.close()
+        for _ in range(2):
+            assert send(server.url("/status/201"), transport).status == 201
+            transport.close()
+        transport.close()
+        assert threading.active_count() <= threads + 2  # the server's
+
+    def test_it_works_under_a_running_event_loop(self, make_transport, send, server):
+        async def main():
+            return send(server.url("/status/201"), make_transport())
+
+        assert asyncio.run(main()).status == 201
+
+    def test_threads_may_share_it(self, make_transport, send, server):
+        transport, statuses = make_transport(), []
+
+        def work():
+            statuses.extend(send(server.url("/status/201"), transport).status for _ in range(5))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [201] * 20
+
+    def test_one_send_may_run_inside_another(self, make_transport, browser, send, server):
+        transport = make_transport()
+        requests = [browser.request(server.url("/status/201"), id=number) for number in range(3)]
+        for response in transport.send(requests):
+            assert response.status == 201
+            assert send(server.url("/status/202"), transport).status == 202
+
+    @forks
+    def test_a_forked_child_opens_connections_of_its_own(self, make_transport, send, server):
+        transport = make_transport()
+        assert send(server.url("/status/201"), transport).status == 201
+        assert in_child(lambda: send(server.url("/status/202"), transport).status) == 202
+        assert server.connections == 2
+        assert send(server.url("/status/203"), transport).status == 203
+        assert server.connections == 2
+
+    @forks
+    def test_closing_in_a_forked_child_ends_nothing_of_the_parents(self, make_transport, browser, send, server):
+        transport = make_transport()
+        assert send(server.url("/status/201"), transport).status == 201
+        responses = transport.send([browser.request(server.url(f"/status/{n}")) for n in (200, 201)])
+        assert next(responses).error == ""
+
+        def child():
+            responses.close()
+            transport.close()
+            return 0
+
+        assert in_child(child) == 0
+        assert next(responses).error == ""
+        assert list(responses) == []
+        connections = server.connections
+        assert send(server.url("/status/203"), transport).status == 203
+        assert server.connections == connections
+
+
+class TestOptions:
+    def test_an_unknown_option_is_a_type_error(self, make_transport):
+        with pytest.raises(TypeError, match="retries"):
+            make_transport(retries=3)
+
+    @pytest.mark.parametrize(
+        "options", [{"timeout": 0}, {"max_in_flight": 0}, {"ca_bundle": "/missing.pem"}], ids=lambda o: next(iter(o))
+    )
+    def test_a_bad_option_is_named(self, make_transport, options):
+        with pytest.raises(ImproperlyConfigured, match=next(iter(options))):
+            make_transport(**options)
+
+    def test_the_defaults_trust_the_systems_certificates(self, make_transport, send, server):
+        assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
+
+    def test_without_system_certificates_certifi_is_trusted(self, make_transport, send, server, monkeypatch, tmp_path):
+        # Python looks there when it is asked for the default paths.
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+        assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value

@@ -13,16 +13,16 @@ from tests.testing.application_server import ApplicationServer
 pytestmark = pytest.mark.browser
 
 
-def subscribe(firefox: Firefox, site: Site, sender: ApplicationServer):
+def subscribe(firefox: Firefox, site: Site, server: ApplicationServer):
     firefox.open(site.origin)
-    return firefox.run("return await subscribe(arguments[0])", sender.public_key)
+    return firefox.run("return await subscribe(arguments[0])", server.public_key)
 
 
 def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_service, site, tmp_path):
-    sender = ApplicationServer()
-    subscription = subscribe(firefox, site, sender)
+    server = ApplicationServer()
+    subscription = subscribe(firefox, site, server)
     message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
-    assert sender.send(subscription, message) == 201
+    assert server.send(subscription, message) == 201
 
     assert wait_until(lambda: site.reported("shown"), "the worker's report")[0]["message"] == message
     shown = firefox.wait_for_notification("Gebucht ✓")
@@ -38,14 +38,14 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_ser
 
 
 def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site):
-    sender = ApplicationServer()
-    subscription = subscribe(firefox, site, sender)
+    server = ApplicationServer()
+    subscription = subscribe(firefox, site, server)
     button = {"action": "map", "title": "Show the way"}
-    assert sender.send(subscription, {"title": "with a button", "url": "/opened", "actions": [button]}) == 201
+    assert server.send(subscription, {"title": "with a button", "url": "/opened", "actions": [button]}) == 201
     firefox.click_notification("with a button", "map")
     assert wait_until(lambda: site.reported("clicked"), "the click's report")[0]["action"] == "map"
 
-    assert sender.send(subscription, {"title": "unwanted"}) == 201
+    assert server.send(subscription, {"title": "unwanted"}) == 201
     firefox.dismiss_notification("unwanted")
     # Firefox also fires notificationclose for the notification that the worker closed when it was clicked
     wait_until(
@@ -55,22 +55,22 @@ def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site
 
 
 def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushService, site):
-    sender = ApplicationServer()
-    subscription = subscribe(firefox, site, sender)
+    server = ApplicationServer()
+    subscription = subscribe(firefox, site, server)
     push_service.disconnect_browsers(forget=True)
     changed = wait_until(lambda: site.reported("changed"), "pushsubscriptionchange")[0]
     assert changed["old"] == subscription["endpoint"]
-    assert sender.send(subscription, {"title": "lost"}) == 410
-    assert sender.send(changed["subscription"], {"title": "found"}) == 201
+    assert server.send(subscription, {"title": "lost"}) == 410
+    assert server.send(changed["subscription"], {"title": "found"}) == 201
     firefox.wait_for_notification("found")
 
 
 def test_what_was_held_back_arrives_with_the_topic_replaced(firefox, push_service: FakePushService, site):
-    sender = ApplicationServer()
-    subscription = subscribe(firefox, site, sender)
+    server = ApplicationServer()
+    subscription = subscribe(firefox, site, server)
     push_service.hold()
     for number in range(3):
-        assert sender.send(subscription, {"title": f"held {number}"}, Topic="score") == 201
+        assert server.send(subscription, {"title": f"held {number}"}, Topic="score") == 201
     push_service.release()
     wait_until(lambda: site.reported("shown"), "the worker's report")
     firefox.wait_for_notification("held 2")

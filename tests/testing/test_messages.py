@@ -10,13 +10,6 @@ from django_webpush_kit.transports import LocmemTransport, PushRequest, PushResp
 from django_webpush_kit.transports.locmem import answers
 
 
-@pytest.fixture(autouse=True)
-def _empty():
-    outbox.clear()
-    yield
-    outbox.clear()
-
-
 def request(title: str, **members) -> PushRequest:
     payload = {"id": "7", "notification": {"title": title, **members}}
     return PushRequest(

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.django_db
 def test_a_message_travels_from_send_to_the_browser_and_its_events_back(
     fake_browser, settings, django_capture_on_commit_callbacks, transport
 ):
+    if transport == "CurlTransport":
+        pytest.importorskip("pycurl")
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"django_webpush_kit.transports.{transport}"}
     browser = fake_browser()
     browser.subscribe()

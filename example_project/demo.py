@@ -1,10 +1,11 @@
-"""A play in eleven scenes: `python example_project/demo.py`.
+"""A play in ten scenes: `python example_project/demo.py`.
 
 Everything is real but the browsers and their push service, and those are strict: an HTTP server that checks every
 request against the RFCs, and browsers that decrypt with their own keys. The site and the django-q2 cluster run as
 processes of their own on a fresh SQLite. Whatever does not happen as told ends the play with exit code 1.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -64,6 +65,7 @@ def set_stage(screen, studio, push_service):
     screen.done(f"a push service, on {push_service.origin}")
     os.environ.update(studio.environment)
     django.setup()
+    logging.getLogger("django-q").setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -59,13 +59,14 @@ class Command(BaseCommand):
     help = "Loads notification templates, demo members and courses."
 
     @transaction.atomic
-    def handle(self, **_options):
+    def handle(self, *, verbosity, **_options):
         if not get_template_model().objects.filter(type="booking_confirmed").exists():
             call_command("loaddata", "studio_templates", verbosity=0)
         self._add_members()
         if not Course.objects.upcoming().exists():
             Course.objects.bulk_create(map(_course, COURSES))
-        self.stdout.write(f"{Course.objects.upcoming().count()} courses to book.")
+        if verbosity:
+            self.stdout.write(f"{Course.objects.upcoming().count()} courses to book.")
 
     def _add_members(self):
         users = get_user_model().objects

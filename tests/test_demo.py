@@ -1,0 +1,115 @@
+"""The demo and the example site, run as the user runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("django_q")
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "example_project"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Nothing of the test suite's own settings, and a mark on every process that the command starts."""
+    kept = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return {**kept, "TMPDIR": str(folder), "STUDIO_DATA": str(folder / "data"), "PYTHONWARNINGS": "error"}
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def started_by(folder: Path) -> list[str]:
+    """The command lines of living processes that carry the mark: the test's own temporary folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            marked = str(folder).encode() in (process / "environ").read_bytes()
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended, or is not ours
+            continue
+        if marked and command:
+            found.append(command)
+    return found
+
+
+linux_only = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+
+
+def test_the_example_passes_its_own_tests_and_checks(tmp_path):
+    key = ["generate_vapid_keys", "--format=pem", f"--output={tmp_path / 'data' / 'vapid.pem'}"]
+    for command in (key, ["test", "studio"], ["makemigrations", "--check"], ["check", "--fail-level=WARNING"]):
+        run = subprocess.run(
+            [sys.executable, str(EXAMPLE / "manage.py"), *command],
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@linux_only
+@pytest.mark.slow
+def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path):
+    demo = start(tmp_path, str(EXAMPLE / "demo.py"))
+    output, _ = demo.communicate(timeout=120)
+    assert demo.returncode == 0, output
+    assert "\x1b" not in output
+    for words in ("500 Internal Server Error", "Old phone: deactivated", "Zoë's confirmation, at the second try"):
+        assert words in output
+    assert started_by(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux_only
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
+    demo = start(tmp_path, str(EXAMPLE / "demo.py"))
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "Käthe books pottery" in line:
+            break
+    assert any("qcluster" in command for command in started_by(tmp_path))
+    # as a terminal does: the whole group of the foreground job, and an impatient second time
+    os.killpg(demo.pid, number)
+    time.sleep(0.2)
+    os.killpg(demo.pid, number)
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, output
+    assert "Interrupted" in output
+    assert started_by(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux_only
+@pytest.mark.slow
+def test_serve_answers_and_ends_with_ctrl_c(tmp_path):
+    serve = start(tmp_path, str(EXAMPLE / "serve.py"), "--port=0", f"--data={tmp_path / 'data'}")
+    assert serve.stdout is not None
+    lines = []
+    for line in serve.stdout:
+        lines.append(line)
+        if "is open" in line:
+            break
+    assert "is open: http://localhost:" in "".join(lines)
+    os.killpg(serve.pid, signal.SIGINT)
+    output, _ = serve.communicate(timeout=60)
+    assert serve.returncode == 0, "".join(lines) + output
+    assert started_by(tmp_path) == []
+    assert (tmp_path / "data" / "db.sqlite3").exists()

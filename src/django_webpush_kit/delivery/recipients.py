@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -30,10 +30,14 @@ def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[An
         yield from _queryset_pages(to, active)
     elif _is_recipient(to):
         yield from keyset_pages(_matching(active, [to]))
-    elif isinstance(to, Iterable) and not isinstance(to, str | bytes | dict):
-        yield from _iterable_pages(to, active)
-    else:
+    elif isinstance(to, str | bytes | dict):
         raise _invalid(to)
+    else:
+        try:
+            several = iter(to)
+        except TypeError:  # a lazy anonymous user claims to be iterable
+            raise _invalid(to) from None
+        yield from _iterable_pages(several, active)
 
 
 def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
@@ -60,11 +64,10 @@ def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[A
         yield from keyset_pages(active.filter(**{name: to.order_by().values("pk")}))
 
 
-def _iterable_pages(to: Iterable[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
+def _iterable_pages(several: Iterator[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
     """A user may stand beside their own subscription, or twice: what was yielded is remembered, by primary key."""
     seen: set[Any] = set()
-    recipients = iter(to)
-    while part := list(islice(recipients, PAGE_SIZE)):
+    while part := list(islice(several, PAGE_SIZE)):
         for recipient in part:
             if not _is_recipient(recipient):
                 raise _invalid(recipient)

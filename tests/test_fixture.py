@@ -1,0 +1,71 @@
+"""The shipped notification templates: they load, are valid, and say something in both languages."""
+
+from datetime import datetime, timezone
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError
+
+from django_webpush_kit.delivery.options import template_options
+from django_webpush_kit.models import NotificationTemplate, get_template_model
+from django_webpush_kit.rendering import TemplateRenderer
+from django_webpush_kit.services import send_templated
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(
+        get_template_model() is not NotificationTemplate, reason="a fixture names its model; see push_templates import"
+    ),
+]
+
+CONTEXT = {
+    "number": 4711,
+    "arrives": datetime(2025, 5, 1, 12, tzinfo=timezone.utc),
+    "what": "Yoga für alle 🧘",
+    "starts": datetime(2025, 5, 1, 18, 30, tzinfo=timezone.utc),
+    "where": "Studio 2",
+    "sender": "Bob",
+    "text": "Hi!",
+    "url": "/somewhere/",
+}
+
+TYPES = {"booking_confirmed", "booking_reminder", "message_received", "order_shipped", "welcome"}
+
+
+@pytest.fixture
+def templates(db):
+    call_command("loaddata", "notification_templates", verbosity=0)
+    return list(get_template_model().objects.all())
+
+
+def test_each_type_exists_in_english_and_german(templates):
+    assert {(template.type, template.language) for template in templates} == {
+        (type_, language) for type_ in TYPES for language in ("", "de")
+    }
+
+
+def test_each_template_is_valid_and_renders(templates):
+    for template in templates:
+        template.full_clean()
+        template_options(template)
+        text = TemplateRenderer(template.type, CONTEXT).render(template.language)
+        assert text.title
+        assert text.body
+        assert "{" not in text.title + text.body
+
+
+def test_the_two_languages_differ_and_dates_are_written_as_each_does(templates):
+    renderer = TemplateRenderer("booking_reminder", CONTEXT)
+    assert renderer.render("de-at").title == "Erinnerung: Yoga für alle 🧘 um 18:30 Uhr"
+    assert renderer.render("en").title == "Reminder: Yoga für alle 🧘 at 6:30 p.m."
+    assert renderer.render("de").body == "1. Mai 2025, Studio 2"
+
+
+def test_each_type_can_be_sent(templates, subscription):
+    for type_ in TYPES:
+        assert send_templated(type_, to=subscription, context=CONTEXT).queued == 1
+
+
+def test_loading_twice_does_not_double_the_templates(templates):
+    with pytest.raises(IntegrityError):
+        call_command("loaddata", "notification_templates", verbosity=0)

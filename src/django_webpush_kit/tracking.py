@@ -18,13 +18,18 @@ SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
 
 def sign_notification(notification_id: object) -> str:
     """The token a payload carries: names its notification, and when it was made."""
-    return TimestampSigner(salt=EVENT_SALT).sign(str(notification_id))
+    return notification_signer().sign(str(notification_id))
+
+
+def notification_signer() -> TimestampSigner:
+    """The signer of `sign_notification`, for those who sign many: it reads the settings once."""
+    return TimestampSigner(salt=EVENT_SALT)
 
 
 def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
     """The notification's primary key as text, or None for a forged, damaged or old token."""
     try:
-        return TimestampSigner(salt=EVENT_SALT).unsign(token, max_age=max_age)
+        return notification_signer().unsign(token, max_age=max_age)
     except BadSignature:
         return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import IntegerField
 from django.urls import NoReverseMatch, reverse
@@ -10,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
-from django_webpush_kit.tracking import sign_notification
+from django_webpush_kit.tracking import notification_signer
 
 MESSAGE_OPTIONS = frozenset(
     ("url", "icon", "badge", "image", "tag", "actions", "silent", "require_interaction", "renotify", "vibrate")
@@ -34,11 +36,15 @@ class PayloadEncoder:
         self._oversize = kit_settings.OVERSIZE
         self._base_url = kit_settings.BASE_URL.rstrip("/") if kit_settings.DECLARATIVE else ""
         self._events = _url("events")
+        self._signer = notification_signer()
 
     def encode(self, message: Message, notification_id: object) -> bytes:
         """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
-        token = sign_notification(notification_id)
-        envelope = {"id": str(notification_id), "token": token}
+        identifier = str(notification_id)
+        token = self._signer.sign(identifier)
+        if self._base_url:
+            message = _counting_clicks(message, token)
+        envelope = {"id": identifier, "token": token}
         if self._events:
             envelope["events"] = self._events
         return encode_payload(
@@ -59,6 +65,18 @@ def _longest_id() -> str:
     """An id as long as they get: 19 digits, or 36 characters where the host's model has UUIDs for keys."""
     key = get_notification_model()._meta.pk
     return "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
+
+
+def _counting_clicks(message: Message, token: str) -> Message:
+    """The message with links that record the click and redirect: a declarative push may open them without a worker."""
+    counted = _url("open", token)
+    if not counted:
+        return message
+    actions = [
+        {**action, "url": f"{counted}?{urlencode({'action': action['action']})}"} if action.get("url") else action
+        for action in message.actions
+    ]
+    return replace(message, url=counted if message.url else "", actions=actions)
 
 
 def _url(name: str, *arguments: str) -> str:

@@ -19,6 +19,7 @@ from django_webpush_kit.delivery.rows import Row
 from django_webpush_kit.exceptions import PayloadTooLarge
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.protocol.message import Message
+from django_webpush_kit.protocol.vapid import VapidSigner
 from django_webpush_kit.signals import emit, pre_send
 from django_webpush_kit.transports import PushRequest
 
@@ -34,6 +35,7 @@ class RequestBuilder:
         self._started: dict[Any, Row] = {}
         self._encoder = PayloadEncoder()
         self._keyring = vapid_keyring()
+        self._signers: dict[str, VapidSigner | None] = {}
         self._model = get_notification_model()
         self._has_receivers = pre_send.has_listeners(self._model)
 
@@ -56,7 +58,7 @@ class RequestBuilder:
         now = timezone.now()
         if self._breakers.paused_until(row.push_service, row.vapid_key_id, now):
             return None
-        signer = find_signer(self._keyring, row.vapid_key_id)
+        signer = self._signer(row.vapid_key_id)
         if signer is None:
             self._recorder.finished(row, NotificationStatus.FAILED, "Its VAPID key is not configured any more")
             return None
@@ -84,6 +86,11 @@ class RequestBuilder:
             topic=row.topic,
             vapid_authorization=authorization,
         )
+
+    def _signer(self, key_id: str) -> VapidSigner | None:
+        if key_id not in self._signers:
+            self._signers[key_id] = find_signer(self._keyring, key_id)
+        return self._signers[key_id]
 
     def _message(self, row: Row) -> Message | None:
         message = build_message(

@@ -1,0 +1,48 @@
+"""Declarative payloads: links that count the click where no service worker sees it."""
+
+import json
+
+import pytest
+from django.urls import reverse
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.transports import locmem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ACTIONS = [{"action": "track", "title": "Track", "url": "/orders/7/track"}, {"action": "later", "title": "Later"}]
+
+
+@pytest.fixture(autouse=True)
+def _declarative(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DECLARATIVE": True, "BASE_URL": "https://shop.example.com"}
+
+
+def payload_of(subscription, **options):
+    services.send(subscription, "Shipped", **options)
+    deliver_due()
+    return json.loads(locmem.sent[-1].payload)
+
+
+def test_links_lead_through_the_counting_redirect(subscription, client):
+    payload = payload_of(subscription, url="/orders/7", actions=ACTIONS)
+    counted = "https://shop.example.com" + reverse("webpush_kit:open", args=[payload["token"]])
+    assert payload["web_push"] == 8030
+    assert payload["notification"]["navigate"] == counted
+    assert [action["navigate"] for action in payload["notification"]["actions"]] == [f"{counted}?action=track", counted]
+    response = client.get(counted.removeprefix("https://shop.example.com"))
+    assert (response.status_code, response["Location"]) == (302, "/orders/7")
+    response = client.get(counted.removeprefix("https://shop.example.com") + "?action=track")
+    assert (response.status_code, response["Location"]) == (302, "/orders/7/track")
+
+
+def test_a_message_without_a_link_opens_the_site(subscription):
+    assert payload_of(subscription)["notification"]["navigate"] == "https://shop.example.com/"
+
+
+@pytest.mark.urls("tests.urls_without_api")
+def test_without_our_urls_links_stay_as_they_are(subscription):
+    payload = payload_of(subscription, url="/orders/7")
+    assert payload["notification"]["navigate"] == "https://shop.example.com/orders/7"
+    assert "events" not in payload

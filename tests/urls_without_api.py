@@ -1,0 +1,3 @@
+"""URLconf of a host that only sends."""
+
+urlpatterns: list = []

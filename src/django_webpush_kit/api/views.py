@@ -26,6 +26,7 @@ from django_webpush_kit.conf import kit_settings, vapid_keyring
 from django_webpush_kit.delivery.database import retry_on_conflict
 from django_webpush_kit.delivery.registration import BrowserSubscription, Registration, register, repair
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
+from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.tracking import read_subscription_token, sign_subscription
 
@@ -108,13 +109,11 @@ def test(call: Call) -> HttpResponse:
 @api_view("health", "GET", signs_in=True)
 def health(call: Call) -> HttpResponse:
     """How delivery is doing: 200 when healthy or degraded, 503 when unhealthy. Staff get details."""
-    from django_webpush_kit.health import get_health
-
     is_staff = call.user is not None and getattr(call.user, "is_staff", False)
     if not is_staff and not kit_settings.HEALTH_PUBLIC:
         raise not_authenticated() if call.user is None else ApiError(403, "forbidden", _("Only staff may see this."))
     state = get_health(details=is_staff)
-    return JsonResponse(state, status=503 if state["status"] == "unhealthy" else 200)
+    return JsonResponse(state, status=http_status(state))
 
 
 @api_view("config", "GET")

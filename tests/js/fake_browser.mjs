@@ -249,7 +249,8 @@ class FakeWorker {
         ...(browser.engine === "chromium" && { sync: { register: async (tag) => void browser.syncs.push(tag) } }),
       },
       clients: {
-        matchAll: async () => [...browser.pages],
+        matchAll: async ({ includeUncontrolled = false } = {}) =>
+          browser.pages.filter((page) => page.controlled || includeUncontrolled),
         openWindow: async (url) => void browser.opened.push(url),
         claim: async () => void (browser.claimed = true),
       },

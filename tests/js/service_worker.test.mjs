@@ -44,6 +44,7 @@ describe("a push", () => {
       requireInteraction: true,
       renotify: true,
       vibrate: [100, 50],
+      timestamp: 1700000000000,
       actions: [{ action: "view", title: "View", icon: "/view.png", navigate: "/view" }],
       data: { order: 7 },
       navigate: "/orders/7",
@@ -61,6 +62,7 @@ describe("a push", () => {
       requireInteraction: true,
       renotify: true,
       vibrate: [100, 50],
+      timestamp: 1700000000000,
       actions: [{ action: "view", title: "View", icon: `${ORIGIN}/view.png` }],
       data: {
         order: 7,
@@ -103,6 +105,12 @@ describe("a push", () => {
       assert.equal(browser.shown[0].options.body, body);
     });
   }
+
+  test("leaves out what it does not bring", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1", { silent: false }));
+    assert.deepEqual(Object.keys(browser.shown[0].options), ["tag", "silent", "data"]);
+  });
 
   test("takes title and icon from the host's settings where it brings none", async () => {
     const browser = new FakeBrowser({ settings: { title: "Studio", icon: "/studio.png" } });
@@ -179,7 +187,7 @@ describe("a push", () => {
 
   test("is told to the pages of the site", async () => {
     const browser = new FakeBrowser();
-    const page = browser.openPage("/");
+    const page = browser.openPage("/", { controlled: false });
     await browser.push(payload("1", { data: { a: 1 }, navigate: "/there" }));
     assert.deepEqual(page.messages, [
       { type: "webpush-kit:shown", id: "1", title: "Title 1", data: { a: 1 }, url: `${ORIGIN}/there`, action: "" },
@@ -219,7 +227,7 @@ describe("a repeated push", () => {
 
   test("is not shown at all in Chromium while a page of the site, or another notification, is visible", async () => {
     const browser = new FakeBrowser();
-    const page = browser.openPage("/");
+    const page = browser.openPage("/", { controlled: false });
     const pushTwice = async (id) => {
       await browser.push(payload(id));
       await browser.dismiss(browser.notifications.at(-1));
@@ -296,7 +304,7 @@ describe("a click", () => {
   test("focuses the page that is already there", async () => {
     const browser = await shown();
     const other = browser.openPage("/");
-    const there = browser.openPage("/orders/7");
+    const there = browser.openPage("/orders/7", { controlled: false });
     await browser.click(browser.notifications[0]);
     assert.deepEqual([other.focused, there.focused, browser.opened], [false, true, []]);
   });

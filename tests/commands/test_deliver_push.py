@@ -216,17 +216,13 @@ def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, t
             "settings.WEBPUSH_KIT['VAPID_PRIVATE_KEY'] = os.environ['KEY']; "
             "django.setup(); from django.core.management import call_command; call_command('deliver_push', '--loop')"
         )
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "OUTBOX": str(path),
-            "KEY": kit_settings.VAPID_PRIVATE_KEY,
-        }
+        environment = {**os.environ, "OUTBOX": str(path), "KEY": kit_settings.VAPID_PRIVATE_KEY}
         with subprocess.Popen(
             [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
         ) as process:
             try:
-                query = "SELECT count(*) FROM webpush_kit_pushnotification WHERE status = 'sent'"
+                table = get_notification_model()._meta.db_table
+                query = f"SELECT count(*) FROM {table} WHERE status = 'sent'"
                 assert wait_for(lambda: copy.execute(query).fetchone() == (1,), seconds=30)
                 process.send_signal(signal.SIGTERM)
                 printed, _nothing = process.communicate(timeout=30)

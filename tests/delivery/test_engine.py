@@ -224,14 +224,14 @@ class SlowTransport(Transport):
 
     def send(self, requests):
         for request in requests:
-            engine.time.sleep(0.3)
+            engine.time.sleep(1.1)
             yield PushResponse(id=request.id, status=201)
 
 
 def test_no_request_starts_after_the_time_is_up_and_the_rest_is_given_back(subscription, settings):
     kit(settings, TRANSPORT=f"{__name__}.SlowTransport")
     send_many(subscription, 3)
-    chunk = claim(10, stop_at=time.monotonic() + 0.1)
+    chunk = claim(10, stop_at=time.monotonic() + 1)
     report = engine.DeliveryReport()
     deliver(chunk, report)
     assert report.outcomes == {"sent": 1, "released": 2}

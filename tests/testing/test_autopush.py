@@ -29,6 +29,8 @@ class Peer:
         """Say hello and return the name the service gave."""
 
         async def connect():
+            if self.socket is not None:
+                await self.socket.close()
             self.session = self.session or aiohttp.ClientSession()
             self.socket = await self.session.ws_connect(self.service.websocket_url, protocols=["push-notification"])
 

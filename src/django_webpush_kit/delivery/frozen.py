@@ -73,6 +73,6 @@ def freeze_templates(templates: Iterable[Any]) -> list[dict[str, Any]]:
 def thaw_templates(frozen: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Unsaved template rows from `freeze_templates`. A template that was deleted since is no longer referred to."""
     model = get_template_model()
-    rows = list(frozen)
+    rows = [thaw(dict(row)) for row in frozen]
     living = set(model.objects.filter(pk__in=[row["pk"] for row in rows]).values_list("pk", flat=True))
-    return [model(**{**thaw(dict(row)), "pk": row["pk"] if row["pk"] in living else None}) for row in rows]
+    return [model(**{**row, "pk": row["pk"] if row["pk"] in living else None}) for row in rows]

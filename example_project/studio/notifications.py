@@ -61,7 +61,9 @@ def booking_context(booking):
 
 
 def course_context(course):
-    return {"course": course.title, "teacher": course.teacher, "room": course.room, "starts_at": course.starts_at}
+    """The time is that of the clock on the studio's wall; an aware one would be shown in each reader's time zone."""
+    starts_at = timezone.make_naive(course.starts_at, timezone.get_default_timezone())
+    return {"course": course.title, "teacher": course.teacher, "room": course.room, "starts_at": starts_at}
 
 
 def reminder_key(booking):

@@ -1,0 +1,64 @@
+"""The main job, end to end: a real Firefox uses the example site, and the django-q2 cluster delivers to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.studio import POTTERY, book, events, log_in, open_studio, select
+from tests.browser.waiting import wait_until
+
+pytest.importorskip("django_q")
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def studio(push_service, tmp_path):
+    with open_studio(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def german_firefox(firefox):
+    firefox.run_privileged("Services.prefs.setStringPref('intl.accept_languages', 'de')")
+    yield firefox
+    firefox.run_privileged("Services.prefs.clearUserPref('intl.accept_languages')")
+
+
+def toggle_state(firefox):
+    return firefox.run("return document.querySelector('webpush-toggle').getAttribute('state')")
+
+
+def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_service, studio):
+    firefox = german_firefox
+    log_in(firefox, studio, "kaethe")
+
+    firefox.open(f"{studio.origin}/notifications/")
+    wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off")
+    firefox.click("#push-toggle")
+    wait_until(lambda: toggle_state(firefox) == "on", "the switch to be on")
+    assert select(studio, "SELECT language, is_active FROM webpush_kit_pushsubscription") == [("de", 1)]
+
+    address = book(firefox, studio, POTTERY)
+    title = f"Gebucht: {POTTERY}"
+    shown = firefox.wait_for_notification(title)
+    assert shown["body"].startswith("Schön, Käthe! Bis ")
+    assert shown["body"].endswith(", 18:00 Uhr, Tonkammer. Änne Groß freut sich auf dich.")
+    wait_until(lambda: events(studio) == [("booking_confirmed", "delivered")], "the worker's report")
+
+    firefox.open(f"{studio.origin}/")
+    firefox.click_notification(title)
+    wait_until(lambda: address in firefox.tabs(), "the booking's page")
+    wait_until(lambda: ("booking_confirmed", "clicked") in events(studio), "the click's report")
+    statuses = select(studio, "SELECT type, status FROM webpush_kit_pushnotification ORDER BY id")
+    assert statuses == [("booking_confirmed", "sent"), ("booking_reminder", "pending")]
+
+
+def test_the_switch_turns_notifications_off_again(firefox, studio):
+    log_in(firefox, studio, "zoe")
+    firefox.open(f"{studio.origin}/notifications/")
+    wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off")
+    firefox.click("#push-toggle")
+    wait_until(lambda: toggle_state(firefox) == "on", "the switch to be on")
+    firefox.click("#push-toggle")
+    wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off again")
+    assert select(studio, "SELECT is_active FROM webpush_kit_pushsubscription") == [(0,)]

@@ -1,5 +1,6 @@
 import base64
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,15 @@ def server(certificates):
         yield server
 
 
-@pytest.fixture(params=[CurlTransport, PyWebPushTransport], ids=["curl", "pywebpush"])
+needs_pycurl = pytest.mark.skipif(find_spec("pycurl") is None, reason="needs pycurl")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(CurlTransport, marks=needs_pycurl, id="curl"),
+        pytest.param(PyWebPushTransport, id="pywebpush"),
+    ]
+)
 def make_transport(request, certificates):
     """Makes a network transport that trusts the test's certificate; closed at the end."""
     made = []

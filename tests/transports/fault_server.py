@@ -114,6 +114,10 @@ class FaultServer:
         connection.sendall(b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % argument.encode())
         return True
 
+    def do_late(self, connection, argument):
+        self._stopping.wait(0.2)
+        return self.do_status(connection, "201")
+
     def do_header(self, connection, argument):
         connection.sendall(b"HTTP/1.1 429 X\r\nReTrY-aFtEr: 17\r\nX-Other: y\r\nContent-Length: 2\r\n\r\nno")
         return True

@@ -75,7 +75,7 @@ class TestBadRequests:
         ("changes", "error"),
         [
             ({"p256dh": "AAAA"}, TransportError.INVALID_KEYS),
-            ({"p256dh": "B" + "_" * 86}, TransportError.INVALID_KEYS),
+            ({"p256dh": "BP" + "_" * 85}, TransportError.INVALID_KEYS),
             ({"p256dh": None}, TransportError.INVALID_KEYS),
             ({"auth": "AAAA"}, TransportError.INVALID_KEYS),
             ({"endpoint": None}, TransportError.INVALID_ENDPOINT),
@@ -348,6 +348,21 @@ class TestLife:
         assert send(server.url("/status/202"), transport).status == 202
         gc.collect()
 
+    def test_what_one_caller_gives_up_another_still_gets(self, make_transport, browser, send, server):
+        transport = make_transport()
+        others = transport.send([browser.request(server.url(path)) for path in ("/status/201", "/late/1")])
+        abandoned = transport.send([browser.request(server.url(path)) for path in ("/status/201", "/silent")])
+        assert (next(others).status, next(abandoned).status) == (201, 201)
+        abandoned.close()
+        assert [response.status for response in others] == [201]
+
+    def test_closing_gives_up_what_is_in_flight(self, make_transport, browser, server):
+        transport = make_transport(timeout=1)
+        responses = transport.send([browser.request(server.url(f"/{name}")) for name in ("status/201", "silent")])
+        assert next(responses).status == 201
+        transport.close()
+        assert next(responses).error in (TransportError.INTERNAL.value, TransportError.TIMEOUT.value)
+
     def test_an_error_in_the_callers_requests_reaches_the_caller(self, make_transport, browser, send, server):
         def requests():
             yield browser.request(server.url("/status/201"))
@@ -438,8 +453,12 @@ class TestOptions:
     def test_the_defaults_trust_the_systems_certificates(self, make_transport, send, server):
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
 
-    def test_without_system_certificates_certifi_is_trusted(self, make_transport, send, server, monkeypatch, tmp_path):
+    @pytest.mark.parametrize("directory", ["missing", "empty"])
+    def test_without_a_system_file_its_directory_or_certifi_is_trusted(
+        self, make_transport, send, server, monkeypatch, tmp_path, directory
+    ):
         # Python looks there when it is asked for the default paths.
+        (tmp_path / "empty").mkdir()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / directory))
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value

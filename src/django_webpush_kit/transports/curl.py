@@ -160,11 +160,9 @@ class _Multi(Batch):
 
     def _watch(self, what: int, descriptor: int, multi: Any, data: Any) -> None:
         selector = self._selector
-        known = descriptor in selector.get_map()
         if what == pycurl.POLL_REMOVE:
-            if known:
-                selector.unregister(descriptor)
-        elif known:
+            selector.unregister(descriptor)
+        elif descriptor in selector.get_map():
             selector.modify(descriptor, _WATCHED[what])
         else:
             selector.register(descriptor, _WATCHED[what])

@@ -23,7 +23,7 @@ from .base import PushRequest, PushResponse, Transport
 USER_AGENT = "django-webpush-kit"
 
 
-class NetworkTransport(Transport):
+class NetworkTransport(Transport, ABC):
     """Base of the transports that send over a network.
 
     `send` may be called from several threads at a time and works again after `close` and after a fork.
@@ -105,9 +105,9 @@ class NetworkTransport(Transport):
         """Encrypt the payload for the subscription's keys."""
         return encrypt(request.payload, request.p256dh, request.auth)
 
+    @abstractmethod
     def open_batch(self) -> Batch:
         """Return the network's side of one call of `send`."""
-        raise NotImplementedError
 
 
 class Batch(ABC):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import socket
 import ssl
 import threading
@@ -15,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from pywebpush import WebPusher
 from yarl import URL
@@ -98,7 +99,8 @@ class _Loop:
         self.process_id = os.getpid()
         self._transport = transport
         self._tasks: dict[asyncio.Task[PushResponse], tuple[_Batch, PreparedRequest]] = {}
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self.call = self._loop.call_soon_threadsafe
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="webpush", daemon=True)
@@ -149,6 +151,10 @@ class _Loop:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        # aiohttp does not wait for its connections to say goodbye. The last socket is the loop's own.
+        until = time.monotonic() + _LONGEST_GOODBYE
+        while len(self._selector.get_map()) > 1 and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
     async def _post(self, request: PreparedRequest) -> PushResponse:
         started = time.monotonic()
@@ -173,6 +179,9 @@ class _Loop:
             return failure(request, _kind_of(error), time.monotonic() - started)
 
 
+_LONGEST_GOODBYE = 0.5
+
+
 async def _bounded_body(reply: aiohttp.ClientResponse) -> bytes:
     """Read at most `MAX_REPLY_BYTES`; what remains unread makes aiohttp close the connection."""
     body = b""
@@ -193,24 +202,21 @@ class _AddressRefused(OSError):
     """No address of this name may be connected to."""
 
 
-class _VettingResolver(AbstractResolver):
+class _VettingResolver(ThreadedResolver):
     """Resolves names to the addresses that the policy allows; aiohttp connects to no others."""
 
     def __init__(self, policy: EndpointPolicy) -> None:
+        super().__init__()
         self._policy = policy
-        self._resolver = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        results = await self._resolver.resolve(host, port, family)
+        results = await super().resolve(host, port, family)
         allowed = [result for result in results if not self._policy.address_refusal(result["host"])]
         if results and not allowed:
             raise _AddressRefused
         return allowed
-
-    async def close(self) -> None:
-        await self._resolver.close()
 
 
 def _kind_of(error: Exception) -> TransportError:

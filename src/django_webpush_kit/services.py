@@ -52,6 +52,8 @@ NOT_SENT = (
 
 CANCELLED = "Cancelled by the application"
 
+CANCEL_SIZE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
@@ -122,7 +124,10 @@ def broadcast(
     with transaction.atomic(using=database):
         key = _reserve(parsed.idempotency_key, batch)
         if isinstance(key, SendResult):
-            return PushBroadcast.objects.get(batch=key.batch)
+            first = PushBroadcast.objects.filter(batch=key.batch).first()
+            if first is None:
+                raise InvalidOption(f"idempotency_key {idempotency_key!r} was used for send(), not for a broadcast")
+            return first
         row = PushBroadcast.objects.create(
             batch=batch,
             type=type,
@@ -212,12 +217,12 @@ def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
         raise TypeError("cancel() takes a target or an idempotency_key, one of them")
     with transaction.atomic(using=outbox_database()):
         if idempotency_key is None:
-            return int(_cancellable(target).cancel(CANCELLED))
+            return _cancel(target)
         kept = IdempotencyKey.objects.select_for_update().filter(key=idempotency_key).first()
         if kept is None:
             return 0
         kept.delete()
-        return int(_cancellable(kept.batch).cancel(CANCELLED))
+        return _cancel(kept.batch)
 
 
 async def abroadcast(type: str, *arguments: Any, **options: Any) -> PushBroadcast:  # noqa: A002  # the public name
@@ -333,10 +338,18 @@ def _announce(result: SendResult, database: str) -> None:
         transaction.on_commit(announce, using=database, robust=True)
 
 
+def _cancel(target: Any) -> int:
+    model = get_notification_model()
+    if not (isinstance(target, QuerySet) and issubclass(target.model, model)):
+        return int(_cancellable(target).cancel(CANCELLED))
+    # by key, in groups: a queryset may be sliced, combined or joined, and no database takes any number of parameters
+    keys = list(target.values_list("pk", flat=True))
+    groups = (keys[start : start + CANCEL_SIZE] for start in range(0, len(keys), CANCEL_SIZE))
+    return sum(model.objects.filter(pk__in=group).cancel(CANCELLED) for group in groups)
+
+
 def _cancellable(target: Any) -> PushNotificationQuerySet:
     model = get_notification_model()
-    if isinstance(target, QuerySet) and issubclass(target.model, model):
-        return model.objects.filter(pk__in=list(target.values_list("pk", flat=True)))
     if isinstance(target, model):
         return model.objects.filter(pk=target.pk)
     if isinstance(target, PushBroadcast | SendResult):

@@ -22,7 +22,7 @@ from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.protocol.endpoints import check_click_url
 
 DEFAULT_TTL = 2_419_200
-"""Seconds: four weeks, the most that every push service accepts; FCM refuses more."""
+"""Seconds: four weeks, the most that every push service accepts."""
 
 YEARS = range(1970, 9000)
 """A moment outside of these years would overflow where time zones and TTLs are added."""
@@ -190,10 +190,7 @@ def _seconds(name: str, value: Any) -> float:
 
 
 def _ttl(name: str, value: Any) -> int:
-    seconds = math.ceil(_seconds(name, value))  # 0 means "now or never": half a second is not 0
-    if seconds > DEFAULT_TTL:
-        raise InvalidOption(f"{name} must be at most {DEFAULT_TTL} seconds (28 days), not {seconds}: FCM refuses more")
-    return seconds
+    return math.ceil(_seconds(name, value))  # 0 means "now or never", which half a second does not
 
 
 def _urgency(name: str, value: Any) -> str:
@@ -206,8 +203,6 @@ def _topic(name: str, value: Any) -> str:
     text = _text(32)(name, value)
     if not all(character.isascii() and (character.isalnum() or character in "-_") for character in text):
         raise InvalidOption(f"{name} takes letters, digits, - and _ only (RFC 8030), not {text!r}")
-    if len(text) % 4 == 1:
-        raise InvalidOption(f"{name} cannot have {len(text)} characters, because Apple refuses that; add or drop one")
     return text
 
 

@@ -1,0 +1,41 @@
+"""The admin of the models, whose classes hosts that swap a model derive from.
+
+@admin.register(Letter)
+class LetterAdmin(PushNotificationAdmin):
+list_filter = (*PushNotificationAdmin.list_filter, "campaign")
+"""
+
+from django.contrib import admin
+
+from django_webpush_kit.admin.operations import IdempotencyKeyAdmin, PushBroadcastAdmin, PushServiceStateAdmin
+from django_webpush_kit.admin.outbox import NotificationAnalyticsAdmin, PushNotificationAdmin
+from django_webpush_kit.admin.subscriptions import PushSubscriptionAdmin
+from django_webpush_kit.admin.templates import NotificationTemplateAdmin
+from django_webpush_kit.models import (
+    IdempotencyKey,
+    NotificationAnalytics,
+    NotificationTemplate,
+    PushBroadcast,
+    PushNotification,
+    PushServiceState,
+    PushSubscription,
+)
+
+__all__ = [
+    "IdempotencyKeyAdmin",
+    "NotificationAnalyticsAdmin",
+    "NotificationTemplateAdmin",
+    "PushBroadcastAdmin",
+    "PushNotificationAdmin",
+    "PushServiceStateAdmin",
+    "PushSubscriptionAdmin",
+]
+
+# Django leaves out models that are swapped.
+admin.site.register(PushSubscription, PushSubscriptionAdmin)
+admin.site.register(NotificationTemplate, NotificationTemplateAdmin)
+admin.site.register(PushNotification, PushNotificationAdmin)
+admin.site.register(NotificationAnalytics, NotificationAnalyticsAdmin)
+admin.site.register(PushBroadcast, PushBroadcastAdmin)
+admin.site.register(IdempotencyKey, IdempotencyKeyAdmin)
+admin.site.register(PushServiceState, PushServiceStateAdmin)

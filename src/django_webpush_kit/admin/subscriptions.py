@@ -1,0 +1,80 @@
+"""Subscriptions in the admin: who is reachable where. Keys are not shown, endpoints shortened: they are secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_webpush_kit import services
+from django_webpush_kit.admin.reading import UserSearchAdmin
+from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+
+SHOWN_CHARACTERS = 12
+
+DEACTIVATED = "deactivated in the admin"
+
+
+class PushServiceFilter(admin.SimpleListFilter):
+    """By the large push services; their names are fixed, so that no large table is searched for them."""
+
+    title = _("push service")
+    parameter_name = "service"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The push services of the browsers."""
+        return [
+            ("fcm.googleapis.com", "Google (Chrome)"),
+            ("updates.push.services.mozilla.com", "Mozilla (Firefox)"),
+            ("web.push.apple.com", "Apple (Safari)"),
+            ("notify.windows.com", "Microsoft (Edge)"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of the chosen push service."""
+        return queryset if self.value() is None else queryset.filter(push_service=self.value())
+
+
+class PushSubscriptionAdmin(UserSearchAdmin):
+    """Look up a user's browsers, send them a test, or deactivate them."""
+
+    list_display = ("__str__", "user", "language", "timezone", "is_active", "deactivation_reason", "created_at")
+    list_filter = ("is_active", PushServiceFilter, "created_at")
+    ordering = ("-pk",)
+    actions = ("send_test", "deactivate")
+    readonly_fields = ("short_endpoint",)
+    fieldsets = (
+        (None, {"fields": ("user", "push_service", "short_endpoint", "created_at", "updated_at", "expiration_time")}),
+        (_("State"), {"fields": ("is_active", "deactivated_at", "deactivation_reason")}),
+        (_("Recipient"), {"fields": ("language", "timezone", "preferences", "user_agent", "ip_address")}),
+    )
+
+    @admin.display(description=_("endpoint"))
+    def short_endpoint(self, subscription: Any) -> str:
+        """Its origin and the last few characters: enough to compare, too little to send to."""
+        start = "/".join(subscription.endpoint.split("/")[:3])
+        return f"{start}/…{subscription.endpoint[-SHOWN_CHARACTERS:]}"
+
+    @admin.action(description=_("Send a test notification"), permissions=["act"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Queue one test message for each chosen subscription that is active."""
+        result = services.send(
+            queryset,
+            str(_("Test notification")),
+            str(_("If you can read this, notifications arrive.")),
+            critical=True,
+        )
+        count = result.queued + result.deferred
+        text = ngettext("%d test notification was queued.", "%d test notifications were queued.", count) % count
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    @admin.action(description=_("Deactivate"), permissions=["act"])
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Deactivate the chosen subscriptions; what is pending for them will not be sent."""
+        count = deactivate_subscriptions(queryset, DEACTIVATED)
+        text = ngettext("%d subscription was deactivated.", "%d subscriptions were deactivated.", count) % count
+        self.message_user(request, text, messages.SUCCESS)

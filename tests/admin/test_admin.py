@@ -1,0 +1,289 @@
+"""The admin pages, as staff with and without permissions see them."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+from django.utils import timezone
+
+from django_webpush_kit import admin as kit_admin
+from django_webpush_kit import models
+from django_webpush_kit.admin import reading
+from django_webpush_kit.delivery.broadcast import fan_out
+from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
+from django_webpush_kit.services import broadcast, send
+from tests.factories import make_event, make_notification, make_template
+
+pytestmark = pytest.mark.django_db
+
+ADMINS = {
+    models.get_subscription_model: kit_admin.PushSubscriptionAdmin,
+    models.get_template_model: kit_admin.NotificationTemplateAdmin,
+    models.get_notification_model: kit_admin.PushNotificationAdmin,
+    models.get_analytics_model: kit_admin.NotificationAnalyticsAdmin,
+}
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Register the swapped models, as a host would; ours are."""
+    added = []
+    for get_model, model_admin in ADMINS.items():
+        if not admin.site.is_registered(get_model()):
+            admin.site.register(get_model(), model_admin)
+            added.append(get_model())
+    yield
+    for model in added:
+        admin.site.unregister(model)
+
+
+def url_of(model, page, *arguments):
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def act(client, action, *rows):
+    """Run an admin action on rows and return the message it shows."""
+    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    response = client.post(url_of(type(rows[0]), "changelist"), data, follow=True)
+    return [str(message) for message in response.context["messages"]]
+
+
+@pytest.fixture
+def rows(subscription):
+    """One row of each of the seven models."""
+    notification = make_notification(subscription, title="Hello & welcome", type="news")
+    return {
+        "subscription": subscription,
+        "template": make_template(),
+        "notification": notification,
+        "event": make_event(notification, "clicked"),
+        "broadcast": PushBroadcast.objects.create(type="news", total=10, queued=4, suppressed=1),
+        "key": IdempotencyKey.objects.create(key="order-7", batch=uuid.uuid4()),
+        "state": PushServiceState.objects.create(push_service="push.example.com", reason="throttled"),
+    }
+
+
+def test_every_list_and_every_page_opens(admin_client, rows):
+    for row in rows.values():
+        for url in (url_of(type(row), "changelist"), url_of(type(row), "change", row.pk)):
+            assert admin_client.get(url).status_code == 200, url
+
+
+def test_only_templates_can_be_added_or_edited(admin_client, rows):
+    for name, row in rows.items():
+        is_template = name == "template"
+        added = admin_client.get(url_of(type(row), "add"))
+        page = admin_client.get(url_of(type(row), "change", row.pk))
+        assert (added.status_code == 200) is is_template
+        assert (b'name="_save"' in page.content) is is_template
+
+
+def test_no_page_shows_keys_or_a_whole_endpoint(admin_client, rows):
+    subscription = rows["subscription"]
+    for row in rows.values():
+        for url in (url_of(type(row), "changelist"), url_of(type(row), "change", row.pk)):
+            page = admin_client.get(url).content.decode()
+            for secret in (subscription.endpoint, subscription.p256dh_key, subscription.auth_key):
+                assert secret not in page
+    page = admin_client.get(url_of(type(subscription), "change", subscription.pk)).content.decode()
+    assert f"https://updates.push.services.mozilla.com/…{subscription.endpoint[-12:]}" in page
+
+
+@pytest.mark.parametrize("name", ["subscription", "notification"])
+@pytest.mark.parametrize(("query", "is_found"), [("ada", True), ("ada@example.com", True), ("bob", False)])
+def test_rows_are_found_by_user(admin_client, rows, name, query, is_found):
+    response = admin_client.get(url_of(type(rows[name]), "changelist"), {"q": query})
+    assert (rows[name] in response.context["cl"].result_list) is is_found
+
+
+def test_lists_are_filtered_by_type_and_push_service(admin_client, rows, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "The news"}}}
+    url = url_of(type(rows["notification"]), "changelist")
+    page = admin_client.get(url)
+    assert b"The news" in page.content
+    assert b"order_shipped" in page.content  # there is a template of this type
+    assert list(admin_client.get(url, {"type": "news"}).context["cl"].result_list) == [rows["notification"]]
+    assert list(admin_client.get(url, {"type": "order_shipped"}).context["cl"].result_list) == []
+    url = url_of(type(rows["subscription"]), "changelist")
+    found = admin_client.get(url, {"service": "updates.push.services.mozilla.com"}).context["cl"].result_list
+    assert list(found) == [rows["subscription"]]
+    assert list(admin_client.get(url, {"service": "fcm.googleapis.com"}).context["cl"].result_list) == []
+
+
+def test_lists_do_not_ask_more_the_more_rows_there_are(admin_client, rows, django_assert_max_num_queries):
+    for _ in range(20):
+        make_notification(rows["subscription"])
+    with django_assert_max_num_queries(8):
+        admin_client.get(url_of(type(rows["notification"]), "changelist"))
+
+
+def test_counting_stops_at_a_limit(monkeypatch, rows):
+    monkeypatch.setattr(reading, "COUNT_LIMIT", 2)
+    for _ in range(3):
+        make_notification(rows["subscription"])
+    queryset = models.get_notification_model().objects.order_by("-pk")
+    assert reading.BoundedPaginator(queryset, 50).count == 2
+    assert reading.BoundedPaginator([1, 2, 3], 50).count == 2
+
+
+def test_events_stand_on_the_page_of_their_notification(admin_client, rows):
+    make_event(rows["notification"], "action_clicked", "rate-it")
+    page = admin_client.get(url_of(type(rows["notification"]), "change", rows["notification"].pk)).content.decode()
+    assert "rate-it" in page
+    assert "Hello &amp; welcome" in page
+
+
+def test_pending_notifications_are_cancelled_and_others_left(admin_client, rows):
+    pending = make_notification(rows["subscription"], "pending")
+    assert act(admin_client, "cancel", pending, rows["notification"]) == ["1 notification was cancelled."]
+    pending.refresh_from_db()
+    rows["notification"].refresh_from_db()
+    assert (pending.status, rows["notification"].status) == ("cancelled", "sent")
+    assert act(admin_client, "cancel", pending) == ["0 notifications were cancelled."]
+
+
+def test_subscriptions_are_deactivated_with_a_reason(admin_client, rows):
+    subscription = rows["subscription"]
+    assert act(admin_client, "deactivate", subscription) == ["1 subscription was deactivated."]
+    subscription.refresh_from_db()
+    assert (subscription.is_active, subscription.deactivation_reason) == (False, "deactivated in the admin")
+
+
+def test_a_test_notification_goes_to_active_subscriptions_whatever_they_prefer(
+    admin_client, rows, make_subscription, user
+):
+    subscription, gone = rows["subscription"], make_subscription(user)
+    type(gone).objects.filter(pk=gone.pk).update(is_active=False, deactivated_at=timezone.now())
+    assert act(admin_client, "send_test", subscription, gone) == ["1 test notification was queued."]
+    row = models.get_notification_model().objects.get(title="Test notification")
+    assert (row.subscription, row.status) == (subscription, "pending")
+    assert act(admin_client, "send_test", gone) == ["0 test notifications were queued."]
+
+
+def test_broadcasts_are_paused_resumed_and_cancelled(admin_client, make_user, make_subscription):
+    make_template("news")
+    make_subscription(make_user())
+    row = broadcast("news", context={"number": 7})
+    assert act(admin_client, "pause", row) == ["1 broadcast was changed."]
+    assert act(admin_client, "pause", row) == ["0 broadcasts were changed."]
+    assert act(admin_client, "resume", row) == ["1 broadcast was changed."]
+    fan_out()
+    assert act(admin_client, "cancel", row) == ["1 notification was cancelled."]
+
+
+@pytest.mark.parametrize(("total", "text"), [(0, "-"), (10, "5 / 10 (50 %)")])
+def test_broadcasts_show_their_progress(total, text):
+    shown = kit_admin.PushBroadcastAdmin(PushBroadcast, admin.site)
+    assert shown.progress(PushBroadcast(total=total, queued=4, suppressed=1)) == text
+
+
+def test_a_pause_can_be_ended(admin_client):
+    state = PushServiceState.objects.create(
+        push_service="push.example.com", reason="throttled", paused_until=timezone.now() + timedelta(hours=1)
+    )
+    assert act(admin_client, "try_again", state) == ["1 pause was ended."]
+    assert not PushServiceState.objects.exists()
+
+
+def permit(user, model, *actions):
+    for name in actions:
+        user.user_permissions.add(
+            Permission.objects.get(
+                content_type__app_label=model._meta.app_label, codename=f"{name}_{model._meta.model_name}"
+            )
+        )
+
+
+@pytest.fixture
+def staff(client, make_user):
+    user = make_user(is_staff=True)
+    client.force_login(user)
+    return user
+
+
+def test_who_may_only_view_cannot_act(client, staff, rows):
+    model = models.get_notification_model()
+    permit(staff, model, "view")
+    page = client.get(url_of(model, "changelist"))
+    assert page.status_code == 200
+    assert b'value="cancel"' not in page.content
+    pending = make_notification(rows["subscription"], "pending")
+    act_data = {"action": "cancel", "_selected_action": [pending.pk]}
+    client.post(url_of(model, "changelist"), act_data)
+    pending.refresh_from_db()
+    assert pending.status == "pending"
+
+
+def test_who_may_change_can_look_and_act(client, staff, rows):
+    model = models.get_notification_model()
+    permit(staff, model, "change")
+    assert b'value="cancel"' in client.get(url_of(model, "changelist")).content
+    pending = make_notification(rows["subscription"], "pending")
+    assert act(client, "cancel", pending) == ["1 notification was cancelled."]
+
+
+def test_who_has_no_permission_sees_nothing(client, staff, rows):
+    for row in rows.values():
+        assert client.get(url_of(type(row), "changelist")).status_code == 403
+
+
+def template_form(**values):
+    return {
+        "type": "order_shipped",
+        "language": "",
+        "title_template": "Order {{ number }}",
+        "body_template": "",
+        "url_template": "",
+        "icon_template": "",
+        "vibrate_pattern": "[]",
+        "actions": "[]",
+        "options": "{}",
+        **values,
+    }
+
+
+def test_a_template_is_saved_and_previewed(admin_client):
+    model = models.get_template_model()
+    values = template_form(
+        body_template="For {{ recipient.first_name }} <b>",
+        actions='[{"action": "track", "title": "Track {{ number }}"}]',
+    )
+    response = admin_client.post(url_of(model, "add"), values)
+    assert response.status_code == 302
+    page = admin_client.get(url_of(model, "change", model.objects.get().pk)).content.decode()
+    assert "<strong>Order [number]</strong>" in page
+    assert "For [recipient.first_name] &lt;b&gt;" in page
+    assert ">Track [number]</span>" in page
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("title_template", "{{ }}", "Empty variable tag"),
+        ("body_template", "{% debug %}", "debug"),
+        ("actions", '[{"title": "x"}]', "action"),
+        ("options", '{"colour": "red"}', "colour"),
+    ],
+)
+def test_a_template_that_would_fail_is_not_saved(admin_client, field, value, words):
+    model = models.get_template_model()
+    response = admin_client.post(url_of(model, "add"), template_form(**{field: value}))
+    assert field in response.context["adminform"].form.errors
+    assert words in str(response.context["adminform"].form.errors[field])
+    assert not model.objects.exists()
+
+
+def test_a_broken_template_in_the_database_shows_what_is_wrong(admin_client):
+    row = make_template(title_template="{% debug %}")
+    page = admin_client.get(url_of(type(row), "change", row.pk)).content.decode()
+    assert "Invalid block tag" in page
+
+
+def test_users_with_subscriptions_can_be_deleted_in_the_admin(admin_client, rows, user):
+    send(rows["subscription"], "x")
+    response = admin_client.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"})
+    assert response.status_code == 302
+    assert not models.get_subscription_model().objects.exists()

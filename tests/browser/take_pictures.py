@@ -1,0 +1,65 @@
+"""Takes the README's pictures from the running example: `python -m tests.browser.take_pictures docs/images`.
+
+Needs a font with emoji, such as Debian's fonts-noto-color-emoji.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+import tempfile
+from pathlib import Path
+
+from django_webpush_kit.testing import FakePushService
+from tests.browser.firefox import Firefox
+from tests.browser.studio import POTTERY, book, log_in, open_studio
+from tests.browser.waiting import wait_until
+
+# draws the alert's window, which is not in the page: `drawSnapshot` works where nothing is on a screen
+_DRAW_ALERT = """
+    const [title, scale] = arguments;
+    for (const window of Services.wm.getEnumerator("alert:alert")) {
+        const label = window.document.getElementById("alertTitleLabel")?.getAttribute("value");
+        const box = window.document.getElementById("alertBox");
+        if (!window.gIsActive || label !== title) continue;
+        for (const animation of box.getAnimations({subtree: true})) animation.cancel(); // it fades in, and out
+        const {width, height} = box.getBoundingClientRect();
+        return (async () => {
+            const rectangle = new window.DOMRect(0, 0, width, height);
+            const bitmap = await window.browsingContext.currentWindowGlobal.drawSnapshot(rectangle, scale, "white");
+            const canvas = window.document.createElementNS("http://www.w3.org/1999/xhtml", "canvas");
+            [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+            canvas.getContext("2d").drawImage(bitmap, 0, 0);
+            return canvas.toDataURL("image/png").split(",")[1];
+        })();
+    }
+    return "";
+"""
+
+
+def take_pictures(folder: Path) -> None:
+    """Write `notification.png` and `page.png`."""
+    with (
+        tempfile.TemporaryDirectory() as data,
+        FakePushService() as push_service,
+        Firefox(push_service) as firefox,
+        open_studio(Path(data)) as studio,
+    ):
+        log_in(firefox, studio, "kaethe")
+        firefox.open(f"{studio.origin}/notifications/")
+        state = "return document.querySelector('webpush-toggle').getAttribute('state')"
+        wait_until(lambda: firefox.run(state) == "off", "the switch to be off")
+        firefox.click("#push-toggle")
+        wait_until(lambda: firefox.run(state) == "on", "the switch to be on")
+        book(firefox, studio, POTTERY)
+        title = f"Booked: {POTTERY}"
+        picture = wait_until(lambda: firefox.run_privileged(_DRAW_ALERT, title, 2), "the notification")
+        (folder / "notification.png").write_bytes(base64.b64decode(picture))
+        firefox.open(f"{studio.origin}/")
+        firefox.run_privileged("window.resizeTo(1000, 780)")
+        wait_until(lambda: firefox.run("return innerWidth <= 1000"), "the smaller window")
+        firefox.screenshot(folder / "page.png")
+
+
+if __name__ == "__main__":
+    take_pictures(Path(sys.argv[1]))

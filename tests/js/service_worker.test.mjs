@@ -322,6 +322,14 @@ describe("a click", () => {
     assert.deepEqual(browser.opened, []);
   });
 
+  test("focuses the page it navigated also when a redirect leads off the site", async () => {
+    const browser = await shown();
+    const page = browser.openPage("/");
+    page.navigate = async () => null;
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual([page.focused, browser.opened], [true, []]);
+  });
+
   test("opens a window when no page can be navigated", async () => {
     const browser = await shown();
     browser.openPage("/foreign", { controlled: false });
@@ -472,8 +480,10 @@ describe("reports", () => {
     browser.answer = online;
     await browser.worker.dispatch("sync", { tag: "the host's own" });
     assert.equal(browser.reports.length, 0);
+    browser.syncs = [];
     await browser.worker.dispatch("sync", { tag: "webpush-kit" });
     assert.equal(browser.reports.length, 1);
+    assert.deepEqual(browser.syncs, [], "all is done");
   });
 
   test("are bounded while the network is away, and go out fifty at a time", async () => {
@@ -501,10 +511,22 @@ describe("reports", () => {
     browser.answer = ({ body }) => ({ status: body.events.some(({ token }) => token === "token-bad") ? 400 : 200 });
     await browser.push(payload("2"));
     assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-2 delivered"]);
+    assert.equal(browser.syncs.length, 2, "none for the batch that was taken apart");
     browser.answer = online;
     browser.requests = [];
     await browser.push({ notification: { title: "nothing to report" } });
     assert.deepEqual(browser.requests, []);
+  });
+
+  test("of a batch that is refused wait as well when the network goes away meanwhile", async () => {
+    const browser = new FakeBrowser();
+    browser.answer = away;
+    await browser.push(payload("1"));
+    browser.syncs = [];
+    browser.answer = ({ body }) => ({ status: body.events.length > 1 ? 400 : 503 });
+    await browser.push(payload("2"));
+    assert.deepEqual(browser.syncs, ["webpush-kit"]);
+    assert.equal(browser.indexedDB.content("webpush-kit", "state").reports.length, 2);
   });
 
   test("go to each payload's own URL, else to the API the worker knows", async () => {

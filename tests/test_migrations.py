@@ -28,7 +28,7 @@ def run_python(*arguments: str, settings: str, cwd: Path = ROOT) -> str:
     finished = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(cwd), "DJANGO_SETTINGS_MODULE": settings},
+        env={**os.environ, "PYTHONPATH": str(cwd), "DJANGO_SETTINGS_MODULE": settings, "TEST_DATABASE": "sqlite"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -89,7 +89,7 @@ def test_limit_bounds_a_pass_and_a_loop(subscription):
 
 def test_seconds_bound_a_loop(subscription):
     send(subscription, "Now")
-    run("--loop", "--seconds", "0.2", "--interval", "0.05")
+    run("--loop", "--seconds", "1", "--interval", "0.05")
     assert statuses() == {"sent": 1}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -74,6 +75,33 @@ def fan_out(give_up_at: float = float("inf")) -> int:
     if written > kit_settings.CHUNK_SIZE:
         get_task_backend().wake_all()
     return written
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastProgress:
+    """How far a broadcast is: recipients in all, rows written, rows that came to an end, and how fast.
+
+    `rate` is ended rows per second since the start, `remaining` the seconds left at that rate; None while unknown.
+    """
+
+    total: int
+    written: int
+    ended: int
+    rate: float | None
+    remaining: float | None
+
+
+def progress(broadcast: PushBroadcast) -> BroadcastProgress:
+    """The progress of a broadcast as it stands in the database now."""
+    broadcast.refresh_from_db()
+    rows = get_notification_model().objects.filter(batch=broadcast.batch)
+    waiting = rows.filter(status__in=(NotificationStatus.PENDING, NotificationStatus.SENDING)).count()
+    ended = max(broadcast.queued - waiting, 0)
+    if broadcast.started_at is None or not ended:
+        return BroadcastProgress(broadcast.total, broadcast.queued, ended, None, None)
+    rate = ended / max((timezone.now() - broadcast.started_at).total_seconds(), 0.001)
+    left = max(broadcast.total - ended, 0)
+    return BroadcastProgress(broadcast.total, broadcast.queued, ended, rate, left / rate)
 
 
 def audience(name: str, type_: str) -> QuerySet[Any]:

@@ -46,6 +46,8 @@ LAPSES_BEFORE_ISOLATION = 2
 EVERY_KIND = 8
 """With enough ordinary rows waiting, every so many chunks an isolated row is tried and broadcasts are fanned out."""
 
+_turns = count(1)
+
 LAPSED_AT_ONCE = 1000
 """Rows that one statement returns; it bounds how long the statement holds locks."""
 
@@ -93,12 +95,12 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
     give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
-    for number in count(1):
+    while True:
         size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
         if size <= 0 or time.monotonic() >= give_up_at:
             report.more = True
             break
-        every_kind = number % EVERY_KIND == 0
+        every_kind = next(_turns) % EVERY_KIND == 0
         chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=every_kind)
         if chunk.rows:
             report.claimed += len(chunk.rows)

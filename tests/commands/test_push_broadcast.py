@@ -1,0 +1,99 @@
+"""`manage.py push_broadcast`."""
+
+import threading
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.broadcast import BroadcastProgress, progress
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.management.commands import push_broadcast
+from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.transports import locmem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _template(db, make_subscription):
+    get_template_model().objects.create(type="news", title_template="News {{ number }}")
+    for _ in range(3):
+        make_subscription()
+
+
+def run(capsys, *arguments, **options):
+    call_command("push_broadcast", *arguments, **options)
+    return capsys.readouterr().out
+
+
+def test_it_starts_a_broadcast_that_the_workers_fan_out(capsys):
+    assert "'news' to 'all' is pending" in run(capsys, "news", context={"number": 7})
+    assert deliver_due().sent == 3
+
+
+def test_deliver_sends_in_this_process_and_shows_the_bar(capsys):
+    out = run(capsys, "news", "--deliver", "--progress", "--context", '{"number": 7}')
+    assert len(locmem.sent) == 3
+    assert "] 3 of 3" in out
+    assert "#" * push_broadcast.BAR_WIDTH in out
+
+
+def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, settings, monkeypatch):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1}
+    monkeypatch.setattr(push_broadcast, "deliver_due", lambda limit: deliver_due(limit=1))
+    out = run(capsys, "news", "--deliver", "--progress")
+    assert "1 of 3" in out
+    assert "3 of 3" in out
+
+
+def test_watch_follows_the_workers_to_the_end(capsys, monkeypatch):
+    monkeypatch.setattr(push_broadcast, "WATCH_SECONDS", 0.01)
+    broadcast = services.broadcast("news")
+
+    def work():
+        deliver_due()
+        connection.close()
+
+    worker = threading.Timer(0.1, work)
+    worker.start()
+    out = run(capsys, watch=broadcast.pk)
+    worker.join()
+    assert "3 of 3" in out
+
+
+def test_pause_resume_and_cancel_by_number(capsys):
+    broadcast = services.broadcast("news")
+    assert "is paused" in run(capsys, pause=broadcast.pk)
+    assert "0 of 0" in run(capsys, watch=broadcast.pk)
+    assert "is pending" in run(capsys, resume=broadcast.pk)
+    with pytest.raises(CommandError, match="cannot be resumed"):
+        run(capsys, resume=broadcast.pk)
+    assert "is cancelled" in run(capsys, cancel=broadcast.pk)
+
+
+def test_mistakes_are_named(capsys):
+    with pytest.raises(CommandError, match="Give a TYPE"):
+        run(capsys)
+    with pytest.raises(CommandError, match="no broadcast 77"):
+        run(capsys, watch=77)
+    with pytest.raises(CommandError, match="'nothing'"):
+        run(capsys, "nothing")
+    with pytest.raises(CommandError, match="context"):
+        run(capsys, "news", "--context", "[]")
+
+
+def test_the_line_has_rate_and_remaining_time_once_they_are_known():
+    assert push_broadcast.progress_line(BroadcastProgress(0, 0, 0, None, None)).endswith("0 of 0")
+    line = push_broadcast.progress_line(BroadcastProgress(10_000, 6_000, 5_000, 2500.0, 2.0))
+    assert line.endswith("5,000 of 10,000  2,500/s  2 s left")
+
+
+def test_progress_counts_what_came_to_an_end():
+    broadcast = services.broadcast("news")
+    assert progress(broadcast) == BroadcastProgress(0, 0, 0, None, None)
+    deliver_due()
+    state = progress(broadcast)
+    assert (state.total, state.written, state.ended, state.remaining) == (3, 3, 3, 0.0)
+    assert PushBroadcast.objects.get().status == "completed"

@@ -78,6 +78,7 @@ def test_a_declarative_payload_has_absolute_urls_everywhere():
         **ENVELOPE,
         "notification": {
             **NOTIFICATION,
+            "data": {"booking": 7, "webpush_kit": ENVELOPE},
             "navigate": "https://shop.example/bookings/7",
             "icon": "https://shop.example/icon.png",
             "image": "https://shop.example/image.png",

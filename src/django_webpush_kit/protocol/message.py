@@ -87,6 +87,8 @@ def encode_payload(
         payload["app_badge"] = message.app_badge
     if declarative_base_url:
         payload = {"web_push": DECLARATIVE_MARK, **payload, "mutable": True}
+        # A worker that is handed a declarative push may see only its notification, not the payload around it.
+        notification["data"] = {**notification.get("data", {}), "webpush_kit": dict(envelope)}
         _make_absolute(notification, declarative_base_url)
     encoded = _encode(payload)
     if oversize == "truncate":

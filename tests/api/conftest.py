@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.http import HttpResponse
@@ -15,20 +17,36 @@ from tests.conftest import new_keys
 
 BASE = "/api/v1/push/"
 
+ACTIONS = ("POST unsubscribe", "GET preferences", "PUT preferences", "POST test")
+"""What can be done to a subscription once it is there."""
+
 
 class ApiClient(Client):
     """Django's test client with JSON bodies, paths relative to the API, and subscription tokens."""
 
-    def call(self, method: str, path: str, body: Any = None, *, token: str = "", **options: Any) -> HttpResponse:
-        headers = {**({"X-Subscription-Token": token} if token else {}), **options.pop("headers", {})}
-        options.setdefault("content_type", "application/json")
-        if body is not None:
-            options["data"] = body
-        return self.generic_json(method, BASE + path, headers=headers, **options)
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+        **environ: Any,
+    ) -> HttpResponse:
+        """`body` is JSON to be, or bytes as they are."""
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        headers = {**({"X-Subscription-Token": token} if token else {}), **(headers or {})}
+        return self.generic(method, BASE + path, content, content_type, headers=headers, **environ)
 
-    def generic_json(self, method: str, path: str, data: Any = None, **options: Any) -> HttpResponse:
-        content = data if isinstance(data, bytes) else self._encode_json({} if data is None else data, "application/json")
-        return self.generic(method, path, content if data is not None else b"", **options)
+    def on(self, action: str, endpoint: str, preferences: Any = None, **options: Any) -> HttpResponse:
+        """One of ACTIONS on the subscription with this endpoint."""
+        if action == "GET preferences":
+            return self.call("GET", f"preferences?{urlencode({'endpoint': endpoint})}", **options)
+        method, path = action.split()
+        body = {"endpoint": endpoint, **({"preferences": preferences or {}} if method == "PUT" else {})}
+        return self.call(method, path, body, **options)
 
     def subscribe(self, body: Any, **options: Any) -> HttpResponse:
         return self.call("POST", "subscribe", body, **options)

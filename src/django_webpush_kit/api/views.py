@@ -200,7 +200,7 @@ def _browser(call: Call, cleaned: dict[str, Any]) -> BrowserSubscription:
             auth=subscription["keys"]["auth"],
             expiration_time=subscription["expirationTime"],
             # The module sends {} when the page says nothing about preferences.
-            preferences=cleaned["preferences"] or None,
+            preferences=None if cleaned["preferences"] == {} else cleaned["preferences"],
             language=cleaned["language"],
             timezone=cleaned["timezone"],
             **client_info(call.request),

@@ -1,0 +1,127 @@
+"""Who may do what to a subscription, for every actor and every action, and what each learns about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_webpush_kit import services
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.tracking import sign_subscription
+from tests.api.conftest import ACTIONS, ApiClient, new_endpoint
+from tests.factories import make_subscription, make_user
+
+pytestmark = pytest.mark.django_db
+
+REFUSALS = {"other user": 404, "staff": 404, "anonymous": 401, "void token": 401, "other's token": 404}
+
+
+@dataclass
+class World:
+    """A subscription, and everybody who may want something of it."""
+
+    subscription: Any
+    actors: dict[str, tuple[ApiClient, str]]
+
+    def ask(self, actor: str, action: str, endpoint: str = "") -> Any:
+        client, token = self.actors[actor]
+        return client.on(action, endpoint or self.subscription.endpoint, token=token)
+
+
+@pytest.fixture
+def world(login: Any, kit: Any) -> World:
+    kit(RATE_LIMITS={})
+    owner, other = make_user("owner"), make_user("other")
+    subscription, others = make_subscription(owner), make_subscription(other)
+    former = sign_subscription(subscription)
+    subscription = services.subscribe(
+        user=owner, endpoint=subscription.endpoint, p256dh=subscription.p256dh_key, auth=subscription.auth_key
+    )
+    return World(
+        subscription,
+        {
+            "owner": (login(owner), ""),
+            "token holder": (ApiClient(), sign_subscription(subscription)),
+            "other user": (login(other), ""),
+            "staff": (login(make_user("staff", is_staff=True, is_superuser=True)), ""),
+            "anonymous": (ApiClient(), ""),
+            "void token": (ApiClient(), former),
+            "other's token": (ApiClient(), sign_subscription(others)),
+        },
+    )
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("actor", ["owner", "token holder"])
+def test_who_may(world: World, actor: str, action: str) -> None:
+    answer = world.ask(actor, action)
+    assert (answer.status_code, answer.json()["success"]) == (200, True)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(("actor", "status"), REFUSALS.items())
+def test_who_may_not_and_learns_nothing(world: World, actor: str, status: int, action: str) -> None:
+    before = get_subscription_model().objects.values().get(pk=world.subscription.pk)
+    known, unknown = world.ask(actor, action), world.ask(actor, action, new_endpoint())
+    assert known.status_code == status
+    assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+    assert dict(known.headers) == dict(unknown.headers)
+    assert get_subscription_model().objects.values().get(pk=world.subscription.pk) == before
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from([*REFUSALS]), st.sampled_from(ACTIONS)), min_size=1, max_size=6))
+def test_whatever_the_others_try_the_owner_keeps_the_subscription(world: World, steps: Any) -> None:
+    for actor, action in steps:
+        assert world.ask(actor, action).status_code in (401, 404)
+    row = get_subscription_model().objects.get(pk=world.subscription.pk)
+    assert (row.is_active, row.user.username) == (True, "owner")
+    assert world.ask("owner", "GET preferences").status_code == 200
+    assert world.ask("token holder", "GET preferences").status_code == 200
+
+
+def test_a_normalised_endpoint_is_found_as_the_browser_spells_it(world: World) -> None:
+    spelled = world.subscription.endpoint.replace("https://updates.push", "HTTPS://Updates.Push")
+    assert world.ask("owner", "GET preferences", spelled).status_code == 200
+
+
+def test_an_endpoint_that_is_no_longer_allowed_can_still_be_removed(world: World, kit: Any) -> None:
+    kit(PUSH_SERVICES=["push.example.com"])
+    assert world.ask("owner", "POST unsubscribe").status_code == 200
+
+
+def test_unsubscribing_twice_is_no_error(world: World) -> None:
+    assert [world.ask("owner", "POST unsubscribe").status_code for _ in range(2)] == [200, 200]
+    world.subscription.refresh_from_db()
+    assert not world.subscription.is_active
+
+
+@pytest.mark.parametrize("action", ACTIONS[1:])
+def test_an_ended_subscription_is_as_unknown(world: World, action: str) -> None:
+    services.unsubscribe(world.subscription)
+    assert world.ask("owner", action).status_code == 404
+
+
+def test_preferences_are_replaced_and_shown(world: World) -> None:
+    client, _token = world.actors["owner"]
+    wanted = {"categories": {"news": False}, "quiet_hours": {"enabled": True, "start": "22:00", "end": "08:00"}}
+    assert client.on("PUT preferences", world.subscription.endpoint, wanted).json()["preferences"] == wanted
+    assert world.ask("token holder", "GET preferences").json() == {"success": True, "preferences": wanted}
+    refused = client.call("PUT", "preferences", {"endpoint": world.subscription.endpoint, "preferences": {"x": 1}})
+    assert (refused.status_code, [*refused.json()["errors"]]) == (400, ["preferences"])
+    missing = client.call("PUT", "preferences", {"endpoint": world.subscription.endpoint})
+    assert [*missing.json()["errors"]] == ["preferences"]
+
+
+def test_a_test_notification_passes_quiet_hours(world: World) -> None:
+    from django_webpush_kit.models import get_notification_model
+
+    quiet = {"enabled": True, "start": "00:00", "end": "23:59"}
+    services.update_preferences(world.subscription, {"quiet_hours": quiet})
+    answer = world.ask("owner", "POST test")
+    row = get_notification_model().objects.get(pk=answer.json()["notification_id"])
+    assert (row.status, row.options["critical"], row.subscription_id) == ("pending", True, world.subscription.pk)

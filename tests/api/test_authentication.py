@@ -1,0 +1,81 @@
+"""Sessions with CSRF, and other ways to say who asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.http import HttpRequest
+from django.test import RequestFactory
+
+from django_webpush_kit.api.authentication import AuthenticationFailed, session
+from tests.api.conftest import BASE, ApiClient, new_body
+
+pytestmark = pytest.mark.django_db
+
+SESSION = "django_webpush_kit.api.authentication.session"
+HERE = "tests.api.test_authentication"
+
+
+def nobody(request: HttpRequest) -> None:
+    return None
+
+
+def refuses(request: HttpRequest) -> None:
+    raise AuthenticationFailed("This key has been revoked.", challenge="Key")
+
+
+def by_header(request: HttpRequest) -> Any:
+    from django.contrib.auth import get_user_model
+
+    return get_user_model().objects.filter(username=request.headers.get("X-User", "")).first()
+
+
+@pytest.fixture
+def strict(login: Any, user: Any) -> ApiClient:
+    """A signed-in browser, with the CSRF checks that Django's test client leaves out."""
+    return login(user, enforce_csrf_checks=True)
+
+
+def test_a_session_needs_a_csrf_token(strict: ApiClient) -> None:
+    answer = strict.subscribe(new_body())
+    assert (answer.status_code, answer.json()["code"]) == (403, "csrf_failed")
+    strict.cookies["csrftoken"] = "c" * 32
+    assert strict.subscribe(new_body(), headers={"X-CSRFToken": "d" * 32}).status_code == 403
+    assert strict.subscribe(new_body(), headers={"X-CSRFToken": "c" * 32}).status_code == 201
+
+
+def test_a_csrf_token_from_another_site_does_not_help(strict: ApiClient) -> None:
+    strict.cookies["csrftoken"] = "c" * 32
+    headers = {"X-CSRFToken": "c" * 32, "Origin": "https://evil.example"}
+    assert strict.subscribe(new_body(), headers=headers).status_code == 403
+
+
+def test_reading_needs_no_csrf_token(strict: ApiClient, subscription: Any) -> None:
+    assert strict.on("GET preferences", subscription.endpoint).status_code == 200
+
+
+def test_a_subscription_token_needs_no_csrf_token(strict: ApiClient, login: Any, user: Any) -> None:
+    token = login(user).subscribe(new_body()).json()["subscription_token"]
+    assert ApiClient(enforce_csrf_checks=True).subscribe(new_body(), token=token).status_code == 200
+
+
+def test_a_site_without_sessions_has_nobody_signed_in() -> None:
+    assert session(RequestFactory().get(BASE)) is None
+
+
+def test_the_first_authenticator_that_knows_the_user_decides(user: Any, api: ApiClient, kit: Any) -> None:
+    kit(AUTHENTICATORS=[f"{HERE}.nobody", f"{HERE}.refuses", f"{HERE}.by_header"])
+    assert api.subscribe(new_body(), headers={"X-User": user.username}).status_code == 201
+
+
+def test_refused_credentials_are_the_answer_when_nobody_knows_the_user(api: ApiClient, kit: Any) -> None:
+    kit(AUTHENTICATORS=[f"{HERE}.refuses", f"{HERE}.refuses", f"{HERE}.by_header"])
+    answer = api.subscribe(new_body())
+    assert (answer.status_code, answer.json()["message"]) == (401, "This key has been revoked.")
+    assert answer.headers["WWW-Authenticate"] == "Key"
+
+
+def test_without_authenticators_only_tokens_count(user: Any, login: Any, kit: Any) -> None:
+    kit(AUTHENTICATORS=[])
+    assert login(user).subscribe(new_body()).status_code == 401

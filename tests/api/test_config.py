@@ -1,0 +1,213 @@
+"""What pages, workers and monitors ask for: config, the service worker, the head tag, health, OpenAPI."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.template import Context, RequestContext, Template
+from django.test import RequestFactory
+from django.urls import URLPattern, include, path, reverse
+
+from django_webpush_kit import urls
+from django_webpush_kit.api import forms, views
+from django_webpush_kit.base_models import ActionType
+from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
+from tests.api.conftest import ApiClient
+
+pytestmark = pytest.mark.django_db
+
+urlpatterns = [path("v2/", include(([path("push/", include("django_webpush_kit.urls"))], "outer")))]
+
+
+class TestConfig:
+    def test_it_holds_what_a_page_needs_to_subscribe(self, api: ApiClient, kit: Any) -> None:
+        kit(NOTIFICATION_TYPES={"news": {"label": "News", "default": False}, "orders": {}})
+        assert api.call("GET", "config").json() == {
+            "success": True,
+            "public_key": vapid_keyring().current.public_key,
+            "types": {"news": {"label": "News", "default": False}, "orders": {"label": "orders", "default": True}},
+            "urls": {
+                "subscribe": "/api/v1/push/subscribe",
+                "unsubscribe": "/api/v1/push/unsubscribe",
+                "preferences": "/api/v1/push/preferences",
+                "test": "/api/v1/push/test",
+                "events": "/api/v1/push/events",
+                "service_worker": "/api/v1/push/service-worker.js",
+            },
+            "service_worker_scope": "/",
+        }
+
+    def test_without_a_key_it_says_so(self, api: ApiClient, kit: Any) -> None:
+        kit(VAPID_PRIVATE_KEY="")
+        assert api.call("GET", "config").json()["public_key"] == ""
+
+    @pytest.mark.urls(__name__)
+    def test_the_urls_follow_the_hosts_urlconf(self, api: ApiClient) -> None:
+        answer = api.get("/v2/push/config").json()
+        assert answer["urls"]["subscribe"] == "/v2/push/subscribe"
+        assert api.get("/v2/push/openapi.json").json()["servers"] == [{"url": "/v2/push"}]
+
+    def test_a_view_called_without_a_urlconf_assumes_the_plain_namespace(self) -> None:
+        response = views.config(RequestFactory().get("/"))
+        assert json.loads(response.content)["urls"]["test"] == "/api/v1/push/test"
+
+
+class TestServiceWorker:
+    def test_it_may_control_the_whole_site_and_knows_the_api(self, api: ApiClient) -> None:
+        answer = api.call("GET", "service-worker.js")
+        first, _, rest = answer.content.decode().partition("\n")
+        assert answer.headers["Service-Worker-Allowed"] == "/"
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        assert answer.headers["Cache-Control"] == "no-cache"
+        given = json.loads(re.search(r"\.\.\.(\{.*?\})", first).group(1))
+        assert given == {"baseUrl": "/api/v1/push/", "publicKey": vapid_keyring().current.public_key}
+        assert rest == views.WORKER.read_text()
+
+    def test_it_is_served_without_a_key_too(self, api: ApiClient, kit: Any) -> None:
+        kit(VAPID_PRIVATE_KEY="", SERVICE_WORKER_SCOPE="/app/")
+        answer = api.call("GET", "service-worker.js")
+        assert b"publicKey" not in answer.content.partition(b"\n")[0]
+        assert answer.headers["Service-Worker-Allowed"] == "/app/"
+
+
+class Head(HTMLParser):
+    """The metas by name, and the attributes of the script."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.metas: dict[str, str | None] = {}
+        self.script: dict[str, str | None] = {}
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        given = dict(attrs)
+        if tag == "meta":
+            self.metas[given["name"]] = given["content"]
+        else:
+            self.script = given
+
+
+def head(arguments: str = "", user: Any = None, context: Any = None) -> Head:
+    request = RequestFactory().get("/")
+    request.user = user or AnonymousUser()
+    template = Template("{% load webpush_kit %}{% webpush_kit_head " + arguments + " %}")
+    return Head(template.render(RequestContext(request, context)))
+
+
+class TestHeadTag:
+    def test_it_tells_the_module_where_things_are(self, user: Any) -> None:
+        found = head(user=user)
+        assert found.metas["webpush-kit-base"] == "/api/v1/push/"
+        assert found.metas["webpush-kit-config"] == reverse("webpush_kit:config")
+        assert found.metas["webpush-kit-key"] == vapid_keyring().current.public_key
+        assert len(found.metas["webpush-kit-csrf"] or "") == 64
+        assert found.script == {"type": "module", "src": "/static/django_webpush_kit/webpush-kit-elements.js"}
+
+    def test_the_user_mark_differs_between_users_and_names_none(self, make_user: Any) -> None:
+        users = [make_user(), make_user()]
+        marks = [head(user=one).metas["webpush-kit-user"] for one in users]
+        assert len({*marks, head().metas["webpush-kit-user"]}) == 3
+        assert head().metas["webpush-kit-user"] == ""
+        assert head(user=users[0]).metas["webpush-kit-user"] == marks[0]
+
+    def test_the_script_carries_a_nonce_where_there_is_one(self) -> None:
+        assert head("nonce='n1'").script["nonce"] == "n1"
+        assert head(context={"csp_nonce": "n2"}).script["nonce"] == "n2"
+        assert head("nonce=given", context={"given": '"><script>'}).script["nonce"] == '"><script>'
+
+    def test_elements_can_be_left_out(self) -> None:
+        assert head("elements=False").script["src"] == "/static/django_webpush_kit/webpush-kit.js"
+
+    def test_without_a_request_or_a_key_the_rest_is_there(self, kit: Any) -> None:
+        kit(VAPID_PRIVATE_KEY="")
+        found = Head(Template("{% load webpush_kit %}{% webpush_kit_head %}").render(Context()))
+        assert found.metas == {
+            "webpush-kit-base": "/api/v1/push/",
+            "webpush-kit-config": "/api/v1/push/config",
+            "webpush-kit-key": "",
+        }
+
+    def test_nothing_is_inline(self) -> None:
+        html = Template("{% load webpush_kit %}{% webpush_kit_head %}").render(Context())
+        assert html.rstrip().endswith('"></script>')
+        assert "style" not in html
+
+
+class TestHealth:
+    def test_everyone_sees_the_figures_and_staff_the_details(self, api: ApiClient, login: Any, make_user: Any) -> None:
+        public = {"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}
+        answer = api.call("GET", "health")
+        assert (answer.status_code, answer.json()["status"], set(answer.json())) == (200, "healthy", public)
+        assert set(login(make_user()).call("GET", "health").json()) == public
+        assert set(login(make_user(is_staff=True)).call("GET", "health").json()) > public
+
+    def test_it_can_be_kept_for_staff(self, api: ApiClient, login: Any, make_user: Any, kit: Any) -> None:
+        kit(HEALTH_PUBLIC=False)
+        assert api.call("GET", "health").status_code == 401
+        assert login(make_user()).call("GET", "health").status_code == 403
+        assert login(make_user(is_staff=True)).call("GET", "health").status_code == 200
+
+
+class TestOpenApi:
+    @pytest.fixture
+    def document(self, api: ApiClient) -> Any:
+        return api.call("GET", "openapi.json").json()
+
+    def test_it_describes_every_path_and_method(self, document: Any, api: ApiClient) -> None:
+        described = {
+            (path, method.upper()) for path, methods in document["paths"].items() for method in methods if method
+        }
+        served = set()
+        for pattern in urls.urlpatterns:
+            assert isinstance(pattern, URLPattern)
+            route = str(pattern.pattern)
+            allowed = api.call("DELETE", route.replace("<token>", "x")).headers["Allow"].split(", ")
+            served |= {("/" + route.replace("<token>", "{token}"), method) for method in allowed if method != "HEAD"}
+        assert described == served
+
+    def test_bodies_have_the_members_that_the_forms_take(self, document: Any) -> None:
+        schemas = document["components"]["schemas"]
+
+        def body(path: str, method: str) -> Any:
+            schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+            return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+        for schema, form in [
+            (body("/subscribe", "post"), forms.SubscribeForm()),
+            (schemas["Subscription"], forms.SubscriptionForm()),
+            (schemas["Subscription"]["properties"]["keys"], forms.KeysForm()),
+            (body("/unsubscribe", "post"), forms.EndpointForm()),
+            (body("/test", "post"), forms.EndpointForm()),
+            (body("/preferences", "put"), forms.PreferencesForm()),
+            (body("/events", "post"), forms.EventsForm()),
+            (schemas["Event"], forms.EventForm()),
+        ]:
+            assert set(schema["properties"]) == set(form.fields)
+            assert set(schema["required"]) == {name for name, field in form.fields.items() if field.required}
+
+    def test_limits_are_those_of_the_code(self, document: Any) -> None:
+        schemas = document["components"]["schemas"]
+        events = document["paths"]["/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert events["properties"]["events"]["maxItems"] == forms.MAX_EVENTS
+        assert schemas["Event"]["properties"]["token"]["maxLength"] == forms.MAX_TOKEN
+        assert schemas["Event"]["properties"]["action"]["enum"] == ActionType.values
+        assert schemas["Endpoint"]["maxLength"] == MAX_ENDPOINT_BYTES
+
+    def test_every_body_and_answer_has_an_example(self, document: Any) -> None:
+        for name, content in contents(document):
+            assert content.get("examples"), name
+
+
+def contents(value: Any, name: str = "") -> Any:
+    """Every JSON content in the document but its own schema's."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "application/json" and "openapi" not in inner["schema"].get("properties", {}):
+                yield name, inner
+            yield from contents(inner, f"{name}/{key}")

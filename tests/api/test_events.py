@@ -1,0 +1,217 @@
+"""What browsers report, and clicks that no service worker sees."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import time_machine
+
+from django_webpush_kit.api import events
+from django_webpush_kit.models import get_analytics_model, get_notification_model
+from django_webpush_kit.signals import event_recorded
+from django_webpush_kit.tracking import sign_notification, sign_subscription
+from tests.api.conftest import ApiClient
+from tests.factories import make_notification
+
+pytestmark = pytest.mark.django_db
+
+ACTIONS = [
+    {"action": "track", "title": "Track", "url": "/orders/7/track"},
+    {"action": "call", "title": "Call us"},
+]
+
+
+@pytest.fixture
+def notification(subscription: Any) -> Any:
+    return make_notification(subscription, options={"url": "/orders/7", "actions": ACTIONS})
+
+
+@pytest.fixture
+def token(notification: Any) -> str:
+    return sign_notification(notification.pk)
+
+
+def report(api: ApiClient, *reported: Any, **options: Any) -> Any:
+    return api.call("POST", "events", {"events": list(reported)}, **options)
+
+
+def recorded() -> list[tuple[str, str]]:
+    return sorted(get_analytics_model().objects.values_list("action_type", "action_id"))
+
+
+class TestReports:
+    def test_several_events_in_one_request(self, api: ApiClient, token: str) -> None:
+        answer = report(
+            api,
+            {"token": token, "action": "delivered"},
+            {"token": token, "action": "clicked"},
+            {"token": token, "action": "dismissed"},
+            {"token": token, "action": "action_clicked", "action_id": "track"},
+            {"token": token, "action": "action_clicked", "action_id": "call"},
+        )
+        assert (answer.status_code, answer.json()) == (200, {"success": True, "recorded": 5})
+        assert recorded() == [
+            ("action_clicked", "call"),
+            ("action_clicked", "track"),
+            ("clicked", ""),
+            ("delivered", ""),
+            ("dismissed", ""),
+        ]
+
+    def test_a_repeated_report_is_not_a_second_event(self, api: ApiClient, token: str) -> None:
+        event = {"token": token, "action": "delivered"}
+        assert [report(api, event, event).json()["recorded"] for _ in range(2)] == [1, 0]
+        assert recorded() == [("delivered", "")]
+
+    def test_receivers_are_told_once(self, api: ApiClient, token: str, notification: Any) -> None:
+        told: list[Any] = []
+
+        def receive(notification: Any, event: str, analytics: Any, **_: Any) -> None:
+            told.append((notification.pk, event, analytics.pk))
+
+        event_recorded.connect(receive)
+        try:
+            for _ in range(2):
+                report(api, {"token": token, "action": "clicked"})
+        finally:
+            event_recorded.disconnect(receive)
+        assert told == [(notification.pk, "clicked", get_analytics_model().objects.get().pk)]
+
+    def test_a_session_plays_no_part(self, login: Any, user: Any, make_user: Any, token: str) -> None:
+        client = login(make_user(), enforce_csrf_checks=True)
+        assert report(client, {"token": token, "action": "delivered"}).status_code == 200
+
+    def test_forged_tokens_are_left_out_and_alone_they_are_400(self, api: ApiClient, token: str) -> None:
+        forged = {"token": token[:-2] + "xx", "action": "delivered"}
+        assert report(api, forged, {"token": token, "action": "delivered"}).json()["recorded"] == 1
+        answer = report(api, forged)
+        assert (answer.status_code, [*answer.json()["errors"]]) == (400, ["events"])
+
+    def test_a_token_is_for_one_purpose(self, api: ApiClient, subscription: Any) -> None:
+        assert report(api, {"token": sign_subscription(subscription), "action": "clicked"}).status_code == 400
+
+    def test_a_token_expires(self, api: ApiClient, token: str, kit: Any) -> None:
+        kit(EVENT_TOKEN_DAYS=7)
+        with time_machine.travel(datetime.now(timezone.utc) + timedelta(days=6), tick=False):
+            assert report(api, {"token": token, "action": "delivered"}).status_code == 200
+        with time_machine.travel(datetime.now(timezone.utc) + timedelta(days=8), tick=False):
+            assert report(api, {"token": token, "action": "clicked"}).status_code == 400
+
+    def test_a_token_survives_a_rotation_of_the_secret_key(self, api: ApiClient, token: str, settings: Any) -> None:
+        former, settings.SECRET_KEY = settings.SECRET_KEY, "another-secret-key-with-enough-characters-0123456789"
+        assert report(api, {"token": token, "action": "delivered"}).status_code == 400
+        settings.SECRET_KEY_FALLBACKS = [former]
+        assert report(api, {"token": token, "action": "delivered"}).status_code == 200
+
+    def test_a_notification_that_was_pruned_is_no_error(self, api: ApiClient, token: str, notification: Any) -> None:
+        notification.delete()
+        assert report(api, {"token": token, "action": "delivered"}).json() == {"success": True, "recorded": 0}
+
+    def test_a_token_from_before_the_model_was_swapped_is_not_valid(self, api: ApiClient) -> None:
+        assert report(api, {"token": sign_notification("not-a-key"), "action": "delivered"}).status_code == 400
+
+    @pytest.mark.parametrize(
+        ("timestamp", "stored"),
+        [
+            (1_800_000_000_000, "2027-01-15T08:00:00+00:00"),
+            ("2027-01-15T08:00:00.000Z", "2027-01-15T08:00:00+00:00"),
+            ("2027-01-15T08:00:00", None),
+            ("2027-13-45T08:00:00Z", None),
+            ("yesterday", None),
+            (-1, None),
+            (1e300, None),
+            (None, None),
+        ],
+    )
+    def test_the_browsers_clock_is_kept_where_it_can_be_read(
+        self, api: ApiClient, token: str, timestamp: Any, stored: str | None
+    ) -> None:
+        assert report(api, {"token": token, "action": "delivered", "timestamp": timestamp}).status_code == 200
+        assert get_analytics_model().objects.get().action_data == ({"happened_at": stored} if stored else {})
+
+    @pytest.mark.parametrize(
+        ("event", "path"),
+        [
+            ({"action": "delivered"}, "events.0.token"),
+            ({"token": "x", "action": "opened"}, "events.0.action"),
+            ({"token": "x"}, "events.0.action"),
+            ({"token": 7, "action": "delivered"}, "events.0.token"),
+            ({"token": "x" * 301, "action": "delivered"}, "events.0.token"),
+            ({"token": "x", "action": "clicked", "action_id": "x" * 65}, "events.0.action_id"),
+            ({"token": "x", "action": "clicked", "timestamp": []}, "events.0.timestamp"),
+            ({"token": "x", "action": "clicked", "timestamp": True}, "events.0.timestamp"),
+            ("x", "events.0"),
+            (None, "events.0"),
+        ],
+    )
+    def test_errors_name_the_event(self, api: ApiClient, event: Any, path: str) -> None:
+        answer = report(api, event)
+        assert (answer.status_code, [*answer.json()["errors"]]) == (400, [path])
+
+    @pytest.mark.parametrize("events", [[], [{"token": "x", "action": "clicked"}] * 51, {}, None, "x"])
+    def test_there_are_1_to_50_events(self, api: ApiClient, events: Any) -> None:
+        assert [*api.call("POST", "events", {"events": events}).json()["errors"]] == ["events"]
+
+    def test_queries_do_not_grow_with_what_is_known(
+        self, api: ApiClient, subscription: Any, django_assert_max_num_queries: Any
+    ) -> None:
+        reported = [
+            {"token": sign_notification(make_notification(subscription).pk), "action": "delivered"} for _ in range(50)
+        ]
+        report(api, *reported)
+        with django_assert_max_num_queries(4):
+            assert report(api, *reported).json()["recorded"] == 0
+
+
+def test_the_same_event_stored_meanwhile_is_not_counted(notification: Any, monkeypatch: Any) -> None:
+    model = get_analytics_model()
+    event = events.Event(notification.pk, "clicked")
+    events.record([event])
+    monkeypatch.setattr(model.objects, "filter", lambda **_: model.objects.none())  # as if it came right after the look
+    assert events.record([event]) == 0
+    assert events.record([]) == 0
+
+
+class TestOpen:
+    @pytest.mark.parametrize(
+        ("query", "target", "event"),
+        [
+            ("", "/orders/7", ("clicked", "")),
+            ("?action=track", "/orders/7/track", ("action_clicked", "track")),
+            ("?action=call", "/orders/7", ("action_clicked", "call")),
+            ("?action=unknown", "/orders/7", ("clicked", "")),
+            ("?url=https://evil.example", "/orders/7", ("clicked", "")),
+        ],
+    )
+    def test_it_records_the_click_and_goes_to_the_stored_url(
+        self, api: ApiClient, token: str, query: str, target: str, event: tuple[str, str]
+    ) -> None:
+        answer = api.call("GET", f"open/{token}{query}")
+        assert (answer.status_code, answer.headers["Location"]) == (302, target)
+        assert (answer.headers["Referrer-Policy"], answer.headers["Cache-Control"]) == ("no-referrer", "no-store")
+        assert recorded() == [event]
+
+    def test_mail_scanners_that_only_look_do_not_click(self, api: ApiClient, token: str) -> None:
+        assert api.call("HEAD", f"open/{token}").status_code == 302
+        assert recorded() == []
+
+    @pytest.mark.parametrize("url", ["javascript:alert(1)", "//evil.example", "/\\evil.example", "http://evil.example"])
+    def test_a_url_written_past_the_checks_is_not_followed(
+        self, api: ApiClient, token: str, notification: Any, url: str
+    ) -> None:
+        get_notification_model().objects.update(options={"url": url})
+        assert api.call("GET", f"open/{token}").headers["Location"] == "/"
+
+    def test_a_notification_without_a_url_opens_the_site(self, api: ApiClient, token: str) -> None:
+        get_notification_model().objects.update(options={})
+        assert api.call("GET", f"open/{token}").headers["Location"] == "/"
+
+    @pytest.mark.parametrize("damage", ["x", "", ":x:y"])
+    def test_a_damaged_token_is_404(self, api: ApiClient, token: str, damage: str) -> None:
+        assert api.call("GET", f"open/{token[:-4]}{damage}").status_code == 404
+
+    def test_a_pruned_notification_is_404(self, api: ApiClient, token: str, notification: Any) -> None:
+        notification.delete()
+        assert api.call("GET", f"open/{token}").status_code == 404

@@ -1,0 +1,221 @@
+"""What every path has in common: methods, media types, sizes, malformed bodies, headers, the host's middleware."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import UnreadablePostError
+from django.test import RequestFactory
+from django.urls import URLPattern
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from django_webpush_kit import urls
+from django_webpush_kit.api import calls, views
+from django_webpush_kit.models import get_subscription_model
+from tests.api.conftest import BASE, ApiClient, new_body
+
+pytestmark = pytest.mark.django_db
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+ALLOWED = {
+    "subscribe": {"POST"},
+    "unsubscribe": {"POST"},
+    "preferences": {"GET", "HEAD", "PUT"},
+    "test": {"POST"},
+    "health": {"GET", "HEAD"},
+    "config": {"GET", "HEAD"},
+    "events": {"POST"},
+    "open/x": {"GET", "HEAD"},
+    "openapi.json": {"GET", "HEAD"},
+    "service-worker.js": {"GET", "HEAD"},
+}
+TAKES_BODY = [("POST", path) for path in ("subscribe", "unsubscribe", "test", "events")] + [("PUT", "preferences")]
+
+
+def is_error(answer: Any, status: int, code: str) -> bool:
+    body = answer.json()
+    return (answer.status_code, body["success"], body["code"]) == (status, False, code) and set(body) == {
+        "success",
+        "message",
+        "code",
+        "errors",
+    }
+
+
+def test_every_path_is_listed_here() -> None:
+    patterns = {str(url.pattern).replace("<token>", "x") for url in urls.urlpatterns if isinstance(url, URLPattern)}
+    assert patterns == set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", ALLOWED)
+def test_other_methods_are_405_with_those_allowed(api: ApiClient, path: str) -> None:
+    for method in set(METHODS) - ALLOWED[path]:
+        answer = api.call(method, path)
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == ALLOWED[path]
+
+
+@pytest.mark.parametrize(("method", "path"), TAKES_BODY)
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_anything_but_json_is_415(api: ApiClient, method: str, path: str, content_type: str) -> None:
+    assert is_error(api.call(method, path, b"{}", content_type=content_type), 415, "unsupported_media_type")
+
+
+def test_a_charset_is_no_reason_to_refuse(user: Any, login: Any) -> None:
+    answer = login(user).subscribe(new_body(), content_type="application/json; charset=utf-8")
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ",
+        b"{",
+        b"[]",
+        b"null",
+        b"true",
+        b"7",
+        b'"x"',
+        b"{}{}",
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": "\\ud800"}',
+        b'{"a": "\\u0000"}',
+        b'{"\\u0000": 1}',
+        b'{"\\udfff": 1}',
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"a": ' + b"[" * 20 + b"]" * 20 + b"}",
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"\xef\xbb\xbf{}",
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), TAKES_BODY)
+def test_what_is_no_json_object_is_400(user: Any, login: Any, kit: Any, method: str, path: str, body: bytes) -> None:
+    kit(RATE_LIMITS={})
+    assert is_error(login(user).call(method, path, body), 400, "malformed")
+
+
+def test_a_large_body_is_refused_by_its_announced_length(api: ApiClient) -> None:
+    class Unread:
+        def read(self, size: int = -1) -> bytes:
+            raise AssertionError("nothing of it may be read")
+
+    request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
+    request.META["CONTENT_LENGTH"] = str(calls.MAX_BODY + 1)
+    request._stream = Unread()
+    assert is_error_response(views.events(request), 413, "too_large")
+
+
+@pytest.mark.parametrize("length", ["", "x", "-1", "9" * 5000, "²"])
+def test_a_length_that_is_none_is_left_to_the_reading(length: str) -> None:
+    request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
+    request.META["CONTENT_LENGTH"] = length
+    assert views.events(request).status_code in (400, 413)
+
+
+def test_a_body_without_an_announced_length_is_read_up_to_the_limit() -> None:
+    class Endless:
+        taken = 0
+
+        def read(self, size: int = -1) -> bytes:
+            assert 0 < size <= calls.MAX_BODY + 1
+            self.taken += size
+            return b" " * size
+
+    request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
+    del request.META["CONTENT_LENGTH"]
+    request._stream = stream = Endless()
+    assert is_error_response(views.events(request), 413, "too_large")
+    assert stream.taken == calls.MAX_BODY + 1
+
+
+def test_a_connection_that_breaks_while_sending_is_400() -> None:
+    class Broken:
+        def read(self, size: int = -1) -> bytes:
+            raise OSError("connection reset")
+
+    request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
+    request._stream = Broken()
+    with pytest.raises(UnreadablePostError):
+        request.read()
+    assert is_error_response(views.events(request), 400, "malformed")
+
+
+def is_error_response(response: Any, status: int, code: str) -> bool:
+    return (response.status_code, json.loads(response.content)["code"]) == (status, code)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+MEMBERS = st.sampled_from(
+    ["subscription", "endpoint", "keys", "p256dh", "auth", "expirationTime", "preferences", "categories", "quiet_hours"]
+    + ["events", "token", "action", "action_id", "timestamp", "language", "timezone", "subscription_token"]
+)
+LIKELY = st.recursive(
+    JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@pytest.mark.parametrize(("method", "path"), TAKES_BODY)
+def test_no_json_makes_a_5xx(user: Any, login: Any, kit: Any, method: str, path: str) -> None:
+    kit(RATE_LIMITS={})
+    client = login(user)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(body=LIKELY)
+    def ask(body: Any) -> None:
+        assert 400 <= client.call(method, path, json.dumps(body).encode()).status_code < 500
+
+    ask()
+
+
+@pytest.mark.parametrize("path", ["health", "config", "preferences?endpoint=x", "open/x", "openapi.json"])
+def test_answers_are_not_sniffed_and_only_the_static_ones_are_kept(api: ApiClient, path: str) -> None:
+    answer = api.call("GET", path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    is_static = path in ("config", "openapi.json")
+    assert answer.headers["Cache-Control"] == ("no-cache" if is_static else "no-store")
+
+
+@pytest.mark.parametrize("path", ["config", "openapi.json", "service-worker.js"])
+def test_static_answers_are_revalidated(api: ApiClient, path: str) -> None:
+    etag = api.call("GET", path).headers["ETag"]
+    again = api.call("GET", path, headers={"If-None-Match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_site_that_requires_login_everywhere_keeps_the_api_open(
+    user: Any, login: Any, api: ApiClient, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert api.call("GET", "config").status_code == 200
+    assert api.call("GET", "service-worker.js").status_code == 200
+    assert api.subscribe(new_body()).status_code == 401, "an error in JSON, not a redirect to a login page"
+    assert login(user).subscribe(new_body()).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_views_run_outside_of_atomic_requests(user: Any, login: Any, monkeypatch: Any) -> None:
+    seen: list[bool] = []
+    register = views.register
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        seen.append(connection.in_atomic_block)
+        return register(*arguments, **options)
+
+    monkeypatch.setattr(views, "register", spy)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    assert login(user).subscribe(new_body()).status_code == 201
+    assert seen == [False]
+    assert get_subscription_model().objects.count() == 1

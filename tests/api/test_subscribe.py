@@ -1,0 +1,349 @@
+"""Subscribing: what is stored, whose it becomes, and what the token may do."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from django_webpush_kit import services
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.signals import subscription_created
+from tests.api.conftest import ApiClient, new_body, new_endpoint
+from tests.conftest import new_keys
+from tests.factories import make_notification
+from tests.protocol.hostile_endpoints import HOSTILE_URLS
+
+pytestmark = pytest.mark.django_db
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+def the_row() -> Any:
+    return get_subscription_model().objects.get()
+
+
+class TestWhatIsStored:
+    def test_a_new_subscription_is_created_for_the_signed_in_user(self, user: Any, login: Any) -> None:
+        body = new_body(preferences={"categories": {"news": False}}, language="pt_BR", timezone="Europe/Lisbon")
+        answer = login(user).subscribe(body)
+        row = the_row()
+        assert answer.status_code == 201
+        assert answer.json() == {
+            "success": True,
+            "subscription_id": row.pk,
+            "subscription_token": answer.json()["subscription_token"],
+        }
+        assert (row.user, row.endpoint) == (user, body["subscription"]["endpoint"])
+        assert row.subscription_info["keys"] == body["subscription"]["keys"]
+        assert row.preferences == {"categories": {"news": False}}
+        assert (row.language, row.timezone, row.is_active) == ("pt-br", "Europe/Lisbon", True)
+
+    def test_the_same_browser_again_is_an_update(self, user: Any, login: Any) -> None:
+        client, body = login(user), new_body(preferences={"categories": {"news": False}}, language="de")
+        first = client.subscribe(body).json()
+        again = client.subscribe({"subscription": body["subscription"], "preferences": {}})
+        assert again.status_code == 200
+        assert again.json()["subscription_id"] == first["subscription_id"]
+        assert the_row().preferences == {"categories": {"news": False}}, "an empty object says nothing"
+        assert the_row().language == "de", "what the browser does not say stays"
+
+    def test_only_a_new_one_is_announced(self, user: Any, login: Any) -> None:
+        announced: list[Any] = []
+
+        def receive(subscription: Any, **_: Any) -> None:
+            announced.append(subscription)
+
+        subscription_created.connect(receive)
+        try:
+            body = new_body()
+            for _ in range(2):
+                login(user).subscribe(body)
+        finally:
+            subscription_created.disconnect(receive)
+        assert announced == [the_row()]
+
+    def test_an_ended_one_comes_back(self, subscription: Any, user: Any, login: Any) -> None:
+        services.unsubscribe(subscription)
+        body = {"subscription": subscription.subscription_info}
+        assert login(user).subscribe(body).status_code == 200
+        row = the_row()
+        assert (row.is_active, row.deactivated_at, row.deactivation_reason) == (True, None, "")
+
+    @pytest.mark.parametrize(
+        ("user_agent", "family"),
+        [
+            (FIREFOX, "Firefox"),
+            ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/143.0 Safari/537.36 Edg/143.0", "Edge"),
+            ("Mozilla/5.0 (X11) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0 Safari/537.36", "Chrome"),
+            ("Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 Version/26.0 Mobile/15E148 Safari/604.1", "Safari"),
+            ("Mozilla/5.0 (Linux; Android 15) SamsungBrowser/28.0 Chrome/130.0 Safari/537.36", "Samsung Internet"),
+            ("curl/8.9", ""),
+        ],
+    )
+    def test_of_the_client_only_the_browsers_family_is_kept(
+        self, user: Any, login: Any, user_agent: str, family: str
+    ) -> None:
+        login(user).subscribe(new_body(), headers={"User-Agent": user_agent})
+        assert (the_row().user_agent, the_row().ip_address) == (family, None)
+
+    def test_the_host_may_ask_for_more(self, user: Any, login: Any, kit: Any) -> None:
+        kit(STORE_CLIENT_INFO=True)
+        login(user).subscribe(new_body(), headers={"User-Agent": FIREFOX + "\x01" * 9 + "x" * 900})
+        assert the_row().user_agent.startswith(FIREFOX + "xxx")
+        assert len(the_row().user_agent) <= 400
+        assert the_row().ip_address == "127.0.0.1"
+
+    def test_an_expiration_time_is_kept(self, user: Any, login: Any) -> None:
+        moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+        body = new_body()
+        body["subscription"]["expirationTime"] = moment.timestamp() * 1000
+        login(user).subscribe(body)
+        assert the_row().expiration_time == moment
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize("endpoint", HOSTILE_URLS)
+    def test_hostile_endpoints(self, user: Any, login: Any, endpoint: str) -> None:
+        body = new_body()
+        body["subscription"]["endpoint"] = endpoint
+        answer = login(user).subscribe(body)
+        assert answer.status_code == 400
+        assert not get_subscription_model().objects.exists()
+
+    @pytest.mark.parametrize(
+        ("field", "value", "path"),
+        [
+            ("p256dh", base64.urlsafe_b64encode(b"\x04" + b"\x01" * 64).decode(), "subscription.keys.p256dh"),
+            ("p256dh", base64.urlsafe_b64encode(b"\x04" + b"\x01" * 63).decode(), "subscription.keys.p256dh"),
+            ("p256dh", "not base64!", "subscription.keys.p256dh"),
+            ("p256dh", 7, "subscription.keys.p256dh"),
+            ("p256dh", "", "subscription.keys.p256dh"),
+            ("p256dh", None, "subscription.keys.p256dh"),
+            ("auth", base64.urlsafe_b64encode(b"x" * 15).decode(), "subscription.keys.auth"),
+            ("auth", base64.urlsafe_b64encode(b"x" * 17).decode(), "subscription.keys.auth"),
+            ("auth", ["x"], "subscription.keys.auth"),
+        ],
+    )
+    def test_unusable_keys(self, user: Any, login: Any, field: str, value: Any, path: str) -> None:
+        body = new_body()
+        body["subscription"]["keys"][field] = value
+        answer = login(user).subscribe(body)
+        assert answer.status_code == 400
+        assert list(answer.json()["errors"]) == [path]
+
+    @pytest.mark.parametrize("value", [1, 0, -5, True, "soon", [], {}, 1e300, 200_000_000_000_000])
+    def test_unusable_expiration_times(self, user: Any, login: Any, value: Any) -> None:
+        body = new_body()
+        body["subscription"]["expirationTime"] = value
+        answer = login(user).subscribe(body)
+        assert answer.status_code == 400
+        assert list(answer.json()["errors"]) == ["subscription.expirationTime"]
+
+    @pytest.mark.parametrize(
+        ("member", "value", "path"),
+        [
+            ("subscription", None, "subscription"),
+            ("subscription", "x", "subscription"),
+            ("subscription", {}, "subscription.endpoint"),
+            ("preferences", [], "preferences"),
+            ("preferences", {"categories": {"news": "yes"}}, "preferences.categories.news"),
+            ("preferences", {"unknown": 1}, "preferences"),
+            ("language", 5, "language"),
+            ("timezone", {}, "timezone"),
+        ],
+    )
+    def test_members_of_the_wrong_kind(self, user: Any, login: Any, member: str, value: Any, path: str) -> None:
+        answer = login(user).subscribe({**new_body(), member: value})
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "invalid"
+        assert path in answer.json()["errors"]
+
+    def test_standard_and_padded_base64_are_fine(self, user: Any, login: Any) -> None:
+        body = new_body()
+        keys = body["subscription"]["keys"]
+        for name, text in keys.items():
+            keys[name] = base64.b64encode(base64.urlsafe_b64decode(text + "==")).decode()
+        assert login(user).subscribe(body).status_code == 201
+
+
+class TestOwnership:
+    def test_a_strangers_keys_for_a_known_endpoint_are_a_conflict(
+        self, subscription: Any, make_user: Any, login: Any
+    ) -> None:
+        body = {"subscription": {"endpoint": subscription.endpoint, "keys": new_keys()}}
+        for client in (login(make_user()), login(subscription.user)):
+            answer = client.subscribe(body)
+            assert (answer.status_code, answer.json()["code"]) == (409, "key_mismatch")
+        assert the_row().auth_key == subscription.auth_key
+
+    def test_whoever_signs_in_next_takes_the_browser_over(
+        self, subscription: Any, user: Any, make_user: Any, login: Any, api: ApiClient
+    ) -> None:
+        waiting = make_notification(subscription, "pending")
+        subscription.preferences = {"categories": {"news": False}}
+        subscription.save()
+        token = login(user).subscribe({"subscription": subscription.subscription_info}).json()["subscription_token"]
+        other = make_user()
+        assert login(other).subscribe({"subscription": subscription.subscription_info}).status_code == 200
+        waiting.refresh_from_db()
+        assert the_row().user == other
+        assert waiting.status == "cancelled", "what waited for the owner before must not be shown to the next"
+        assert the_row().preferences == {}
+        assert api.on("GET preferences", subscription.endpoint, token=token).status_code == 401
+
+    def test_an_anonymous_browser_keeps_its_preferences_when_its_user_signs_in(
+        self, make_subscription: Any, user: Any, login: Any
+    ) -> None:
+        anonymous = make_subscription(None, preferences={"categories": {"news": False}})
+        login(user).subscribe({"subscription": anonymous.subscription_info})
+        assert (the_row().user, the_row().preferences) == (user, {"categories": {"news": False}})
+
+    def test_subscriptions_per_user_are_limited(self, user: Any, login: Any, kit: Any) -> None:
+        kit(MAX_SUBSCRIPTIONS_PER_USER=2)
+        client = login(user)
+        first = new_body()
+        assert [client.subscribe(body).status_code for body in (first, new_body())] == [201, 201]
+        refused = client.subscribe(new_body())
+        assert (refused.status_code, refused.json()["code"]) == (403, "too_many_subscriptions")
+        assert client.subscribe(first).status_code == 200, "what counts already may come again"
+        client.on("POST unsubscribe", first["subscription"]["endpoint"])
+        assert client.subscribe(new_body()).status_code == 201
+        assert client.subscribe(first).status_code == 403, "coming back counts too"
+
+    def test_a_new_endpoint_replaces_the_old_one_of_the_same_user(
+        self, subscription: Any, user: Any, login: Any
+    ) -> None:
+        waiting = make_notification(subscription, "pending")
+        body = new_body(old_endpoint=subscription.endpoint)
+        answer = login(user).subscribe(body)
+        assert answer.status_code == 200
+        assert answer.json()["subscription_id"] == subscription.pk, "the same browser is the same row"
+        assert the_row().endpoint == body["subscription"]["endpoint"]
+        waiting.refresh_from_db()
+        assert waiting.status == "pending"
+
+    def test_where_both_endpoints_are_known_the_new_one_takes_what_waits(
+        self, subscription: Any, user: Any, make_subscription: Any, login: Any
+    ) -> None:
+        newer = make_subscription(user)
+        waiting = make_notification(subscription, "pending")
+        login(user).subscribe({"subscription": newer.subscription_info, "old_endpoint": subscription.endpoint})
+        waiting.refresh_from_db()
+        subscription.refresh_from_db()
+        assert waiting.subscription_id == newer.pk
+        assert not subscription.is_active
+
+    def test_someone_elses_old_endpoint_is_left_alone(self, subscription: Any, make_user: Any, login: Any) -> None:
+        answer = login(make_user()).subscribe(new_body(old_endpoint=subscription.endpoint))
+        assert answer.status_code == 201
+        subscription.refresh_from_db()
+        assert subscription.is_active
+
+
+class TestAnonymous:
+    def test_nobody_subscribes_without_signing_in(self, api: ApiClient) -> None:
+        answer = api.subscribe(new_body())
+        assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+        assert answer.headers["WWW-Authenticate"]
+
+    def test_unless_the_host_allows_it(self, api: ApiClient, kit: Any) -> None:
+        kit(ALLOW_ANONYMOUS=True)
+        body = new_body()
+        token = api.subscribe(body).json()["subscription_token"]
+        assert the_row().user is None
+        endpoint = body["subscription"]["endpoint"]
+        assert api.on("GET preferences", endpoint).status_code == 401
+        assert api.on("GET preferences", endpoint, token=token).status_code == 200
+
+    def test_without_a_session_nothing_is_taken_from_its_owner(
+        self, subscription: Any, user: Any, api: ApiClient, kit: Any
+    ) -> None:
+        kit(ALLOW_ANONYMOUS=True)
+        assert api.subscribe({"subscription": subscription.subscription_info}).status_code == 200
+        assert the_row().user == user
+
+    def test_but_what_its_owner_has_ended_is_free(self, subscription: Any, api: ApiClient, kit: Any) -> None:
+        kit(ALLOW_ANONYMOUS=True)
+        services.unsubscribe(subscription)
+        api.subscribe({"subscription": subscription.subscription_info})
+        assert (the_row().user, the_row().is_active) == (None, True)
+
+    def test_a_repair_with_a_void_token_does_not_become_an_anonymous_subscription(
+        self, api: ApiClient, kit: Any
+    ) -> None:
+        kit(ALLOW_ANONYMOUS=True)
+        answer = api.subscribe(new_body(old_endpoint=new_endpoint()), token="void")
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
+
+
+class TestSubscriptionToken:
+    @pytest.fixture
+    def body(self) -> dict[str, Any]:
+        return new_body()
+
+    @pytest.fixture
+    def token(self, user: Any, login: Any, body: dict[str, Any]) -> str:
+        return login(user).subscribe(body).json()["subscription_token"]
+
+    def test_it_repairs_without_a_session_and_keeps_the_owner(self, token: str, user: Any, api: ApiClient) -> None:
+        renewed = new_body()
+        answer = api.subscribe(renewed, token=token)
+        assert answer.status_code == 200
+        assert (the_row().user, the_row().endpoint) == (user, renewed["subscription"]["endpoint"])
+
+    def test_it_may_stand_in_the_body(self, token: str, api: ApiClient) -> None:
+        assert api.subscribe(new_body(subscription_token=token)).status_code == 200
+
+    def test_each_replacement_voids_the_one_before(self, token: str, body: dict[str, Any], api: ApiClient) -> None:
+        answer = api.subscribe(body, token=token)
+        assert api.subscribe(body, token=token).status_code == 401
+        assert api.subscribe(body, token=answer.json()["subscription_token"]).status_code == 200
+
+    def test_it_is_bound_to_its_subscription(
+        self, token: str, user: Any, make_subscription: Any, api: ApiClient
+    ) -> None:
+        others = make_subscription(user)
+        assert api.on("GET preferences", others.endpoint, token=token).status_code == 404
+
+    def test_deactivation_voids_it(self, token: str, body: dict[str, Any], api: ApiClient) -> None:
+        services.unsubscribe(the_row())
+        assert api.subscribe(body, token=token).status_code == 401
+
+    def test_it_never_takes_what_is_someone_elses(
+        self, token: str, make_user: Any, make_subscription: Any, api: ApiClient
+    ) -> None:
+        others = make_subscription(make_user())
+        answer = api.subscribe({"subscription": others.subscription_info}, token=token)
+        assert answer.status_code == 409
+        others.refresh_from_db()
+        assert others.token_version == 0
+
+    def test_it_merges_two_rows_of_the_same_owner(
+        self, token: str, user: Any, make_subscription: Any, api: ApiClient
+    ) -> None:
+        newer = make_subscription(user)
+        answer = api.subscribe({"subscription": newer.subscription_info}, token=token)
+        assert answer.json()["subscription_id"] == newer.pk
+        assert get_subscription_model().objects.active().get().pk == newer.pk
+
+    def test_a_session_goes_before_it(self, token: str, body: dict[str, Any], make_user: Any, login: Any) -> None:
+        other = make_user()
+        login(other).subscribe(body, token=token)
+        assert the_row().user == other
+
+    def test_it_survives_a_rotation_of_the_secret_key(self, token: str, api: ApiClient, settings: Any) -> None:
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "another-secret-key-with-enough-characters-0123456789"
+        assert api.subscribe(new_body(), token=token).status_code == 200
+
+    @pytest.mark.parametrize("damage", ["", "x", "\ufffd", "a:b", ":", "x" * 5000])
+    def test_a_damaged_one_is_void(self, token: str, api: ApiClient, damage: str) -> None:
+        bad = token[:-3] + damage
+        assert api.subscribe(new_body(subscription_token=bad)).status_code == 401
+
+    def test_the_row_of_a_void_token_may_be_gone(self, token: str, api: ApiClient) -> None:
+        the_row().delete()
+        assert api.subscribe(new_body(), token=token).status_code == 401

@@ -1,0 +1,135 @@
+"""Rate limits per action and identity, with an honest Retry-After."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import time_machine
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.exceptions import ImproperlyConfigured
+from django.test import RequestFactory
+
+from django_webpush_kit.api.throttling import client_address, parse_rate
+from django_webpush_kit.conf import kit_settings
+from tests.api.conftest import ApiClient, new_body
+
+pytestmark = pytest.mark.django_db
+
+
+class Unreachable(DummyCache):
+    """A cache whose server is away."""
+
+    def add(self, *arguments: Any, **options: Any) -> bool:
+        raise ConnectionError("no route to the cache")
+
+
+class Forgetful(LocMemCache):
+    """A cache that evicts between two calls."""
+
+    def incr(self, *arguments: Any, **options: Any) -> int:
+        raise ValueError("no such key")
+
+
+def use_cache(settings: Any, name: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.{name}", "LOCATION": "throttling"}}
+
+
+def statuses(client: ApiClient, count: int, path: str = "config", **options: Any) -> list[int]:
+    return [client.call("GET", path, **options).status_code for _ in range(count)]
+
+
+def test_more_requests_than_allowed_are_429_until_retry_after(api: ApiClient, kit: Any) -> None:
+    kit(RATE_LIMITS={"config": "3/m"})
+    with time_machine.travel(1_800_000_017.25, tick=False) as clock:
+        assert statuses(api, 3) == [200, 200, 200]
+        answer = api.call("GET", "config")
+        assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
+        seconds = int(answer.headers["Retry-After"])
+        assert 1 <= seconds <= 60
+        clock.shift(seconds - 2)
+        assert statuses(api, 1) == [429], "it was honest: not much earlier"
+        clock.shift(2)
+        assert statuses(api, 1) == [200]
+
+
+def test_users_are_counted_each_for_themselves_and_strangers_by_address(
+    make_user: Any, login: Any, api: ApiClient, kit: Any
+) -> None:
+    kit(RATE_LIMITS={"subscribe": "1/h"})
+    with time_machine.travel(1_800_000_000, tick=False):
+        first, second = login(make_user()), login(make_user())
+        assert [first.subscribe(new_body()).status_code for _ in range(2)] == [201, 429]
+        assert second.subscribe(new_body()).status_code == 201
+        assert [api.subscribe(new_body()).status_code for _ in range(2)] == [401, 429]
+        assert api.subscribe(new_body(), REMOTE_ADDR="192.0.2.7").status_code == 401
+
+
+def test_refused_credentials_are_counted_too(kit: Any, login: Any, user: Any) -> None:
+    kit(RATE_LIMITS={"subscribe": "2/h"})
+    with time_machine.travel(1_800_000_000, tick=False):
+        client = login(user, enforce_csrf_checks=True)
+        assert [client.subscribe(new_body()).status_code for _ in range(3)] == [403, 403, 429]
+
+
+def test_one_ipv6_network_is_one_client(api: ApiClient, kit: Any) -> None:
+    kit(RATE_LIMITS={"config": "1/h"})
+    with time_machine.travel(1_800_000_000, tick=False):
+        assert statuses(api, 1, REMOTE_ADDR="2001:db8:1:2::1") == [200]
+        assert statuses(api, 1, REMOTE_ADDR="2001:db8:1:2:ffff::9") == [429]
+        assert statuses(api, 1, REMOTE_ADDR="2001:db8:1:3::1") == [200]
+        assert statuses(api, 2, REMOTE_ADDR="") == [200, 429], "those without an address share one identity"
+
+
+def test_actions_are_counted_apart_and_may_be_free(api: ApiClient, kit: Any) -> None:
+    kit(RATE_LIMITS={"config": "1/h", "openapi": ""})
+    with time_machine.travel(1_800_000_000, tick=False):
+        assert statuses(api, 2) == [200, 429]
+        assert statuses(api, 3, "openapi.json") == [200] * 3
+        assert statuses(api, 3, "service-worker.js") == [200] * 3
+
+
+def test_a_cache_that_is_away_limits_nobody(api: ApiClient, kit: Any, settings: Any, caplog: Any) -> None:
+    kit(RATE_LIMITS={"config": "1/h"})
+    use_cache(settings, "Unreachable")
+    assert statuses(api, 3) == [200] * 3
+    assert "rate limits do not apply" in caplog.text
+
+
+def test_a_count_evicted_at_once_starts_anew(api: ApiClient, kit: Any, settings: Any) -> None:
+    kit(RATE_LIMITS={"config": "1/h"})
+    use_cache(settings, "Forgetful")
+    assert statuses(api, 3) == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address"),
+    [
+        (0, "203.0.113.9", "127.0.0.1"),
+        (1, "203.0.113.9", "203.0.113.9"),
+        (1, "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        (2, "6.6.6.6, 203.0.113.9, 198.51.100.7", "203.0.113.9"),
+        (2, "198.51.100.7", "127.0.0.1"),
+        (1, "", None),
+        (1, "nonsense", None),
+        (1, "203.0.113.9:1234", None),
+        (1, "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_forwarded_addresses_count_for_as_many_proxies_as_there_are(
+    kit: Any, proxies: int, forwarded: str, address: str | None
+) -> None:
+    kit(TRUSTED_PROXIES=proxies)
+    request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})
+    assert client_address(request) == address
+
+
+def test_every_default_limit_can_be_read() -> None:
+    assert {parse_rate(rate)[1] for rate in kit_settings.RATE_LIMITS.values()} == {60}
+
+
+@pytest.mark.parametrize("rate", ["30", "30/x", "m", "1/mm", "-1/s", "1.5/s"])
+def test_a_malformed_limit_is_a_configuration_error(rate: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="RATE_LIMITS"):
+        parse_rate(rate)

@@ -157,8 +157,25 @@ JSON = st.recursive(
     max_leaves=12,
 )
 MEMBERS = st.sampled_from(
-    ["subscription", "endpoint", "keys", "p256dh", "auth", "expirationTime", "preferences", "categories", "quiet_hours"]
-    + ["events", "token", "action", "action_id", "timestamp", "language", "timezone", "subscription_token"]
+    [
+        "subscription",
+        "endpoint",
+        "keys",
+        "p256dh",
+        "auth",
+        "expirationTime",
+        "preferences",
+        "categories",
+        "quiet_hours",
+        "events",
+        "token",
+        "action",
+        "action_id",
+        "timestamp",
+        "language",
+        "timezone",
+        "subscription_token",
+    ]
 )
 LIKELY = st.recursive(
     JSON,

@@ -141,7 +141,7 @@ _REFUSED_NETWORKS = _networks(
     "3fff::/20",  # documentation
 )
 
-_URL = re.compile(r"(https?)://([^/?]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)", re.IGNORECASE)
+_URL = re.compile(r"""(https?)://([!"$-.0->@-\[\]-~]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)""", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -152,21 +152,25 @@ def _refused(why: str) -> InvalidSubscription:
 
 def _split(url: str) -> tuple[str, str, str]:
     """Split into scheme, authority and the rest, refusing whatever two URL parsers could read differently."""
-    if not isinstance(url, str) or not url:
-        raise _refused("must be a URL")
-    if len(url) > MAX_ENDPOINT_BYTES:
-        raise _refused(f"is longer than {MAX_ENDPOINT_BYTES} bytes")
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise _refused("contains characters that a URL may not contain")
-    if "#" in url:
-        raise _refused("must not have a fragment")
-    match = _URL.fullmatch(url)
+    match = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= MAX_ENDPOINT_BYTES else None
     if match is None:
-        raise _refused("must be an https URL")
+        raise _refused(_malformation(url))
     scheme, authority, rest = match.groups()
     if "@" in authority:
         raise _refused("must not have a user name or password")
     return scheme.lower(), authority, rest
+
+
+def _malformation(url: object) -> str:
+    if not isinstance(url, str) or not url:
+        return "must be a URL"
+    if len(url) > MAX_ENDPOINT_BYTES:
+        return f"is longer than {MAX_ENDPOINT_BYTES} bytes"
+    if "#" in url:
+        return "must not have a fragment"
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "contains characters that a URL may not contain"
+    return "must be an https URL"
 
 
 def _split_authority(authority: str) -> tuple[str, str]:

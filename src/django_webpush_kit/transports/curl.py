@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
+from math import inf
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -79,6 +80,9 @@ class CurlTransport(NetworkTransport):
 
 _inherited: list[_Multi] = []
 
+_LONGEST_WAIT = 1.0
+"""Seconds after which curl is asked again, whatever its timer says."""
+
 
 class _Multi(Batch):
     """A curl multi handle with its connections, moved on by the caller's own thread.
@@ -89,7 +93,7 @@ class _Multi(Batch):
     def __init__(self, transport: CurlTransport) -> None:
         self._transport = transport
         self._process_id = os.getpid()
-        self._due: float | None = None
+        self._due = inf
         self._exchanges: dict[Any, _Exchange] = {}
         self._spare: list[_Exchange] = []
         self._responses: deque[PushResponse] = deque()
@@ -114,7 +118,7 @@ class _Multi(Batch):
 
     def next_response(self) -> PushResponse:
         while not self._responses:
-            self._proceed(None if self._due is None else max(self._due - time.monotonic(), 0))
+            self._proceed(min(max(self._due - time.monotonic(), 0), _LONGEST_WAIT))
         self.in_flight -= 1
         return self._responses.popleft()
 
@@ -136,13 +140,14 @@ class _Multi(Batch):
         self._multi.close()
         self._selector.close()
 
-    def _proceed(self, wait: float | None) -> None:
+    def _proceed(self, wait: float) -> None:
         """Wait for sockets, at most so many seconds, and do what they and curl's timer ask for."""
         multi = self._multi
-        for key, events in self._selector.select(wait):
+        selected = self._selector.select(wait)
+        for key, events in selected:
             multi.socket_action(key.fd, _SELECTED[events])
-        if self._due is not None and time.monotonic() >= self._due:
-            self._due = None
+        if not selected or time.monotonic() >= self._due:
+            self._due = inf
             multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         remaining = 1
         while remaining:
@@ -168,7 +173,7 @@ class _Multi(Batch):
             selector.register(descriptor, _WATCHED[what])
 
     def _set_timer(self, milliseconds: int) -> None:
-        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+        self._due = inf if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
 
 class _Exchange:

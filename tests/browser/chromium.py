@@ -126,11 +126,15 @@ class Chromium:
         return shown
 
     def wait_for_notification(self, title: str) -> dict[str, Any]:
-        """Wait until a notification with this title is on display."""
-        return wait_until(
-            lambda: next((shown for shown in self.notifications() if shown["title"] == title), None),
-            f"the notification {title!r}",
-        )
+        """Wait until a notification with this title is on display: at least `{"title", "body"}`."""
+        if self._centre is None:
+            return wait_until(
+                lambda: next((shown for shown in self.notifications() if shown["title"] == title), None),
+                f"the notification {title!r}",
+            )
+        # getNotifications() drops one that the desktop has not yet confirmed, and Chromium then shows its own instead
+        body = self._centre.wait_for(title).body
+        return {"title": title, "body": body.partition("\n\n")[2]}  # the origin comes first
 
     def click_notification(self, title: str, action: str = "") -> None:
         """Click the notification with this title, or its button with the label `action`."""

@@ -24,7 +24,7 @@ _DISMISSED, _CLOSED_BY_CALL = 2, 3
 
 
 @dataclass(slots=True)
-class _Alert:
+class Alert:
     """What the desktop shows: `actions` maps a button's key to its label."""
 
     number: int
@@ -43,7 +43,7 @@ class NotificationCentre:
             ["dbus-daemon", "--session", "--nofork", "--print-address"], stdout=subprocess.PIPE, text=True
         )
         self.bus_address = self._bus_process.stdout.readline().strip()
-        self._alerts: dict[int, _Alert] = {}
+        self._alerts: dict[int, Alert] = {}
         self._last_number = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="NotificationCentre", daemon=True)
@@ -62,7 +62,7 @@ class NotificationCentre:
 
     def click(self, title: str, action: str = "") -> None:
         """Click the alert with this title, or its button with the label `action`."""
-        alert = self._alert(title)
+        alert = self.wait_for(title)
         key = next((key for key, label in alert.actions.items() if label == action), "") if action else "default"
         if key not in alert.actions:
             raise LookupError(f"{title!r} has no button {action!r}, only {list(alert.actions.values())}")
@@ -71,9 +71,10 @@ class NotificationCentre:
 
     def dismiss(self, title: str) -> None:
         """Close the alert with this title."""
-        self._close(self._alert(title).number, _DISMISSED)
+        self._close(self.wait_for(title).number, _DISMISSED)
 
-    def _alert(self, title: str) -> _Alert:
+    def wait_for(self, title: str) -> Alert:
+        """Wait until an alert with this title is on the desktop."""
         return wait_until(
             lambda: next((alert for alert in list(self._alerts.values()) if alert.title == title), None),
             f"the alert {title!r}",
@@ -106,7 +107,7 @@ class NotificationCentre:
         if not replaced:
             self._last_number += 1
         number = replaced or self._last_number
-        self._alerts[number] = _Alert(number, title, body, dict(zip(actions[::2], actions[1::2], strict=True)))
+        self._alerts[number] = Alert(number, title, body, dict(zip(actions[::2], actions[1::2], strict=True)))
         return number
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:

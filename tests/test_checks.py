@@ -308,6 +308,12 @@ def test_a_cache_of_one_process_cannot_hold_back_doubled_wake_ups(production, co
     assert set(found(deploy=True)) == {"W036"}
 
 
+def test_an_unusable_transport_is_not_said_twice(production, configure):
+    configure(TRANSPORT={"PATH": "x"})
+    assert found(deploy=True) == {}
+    assert set(found()) == {"E008"}
+
+
 def test_an_unusable_task_backend_is_not_said_twice(production, configure):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
     configure(TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})

@@ -130,6 +130,11 @@ def test_details_name_what_is_in_use():
     assert health["task_backend"] == "django_webpush_kit.task_backends.NullBackend"
 
 
+def test_settings_that_cannot_be_used_are_no_reason_to_fail(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": {"PATH": "x"}}
+    assert get_health(details=True)["transport"] == "unusable"
+
+
 def test_a_table_that_does_not_answer_makes_it_unhealthy_instead_of_an_error(transactional_db):
     table = get_notification_model()._meta.db_table
     with connection.cursor() as cursor:

@@ -1,8 +1,8 @@
 """Previews of templates with sample values."""
 
 import pytest
-from django.template import TemplateSyntaxError
 
+from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.previews import preview, sample_context
 
@@ -55,6 +55,7 @@ def test_literals_need_no_value():
     assert sample_context(template('{{ "text"|upper }} {{ 7 }}')) == {}
 
 
-def test_bad_syntax_raises():
-    with pytest.raises(TemplateSyntaxError):
-        preview(template("{% debug %}"))
+@pytest.mark.parametrize("title", ["{% debug %}", "{{ price|floatformat:200 }}"])
+def test_what_cannot_be_rendered_is_one_kind_of_error(title):
+    with pytest.raises(TemplateRenderError):
+        preview(template(title))

@@ -396,7 +396,10 @@ def _anonymous() -> Messages:
 
 
 def _silent_transport() -> Messages:
-    path = backend_spec("TRANSPORT")[0].rpartition(".")[2]
+    try:
+        path = backend_spec("TRANSPORT")[0].rpartition(".")[2]
+    except ImproperlyConfigured:
+        return  # `check_settings` says so
     if path in ("LocmemTransport", "ConsoleTransport"):
         yield _warning(33, f"{_named('TRANSPORT')}: the {path} sends nothing.", 'Leave it out, or set it to "auto".')
 

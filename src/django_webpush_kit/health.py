@@ -182,4 +182,12 @@ def _success_faults(success_rate: float | None) -> list[str]:
 
 
 def _backends() -> dict[str, str]:
-    return {"transport": backend_spec("TRANSPORT")[0], "task_backend": backend_spec("TASK_BACKEND")[0]}
+    return {"transport": backend_path("TRANSPORT"), "task_backend": backend_path("TASK_BACKEND")}
+
+
+def backend_path(name: str) -> str:
+    """The dotted path in the setting `name`, or "unusable"."""
+    try:
+        return backend_spec(name)[0]
+    except ImproperlyConfigured:
+        return "unusable"

@@ -10,6 +10,7 @@ from django.template import Context
 from django.template.base import FilterExpression, Template, Variable, VariableNode
 from django.utils import timezone, translation
 
+from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.rendering import RenderedText, compile_text
 
 MOMENT_FILTERS = frozenset(("date", "time", "timesince", "timeuntil"))
@@ -20,21 +21,13 @@ NUMBER_FILTERS = frozenset(("floatformat", "pluralize"))
 def preview(template: Any) -> RenderedText:
     """The template's texts with every variable replaced by its name in brackets, dates by the present moment.
 
-    Raises TemplateSyntaxError for a template that does not pass `full_clean`.
+    Raises `TemplateRenderError` for a template that cannot be rendered.
     """
-    context = sample_context(template)
-
-    def render(source: str) -> str:
-        return str(compile_text(source).render(Context(context, autoescape=False))).strip()
-
-    with translation.override(template.language or settings.LANGUAGE_CODE):
-        return RenderedText(
-            title=render(template.title_template),
-            body=render(template.body_template),
-            url=render(template.url_template),
-            icon=render(template.icon_template),
-            actions=[{key: render(text) for key, text in action.items()} for action in template.actions],
-        )
+    try:
+        with translation.override(template.language or settings.LANGUAGE_CODE):
+            return _render(template, sample_context(template))
+    except Exception as error:  # whatever a tag or a filter raises is the template's mistake
+        raise TemplateRenderError(str(error)) from error
 
 
 def sample_context(template: Any) -> dict[str, Any]:
@@ -47,6 +40,19 @@ def sample_context(template: Any) -> dict[str, Any]:
             if isinstance(expression.var, Variable) and expression.var.lookups:
                 _put(context, list(expression.var.lookups), _sample(expression))
     return context
+
+
+def _render(template: Any, context: dict[str, Any]) -> RenderedText:
+    def text(source: str) -> str:
+        return str(compile_text(source).render(Context(context, autoescape=False))).strip()
+
+    return RenderedText(
+        title=text(template.title_template),
+        body=text(template.body_template),
+        url=text(template.url_template),
+        icon=text(template.icon_template),
+        actions=[{key: text(source) for key, source in action.items()} for action in template.actions],
+    )
 
 
 def _expressions(compiled: Template) -> Iterator[FilterExpression]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.template import TemplateSyntaxError
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.bases import ModelAdmin
+from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.previews import preview
 
 
@@ -52,7 +52,7 @@ class NotificationTemplateAdmin(ModelAdmin):
             return str(_("Save the template to see a preview."))
         try:
             text = preview(template)
-        except TemplateSyntaxError as error:
+        except TemplateRenderError as error:
             return str(error)
         titles = [(action["title"],) for action in text.actions]
         buttons = format_html_join("", '<span class="webpush-kit-button">{}</span>', titles)

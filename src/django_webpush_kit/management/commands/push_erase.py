@@ -1,0 +1,31 @@
+"""`manage.py push_erase USER`: delete what is kept about a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_webpush_kit.management.users import find_user
+from django_webpush_kit.privacy import erase_user
+
+
+class Command(BaseCommand):
+    """Delete a user's subscriptions, notifications and events, after a question."""
+
+    help = "Delete what is kept about a user: subscriptions, notifications and what was reported about them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("user", metavar="USER", help="what the user signs in with")
+        parser.add_argument("--no-input", "--noinput", action="store_false", dest="interactive", help="do not ask")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ask, delete, and say how much it was."""
+        user = find_user(options["user"])
+        if options["interactive"]:
+            answer = input(f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to go on: ")
+            if answer != "yes":
+                raise CommandError("Nothing was deleted.")
+        counts = erase_user(user)
+        self.stdout.write("Deleted: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

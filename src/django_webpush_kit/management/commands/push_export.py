@@ -1,0 +1,46 @@
+"""`manage.py push_export USER`: what is kept about a user."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_webpush_kit.management.users import find_user
+from django_webpush_kit.privacy import export_user
+
+
+class Command(BaseCommand):
+    """Print what is kept, for people or as JSON."""
+
+    help = "Print what is kept about a user: subscriptions, notifications and what was reported about them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("user", metavar="USER", help="what the user signs in with")
+        parser.add_argument("--json", action="store_true", help="print JSON, complete")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the export."""
+        exported = export_user(find_user(options["user"]))
+        if options["json"]:
+            self.stdout.write(json.dumps(exported, indent=2, ensure_ascii=False))
+            return
+        for name in ("subscriptions", "notifications"):
+            self.stdout.write(f"{len(exported[name])} {name}")
+            for entry in exported[name]:
+                self.stdout.write(f"  {READABLE[name](entry)}")
+
+
+def _subscription(entry: dict[str, Any]) -> str:
+    state = "active" if entry["is_active"] else f"inactive: {entry['deactivation_reason']}"
+    return f"{entry['created_at'][:16]}  {entry['push_service']}  {state}"
+
+
+def _notification(entry: dict[str, Any]) -> str:
+    events = ", ".join(event["action_type"] for event in entry["events"])
+    return f"{entry['created_at'][:16]}  {entry['status']}  {entry['title']}" + (f"  ({events})" if events else "")
+
+
+READABLE = {"subscriptions": _subscription, "notifications": _notification}

@@ -1,0 +1,86 @@
+"""`manage.py push_send USER TITLE`: send a notification from the command line."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.options import URGENCIES
+from django_webpush_kit.delivery.resources import close_transport
+from django_webpush_kit.exceptions import WebPushKitError
+from django_webpush_kit.management.users import find_user
+
+SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempotency_key")
+
+
+class Command(BaseCommand):
+    """Queue a notification for a user, by text or by template; with `--now` deliver it here and tell what happened."""
+
+    help = "Send a notification to all browsers of a user: a title and a body, or a template with its context."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("user", metavar="USER", help="what the user signs in with")
+        parser.add_argument("title", nargs="?", help="unless --template is given")
+        parser.add_argument("body", nargs="?", default="")
+        parser.add_argument("--template", metavar="TYPE", help="the notification template to render")
+        parser.add_argument("--context", type=json_object, metavar="JSON", help="with --template: its variables")
+        parser.add_argument("--type", help="without --template: the notification type, for preferences")
+        parser.add_argument("--now", action="store_true", help="deliver it in this process and print the outcome")
+        parser.add_argument("--critical", action="store_true", help="whatever the user's preferences and quiet hours")
+        parser.add_argument("--url", help="what a click opens")
+        parser.add_argument("--icon")
+        parser.add_argument("--tag")
+        parser.add_argument("--topic")
+        parser.add_argument("--ttl", type=int, help="seconds")
+        parser.add_argument("--urgency", choices=URGENCIES)
+        parser.add_argument("--data", type=json_object, metavar="JSON")
+        parser.add_argument("--idempotency-key")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Queue, perhaps deliver, and print what came of it."""
+        if bool(options["title"]) == bool(options["template"]):
+            raise CommandError("Give a title or --template, one of them.")
+        user = find_user(options["user"])
+        given = {name: options[name] for name in SEND_OPTIONS} | {"critical": options["critical"] or None}
+        try:
+            if options["template"]:
+                result = services.send_templated(options["template"], user, options["context"], **given)
+            else:
+                result = services.send(user, options["title"], options["body"], type=options["type"], **given)
+        except (WebPushKitError, TypeError) as error:
+            raise CommandError(str(error)) from error
+        self._report(result)
+        if options["now"]:
+            self._deliver(result)
+
+    def _report(self, result: services.SendResult) -> None:
+        if not (result.queued or result.deferred or result.suppressed):
+            raise CommandError("The user has no active subscription.")
+        reused = " (sent before under this idempotency key)" if result.reused else ""
+        self.stdout.write(
+            f"Batch {result.batch}: {result.queued} queued, {result.deferred} for later, "
+            f"{result.suppressed} suppressed{reused}"
+        )
+
+    def _deliver(self, result: services.SendResult) -> None:
+        try:
+            deliver_due(batch=result.batch)
+        finally:
+            close_transport()
+        for row in result.notifications.select_related("subscription"):
+            reason = f": {row.failure_reason}" if row.failure_reason else ""
+            self.stdout.write(f"{row.subscription.push_service}: {row.status}{reason}")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object from the command line."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ArgumentTypeError("must be a JSON object")
+    return value

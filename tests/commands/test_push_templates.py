@@ -1,0 +1,95 @@
+"""`manage.py push_templates import|export|lint`."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from django_webpush_kit.models import get_template_model
+from tests.factories import make_template
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments):
+    out = StringIO()
+    call_command("push_templates", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(value):
+        path = tmp_path / "templates.json"
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+        return str(path)
+
+    return write
+
+
+def test_the_shipped_templates_are_imported_into_whichever_model_is_in_use():
+    assert run("import") == "10 created, 0 updated, 0 unchanged\n"
+    assert run("import") == "0 created, 0 updated, 10 unchanged\n"
+    assert get_template_model().objects.get(type="welcome", language="de").title_template.startswith("Willkommen")
+    assert run("lint") == "No problems were found.\n"
+
+
+def test_what_is_exported_can_be_imported_elsewhere(write):
+    make_template(language="de", options={"ttl": 60}, actions=[{"action": "a", "title": "Öffnen"}])
+    make_template()
+    exported = run("export")
+    assert "Öffnen" in exported
+    get_template_model().objects.all().delete()
+    assert run("import", write(exported)) == "2 created, 0 updated, 0 unchanged\n"
+    assert run("export") == exported
+
+
+def test_a_changed_template_is_updated_unless_it_is_to_be_kept(write):
+    make_template("a", title_template="Old")
+    path = write([{"type": "a", "title_template": "New"}])
+    assert run("import", path, "--keep") == "0 created, 0 updated, 1 unchanged\n"
+    assert get_template_model().objects.get().title_template == "Old"
+    assert run("import", path) == "0 created, 1 updated, 0 unchanged\n"
+    assert get_template_model().objects.get().title_template == "New"
+
+
+def test_templates_come_from_standard_input_too(monkeypatch):
+    monkeypatch.setattr("sys.stdin", StringIO('[{"type": "a", "title_template": "x"}]'))
+    assert run("import", "-") == "1 created, 0 updated, 0 unchanged\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ({}, "JSON list"),
+        ([7], "Entry 0 must be an object"),
+        ([{"title_template": "x"}], "Entry 0 must be an object with a type"),
+        ([{"type": "a", "fields": 7}], "Entry 0 must be an object"),
+        ([{"type": "a", "titel": "x"}], "unknown key 'titel'"),
+        ([{"type": "a", "title_template": "{% debug %}"}], r"Template a \(default\): title_template: .*debug"),
+        ([{"type": "a", "language": "de"}], r"Template a \(de\): title_template"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_and_nothing_of_it_is_kept(write, content, words):
+    good = {"type": "good", "title_template": "x"}
+    value = [*content, good][::-1] if isinstance(content, list) and content != [7] else content
+    if isinstance(value, list) and value is not content:
+        words = words.replace("Entry 0", "Entry 1")
+    with pytest.raises(CommandError, match=words):
+        run("import", write(value))
+    assert not get_template_model().objects.exists()
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(CommandError, match=r"nowhere\.json could not be read"):
+        run("import", "nowhere.json")
+
+
+def test_lint_lists_problems_and_fails():
+    make_template("a", body_template="{% debug %}")
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 problems"):
+        call_command("push_templates", "lint", stdout=out)
+    assert out.getvalue().startswith("a: body_template: ")

@@ -1,0 +1,93 @@
+"""What is kept about a user can be handed out and deleted."""
+
+import json
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_webpush_kit.models import (
+    PushBroadcast,
+    get_analytics_model,
+    get_notification_model,
+    get_subscription_model,
+)
+from django_webpush_kit.privacy import erase_user, export_user
+from django_webpush_kit.services import subscribe
+from tests.factories import make_event, make_notification
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bob(make_user):
+    return make_user(username="bob")
+
+
+@pytest.fixture
+def hers(user, subscription, make_subscription):
+    """Two browsers, three notifications, two events of `user`."""
+    rows = [make_notification(subscription, title=f"Number {number}", data={"n": number}) for number in range(3)]
+    make_event(rows[0], "delivered")
+    make_event(rows[0], "action_clicked", "open")
+    make_subscription(user, language="de", preferences={"categories": {"news": False}})
+    return rows
+
+
+@pytest.fixture
+def his(bob, make_subscription):
+    row = make_notification(make_subscription(bob), title="For Bob")
+    make_event(row, "clicked")
+    return row
+
+
+def test_erasing_takes_all_of_one_user_and_nothing_of_another(user, hers, his):
+    assert erase_user(user) == {"events": 2, "notifications": 3, "subscriptions": 2}
+    assert list(get_notification_model().objects.all()) == [his]
+    assert get_subscription_model().objects.count() == 1
+    assert get_analytics_model().objects.count() == 1
+    assert erase_user(user) == {"events": 0, "notifications": 0, "subscriptions": 0}
+
+
+def test_erasing_takes_what_was_sent_before_the_browser_changed_hands(user, bob, subscription):
+    """Ada's browser is Bob's now: what Ada was sent there goes, the subscription stays Bob's."""
+    make_notification(subscription, title="For Ada")
+    subscribe(endpoint=subscription.endpoint, p256dh=subscription.p256dh_key, auth=subscription.auth_key, user=bob)
+    subscription.refresh_from_db()
+    kept = make_notification(subscription, title="For Bob")
+    assert erase_user(user) == {"events": 0, "notifications": 1, "subscriptions": 0}
+    assert list(get_notification_model().objects.all()) == [kept]
+    assert subscription.user == bob
+
+
+def test_broadcasts_lose_the_name_of_who_started_them(user):
+    row = PushBroadcast.objects.create(type="news", created_by=user)
+    erase_user(user)
+    row.refresh_from_db()
+    assert row.created_by is None
+
+
+def test_the_export_is_plain_json_with_everything_but_the_keys(user, subscription, hers, his):
+    exported = export_user(user)
+    text = json.dumps(exported)
+    assert json.loads(text) == exported
+    assert exported["user"] == "ada"
+    assert [row["title"] for row in exported["notifications"]] == ["Number 0", "Number 1", "Number 2"]
+    assert [event["action_type"] for event in exported["notifications"][0]["events"]] == ["delivered", "action_clicked"]
+    assert exported["notifications"][1]["data"] == {"n": 1}
+    assert {row["endpoint"] for row in exported["subscriptions"]} >= {subscription.endpoint}
+    assert exported["subscriptions"][1]["preferences"] == {"categories": {"news": False}}
+    assert exported["subscriptions"][1]["language"] == "de"
+    assert subscription.auth_key not in text
+    assert subscription.p256dh_key not in text
+    assert "For Bob" not in text
+
+
+def test_the_export_does_not_ask_more_the_more_there_is(user, subscription, hers):
+    with CaptureQueriesContext(connection) as few:
+        export_user(user)
+    for _ in range(10):
+        make_event(make_notification(subscription), "clicked")
+    with CaptureQueriesContext(connection) as many:
+        export_user(user)
+    assert len(many) == len(few)

@@ -6,6 +6,7 @@ asks the subscriber's preferences, and inserts the rows in bulk.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,7 +58,7 @@ class Content:
     row_options: dict[str, Any]
 
 
-class Draft:
+class Draft(ABC):
     """The message of one call, for any recipient."""
 
     needs_user = False
@@ -71,9 +72,9 @@ class Draft:
         self._defaults = default_options()
         self._encoder = PayloadEncoder()
 
+    @abstractmethod
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription."""
-        raise NotImplementedError
 
     def _finish(self, text: RenderedText, options: SendOptions, language: str, template: Any = None) -> Content:
         title, body = storable(text.title), storable(text.body)

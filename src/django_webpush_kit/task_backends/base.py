@@ -7,6 +7,7 @@ the same call.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -29,7 +30,7 @@ WAKE_MARK_SECONDS = 30
 _logger = logging.getLogger("django_webpush_kit")
 
 
-class TaskBackend:
+class TaskBackend(ABC):
     """Base of all task backends: `BackendClass(**options)`, an unknown option is a TypeError.
 
     `seconds` bounds one delivery task, so that it ends before its queue would take it for dead; None: no bound.
@@ -37,9 +38,9 @@ class TaskBackend:
 
     seconds: float | None = None
 
+    @abstractmethod
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Have what is due delivered soon. Called after commit; errors are logged by the caller, not raised."""
-        raise NotImplementedError
 
     def wake_all(self) -> None:
         """Wake as many workers as there are: a broadcast has rows for all of them."""
@@ -84,9 +85,9 @@ class QueueBackend(TaskBackend):
         except Exception:
             _logger.exception("Workers could not be woken for a broadcast")
 
+    @abstractmethod
     def enqueue(self) -> None:
         """Put `WAKE_UP_TASK` into the queue."""
-        raise NotImplementedError
 
 
 def get_task_backend() -> TaskBackend:

@@ -13,9 +13,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
 
 SHARE_OF_TIMEOUT = 0.5
-"""A task stops claiming after this share of the cluster's time-out: the requests in flight need the rest."""
+"""A task stops claiming after this share of the cluster's time-out, or of the time after which the broker gives the
+task to another worker: the requests in flight need the rest."""
 
-DEFAULT_SECONDS = 60.0
+DEFAULT_RETRY = 60
+"""What django-q2 takes for `retry` when Q_CLUSTER does not say, in seconds."""
 
 SCHEDULES = {
     "webpush-kit: deliver what is due": ("django_webpush_kit.tasks.send_scheduled_notifications", 1),
@@ -37,9 +39,9 @@ class DjangoQBackend(QueueBackend):
                 "INSTALLED_APPS."
             )
         self.cluster = cluster
-        timeout = _q_cluster().get("timeout")
+        retry = _q_cluster().get("retry", DEFAULT_RETRY)
+        self.seconds = min(_q_cluster().get("timeout") or retry, retry) * SHARE_OF_TIMEOUT
         self.workers = _q_cluster().get("workers") or cpu_count() or 1
-        self.seconds = timeout * SHARE_OF_TIMEOUT if timeout else DEFAULT_SECONDS
 
     def enqueue(self) -> None:
         """Put the wake-up into the broker."""
@@ -72,7 +74,7 @@ class DjangoQBackend(QueueBackend):
         if "django_q" not in settings.INSTALLED_APPS:
             return [checks.Error("DjangoQBackend needs 'django_q' in INSTALLED_APPS.", id="webpush_kit.E020")]
         cluster = _q_cluster()
-        timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)
+        timeout, retry = cluster.get("timeout"), cluster.get("retry", DEFAULT_RETRY)
         if timeout and retry <= timeout:
             return [
                 checks.Warning(

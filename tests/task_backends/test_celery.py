@@ -1,0 +1,113 @@
+"""Celery: the names its scheduler knows, what goes to its broker, and real workers."""
+
+import uuid
+from contextlib import contextmanager
+
+import pytest
+from django.db import transaction
+
+from django_webpush_kit import services
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.task_backends import CeleryBackend
+from django_webpush_kit.task_backends.base import WAKE_UP_TASK
+from tests.task_backends.workers import wait_for, worker_process
+
+PATH = "django_webpush_kit.task_backends.CeleryBackend"
+
+
+celery = pytest.importorskip("celery")
+
+
+@contextmanager
+def application(broker):
+    """The host's Celery application, current in this process until the block ends."""
+    from celery import _state
+
+    before = _state.default_app
+    app = celery.Celery(f"tests-{uuid.uuid4().hex}", broker=broker)
+    app.conf.broker_connection_timeout = 2
+    app.set_default()
+    try:
+        yield app
+    finally:
+        app.pool.force_close_all()
+        app.close()
+        _state.set_default_app(before)
+
+
+@pytest.fixture
+def use_celery(settings):
+    """Choose the backend, with a queue that no other test run uses."""
+    queue = f"webpush-kit-{uuid.uuid4().hex}"
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": {"queue": queue, "seconds": 20}},
+    }
+    return queue
+
+
+def test_the_tasks_are_registered_under_the_names_that_schedules_use():
+    with application("memory://") as app:
+        assert {
+            WAKE_UP_TASK,
+            "send_scheduled_notifications",
+            "retry_failed_notifications",
+            "cleanup_expired_subscriptions",
+            "send_push_notification_task",
+        } <= set(app.tasks)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_sends_one_wake_up_without_data(subscription, use_celery):
+    with application("memory://") as app:
+        with transaction.atomic():
+            services.send(subscription, "Secret")
+            services.send(subscription, "Secret")
+        with app.connection_for_read() as connection, connection.SimpleQueue(use_celery) as queue:
+            message = queue.get(timeout=1)
+            assert message.headers["task"] == WAKE_UP_TASK
+            assert message.payload[:2] == [[], {}]
+            assert "Secret" not in str(message.body)
+            message.ack()
+            with pytest.raises(queue.Empty):
+                queue.get_nowait()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_is_away_is_logged(subscription, use_celery, caplog):
+    with application("redis://127.0.0.1:1/0"):
+        result = services.send(subscription, "Hello")
+    assert str(result.batch) in caplog.text
+    assert result.notifications.get().status == "pending"
+
+
+def test_options_are_kept():
+    backend = CeleryBackend(queue="push", seconds=7, workers=3)
+    assert (backend.queue, backend.seconds, backend.workers) == ("push", 7, 3)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(
+    "broker", ["redis://127.0.0.1:6379/15", "amqp://guest:guest@127.0.0.1:5672//"], ids=["redis", "rabbitmq"]
+)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("fake_push_service")
+def test_a_real_worker_delivers_what_a_transaction_wrote(user, fake_browser, use_celery, settings, tmp_path, broker):
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "TRANSPORT": "auto",
+        "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": {"queue": use_celery, "seconds": 20}},
+    }
+    browser = fake_browser()
+    browser.subscribe()
+    services.subscribe(user=user, **browser.subscription_fields)
+    log_path = tmp_path / "celery.log"
+    command = ["celery", "-A", "tests.task_backends.celery_app", "worker", "--pool", "solo", "-Q", use_celery]
+    with application(broker) as app:
+        with worker_process(*command, log_path=log_path, TEST_BROKER=broker):
+            with transaction.atomic():
+                services.send(user, "Grüße 🎉", "one")
+            wait_for(lambda: get_notification_model().objects.filter(status="sent").exists(), log_path)
+        with app.connection_for_write() as connection:
+            connection.default_channel.queue_delete(use_celery)
+    assert [(shown.title, shown.body) for shown in browser.shown] == [("Grüße 🎉", "one")]

@@ -1,0 +1,96 @@
+"""Django tasks: its own since 6.0, or the backport."""
+
+import pickle
+from importlib.util import find_spec
+
+import pytest
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from django_webpush_kit import services
+from django_webpush_kit.task_backends import DjangoTasksBackend, django_tasks
+from django_webpush_kit.testing import outbox
+
+PACKAGE = next((name for name in ("django.tasks", "django_tasks") if find_spec(name)), "")
+PATH = "django_webpush_kit.task_backends.DjangoTasksBackend"
+
+
+needs_tasks = pytest.mark.skipif(PACKAGE == "", reason="Django tasks are not installed")
+
+
+@pytest.fixture
+def tasks(settings):
+    """Backends of both kinds that come with Django; the host's push tasks have a queue of their own."""
+    settings.TASKS = {
+        "default": {"BACKEND": f"{PACKAGE}.backends.immediate.ImmediateBackend"},
+        "later": {"BACKEND": f"{PACKAGE}.backends.dummy.DummyBackend", "QUEUES": ["push"]},
+    }
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": PATH}
+
+
+@pytest.fixture
+def later(tasks, settings):
+    """The backend that keeps what it is given."""
+    options = {"backend": "later", "queue_name": "push", "seconds": 7, "workers": 3}
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": options}}
+    backend = import_string(f"{PACKAGE}.task_backends")["later"]
+    yield backend
+    backend.clear()
+
+
+@needs_tasks
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("tasks")
+def test_the_immediate_backend_of_django_delivers_after_commit(subscription):
+    with transaction.atomic():
+        services.send(subscription, "Hello")
+        services.send(subscription, "World")
+        assert not outbox
+    assert sorted(message.title for message in outbox) == ["Hello", "World"]
+
+
+@needs_tasks
+@pytest.mark.django_db(transaction=True)
+def test_a_wake_up_is_a_task_without_data_in_the_queue_asked_for(subscription, later):
+    services.send(subscription, "Secret")
+    (result,) = later.results
+    assert (result.args, result.kwargs) == ([], {})
+    assert (result.task.backend, result.task.queue_name) == ("later", "push")
+    assert "Secret" not in repr(result)
+
+
+@needs_tasks
+@pytest.mark.django_db
+def test_a_worker_in_another_process_finds_the_task_by_its_path(subscription, later):
+    services.send(subscription, "Hello")
+    path = DjangoTasksBackend(backend="later", queue_name="push").task().module_path
+    task = import_string(path)
+    assert (task.backend, task.queue_name) == ("later", "push")
+    assert task.call() == {"sent": 1}
+
+
+@needs_tasks
+@pytest.mark.usefixtures("tasks")
+def test_what_an_older_setting_left_in_the_queue_is_found_too(settings):
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "TASK_BACKEND": "django_webpush_kit.task_backends.NullBackend",
+    }
+    assert django_tasks.wake_up.backend == "default"
+
+
+@needs_tasks
+@pytest.mark.skipif(PACKAGE != "django.tasks", reason="the backport's tasks cannot be pickled")
+def test_the_task_can_be_pickled(later):
+    task = DjangoTasksBackend(backend="later", queue_name="push").task()
+    assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_the_module_has_no_other_names():
+    with pytest.raises(AttributeError, match="no attribute 'sleep'"):
+        _ = django_tasks.sleep
+
+
+def test_options_are_kept():
+    backend = DjangoTasksBackend(seconds=7, workers=3)
+    assert (backend.seconds, backend.workers, backend.backend, backend.queue_name) == (7, 3, "default", "default")

@@ -129,7 +129,7 @@ def test_a_database_that_does_not_answer_is_an_error():
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_DATABASE": "sqlite",
-        "TEST_SQLITE_NAME": "/nowhere/at/all.sqlite3",
+        "TEST_DATABASE_NAME": "/nowhere/at/all.sqlite3",
     }
     command = [sys.executable, "-m", "django", "push_doctor", "--json"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -33,9 +33,9 @@ def start(folder: Path, *command: str) -> subprocess.Popen[str]:
     )
 
 
-def started_by(folder: Path) -> list[str]:
-    """The command lines of living processes that carry the mark: the test's own temporary folder."""
-    found = []
+def started_by(folder: Path) -> dict[int, str]:
+    """Living processes that carry the mark, which is the test's own temporary folder: id and command line."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             marked = str(folder).encode() in (process / "environ").read_bytes()
@@ -43,7 +43,7 @@ def started_by(folder: Path) -> list[str]:
         except OSError:  # it has ended, or is not ours
             continue
         if marked and command:
-            found.append(command)
+            found[int(process.name)] = command
     return found
 
 
@@ -72,7 +72,7 @@ def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path):
     assert "\x1b" not in output
     for words in ("500 Internal Server Error", "Old phone: deactivated", "Zoë's confirmation, at the second try"):
         assert words in output
-    assert started_by(tmp_path) == []
+    assert started_by(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,7 +85,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
     for line in demo.stdout:
         if "Käthe books pottery" in line:
             break
-    assert any("qcluster" in command for command in started_by(tmp_path))
+    assert any("qcluster" in command for command in started_by(tmp_path).values())
     # as a terminal does: the whole group of the foreground job, and an impatient second time
     os.killpg(demo.pid, number)
     time.sleep(0.2)
@@ -93,8 +93,24 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130, output
     assert "Interrupted" in output
-    assert started_by(tmp_path) == []
+    assert started_by(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@linux_only
+@pytest.mark.slow
+def test_a_demo_without_its_cluster_fails(tmp_path):
+    demo = start(tmp_path, str(EXAMPLE / "demo.py"))
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if "Käthe: laptop" in line:
+            break
+    cluster = min(number for number, command in started_by(tmp_path).items() if "qcluster" in command)
+    os.killpg(cluster, signal.SIGKILL)
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1, output
+    assert "The cluster ended with code -9" in output
+    assert started_by(tmp_path) == {}
 
 
 @linux_only
@@ -111,5 +127,5 @@ def test_serve_answers_and_ends_with_ctrl_c(tmp_path):
     os.killpg(serve.pid, signal.SIGINT)
     output, _ = serve.communicate(timeout=60)
     assert serve.returncode == 0, "".join(lines) + output
-    assert started_by(tmp_path) == []
+    assert started_by(tmp_path) == {}
     assert (tmp_path / "data" / "db.sqlite3").exists()

@@ -189,6 +189,7 @@ class Play:
         """Wait for something to become true, and return it."""
         deadline = time.monotonic() + PATIENCE
         while not (found := probe()):
+            self.studio.check()
             expect(time.monotonic() < deadline, f"{what} (waited {PATIENCE} s)")
             time.sleep(0.05)
         return found

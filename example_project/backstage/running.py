@@ -119,11 +119,15 @@ class Studio:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def wait(self):
-        """Wait until a process ends, which none should do by itself."""
+        """Wait for ever, or until a process ends by itself, which is an error."""
         while True:
-            for name in self._processes:
-                self._check(name)
+            self.check()
             time.sleep(0.5)
+
+    def check(self):
+        """Raise `StudioError` when a process has ended by itself."""
+        for name in self._processes:
+            self._check(name)
 
     def stop(self):
         """End the processes, gently first; nothing of their groups is left."""

@@ -1,0 +1,181 @@
+"""What every fault is tried on: a push service, browsers, a database, worker processes, and the books."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from django.db import connection
+
+from benchmarks.chaos import workers
+from benchmarks.chaos.verdict import Finding
+from benchmarks.chaos.workers import Worker
+from django_webpush_kit import services
+from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.testing import FakeBrowser, FakePushService
+
+SERVICE_WORKER = Path(__file__).parents[2] / "tests" / "js" / "run_service_worker.mjs"
+OPEN = (NotificationStatus.PENDING, NotificationStatus.SENDING)
+PATIENCE_SECONDS = 90.0
+
+
+@final
+class Bench:
+    """One database, one push service and its browsers, for the faults of one run. A context manager for each fault."""
+
+    def __init__(self, folder: Path, *, small: bool, browsers: int = 20, seed: int = 0) -> None:
+        self.folder = folder
+        self.small = small
+        self.random = random.Random(seed)
+        self.database = connection.vendor if not getattr(connection, "mysql_is_mariadb", False) else "mariadb"
+        self.push_service = FakePushService()
+        self.browsers: list[FakeBrowser] = []
+        self.workers: list[Worker] = []
+        self._wanted = browsers
+        self._logs = 0
+        self._in_hand: set[tuple[str, str]] = set()
+
+    # life
+
+    def __enter__(self) -> Bench:
+        self.push_service.start()
+        self.subscribe(self._wanted)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop_workers()
+        self.push_service.stop()
+        self.rows.all().delete()
+        get_subscription_model().objects.all().delete()
+        PushServiceState.objects.all().delete()
+
+    def subscribe(self, count: int, key: str = "") -> None:
+        """Add browsers, each with a subscription of its own."""
+        public_key = key or vapid_keyring().current.public_key
+        for _ in range(count):
+            browser = FakeBrowser(self.push_service, public_key)
+            browser.subscribe()
+            services.subscribe(**browser.subscription_fields)
+            self.browsers.append(browser)
+
+    # the outbox
+
+    @property
+    def rows(self) -> Any:
+        """Every row of the outbox."""
+        return get_notification_model().objects
+
+    def send(self, count: int, **options: Any) -> None:
+        """Queue at least `count` rows, one transaction for each round of all browsers."""
+        subscriptions = get_subscription_model().objects.order_by("pk")
+        for number in range(-(-count // len(self.browsers))):
+            services.send(subscriptions, f"Message {number}", **options)
+
+    def open_rows(self) -> int:
+        """How many rows have not come to an end."""
+        return int(self.rows.filter(status__in=OPEN).count())
+
+    def states(self) -> dict[str, str]:
+        """The state of every row by its id."""
+        return {str(key): status for key, status in self.rows.values_list("pk", "status")}
+
+    def note_in_hand(self) -> None:
+        """Call after a worker's death: each lease that stands now may have sent its rows without a note of it."""
+        leased = self.rows.filter(status=NotificationStatus.SENDING).values_list("pk", "lease_token")
+        self._in_hand.update((str(key), str(token)) for key, token in leased)
+
+    # workers
+
+    def start(
+        self, function: Callable[..., None] = workers.deliver_for_ever, *arguments: Any, **surroundings: Any
+    ) -> Worker:
+        """Fork a worker; see `workers.fork`."""
+        worker = workers.fork(function, *arguments, log=self._next_log(), **surroundings)
+        self.workers.append(worker)
+        return worker
+
+    def run(self, *arguments: str, **environment: str) -> Worker:
+        """Start a program of this environment; see `workers.run`."""
+        worker = workers.run(list(arguments), log=self._next_log(), environment=environment)
+        self.workers.append(worker)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        """Kill a worker and note what it had in hand."""
+        worker.kill()
+        self.workers.remove(worker)
+        self.note_in_hand()
+
+    def stop_workers(self) -> None:
+        """Kill what still runs."""
+        while self.workers:
+            self.workers.pop().kill()
+
+    def settle(self, finding: Finding, seconds: float = PATIENCE_SECONDS) -> float:
+        """Wait until every row has come to an end; returns how long that took."""
+        started = time.monotonic()
+        settled = self.wait_until(lambda: not self.open_rows(), seconds)
+        finding.expect(settled, f"{self.open_rows()} rows still open after {seconds:.0f} s")
+        return time.monotonic() - started
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> bool:
+        """Look until the condition holds; False when it does not within `seconds`."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    # the books
+
+    def judge(self, finding: Finding) -> None:
+        """Compare what was written with what came to the browsers and what their service worker showed."""
+        received = [browser.received for browser in self.browsers]
+        ids = [payload["id"] for payloads in received for payload in payloads]
+        unrecorded = Counter(key for key, _lease in self._in_hand)
+        finding.judge(self.states(), ids, list(_alerts(received)), unrecorded=unrecorded)
+        self.check_logs(finding)
+
+    def check_logs(self, finding: Finding, *allowed: str) -> None:
+        """No worker may have died of an error, or have been told of a deadlock."""
+        for log in sorted(self.folder.glob("worker-*.log")):
+            text = log.read_text(errors="replace")
+            if ("Traceback" in text or "deadlock" in text.lower()) and not any(words in text for words in allowed):
+                last = text.strip().splitlines()[-1][:200]
+                finding.broken.append(f"{log.name}: {last}")
+
+    def _next_log(self) -> Path:
+        self._logs += 1
+        return self.folder / f"worker-{self._logs}.log"
+
+
+@contextmanager
+def latency(push_service: FakePushService, seconds: float) -> Iterator[None]:
+    """Let every answer of the push service take this long."""
+    from django_webpush_kit.testing.fake_push_service import Fault
+
+    push_service.script(None, Fault(status=None, delay=seconds, times=None))
+    try:
+        yield
+    finally:
+        push_service.clear_faults()
+
+
+def _alerts(received: list[list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+    """What users noticed, by the shipped service worker, restarted and with each notification dismissed at once."""
+    for number, payloads in enumerate(received):
+        lines = "".join(f"{json.dumps(payload)}\n" for payload in payloads)
+        command = ["node", str(SERVICE_WORKER), "--dismiss", "--restart-every=7"]
+        shown = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, timeout=300)
+        for alert in json.loads(shown.stdout)["alerts"]:
+            yield str(number), alert["id"]

@@ -1,0 +1,72 @@
+"""Run faults on one database: `python -m benchmarks.chaos.one sqlite --small --only kill-loops --results FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from django_webpush_kit.protocol.vapid import generate_vapid_keys
+
+
+def main() -> int:
+    """Make a database, try the faults, remove it; 1 when a promise broke."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos.one")
+    parser.add_argument("database", choices=["sqlite", "postgresql", "mariadb"])
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="FAULT")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--results", type=Path)
+    options = parser.parse_args()
+    os.environ["TEST_DATABASE"] = options.database
+    os.environ.setdefault("VAPID_PRIVATE_KEY", generate_vapid_keys()["private_key"])
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.chaos.settings"
+
+    import django
+
+    django.setup()
+    from django.db import connection
+
+    name = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    os.environ["TEST_DATABASE_NAME"] = name
+    try:
+        return _try_faults(options)
+    finally:
+        connection.creation.destroy_test_db(name, verbosity=0)
+
+
+def _try_faults(options: argparse.Namespace) -> int:
+    from benchmarks.chaos.bench import Bench
+    from benchmarks.chaos.faults import FAULTS, is_possible
+
+    print(f"{options.database}, seed {options.seed}", flush=True)
+    is_broken = False
+    for fault in FAULTS:
+        if (options.only and fault.name not in options.only) or not is_possible(fault, options.database):
+            continue
+        started = time.monotonic()
+        with (
+            tempfile.TemporaryDirectory(prefix="chaos-") as folder,
+            Bench(Path(folder), small=options.small, seed=options.seed, browsers=fault.browsers) as bench,
+        ):
+            finding = fault.attempt(bench)
+        finding.database = options.database
+        finding.figures["s"] = round(time.monotonic() - started)
+        figures = ", ".join(f"{value} {name}" for name, value in finding.figures.items())
+        print(f"{'ok ' if not finding.broken else 'BROKEN'} {fault.name}: {figures}", flush=True)
+        for promise in finding.broken:
+            print(f"       {promise}", flush=True)
+        if options.results:
+            with options.results.open("a") as results:
+                results.write(json.dumps({"name": fault.name, **asdict(finding)}) + "\n")
+        is_broken = is_broken or bool(finding.broken)
+    return int(is_broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

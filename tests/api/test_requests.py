@@ -70,35 +70,36 @@ def test_a_charset_is_no_reason_to_refuse(user: Any, login: Any) -> None:
     assert answer.status_code == 201
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b" ",
-        b"{",
-        b"[]",
-        b"null",
-        b"true",
-        b"7",
-        b'"x"',
-        b"{}{}",
-        b"\xff\xfe",
-        b'{"a": NaN}',
-        b'{"a": -Infinity}',
-        b'{"a": "\\ud800"}',
-        b'{"a": "\\u0000"}',
-        b'{"\\u0000": 1}',
-        b'{"\\udfff": 1}',
-        b"[" * 60_000,
-        b'{"a":' * 10_000,
-        b'{"a": ' + b"[" * 20 + b"]" * 20 + b"}",
-        b'{"a": ' + b"9" * 5000 + b"}",
-        b"\xef\xbb\xbf{}",
-    ],
-)
+NO_OBJECTS = [
+    b" ",
+    b"{",
+    b"[]",
+    b"null",
+    b"true",
+    b"7",
+    b'"x"',
+    b"{}{}",
+    b"\xff\xfe",
+    b'{"a": NaN}',
+    b'{"a": -Infinity}',
+    b'{"a": "\\ud800"}',
+    b'{"a": "\\u0000"}',
+    b'{"\\u0000": 1}',
+    b'{"\\udfff": 1}',
+    b"[" * 60_000,
+    b'{"a":' * 10_000,
+    b'{"a": ' + b"[" * 20 + b"]" * 20 + b"}",
+    b'{"a": ' + b"9" * 5000 + b"}",
+    b"\xef\xbb\xbf{}",
+]
+
+
 @pytest.mark.parametrize(("method", "path"), TAKES_BODY)
-def test_what_is_no_json_object_is_400(user: Any, login: Any, kit: Any, method: str, path: str, body: bytes) -> None:
+def test_what_is_no_json_object_is_400(user: Any, login: Any, kit: Any, method: str, path: str) -> None:
     kit(RATE_LIMITS={})
-    assert is_error(login(user).call(method, path, body), 400, "malformed")
+    client = login(user)
+    for body in NO_OBJECTS:
+        assert is_error(client.call(method, path, body), 400, "malformed"), body
 
 
 def test_a_large_body_is_refused_by_its_announced_length(api: ApiClient) -> None:

@@ -96,6 +96,7 @@ WEBPUSH_KIT = {
     "VAPID_PRIVATE_KEY": str(VAPID_KEY_FILE) if VAPID_KEY_FILE.exists() else "",
     "VAPID_SUBJECT": "mailto:studio@example.com",
     "TASK_BACKEND": "django_webpush_kit.task_backends.DjangoQBackend",
+    "TRANSPORT": os.environ.get("STUDIO_TRANSPORT", "auto"),
     "NOTIFICATION_TYPES": {
         "booking_confirmed": {"label": "Confirmations"},
         "booking_reminder": {"label": "Reminders"},

@@ -1,6 +1,8 @@
-"""The main job, end to end: a real Firefox uses the example site, and the django-q2 cluster delivers to it."""
+"""The main job, end to end: a real browser uses the example site, and the django-q2 cluster delivers to it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -24,8 +26,11 @@ def german_firefox(firefox):
     firefox.run_privileged("Services.prefs.clearUserPref('intl.accept_languages')")
 
 
-def toggle_state(firefox):
-    return firefox.run("return document.querySelector('webpush-toggle').getAttribute('state')")
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def toggle_state(browser):
+    return browser.run("return document.querySelector('webpush-toggle').getAttribute('state')")
 
 
 def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_service, studio):
@@ -62,3 +67,28 @@ def test_the_switch_turns_notifications_off_again(firefox, studio):
     firefox.click("#push-toggle")
     wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off again")
     assert select(studio, "SELECT is_active FROM webpush_kit_pushsubscription") == [(0,)]
+
+
+def test_chromium_shows_what_the_cluster_sends(chromium, tmp_path):
+    environment = {
+        "STUDIO_TRANSPORT": "tests.browser.relay.RelayTransport",
+        "TEST_PUSH_ORIGIN": chromium.push_service.origin,
+        "PYTHONPATH": str(ROOT),
+    }
+    with open_studio(tmp_path, **environment) as studio:
+        chromium.allow_notifications(studio.origin)
+        log_in(chromium, studio, "zoe")
+        chromium.open(f"{studio.origin}/notifications/")
+        wait_until(lambda: toggle_state(chromium) == "off", "the switch to be off")
+        chromium.run("document.getElementById('push-toggle').click()")
+        wait_until(lambda: toggle_state(chromium) == "on", "the switch to be on")
+
+        address = book(chromium, studio, POTTERY)
+        title = f"Booked: {POTTERY}"
+        assert chromium.wait_for_notification(title)["body"].startswith("Zoë, see you on ")
+        wait_until(lambda: events(studio) == [("booking_confirmed", "delivered")], "the worker's report")
+
+        chromium.open(f"{studio.origin}/")
+        chromium.click_notification(title)
+        wait_until(lambda: address in chromium.tabs(), "the booking's page")
+        wait_until(lambda: ("booking_confirmed", "clicked") in events(studio), "the click's report")

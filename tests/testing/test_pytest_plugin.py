@@ -7,6 +7,7 @@ import pytest
 
 from django_webpush_kit import services
 from django_webpush_kit.conf import kit_settings, vapid_keyring
+from django_webpush_kit.models import get_analytics_model
 from django_webpush_kit.testing import FakeBrowser
 
 pytestmark = pytest.mark.django_db
@@ -14,12 +15,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("transport", ["CurlTransport", "PyWebPushTransport"])
 def test_a_message_travels_from_send_to_the_browser_and_its_events_back(
-    fake_browser, settings, django_capture_on_commit_callbacks, transport
+    fake_browser, settings, client, django_capture_on_commit_callbacks, transport
 ):
     if transport == "CurlTransport":
         pytest.importorskip("pycurl")
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"django_webpush_kit.transports.{transport}"}
-    browser = fake_browser()
+    browser = fake_browser(client=client)
     browser.subscribe()
     subscription = services.subscribe(**browser.subscription_fields)
     with django_capture_on_commit_callbacks(execute=True):
@@ -27,6 +28,12 @@ def test_a_message_travels_from_send_to_the_browser_and_its_events_back(
     browser.wait_for(1)
     (shown,) = browser.shown
     assert (shown.title, shown.body, shown.url) == ("Booked", "Studio 1", "/bookings/1")
+
+    answers = [report.response.status_code for report in (*browser.deliver(), browser.click(shown))]
+    assert answers == [200, 200]
+    recorded = get_analytics_model().objects.values_list("action_type", flat=True)
+    assert sorted(recorded) == ["clicked", "delivered"]
+    assert browser.opened == ["/bookings/1"]
 
 
 def test_a_browser_uses_the_key_of_the_settings_unless_another_is_given(fake_browser, fake_push_service):

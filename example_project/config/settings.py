@@ -4,6 +4,7 @@ The demo, `make serve` and the browser tests set a few environment variables; th
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -108,3 +109,14 @@ WEBPUSH_KIT = {
     "ALLOW_PRIVATE_ENDPOINTS": os.environ.get("STUDIO_ALLOW_PRIVATE_ENDPOINTS") == "1",
     "RETRY_BASE_SECONDS": float(os.environ.get("STUDIO_RETRY_SECONDS", "30")),
 }
+
+# Optional, for an app without cookies: with djangorestframework and djangorestframework-simplejwt installed, the API
+# also takes "Authorization: Bearer ...", and /api/token/ gives out the tokens.
+HAS_TOKENS = find_spec("rest_framework_simplejwt") is not None
+if HAS_TOKENS:
+    INSTALLED_APPS += ["rest_framework"]
+    REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"]}
+    WEBPUSH_KIT["AUTHENTICATORS"] = [
+        "django_webpush_kit.api.authentication.session",
+        "django_webpush_kit.contrib.rest_framework.authenticate",
+    ]

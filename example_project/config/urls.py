@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
@@ -9,3 +10,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/push/", include("django_webpush_kit.urls")),
 ]
+
+if settings.HAS_TOKENS:
+    from rest_framework_simplejwt.views import TokenObtainPairView
+
+    urlpatterns += [path("api/token/", TokenObtainPairView.as_view(), name="token")]

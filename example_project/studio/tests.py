@@ -6,16 +6,18 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import timedelta
+from unittest import skipUnless
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import TestCase
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.testing import PushTestCaseMixin
 from studio import bookings
 from studio.models import Booking, Course
@@ -133,6 +135,24 @@ class PageTests(StudioTestCase):
         page = self.client.post(f"/bookings/{booking.pk}/cancel/", follow=True)
         self.assertContains(page, "Cancelled")
         self.assertContains(self.client.get("/bookings/"), "cancelled")
+
+
+@skipUnless(settings.HAS_TOKENS, "needs djangorestframework-simplejwt")
+class TokenTests(StudioTestCase):
+    def test_an_app_without_cookies_subscribes_with_a_token(self):
+        self.client.logout()
+        assert self.subscribe_over_http().status_code == 401
+        assert self.subscribe_over_http(authorization="Bearer of bad news").status_code == 401
+        token = self.client.post("/api/token/", {"username": "kaethe", "password": "studio"}).json()["access"]
+        assert self.subscribe_over_http(authorization=f"Bearer {token}").status_code == 201
+        assert get_subscription_model().objects.get().user == self.kaethe
+
+    def subscribe_over_http(self, **headers):
+        fields = subscription_fields()
+        subscription = {"endpoint": fields.pop("endpoint"), "keys": fields}
+        return self.client.post(
+            "/api/v1/push/subscribe", {"subscription": subscription}, "application/json", headers=headers
+        )
 
 
 def subscription_fields():

@@ -1,37 +1,14 @@
-"""Rows for tests that start in the middle: subscribers and what has become of messages to them."""
+"""Rows for tests that start in the middle: what has become of messages. Subscriptions come from conftest's fixtures."""
 
 from __future__ import annotations
 
-import base64
-import os
 import uuid
 from datetime import timedelta
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from django_webpush_kit import services
 from django_webpush_kit.models import get_analytics_model, get_notification_model, get_template_model
-
-
-def make_user(username: str = "ada", **fields: Any) -> Any:
-    return get_user_model().objects.create_user(username=username, **fields)
-
-
-def make_subscription(user: Any = None, **values: Any) -> Any:
-    """A subscription as a browser makes one: real keys, an endpoint of its own."""
-    point = (
-        ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    )
-    given = {
-        "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{uuid.uuid4().hex}",
-        "p256dh": _base64url(point),
-        "auth": _base64url(os.urandom(16)),
-    }
-    return services.subscribe(user=user, **{**given, **values})
 
 
 def make_notification(subscription: Any, status: str = "sent", *, days_ago: float = 0, **fields: Any) -> Any:
@@ -56,7 +33,3 @@ def make_event(notification: Any, action_type: str, action_id: str = "") -> Any:
 def make_template(type: str = "order_shipped", **fields: Any) -> Any:  # noqa: A002  # the field's own name
     given = {"title_template": "Order {{ number }} is on its way"}
     return get_template_model().objects.create(type=type, **{**given, **fields})
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -7,16 +7,11 @@ import pytest
 from django.utils import timezone
 
 from django_webpush_kit.analytics import NotificationAnalyticsService, percentage
-from tests.factories import make_event, make_notification, make_subscription, make_user
+from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
 
 service = NotificationAnalyticsService()
-
-
-@pytest.fixture
-def subscription():
-    return make_subscription(make_user())
 
 
 def test_without_traffic_there_is_no_rate():
@@ -79,8 +74,8 @@ def test_engagement_counts_notifications_not_reports(subscription):
 
 
 @pytest.mark.parametrize("name", ["type", "batch", "user", "user key"])
-def test_filters_choose_notifications_and_their_events(subscription, name):
-    batch, other = uuid.uuid4(), make_subscription(make_user("bob"))
+def test_filters_choose_notifications_and_their_events(subscription, make_user, make_subscription, name):
+    batch, other = uuid.uuid4(), make_subscription(make_user(username="bob"))
     wanted = make_notification(subscription, type="news", batch=batch)
     unwanted = make_notification(other, type="offers")
     make_event(wanted, "clicked")

@@ -9,16 +9,11 @@ from django.utils import timezone
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.models import PushServiceState, get_notification_model
-from tests.factories import make_notification, make_subscription, make_user
+from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
 
 SERVICE = "updates.push.services.mozilla.com"
-
-
-@pytest.fixture
-def subscription():
-    return make_subscription(make_user())
 
 
 def refuse_credentials(key_id):
@@ -41,7 +36,7 @@ def test_without_traffic_it_is_healthy_and_has_no_rate():
     }
 
 
-def test_the_figures_are_of_the_last_24_hours_and_of_active_subscriptions(subscription):
+def test_the_figures_are_of_the_last_24_hours_and_of_active_subscriptions(subscription, make_subscription):
     gone = make_subscription()
     gone.is_active = False
     gone.save()

@@ -9,35 +9,14 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from django.utils import timezone
 
-from django_webpush_kit import admin as kit_admin
 from django_webpush_kit import models
-from django_webpush_kit.admin import reading
+from django_webpush_kit.admin import PushBroadcastAdmin, reading
 from django_webpush_kit.delivery.broadcast import fan_out
 from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
 from django_webpush_kit.services import broadcast, send
 from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db
-
-ADMINS = {
-    models.get_subscription_model: kit_admin.PushSubscriptionAdmin,
-    models.get_template_model: kit_admin.NotificationTemplateAdmin,
-    models.get_notification_model: kit_admin.PushNotificationAdmin,
-    models.get_analytics_model: kit_admin.NotificationAnalyticsAdmin,
-}
-
-
-@pytest.fixture(autouse=True)
-def registered():
-    """Register the swapped models, as a host would; ours are."""
-    added = []
-    for get_model, model_admin in ADMINS.items():
-        if not admin.site.is_registered(get_model()):
-            admin.site.register(get_model(), model_admin)
-            added.append(get_model())
-    yield
-    for model in added:
-        admin.site.unregister(model)
 
 
 def url_of(model, page, *arguments):
@@ -176,7 +155,7 @@ def test_broadcasts_are_paused_resumed_and_cancelled(admin_client, make_user, ma
 
 @pytest.mark.parametrize(("total", "text"), [(0, "-"), (10, "5 / 10 (50 %)")])
 def test_broadcasts_show_their_progress(total, text):
-    shown = kit_admin.PushBroadcastAdmin(PushBroadcast, admin.site)
+    shown = PushBroadcastAdmin(PushBroadcast, admin.site)
     assert shown.progress(PushBroadcast(total=total, queued=4, suppressed=1)) == text
 
 

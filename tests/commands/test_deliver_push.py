@@ -23,7 +23,6 @@ from django_webpush_kit.management.commands.deliver_push import Worker, summary
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.services import send
 from django_webpush_kit.signals import post_send
-from tests.factories import make_subscription, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,11 +35,6 @@ def run(*arguments, **options):
 
 def statuses():
     return Counter(get_notification_model().objects.values_list("status", flat=True))
-
-
-@pytest.fixture
-def subscription():
-    return make_subscription(make_user())
 
 
 @pytest.fixture

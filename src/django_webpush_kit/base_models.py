@@ -6,6 +6,7 @@ The states an outbox row goes through stand in `NotificationStatus`; which trans
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.querysets import (
     NotificationAnalyticsQuerySet,
     NotificationTemplateQuerySet,
@@ -53,6 +55,28 @@ class ActionType(models.TextChoices):
     ACTION_CLICKED = "action_clicked", _("action clicked")
 
 
+class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a plain text column to everyone else
+    """A text column that follows the row's `endpoint` whenever the row is written, `bulk_create` included.
+
+    Migrations see a CharField.
+    """
+
+    def __init__(self, *args: Any, derive: Callable[[str], str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.derive = derive
+
+    def deconstruct(self) -> Any:
+        """Leave no trace of this class in the migrations of hosts."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+    def pre_save(self, model_instance: Any, add: bool) -> Any:
+        """Derive the value anew."""
+        if self.derive is not None:
+            setattr(model_instance, self.attname, self.derive(model_instance.endpoint))
+        return super().pre_save(model_instance, add)
+
+
 class AbstractPushSubscription(models.Model):
     """One browser's push subscription (RFC 8030), and whose it is.
 
@@ -69,7 +93,7 @@ class AbstractPushSubscription(models.Model):
         verbose_name=_("user"),
     )
     endpoint = models.URLField(_("endpoint"), max_length=2048)
-    endpoint_hash = models.CharField(max_length=64, unique=True, editable=False)
+    endpoint_hash = EndpointDerivedField(max_length=64, unique=True, editable=False, derive=endpoint_hash)
     p256dh_key = models.CharField(max_length=255)
     auth_key = models.CharField(max_length=255)
     expiration_time = models.DateTimeField(_("expiration time"), null=True, blank=True)
@@ -78,7 +102,9 @@ class AbstractPushSubscription(models.Model):
     deactivated_at = models.DateTimeField(_("deactivated at"), null=True, blank=True)
     deactivation_reason = models.CharField(_("deactivation reason"), max_length=100, blank=True)
 
-    push_service = models.CharField(_("push service"), max_length=255, blank=True, editable=False)
+    push_service = EndpointDerivedField(
+        _("push service"), max_length=255, blank=True, editable=False, derive=push_service
+    )
     vapid_key_id = models.CharField(max_length=32, blank=True, editable=False)
     language = models.CharField(_("language"), max_length=35, blank=True)
     timezone = models.CharField(_("time zone"), max_length=64, blank=True)
@@ -107,12 +133,11 @@ class AbstractPushSubscription(models.Model):
         return f"{self.push_service or _('subscription')} #{self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Keep `endpoint_hash` and `deactivated_at` true to what they stand for."""
-        self.endpoint_hash = endpoint_hash(self.endpoint)
+        """Date a deactivation, and write what follows the endpoint along with it."""
         if not self.is_active and self.deactivated_at is None:
             self.deactivated_at = timezone.now()
         if (fields := kwargs.get("update_fields")) is not None:
-            kwargs["update_fields"] = {*fields, "endpoint_hash", "deactivated_at", "updated_at"}
+            kwargs["update_fields"] = {*fields, "endpoint_hash", "push_service", "deactivated_at", "updated_at"}
         super().save(*args, **kwargs)
 
     @property

@@ -67,7 +67,7 @@ def test_the_example_passes_its_own_tests_and_checks(tmp_path):
 @pytest.mark.slow
 def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path):
     demo = start(tmp_path, str(EXAMPLE / "demo.py"))
-    output, _ = demo.communicate(timeout=120)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
     assert "\x1b" not in output
     for words in ("500 Internal Server Error", "Old phone: deactivated", "Zoë's confirmation, at the second try"):
@@ -90,7 +90,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
     os.killpg(demo.pid, number)
     time.sleep(0.2)
     os.killpg(demo.pid, number)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 130, output
     assert "Interrupted" in output
     assert started_by(tmp_path) == {}
@@ -107,7 +107,7 @@ def test_a_demo_without_its_cluster_fails(tmp_path):
             break
     cluster = min(number for number, command in started_by(tmp_path).items() if "qcluster" in command)
     os.killpg(cluster, signal.SIGKILL)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1, output
     assert "The cluster ended with code -9" in output
     assert started_by(tmp_path) == {}
@@ -125,7 +125,7 @@ def test_serve_answers_and_ends_with_ctrl_c(tmp_path):
             break
     assert "is open: http://localhost:" in "".join(lines)
     os.killpg(serve.pid, signal.SIGINT)
-    output, _ = serve.communicate(timeout=60)
+    output, _ = serve.communicate(timeout=120)
     assert serve.returncode == 0, "".join(lines) + output
     assert started_by(tmp_path) == {}
     assert (tmp_path / "data" / "db.sqlite3").exists()

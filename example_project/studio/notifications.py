@@ -6,6 +6,7 @@ Every call here belongs inside the transaction that changes the booking: if that
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.utils import timezone
 
 from django_webpush_kit import services
@@ -53,6 +54,18 @@ def announce_new_time(course):
     for booking in bookings:
         cancel_reminder(booking)
         schedule_reminder(booking)
+
+
+@transaction.atomic
+def remind_new_browser(subscription, **_others):
+    """Receiver of `subscription_created`: write the reminders anew, for the browser that has joined as well.
+
+    A message goes to the browsers there are when it is written, and a reminder is written days ahead.
+    """
+    if subscription.user:
+        for booking in subscription.user.bookings.active().select_related("member", "course"):
+            cancel_reminder(booking)
+            schedule_reminder(booking)
 
 
 def booking_context(booking):

@@ -73,6 +73,13 @@ class BookingTests(StudioTestCase):
         bookings.book(self.kaethe, self.course)
         assert self.rows("booking_reminder").latest("id").status == "pending"
 
+    def test_who_switches_notifications_on_after_booking_is_reminded_all_the_same(self):
+        bookings.book(self.kaethe, self.course)
+        for browsers in (1, 2):
+            self.subscribe(self.kaethe)
+            waiting = self.rows("booking_reminder").filter(status="pending")
+            assert waiting.values("subscription").distinct().count() == waiting.count() == browsers
+
     def test_a_course_that_begins_within_the_hour_needs_no_reminder(self):
         self.subscribe(self.kaethe)
         Course.objects.update(starts_at=timezone.now() + timedelta(minutes=30))

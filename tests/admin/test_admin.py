@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from django_webpush_kit import models
 from django_webpush_kit.admin import PushBroadcastAdmin, reading
+from django_webpush_kit.admin.subscriptions import PushServiceFilter
 from django_webpush_kit.delivery.broadcast import fan_out
 from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
+from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.services import broadcast, send
 from tests.factories import make_event, make_notification, make_template
 
@@ -92,6 +94,17 @@ def test_lists_are_filtered_by_type_and_push_service(admin_client, rows, setting
     assert list(admin_client.get(url, {"service": "fcm.googleapis.com"}).context["cl"].result_list) == []
 
 
+def test_the_push_services_to_choose_from_are_named_as_subscriptions_name_theirs():
+    chosen = {name for name, _label in PushServiceFilter.lookups(None, None, None)}
+    endpoints = (
+        "https://fcm.googleapis.com/fcm/send/x",
+        "https://updates.push.services.mozilla.com/wpush/v2/x",
+        "https://web.push.apple.com/x",
+        "https://db5p.notify.windows.com/w/?token=x",
+    )
+    assert chosen == {push_service(endpoint) for endpoint in endpoints}
+
+
 def test_lists_do_not_ask_more_the_more_rows_there_are(admin_client, rows, django_assert_max_num_queries):
     for _ in range(20):
         make_notification(rows["subscription"])
@@ -165,6 +178,35 @@ def test_a_pause_can_be_ended(admin_client):
     )
     assert act(admin_client, "try_again", state) == ["1 pause was ended."]
     assert not PushServiceState.objects.exists()
+
+
+def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, rows):
+    make_notification(rows["subscription"], "failed", type="news")
+    url = url_of(type(rows["notification"]), "statistics")
+    assert url in admin_client.get(url_of(type(rows["notification"]), "changelist")).content.decode()
+    response = admin_client.get(url, {"days": "7"})
+    page = response.content.decode()
+    assert "<strong>degraded</strong>" in page
+    assert "Only 50 % of the messages" in page
+    assert '<th scope="row">news</th><td>1</td><td>1</td>' in page
+    assert '<meter max="1" value="1"></meter>' in page
+    assert len(response.context["daily"]) == 8
+
+
+@pytest.mark.parametrize("days", ["", "8", "-1", "1e9", "x"])
+def test_the_statistics_are_of_30_days_unless_another_period_is_offered(admin_client, days):
+    response = admin_client.get(url_of(models.get_notification_model(), "statistics"), {"days": days})
+    assert response.context["days"] == 30
+    assert "Nothing was sent." in response.content.decode()
+
+
+def test_statistics_are_for_those_who_may_view_notifications(client, staff):
+    model = models.get_notification_model()
+    assert client.get(url_of(model, "statistics")).status_code == 403
+    permit(staff, model, "view")
+    assert client.get(url_of(model, "statistics")).status_code == 200
+    client.logout()
+    assert client.get(url_of(model, "statistics")).status_code == 302
 
 
 def permit(user, model, *actions):

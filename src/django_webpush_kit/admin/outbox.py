@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import TabularInline
 from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, UserSearchAdmin
+from django_webpush_kit.admin.statistics import statistics_page
 from django_webpush_kit.models import get_analytics_model
 
 
@@ -33,9 +36,11 @@ class EventInline(TabularInline):
 
 
 class PushNotificationAdmin(UserSearchAdmin):
-    """Look up what a user was sent, and cancel what is still pending."""
+    """Look up what a user was sent, cancel what is still pending, and see the statistics."""
 
-    list_display = ("title", "user", "type", "status", "created_at", "sent_at", "response_status", "failure_reason")
+    change_list_template = "django_webpush_kit/admin/outbox.html"
+
+    list_display = ("title", "user", "type", "status", "failure_reason", "created_at")
     list_filter = ("status", "lane", TypeFilter, "created_at")
     ordering = ("-created_at", "-pk")
     actions = ("cancel",)
@@ -61,6 +66,27 @@ class PushNotificationAdmin(UserSearchAdmin):
             },
         ),
     )
+
+    def get_urls(self) -> list[Any]:
+        """The list's own, and `statistics/`."""
+        view = self.admin_site.admin_view(self.statistics_view)
+        return [path("statistics/", view, name=self._name("statistics")), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """The list, with a link to the statistics."""
+        link = {"statistics_url": reverse(f"admin:{self._name('statistics')}", current_app=self.admin_site.name)}
+        return super().changelist_view(request, {**link, **(extra_context or {})})
+
+    def statistics_view(self, request: HttpRequest) -> HttpResponse:
+        """The statistics, for those who may view notifications."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        list_url = reverse(f"admin:{self._name('changelist')}", current_app=self.admin_site.name)
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_url": list_url}
+        return statistics_page(request, context)
+
+    def _name(self, page: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
     @admin.action(description=_("Cancel what is still pending"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -30,7 +30,7 @@ class PushServiceFilter(admin.SimpleListFilter):
         return [
             ("fcm.googleapis.com", "Google (Chrome)"),
             ("updates.push.services.mozilla.com", "Mozilla (Firefox)"),
-            ("web.push.apple.com", "Apple (Safari)"),
+            ("push.apple.com", "Apple (Safari)"),
             ("notify.windows.com", "Microsoft (Edge)"),
         ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db import models
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +25,10 @@ class NotificationTemplateAdmin(ModelAdmin):
     ordering = ("type", "language")
     readonly_fields = ("card", "created_at", "updated_at")
     save_as = True
+    formfield_overrides = {
+        models.JSONField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+        models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 4})},
+    }
     fieldsets = (
         (None, {"fields": ("type", "language")}),
         (

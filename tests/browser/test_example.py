@@ -58,12 +58,14 @@ def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_
     assert statuses == [("booking_confirmed", "sent"), ("booking_reminder", "pending")]
 
 
-def test_the_switch_turns_notifications_off_again(firefox, studio):
+def test_a_member_asks_for_a_test_and_turns_notifications_off_again(firefox, studio):
     log_in(firefox, studio, "zoe")
     firefox.open(f"{studio.origin}/notifications/")
     wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off")
     firefox.click("#push-toggle")
     wait_until(lambda: toggle_state(firefox) == "on", "the switch to be on")
+    firefox.click("#push-test")
+    firefox.wait_for_notification("Test notification")
     firefox.click("#push-toggle")
     wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off again")
     assert select(studio, "SELECT is_active FROM webpush_kit_pushsubscription") == [(0,)]

@@ -4,10 +4,13 @@
  */
 import { createPush } from "../django_webpush_kit/webpush-kit.js";
 
-createPush();
+const push = createPush();
 
-document.addEventListener("webpush-error", ({ detail: { error } }) => {
+document.getElementById("push-test")?.addEventListener("click", () => push.sendTestNotification().catch(tell));
+document.addEventListener("webpush-error", ({ detail: { error } }) => tell(error));
+
+function tell(error) {
   const place = document.getElementById("push-error");
   place.textContent = error.message;
   place.hidden = false;
-});
+}

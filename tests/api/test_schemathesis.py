@@ -16,7 +16,10 @@ from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.tracking import sign_notification
 from tests.api.conftest import BASE, new_body
+from tests.factories import make_notification
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -47,6 +50,7 @@ def test_made_up_requests_get_the_answers_that_the_document_promises(user: Any, 
     known = [new_body() for _ in range(3)]
     for body in known:
         signed_in.subscribe(body)
+    token = sign_notification(make_notification(get_subscription_model().objects.first(), options={"url": "/"}).pk)
     credentials = {"Cookie": f"sessionid={signed_in.session.session_key}; csrftoken={CSRF}", "X-CSRFToken": CSRF}
     made = 0
     with one_connection():
@@ -55,14 +59,14 @@ def test_made_up_requests_get_the_answers_that_the_document_promises(user: Any, 
             cases = CASES * SHARES.get(operation.path.split("/")[1], 1) // 100
             takes_input = operation.body or operation.query or operation.path_parameters
             for mode in schemathesis.GenerationMode if takes_input else [schemathesis.GenerationMode.POSITIVE]:
-                made += ask(operation, mode, max(cases // 2, 1), credentials, known)
+                made += ask(operation, mode, max(cases // 2, 1), credentials, known, token)
     assert made >= CASES * 0.95, "the document leaves too little to make up"
 
 
 CSRF = "c" * 32
 
 
-def ask(operation: Any, mode: Any, cases: int, credentials: dict[str, str], known: list[Any]) -> int:
+def ask(operation: Any, mode: Any, cases: int, credentials: dict[str, str], known: list[Any], token: str) -> int:
     """Make requests of one kind; returns how many."""
     from schemathesis import GenerationMode, checks
 
@@ -89,19 +93,35 @@ def ask(operation: Any, mode: Any, cases: int, credentials: dict[str, str], know
     def run(case: Any, signed_in: bool, real: Any) -> None:
         nonlocal made
         made += 1
-        if mode is GenerationMode.POSITIVE and real is not None:
-            make_real(case, real["subscription"])
+        if real is not None:
+            make_real(case, real["subscription"], token)
         case.call_and_validate(headers=credentials if signed_in else {}, checks=promised)
 
     run()
     return made
 
 
-def make_real(case: Any, subscription: dict[str, Any]) -> None:
-    """Put an endpoint that is known into a made-up request, so that it gets past the first look."""
-    if isinstance(case.body, dict) and "subscription" in case.body:
-        case.body["subscription"] |= {"endpoint": subscription["endpoint"], "keys": subscription["keys"]}
-    elif isinstance(case.body, dict) and "endpoint" in case.body:
-        case.body["endpoint"] = subscription["endpoint"]
-    elif case.query and "endpoint" in case.query:
+def make_real(case: Any, subscription: dict[str, Any], token: str) -> None:
+    """Put what is known into a made-up request, so that it gets past the first look.
+
+    Only what is right is replaced: what makes a request wrong stays.
+    """
+    if isinstance(case.query, dict) and is_text(case.query.get("endpoint")):
         case.query["endpoint"] = subscription["endpoint"]
+    if case.path_parameters:
+        case.path_parameters["token"] = token
+    if not isinstance(case.body, dict):
+        return
+    for holder in (case.body, case.body.get("subscription")):
+        if isinstance(holder, dict) and is_text(holder.get("endpoint")):
+            holder["endpoint"] = subscription["endpoint"]
+        keys = holder.get("keys") if isinstance(holder, dict) else None
+        if isinstance(keys, dict) and is_text(keys.get("p256dh")) and is_text(keys.get("auth")):
+            keys |= subscription["keys"]
+    for event in case.body.get("events") if isinstance(case.body.get("events"), list) else []:
+        if isinstance(event, dict) and is_text(event.get("token"), 300):
+            event["token"] = token
+
+
+def is_text(value: Any, most: int = 2048) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= most

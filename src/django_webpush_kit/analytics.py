@@ -8,14 +8,14 @@ one decimal, None where there is nothing to divide by. Answers may be `STATISTIC
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import TruncDate
+from django.db.models import Case, Count, Expression, F, IntegerField, Q, QuerySet, When
+from django.db.models import Value as Literal
 from django.utils import timezone
 
 from django_webpush_kit.base_models import ActionType, NotificationStatus
@@ -63,7 +63,9 @@ class NotificationAnalyticsService:
         "display_rate", "click_rate"}`; the last two are the shares of `sent` that were shown, and that were clicked
         anywhere.
         """
-        groups: dict[str, dict[str, int]] = _remembered("types", days, filters, lambda period: _grouped(period, "type"))
+        groups: dict[str, dict[str, int]] = _remembered(
+            "types", days, filters, lambda period: _grouped(period, lambda prefix: F(f"{prefix}type"))
+        )
         return sorted(
             ({"type": name, **_with_rates(counts)} for name, counts in groups.items()),
             key=lambda entry: (-entry["sent"], entry["type"]),
@@ -74,12 +76,15 @@ class NotificationAnalyticsService:
 
         Days without notifications are there too, so that the list can be drawn as it is.
         """
-        groups: dict[date, dict[str, int]] = _remembered(
-            "days", days, filters, lambda period: _grouped(period, TruncDate("created_at"))
-        )
         today = timezone.localdate()
-        every_day = (today - timedelta(days=back) for back in range(days, -1, -1))
-        return [{"date": day, **_with_rates(groups.get(day, {}))} for day in every_day]
+        dates = [today - timedelta(days=back) for back in range(days, -1, -1)]
+        groups: dict[int, dict[str, int]] = _remembered(
+            "days",
+            days,
+            filters,
+            lambda period: _grouped(period, lambda prefix: _number_of_day(f"{prefix}created_at", dates)),
+        )
+        return [{"date": day, **_with_rates(groups.get(number, {}))} for number, day in enumerate(dates)]
 
 
 def percentage(part: int, whole: int) -> float | None:
@@ -115,6 +120,7 @@ def _remembered(name: str, days: int, filters: Mapping[str, Any], compute: Calla
         days,
         sorted(conditions.items()),
         timezone.get_current_timezone_name(),
+        timezone.localdate(),
         compute=lambda: compute(Period(timezone.now() - timedelta(days=days), conditions)),
     )
 
@@ -134,18 +140,28 @@ def _engagement(period: Period) -> dict[str, int]:
     return {"sent": sent, **period.events().aggregate(**EVENT_COUNTS)}
 
 
-def _grouped(period: Period, field: str | TruncDate) -> dict[Any, dict[str, int]]:
-    """Counts by a field of the notification: two queries, whatever the number of groups."""
-    field_of_event = f"notification__{field}" if isinstance(field, str) else TruncDate("notification__created_at")
+def _grouped(period: Period, group_of: Callable[[str], Expression | F]) -> dict[Any, dict[str, int]]:
+    """Counts by an expression over a notification's fields, behind a prefix: two queries, however many groups."""
     groups: dict[Any, dict[str, int]] = {}
-    for queryset, by, counts in (
-        (period.rows(), field, SENDING_COUNTS),
-        (period.events(), field_of_event, {**EVENT_COUNTS, "clicks": CLICKS}),
+    for queryset, prefix, counts in (
+        (period.rows(), "", SENDING_COUNTS),
+        (period.events(), "notification__", {**EVENT_COUNTS, "clicks": CLICKS}),
     ):
-        grouping = F(by) if isinstance(by, str) else by
-        for entry in queryset.order_by().annotate(group=grouping).values("group").annotate(**counts):
+        for entry in queryset.order_by().annotate(group=group_of(prefix)).values("group").annotate(**counts):
             groups.setdefault(entry.pop("group"), {}).update(entry)
     return groups
+
+
+def _number_of_day(field: str, dates: Sequence[date]) -> Case:
+    """The index of a moment's local day among `dates`.
+
+    Truncating in the database would need its time zone tables, which MySQL and MariaDB often lack.
+    """
+    ends = [timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min)) for day in dates]
+    return Case(
+        *(When(**{f"{field}__lt": end}, then=Literal(number)) for number, end in enumerate(ends)),
+        output_field=IntegerField(),
+    )
 
 
 def _with_rates(counts: Mapping[str, int]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 # Each target makes the environment it needs in .venv; nothing is installed elsewhere.
-# PYTHON picks the interpreter: make test PYTHON=python3.13
+# PYTHON picks the interpreter: make test PYTHON=python3.13; PORT that of the site: make serve PORT=8001
 
 PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python3.10 python; do \
 	$$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
 	&& { command -v $$candidate; break; }; done)
+PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,7 +18,7 @@ demo: $(VENV)/example.stamp  ## the whole way of a notification, shown on the te
 	@$(BIN)/python example_project/demo.py
 
 serve: $(VENV)/example.stamp  ## the example site on http://localhost:8000, for a real browser
-	@$(BIN)/python example_project/serve.py
+	@$(BIN)/python example_project/serve.py --port $(PORT)
 
 test: $(VENV)/tox.stamp  ## the test suite on SQLite, without any service
 	$(BIN)/python -m tox run

@@ -21,6 +21,7 @@ def main():
     interrupts.install()
     try:
         with Studio(options.data, port=options.port, interrupts=interrupts) as studio:
+            studio.check_port()
             studio.set_up(lambda command: print(f"  {command}"))
             studio.start_site()
             studio.start_cluster()

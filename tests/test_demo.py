@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_a_demo_without_its_cluster_fails(tmp_path):
 
 @linux_only
 @pytest.mark.slow
-def test_serve_answers_and_ends_with_ctrl_c(tmp_path):
+def test_serve_starts_once_and_ends_with_ctrl_c(tmp_path):
     serve = start(tmp_path, str(EXAMPLE / "serve.py"), "--port=0", f"--data={tmp_path / 'data'}")
     assert serve.stdout is not None
     lines = []
@@ -123,7 +124,11 @@ def test_serve_answers_and_ends_with_ctrl_c(tmp_path):
         lines.append(line)
         if "is open" in line:
             break
-    assert "is open: http://localhost:" in "".join(lines)
+    address = re.search(r"is open: http://localhost:(\d+)", "".join(lines))
+    assert address is not None, "".join(lines)
+    second = start(tmp_path, str(EXAMPLE / "serve.py"), f"--port={address[1]}", f"--data={tmp_path / 'data'}")
+    assert "is taken" in second.communicate(timeout=120)[0]
+    assert second.returncode == 1
     os.killpg(serve.pid, signal.SIGINT)
     output, _ = serve.communicate(timeout=120)
     assert serve.returncode == 0, "".join(lines) + output

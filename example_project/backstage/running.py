@@ -106,6 +106,15 @@ class Studio:
             tell(f"manage.py {command[0]}")
             self.manage(*command)
 
+    def check_port(self):
+        """Raise `StudioError` when somebody else listens on our port, who would answer in our place."""
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", self.port))
+            except OSError:
+                raise StudioError(f"Port {self.port} is taken. Try: make serve PORT={self.port + 1}") from None
+
     def start_site(self):
         self._start("site", "runserver", "--noreload", f"127.0.0.1:{self.port}")
         self._wait_for("site", self._answers)

@@ -1,4 +1,4 @@
-"""Rows for tests that start in the middle: what has become of messages. Subscriptions come from conftest's fixtures."""
+"""Rows for tests that start in the middle: subscribers, and what has become of messages to them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from django_webpush_kit import services
 from django_webpush_kit.models import get_analytics_model, get_notification_model, get_template_model
+from tests.conftest import new_keys
+
+
+def make_user(username: str = "ada", **fields: Any) -> Any:
+    return get_user_model().objects.create_user(username=username, **fields)
+
+
+def make_subscription(user: Any = None, **values: Any) -> Any:
+    """A subscription as a browser makes one: keys and an endpoint of its own."""
+    endpoint = f"https://updates.push.services.mozilla.com/wpush/v2/{uuid.uuid4().hex}"
+    return services.subscribe(user=user, **{"endpoint": endpoint, **new_keys(), **values})
 
 
 def make_notification(subscription: Any, status: str = "sent", *, days_ago: float = 0, **fields: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +212,15 @@ def contents(value: Any, name: str = "") -> Any:
             if key == "application/json" and "openapi" not in inner["schema"].get("properties", {}):
                 yield name, inner
             yield from contents(inner, f"{name}/{key}")
+
+
+def test_the_reference_lists_every_path_and_error_code() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+    assert listed == {str(pattern.pattern) for pattern in urls.urlpatterns}
+    source = "".join(path.read_text(encoding="utf-8") for path in (views.PACKAGE / "api").glob("*.py"))
+    codes = set(re.findall(r'ApiError\(\s*\d{3}, "(\w+)"', source)) | set(
+        re.findall(r'code(?:: str)? ?= ?"(\w+)"', source)
+    )
+    assert set(re.findall(r"^\| [\d, ]+ \| `(\w+)`", page, re.MULTILINE)) == codes

@@ -6,6 +6,7 @@ the write lock before anything is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from django.utils import timezone as django_timezone
 from django_webpush_kit import conf
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.delivery.database import outbox_database
+from django_webpush_kit.delivery.options import storable
 from django_webpush_kit.delivery.preferences import check_preferences, find_zone
 from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
@@ -86,7 +88,7 @@ class BrowserSubscription:
             preferences=None if preferences is None else check_preferences(preferences),
             language=_language(language),
             timezone=timezone if find_zone(timezone) else "",
-            user_agent=user_agent,
+            user_agent=storable(user_agent),
             ip_address=ip_address,
         )
 
@@ -259,5 +261,10 @@ def _current_key_id() -> str:
         return ""
 
 
+_LANGUAGE = re.compile(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})*")
+
+
 def _language(language: str) -> str:
-    return language.lower().replace("_", "-") if len(language) <= 35 and language.isascii() else ""
+    """A language tag in lower case; "" for anything else, which no template could match."""
+    tag = language.lower().replace("_", "-")
+    return tag if len(tag) <= 35 and _LANGUAGE.fullmatch(tag) else ""

@@ -316,7 +316,7 @@ def test_an_unusable_transport_is_not_said_twice(production, configure):
 
 def test_an_unusable_task_backend_is_not_said_twice(production, configure):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
-    configure(TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
+    configure(TRANSPORT=PORTABLE, TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
     assert found(deploy=True) == {}
     assert set(found()) == {"E007"}
 

@@ -150,6 +150,7 @@ def test_subscriptions_of_a_lost_key_are_counted_until_it_is_back(configure, sub
 
 
 def test_missing_schedules_are_an_error(configure):
+    pytest.importorskip("django_q")
     configure(TASK_BACKEND=DJANGO_Q)
     levels = {area: level for level, area, _text in findings()}
     assert levels["schedules"] == "error"

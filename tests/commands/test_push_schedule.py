@@ -4,7 +4,10 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django_q.models import Schedule
+
+pytest.importorskip("django_q")
+
+from django_q.models import Schedule  # noqa: E402  # needs the extra
 
 pytestmark = pytest.mark.django_db
 

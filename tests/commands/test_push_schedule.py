@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 pytest.importorskip("django_q")
 
-from django_q.models import Schedule  # noqa: E402  # needs the extra
+from django_q.models import Schedule
 
 pytestmark = pytest.mark.django_db
 

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.http import UnreadablePostError
-from django.test import RequestFactory
+from django.test import AsyncClient, RequestFactory
 from django.urls import URLPattern
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -221,6 +222,14 @@ def test_a_site_that_requires_login_everywhere_keeps_the_api_open(
     assert api.call("GET", "service-worker.js").status_code == 200
     assert api.subscribe(new_body()).status_code == 401, "an error in JSON, not a redirect to a login page"
     assert login(user).subscribe(new_body()).status_code == 201
+
+
+def test_it_works_behind_asgi(user: Any) -> None:
+    client = AsyncClient()
+    client.force_login(user)
+    post = async_to_sync(client.post)
+    assert post(f"{BASE}subscribe", json.dumps(new_body()), content_type="application/json").status_code == 201
+    assert post(f"{BASE}events", b"x" * (calls.MAX_BODY + 1), content_type="application/json").status_code == 413
 
 
 @pytest.mark.django_db(transaction=True)

@@ -205,10 +205,6 @@ class PreferencesForm(EndpointForm):
 
     preferences = JsonField()
 
-    def clean_preferences(self) -> Any:
-        """An empty object is a value."""
-        return self.cleaned_data["preferences"]
-
 
 class EventForm(forms.Form):
     """One event that a browser reports."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.chaos import kills
+from benchmarks.chaos import databases, kills, leases, network, urgent, wakeups
 from benchmarks.chaos.bench import Bench
 from benchmarks.chaos.verdict import Finding
 
@@ -14,20 +14,40 @@ ALL = ("sqlite", "postgresql", "mariadb")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault: how it is called on the command line, how it is tried, where it exists."""
+    """A fault: how it is called on the command line, how it is tried, on which databases and queues it exists.
+
+    `queues` are "tasks over broker"; empty: no queue takes part.
+    """
 
     name: str
     attempt: Callable[[Bench], Finding]
     databases: tuple[str, ...] = ALL
-    needs: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
     browsers: int = 20
 
 
 FAULTS = [
     Fault("kill-loops", kills.kill_loops),
+    Fault("kill-writers", kills.kill_writers),
+    Fault("kill-fan-outs", kills.kill_fan_outs, browsers=120),
+    Fault("kill-django-q2", kills.kill_django_q, queues=("django-q2 over orm", "django-q2 over redis")),
+    Fault("kill-celery", kills.kill_celery, queues=("celery over redis", "celery over rabbitmq")),
+    Fault("oversleep", leases.oversleep),
+    Fault("claim-at-once", leases.claim_at_once),
+    Fault("two-sweeps", leases.two_sweeps),
+    Fault("poison-row", leases.poison_row),
+    Fault("drop-wake-ups", wakeups.drop_wake_ups),
+    Fault("crash-after-commit", wakeups.crash_after_commit),
+    Fault("rotate-keys", wakeups.rotate_keys),
+    Fault("answers", network.answers),
+    Fault("connections", network.connections),
+    Fault("database-away", databases.database_away, databases=("postgresql", "mariadb")),
+    Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
+    Fault("disk-full", databases.disk_full, databases=("sqlite",)),
+    Fault("overtake", urgent.overtake),
 ]
 
 
-def is_possible(fault: Fault, database: str) -> bool:
-    """Whether this database has the fault, and everything it needs is here."""
-    return database in fault.databases
+def is_possible(fault: Fault, database: str, queue: str) -> bool:
+    """Whether the fault exists on this database, with this queue ("": none)."""
+    return database in fault.databases and (queue in fault.queues if queue else not fault.queues)

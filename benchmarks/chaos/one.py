@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
@@ -18,6 +19,7 @@ def main() -> int:
     """Make a database, try the faults, remove it; 1 when a promise broke."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos.one")
     parser.add_argument("database", choices=["sqlite", "postgresql", "mariadb"])
+    parser.add_argument("--queue", default="", help='as in "django-q2 over redis"')
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", action="append", default=[], metavar="FAULT")
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -26,10 +28,14 @@ def main() -> int:
     os.environ["TEST_DATABASE"] = options.database
     os.environ.setdefault("VAPID_PRIVATE_KEY", generate_vapid_keys()["private_key"])
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.chaos.settings"
+    if options.queue:
+        _choose_queue(options.queue)
 
     import django
 
     django.setup()
+    if options.queue.startswith("celery"):
+        import_module("benchmarks.chaos.celery_app")
     from django.db import connection
 
     name = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
@@ -40,14 +46,25 @@ def main() -> int:
         connection.creation.destroy_test_db(name, verbosity=0)
 
 
+def _choose_queue(queue: str) -> None:
+    tasks, broker = queue.split(" over ")
+    backend = {"django-q2": "DjangoQBackend", "celery": "CeleryBackend"}[tasks]
+    os.environ |= {
+        "CHAOS_TASKS": tasks,
+        "CHAOS_BROKER": broker,
+        "CHAOS_QUEUE": f"chaos-{os.getpid()}",
+        "CHAOS_KIT": json.dumps({"TASK_BACKEND": f"django_webpush_kit.task_backends.{backend}"}),
+    }
+
+
 def _try_faults(options: argparse.Namespace) -> int:
     from benchmarks.chaos.bench import Bench
     from benchmarks.chaos.faults import FAULTS, is_possible
 
-    print(f"{options.database}, seed {options.seed}", flush=True)
+    print(f"{options.database}, {options.queue or 'no queue'}, seed {options.seed}", flush=True)
     is_broken = False
     for fault in FAULTS:
-        if (options.only and fault.name not in options.only) or not is_possible(fault, options.database):
+        if (options.only and fault.name not in options.only) or not is_possible(fault, options.database, options.queue):
             continue
         started = time.monotonic()
         with (
@@ -55,7 +72,7 @@ def _try_faults(options: argparse.Namespace) -> int:
             Bench(Path(folder), small=options.small, seed=options.seed, browsers=fault.browsers) as bench,
         ):
             finding = fault.attempt(bench)
-        finding.database = options.database
+        finding.database = f"{options.database}, {options.queue}" if options.queue else options.database
         finding.figures["s"] = round(time.monotonic() - started)
         figures = ", ".join(f"{value} {name}" for name, value in finding.figures.items())
         print(f"{'ok ' if not finding.broken else 'BROKEN'} {fault.name}: {figures}", flush=True)

@@ -1,0 +1,142 @@
+"""Leases: workers that claim at once, oversleep, or die of a row."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from datetime import timedelta
+from typing import Any
+
+from django.core.management import call_command
+from django.utils import timezone
+
+from benchmarks.chaos import workers
+from benchmarks.chaos.bench import Bench, latency
+from benchmarks.chaos.settings import CHUNK_SIZE, LEASE_SECONDS
+from benchmarks.chaos.verdict import Finding
+from django_webpush_kit.delivery.engine import QUARANTINED
+from django_webpush_kit.signals import pre_send
+
+COLUMNS = ("pk", "status", "lease_token", "claims", "retry_count", "response_status", "sent_at", "next_attempt_at")
+POISON = "poison"
+
+
+def oversleep(bench: Bench) -> Finding:
+    """Stop a worker with requests in flight past its lease, let another finish, and wake it: it changes no row."""
+    finding = Finding("SIGSTOP past the lease, then SIGCONT")
+    rounds = 2 if bench.small else 8
+    changed = slept = 0
+    for _ in range(rounds):
+        with latency(bench.push_service, 0.1):
+            bench.send(3 * CHUNK_SIZE)
+            sleeper = bench.start()
+            bench.wait_until(lambda: bench.rows.filter(status="sending").exists())
+            time.sleep(bench.random.uniform(0, 0.15))
+            sleeper.signal_group(signal.SIGSTOP)
+            bench.note_in_hand()
+            slept += bench.rows.filter(status="sending").count()
+        helper = bench.start()
+        bench.settle(finding)
+        helper.kill()
+        before = list(bench.rows.order_by("pk").values_list(*COLUMNS))
+        sleeper.signal_group(signal.SIGCONT)
+        sleeper.signal_group(signal.SIGTERM)
+        sleeper.wait(30)
+        finding.expect(not sleeper.is_alive, "the worker that overslept did not end")
+        after = list(bench.rows.order_by("pk").values_list(*COLUMNS))
+        changed += sum(one != other for one, other in zip(before, after, strict=True))
+    finding.figures |= {"times": rounds, "rows overslept": slept, "late writes": changed}
+    finding.expect(slept, "no row was in flight: nothing was tried")
+    finding.expect(not changed, f"{changed} rows changed by a worker whose lease had lapsed")
+    bench.judge(finding)
+    return finding
+
+
+def claim_at_once(bench: Bench) -> Finding:
+    """Let eight workers begin at once: their claims are disjoint, all have work, none is told of a deadlock."""
+    finding = Finding("8 workers claiming at once")
+    bench.send(800 if bench.small else 2400)
+    kit = {"LEASE_SECONDS": 120}
+    with latency(bench.push_service, 0.05):
+        at_once = [bench.start(deliver_at, time.time() + 4, kit=kit) for _ in range(8)]
+        for worker in at_once:
+            worker.wait(120)
+    claimed = [sum(map(int, re.findall(r"^(\d+) claimed", worker.log.read_text(), re.MULTILINE))) for worker in at_once]
+    rows = bench.rows.count()
+    finding.figures |= {"fewest claims": min(claimed), "most claims": max(claimed)}
+    finding.expect(min(claimed) > 0, f"a worker had nothing to do: {claimed}")
+    finding.expect(sum(claimed) == rows, f"{sum(claimed)} claims of {rows} rows")
+    bench.judge(finding)
+    return finding
+
+
+def two_sweeps(bench: Bench) -> Finding:
+    """Let four sweeps look for rows that fall due at one moment: each is sent once."""
+    finding = Finding("4 sweeps at once, rows that fall due together")
+    rounds = 2 if bench.small else 8
+    kit = {"LEASE_SECONDS": 60}
+    for _ in range(4):
+        bench.start(kit=kit)
+    for _ in range(rounds):
+        due = timezone.now() + timedelta(seconds=1.5)
+        bench.send(100, scheduled_for=due)
+        bench.settle(finding)
+    early = bench.rows.filter(sent_at__isnull=False).exclude(scheduled_for=None)
+    finding.expect(all(row.sent_at >= row.scheduled_for for row in early), "a row was sent before its time")
+    bench.stop_workers()
+    bench.judge(finding)
+    return finding
+
+
+def poison_row(bench: Bench) -> Finding:
+    """Put a row that kills its worker among 499: they are sent before it is tried for the last time."""
+    finding = Finding("a row that kills its worker, in a chunk of 500")
+    bench.send(500)
+    keys = list(bench.rows.values_list("pk", flat=True))
+    poison = bench.rows.filter(pk=bench.random.choice(keys))
+    poison.update(title=POISON)
+    kit = {"CHUNK_SIZE": 500, "MAX_CLAIMS": 12, "LEASE_SECONDS": LEASE_SECONDS}
+    deaths = 0
+    neighbours = bench.rows.exclude(title=POISON)
+    worker = bench.start(deliver_poison, kit=kit)
+
+    def is_over(condition: Any) -> bool:
+        nonlocal worker, deaths
+        if not worker.is_alive:
+            deaths += 1
+            bench.kill(worker)
+            worker = bench.start(deliver_poison, kit=kit)
+        return bool(condition())
+
+    bench.wait_until(lambda: is_over(lambda: not neighbours.exclude(status="sent").exists()))
+    sent, state = neighbours.filter(status="sent").count(), poison.get().status
+    finding.expect(sent == len(keys) - 1, f"{sent} of {len(keys) - 1} neighbours were sent")
+    finding.expect(state in ("pending", "sending"), f"the neighbours waited until the poison was {state}")
+    bench.wait_until(lambda: is_over(lambda: poison.get().status == "failed"))
+    row = poison.get()
+    finding.expect((row.status, row.failure_reason) == ("failed", QUARANTINED), f"the poison is {row.status}")
+    finding.figures |= {"deaths": deaths, "neighbours sent": sent}
+    bench.stop_workers()
+    row.delete()
+    bench.judge(finding)
+    finding.expect(deaths < 40, f"{deaths} workers died")
+    return finding
+
+
+def deliver_at(moment: float) -> None:
+    """Wait for the moment, then `manage.py deliver_push`."""
+    time.sleep(max(0.0, moment - time.time()))
+    call_command("deliver_push")
+
+
+def deliver_poison() -> None:
+    """`deliver_push --loop` in a process that a row titled "poison" kills."""
+
+    def die(notification: Any, **_: Any) -> None:
+        if notification.title == POISON:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    pre_send.connect(die, weak=False)
+    workers.deliver_for_ever()

@@ -115,10 +115,12 @@ print(*get_notification_model().objects.filter(type="booking_reminder").values_l
     assert "cancelled" in host.shell(find_reminder)
 
 
-def test_what_is_linked_exists():
-    links = re.findall(r'\]\(([^)#:]+)\)|src="([^"]+)"', README)
+@pytest.mark.parametrize("page", ["README.md", "example_project/README.md"])
+def test_what_is_linked_exists(page):
+    links = re.findall(r'\]\(([^)#:]+)\)|src="([^"]+)"', (ROOT / page).read_text())
+    assert links
     for link in filter(None, (target for pair in links for target in pair)):
-        assert (ROOT / link).exists(), link
+        assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 def test_the_extras_and_targets_it_names_exist():

@@ -1,0 +1,60 @@
+"""The fault bench at its smallest: real processes killed, stopped and starved.
+
+On SQLite these tests are slow ones; on PostgreSQL and MariaDB, and with a queue, they need services.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+ROOT = Path(__file__).parents[2]
+
+on_this_database = pytest.mark.slow if DATABASE == "sqlite" else pytest.mark.services
+
+
+def try_faults(*faults, queue=""):
+    """Run the bench in a process of its own, with a database of its own."""
+    command = [sys.executable, "-m", "benchmarks.chaos.one", DATABASE, "--small", "--queue", queue]
+    measuring = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    done = subprocess.run(
+        [*command, *(f"--only={fault}" for fault in faults)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in measuring},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    tried = [line for line in done.stdout.splitlines() if line.startswith("ok ")]
+    assert done.returncode == 0, done.stdout
+    assert len(tried) == len(faults), done.stdout
+
+
+@on_this_database
+def test_workers_are_killed():
+    try_faults("kill-loops", "kill-fan-outs", "crash-after-commit", "drop-wake-ups")
+
+
+@on_this_database
+def test_workers_meet_and_oversleep():
+    try_faults("claim-at-once", "oversleep", "two-sweeps", "overtake")
+
+
+@on_this_database
+def test_connections_break():
+    try_faults("connections", *(["sqlite-busy", "disk-full"] if DATABASE == "sqlite" else ["database-away"]))
+
+
+@pytest.mark.services
+@pytest.mark.skipif(DATABASE != "sqlite", reason="queues are tried once, with the database that needs no server")
+@pytest.mark.parametrize(
+    "queue", ["django-q2 over orm", "django-q2 over redis", "celery over redis", "celery over rabbitmq"]
+)
+def test_queues_are_killed_and_flushed(queue):
+    pytest.importorskip("django_q" if queue.startswith("django-q2") else "celery")
+    try_faults("kill-django-q2" if queue.startswith("django-q2") else "kill-celery", queue=queue)

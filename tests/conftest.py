@@ -15,6 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.cache import caches
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from django_webpush_kit.delivery.resources import close_transport
 from django_webpush_kit.transports import locmem
@@ -22,6 +24,10 @@ from django_webpush_kit.transports import locmem
 EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
 
 _numbers = count(1)
+
+# how long an example takes says something about the machine, not about the code
+hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("suite")
 
 
 def pytest_configure() -> None:

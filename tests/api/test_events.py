@@ -65,6 +65,18 @@ class TestReports:
         assert [report(api, event, event).json()["recorded"] for _ in range(2)] == [1, 0]
         assert recorded() == [("delivered", "")]
 
+    def test_made_up_buttons_do_not_fill_the_table(self, api: ApiClient, token: str) -> None:
+        for start in (0, 40):
+            numbers = range(start, start + 50)
+            clicks = [{"token": token, "action": "action_clicked", "action_id": str(number)} for number in numbers]
+            assert report(api, *clicks).status_code == 200
+        assert len(recorded()) == events.MAX_PER_NOTIFICATION
+
+    def test_only_a_click_on_a_button_names_one(self, api: ApiClient, token: str) -> None:
+        for action_id in ("a", "b"):
+            report(api, {"token": token, "action": "delivered", "action_id": action_id})
+        assert recorded() == [("delivered", "")]
+
     def test_receivers_are_told_once(self, api: ApiClient, token: str, notification: Any) -> None:
         told: list[Any] = []
 

@@ -5,6 +5,7 @@ The signed token in each payload is the whole credential; cookies play no part. 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ from django_webpush_kit.models import get_analytics_model, get_notification_mode
 from django_webpush_kit.protocol.endpoints import check_click_url
 from django_webpush_kit.signals import emit, event_recorded
 from django_webpush_kit.tracking import read_notification_token
+
+MAX_PER_NOTIFICATION = 16
+"""A token's bearer may make up button ids, but not fill the table with them; browsers show four buttons at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,16 @@ def _store(wanted: dict[tuple[Any, str, str], Event]) -> list[Any]:
         known = set(
             model.objects.filter(notification__in=keys).values_list("notification_id", "action_type", "action_id")
         )
-        return [
-            row
-            for key, event in wanted.items()
-            if key not in known
-            and event.notification_id in notifications
-            and (row := _insert(event, notifications[event.notification_id])) is not None
-        ]
+        counts = Counter(notification_id for notification_id, _action, _action_id in known)
+        created = []
+        for key, event in wanted.items():
+            notification = notifications.get(event.notification_id)
+            if notification is None or key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
+                continue
+            counts[notification.pk] += 1
+            if (row := _insert(event, notification)) is not None:
+                created.append(row)
+    return created
 
 
 def _insert(event: Event, notification: Any) -> Any:

@@ -22,6 +22,7 @@ from django_webpush_kit.api.errors import ApiError, invalid, invalid_token, not_
 from django_webpush_kit.api.forms import EndpointForm, EventsForm, PreferencesForm, SubscribeForm, validated
 from django_webpush_kit.api.logout import remember_browser
 from django_webpush_kit.api.ownership import given_token, is_latest, own_subscription
+from django_webpush_kit.base_models import ActionType
 from django_webpush_kit.conf import kit_settings, vapid_keyring
 from django_webpush_kit.delivery.database import retry_on_conflict
 from django_webpush_kit.delivery.registration import BrowserSubscription, Registration, register, repair
@@ -144,7 +145,7 @@ def events(call: Call) -> HttpResponse:
     """Record what browsers report; `recorded` counts what was new. Events with a bad token are left out."""
     given = validated(EventsForm, call.body)["events"]
     signed = [
-        reports.Event(key, event["action"], event["action_id"], event["timestamp"])
+        reports.Event(key, event["action"], _button(event), event["timestamp"])
         for event in given
         if (key := reports.notification_of(event["token"])) is not None
     ]
@@ -242,6 +243,11 @@ def _public_key() -> str:
         return vapid_keyring().current.public_key
     except ImproperlyConfigured:
         return ""  # the module then tells the page that the server has no key
+
+
+def _button(event: dict[str, Any]) -> str:
+    """Only a click on a button has one."""
+    return event["action_id"] if event["action"] == ActionType.ACTION_CLICKED else ""
 
 
 def _url(request: HttpRequest, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from hashlib import sha256
 from typing import Any, cast
 
 from django.apps import apps
@@ -97,9 +98,13 @@ class PushBroadcast(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """What a call with this key wrote. Inserted first, in the caller's transaction: the first result wins."""
+    """What a call with this key wrote. Inserted first, in the caller's transaction: the first result wins.
 
-    key = models.CharField(_("key"), max_length=200, unique=True)
+    Keys are unique by `key_hash`, because collations call texts equal that differ in case or trailing spaces.
+    """
+
+    key = models.CharField(_("key"), max_length=200)
+    key_hash = models.CharField(max_length=64, unique=True, editable=False)
     batch = models.UUIDField(_("batch"), db_index=True)
     queued = models.PositiveBigIntegerField(default=0)
     deferred = models.PositiveBigIntegerField(default=0)
@@ -112,6 +117,16 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep `key_hash` true to the key."""
+        self.key_hash = self.hash_of(self.key)
+        super().save(*args, **kwargs)
+
+    @staticmethod
+    def hash_of(key: str) -> str:
+        """SHA-256 of a key, as hex: what look-ups go by."""
+        return sha256(key.encode()).hexdigest()
 
 
 class PushServiceState(models.Model):

@@ -38,6 +38,8 @@ from django_webpush_kit.models import (
     get_notification_model,
     get_subscription_model,
 )
+from django_webpush_kit.privacy import erase_user as erase_user
+from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
 from django_webpush_kit.rendering import plain_context
 from django_webpush_kit.signals import emit, notifications_queued
@@ -218,7 +220,9 @@ def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
     with transaction.atomic(using=outbox_database()):
         if idempotency_key is None:
             return _cancel(target)
-        kept = IdempotencyKey.objects.select_for_update().filter(key=idempotency_key).first()
+        kept = (
+            IdempotencyKey.objects.select_for_update().filter(key_hash=IdempotencyKey.hash_of(idempotency_key)).first()
+        )
         if kept is None:
             return 0
         kept.delete()
@@ -325,7 +329,7 @@ def _reserve(key: str | None, batch: UUID) -> IdempotencyKey | SendResult | None
             return IdempotencyKey.objects.using(database).create(key=key, batch=batch)
     except IntegrityError:
         # a locking read sees what has been committed since this transaction began, where the database keeps snapshots
-        first = IdempotencyKey.objects.using(database).select_for_update().get(key=key)
+        first = IdempotencyKey.objects.using(database).select_for_update().get(key_hash=IdempotencyKey.hash_of(key))
         return SendResult(first.batch, first.queued, first.deferred, first.suppressed, reused=True)
 
 

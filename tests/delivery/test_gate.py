@@ -1,6 +1,7 @@
 """What is asked again right before a row is sent."""
 
 from datetime import datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone as django_timezone
@@ -8,7 +9,7 @@ from django.utils import timezone as django_timezone
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.transports import locmem
+from django_webpush_kit.transports import PushResponse, locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,3 +131,24 @@ def test_messages_of_yesterday_do_not_count_towards_the_cap(settings, subscripti
     deliver(row)
     type(row).objects.update(sent_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
     assert deliver(queue(subscription))[0] == "sent"
+
+
+def test_a_row_that_came_back_does_not_go_out_after_a_newer_one_of_its_topic(subscription):
+    locmem.answers.append(PushResponse(id=None, status=500))
+    older = queue(subscription, topic="score")
+    deliver_due(limit=1)
+    type(older).objects.update(
+        next_attempt_at=django_timezone.now() - timedelta(seconds=1), status="sending", lease_token=uuid4()
+    )
+    newer = queue(subscription, topic="score")
+    assert deliver(older)[0] == "cancelled"
+    assert deliver(newer)[0] == "sent"
+
+
+def test_other_topics_and_cancelled_newer_rows_do_not_supersede(subscription):
+    row = queue(subscription, topic="score")
+    type(row).objects.update(status="sending", lease_token=uuid4())
+    services.cancel(queue(subscription, topic="score"))
+    queue(subscription, topic="weather")
+    type(row).objects.filter(pk=row.pk).update(next_attempt_at=django_timezone.now() - timedelta(seconds=1))
+    assert deliver(row)[0] == "sent"

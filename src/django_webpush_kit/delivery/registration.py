@@ -211,13 +211,16 @@ def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> Non
 
 
 def _copy(browser: BrowserSubscription, subscription: Any) -> None:
+    is_same = subscription.endpoint == browser.endpoint
     subscription.endpoint = browser.endpoint
     subscription.endpoint_hash = browser.endpoint_hash
     subscription.p256dh_key = browser.p256dh
     subscription.auth_key = browser.auth
     subscription.expiration_time = browser.expiration_time
     subscription.push_service = push_service(browser.endpoint)
-    subscription.vapid_key_id = _current_key_id()
+    if not (is_same and subscription.vapid_key_id):
+        # An endpoint stays with the key it was made with, also after a rotation.
+        subscription.vapid_key_id = _current_key_id()
     subscription.user_agent = browser.user_agent
     subscription.ip_address = browser.ip_address
     # What the browser does not say this time stays as it was.

@@ -1,0 +1,38 @@
+"""Topics at delivery: a row that came back to wait must not go out after a newer one of its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Max
+
+from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.delivery.rows import Row
+from django_webpush_kit.models import get_notification_model
+
+SUPERSEDED = "Superseded by a newer notification with the same topic"
+
+LIVING = (NotificationStatus.PENDING, NotificationStatus.SENDING, NotificationStatus.SENT)
+
+
+class NewestOfTopic:
+    """When the newest message of each subscription and topic in a chunk was written; one query, if any has a topic."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        topical = [row for row in rows if row.topic]
+        self._newest: dict[tuple[Any, str], datetime] = {}
+        if topical:
+            found = get_notification_model().objects.filter(
+                subscription__in={row.subscription_id for row in topical},
+                topic__in={row.topic for row in topical},
+                status__in=LIVING,
+            )
+            newest = found.order_by().values_list("subscription_id", "topic").annotate(Max("created_at"))
+            self._newest = {(subscription, topic): moment for subscription, topic, moment in newest}
+
+    def supersedes(self, row: Row) -> bool:
+        """Whether a newer message of the row's topic was written for the same subscription."""
+        newest = self._newest.get((row.subscription_id, row.topic))
+        return newest is not None and newest > row.created_at

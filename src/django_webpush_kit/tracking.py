@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
-from django.core.signing import BadSignature, Signer, TimestampSigner
+from django.core.signing import BadSignature, Signer, TimestampSigner, b64_encode
+from django.utils.crypto import salted_hmac
+from django.utils.encoding import force_bytes
 
 EVENT_SALT = "django_webpush_kit.event"
+_SIGNATURE_SALT = f"{EVENT_SALT}signer"  # what Django's signers make of a salt
 SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
 
 
@@ -22,8 +26,8 @@ def sign_notification(notification_id: object) -> str:
 
 
 def notification_signer() -> TimestampSigner:
-    """The signer of `sign_notification`, for those who sign many: it reads the settings once."""
-    return TimestampSigner(salt=EVENT_SALT)
+    """The signer of `sign_notification`, for those who sign many: it reads settings and derives its keys once."""
+    return _NotificationSigner()
 
 
 def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
@@ -32,6 +36,21 @@ def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
         return notification_signer().unsign(token, max_age=max_age)
     except BadSignature:
         return None
+
+
+class _NotificationSigner(TimestampSigner):
+    """Makes the signatures of its base class, which derives the key anew for each."""
+
+    def __init__(self) -> None:
+        super().__init__(salt=EVENT_SALT)
+        self._derived = lru_cache(maxsize=8)(
+            lambda key: salted_hmac(_SIGNATURE_SALT, "", key, algorithm=self.algorithm)
+        )
+
+    def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
+        code = self._derived(key or self.key).copy()
+        code.update(force_bytes(value))
+        return b64_encode(code.digest()).decode()
 
 
 @dataclass(frozen=True, slots=True)

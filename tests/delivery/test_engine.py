@@ -252,6 +252,20 @@ def test_a_pre_send_receiver_may_change_the_message_or_cancel_it(subscription):
     assert rows().last().status == "cancelled"
 
 
+def test_what_a_pre_send_receiver_changes_concerns_its_own_row_alone(user, make_subscription):
+    def receiver(notification, message, **kwargs):
+        message.data["seen"] = message.data.get("seen", 0) + 1
+        message.actions.append({"action": "more", "title": "More"})
+
+    for _ in range(2):
+        make_subscription(user=user)
+    pre_send.connect(receiver)
+    services.send(user, "Hello", data={"a": 1}, actions=[{"action": "open", "title": "Open"}])
+    deliver_due()
+    pre_send.disconnect(receiver)
+    assert [(message.data["seen"], len(message.actions)) for message in outbox] == [(1, 2), (1, 2)]
+
+
 def test_a_pre_send_receiver_that_raises_is_logged_and_stops_nothing(subscription, caplog):
     def receiver(**kwargs):
         raise RuntimeError("broken receiver")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from django_webpush_kit.delivery.retry import backoff_seconds
 from django_webpush_kit.models import PushServiceState
@@ -29,8 +30,11 @@ class Breakers:
             (state.push_service, state.vapid_key_id): state for state in PushServiceState.objects.all()
         }
 
-    def paused_until(self, push_service: str, vapid_key_id: str, now: datetime) -> datetime | None:
+    def paused_until(self, push_service: str, vapid_key_id: str, now: datetime | None = None) -> datetime | None:
         """When messages of this push service and VAPID key may be sent again; None when they may now."""
+        if not self._states:
+            return None
+        now = now or timezone.now()
         ends = [
             state.paused_until
             for key in ((push_service, ""), (push_service, vapid_key_id))
@@ -56,6 +60,8 @@ class Breakers:
 
     def succeed(self, push_service: str, vapid_key_id: str, now: datetime) -> None:
         """Forget what was held against a push service that has just accepted a message."""
+        if not self._states:
+            return
         for key in ((push_service, ""), (push_service, vapid_key_id)):
             state = self._states.get(key)
             if state is not None and (state.paused_until is None or state.paused_until <= now):

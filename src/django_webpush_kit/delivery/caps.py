@@ -25,7 +25,9 @@ class DailyCaps:
         self._caps = {name: cap for name, options in types.items() if (cap := options.get("max_per_day"))}
         capped = [row for row in rows if row.type in self._caps] if self._caps else []
         self._batches: dict[tuple[Any, ...], set[UUID]] = {}
+        self._batch_of: dict[Any, UUID] = {}
         if capped:
+            self._batch_of = _batches(capped)
             self._count(capped, now - timedelta(days=1))
 
     def refusal(self, row: Row) -> str:
@@ -34,9 +36,10 @@ class DailyCaps:
         if cap is None:
             return ""
         batches = self._batches.setdefault(_recipient(row.type, row.user_id, row.subscription_id), set())
-        if row.batch not in batches and len(batches) >= cap:
+        batch = self._batch_of[row.pk]
+        if batch not in batches and len(batches) >= cap:
             return f"At most {cap} of this type in a day"
-        batches.add(row.batch)
+        batches.add(batch)
         return ""
 
     def _count(self, rows: Sequence[Row], since: datetime) -> None:
@@ -50,6 +53,11 @@ class DailyCaps:
                 "type", "user_id", "subscription_id", "batch"
             ):
                 self._batches.setdefault(_recipient(type_, user_id, subscription_id), set()).add(batch)
+
+
+def _batches(rows: Sequence[Row]) -> dict[Any, UUID]:
+    claimed = get_notification_model().objects.filter(pk__in=[row.pk for row in rows])
+    return dict(claimed.values_list("pk", "batch"))
 
 
 def _recipient(type_: str, user_id: Any, subscription_id: Any) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from django_webpush_kit.delivery.options import SendOptions, default_options, st
 from django_webpush_kit.delivery.payloads import PayloadEncoder
 from django_webpush_kit.delivery.preferences import Decision, decide, recipient_zone, wall_clock_instant
 from django_webpush_kit.delivery.retry import deadline
+from django_webpush_kit.delivery.topics import SUPERSEDED
 from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.rendering import MAX_TITLE, RenderedText, TemplateRenderer
@@ -30,8 +31,6 @@ INSERT_SIZE = 500
 MAX_TYPE = 50
 
 LANES = {"high": Lane.HIGH, "normal": Lane.NORMAL, "low": Lane.LOW, "very-low": Lane.LOW}
-
-SUPERSEDED = "Superseded by a newer notification with the same topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,10 @@ class Content:
     title: str
     body: str
     language: str
-    template: Any
+    template_id: Any
     options: SendOptions
     row_options: dict[str, Any]
+    max_retries: int
 
 
 class Draft(ABC):
@@ -76,7 +76,7 @@ class Draft(ABC):
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription."""
 
-    def _finish(self, text: RenderedText, options: SendOptions, language: str, template: Any = None) -> Content:
+    def _finish(self, text: RenderedText, options: SendOptions, language: str, template_id: Any = None) -> Content:
         title, body = storable(text.title), storable(text.body)
         if not title:
             raise InvalidOption("title must not be empty: browsers show nothing without one")
@@ -88,7 +88,8 @@ class Draft(ABC):
         self._encoder.check_size(
             title=title, body=body, data=options.data or {}, language=language, options=row_options
         )
-        return Content(title, body, language, template, options, row_options)
+        max_retries = kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries
+        return Content(title, body, language, template_id, options, row_options, max_retries)
 
 
 class PlainDraft(Draft):
@@ -142,7 +143,7 @@ class TemplateDraft(Draft):
                 {"url": text.url or None, "icon": text.icon or None, "actions": text.actions or None}
             )
             options = self.options.over(rendered).over(template_options(template)).over(self._defaults)
-            return self._finish(text, options, template.language, template if template.pk is not None else None)
+            return self._finish(text, options, template.language, template.pk)
         except InvalidOption as error:
             raise TemplateRenderError(f"Template {template}: {error}") from error
 
@@ -181,8 +182,8 @@ def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: d
             deadline=deadline(due, content.row_options, options.expires_at),
         )
     return notification(
-        subscription=subscription,
-        template=content.template,
+        subscription_id=subscription.pk,
+        template_id=content.template_id,
         user_id=subscription.user_id,
         batch=batch,
         type=draft.type,
@@ -198,7 +199,7 @@ def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: d
         scheduled_for=scheduled,
         next_attempt_at=decision.until or due,
         expires_at=options.expires_at,
-        max_retries=kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries,
+        max_retries=content.max_retries,
         created_at=now,
     )
 

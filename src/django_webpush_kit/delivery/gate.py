@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -15,6 +15,7 @@ from django_webpush_kit.delivery.caps import DailyCaps
 from django_webpush_kit.delivery.preferences import decide
 from django_webpush_kit.delivery.rows import Row
 from django_webpush_kit.delivery.subscriptions import EXPIRED, deactivate_subscriptions
+from django_webpush_kit.delivery.topics import SUPERSEDED, NewestOfTopic
 from django_webpush_kit.models import get_subscription_model
 
 if TYPE_CHECKING:
@@ -33,18 +34,20 @@ class Gate:
         self._recorder = recorder
         self._now = timezone.now()
         self._caps = DailyCaps(rows, self._now)
+        self._topics = NewestOfTopic(rows)
         self._spread = timedelta(seconds=random.uniform(0, PAUSE_SPREAD_SECONDS))  # noqa: S311  # no secret
 
     def admitted(self) -> Iterator[Row]:
         """Yield the rows that may be sent now."""
         for row in self._rows:
-            refusal = self._refusal(row)
+            deadline = row.deadline
+            refusal = self._refusal(row, deadline)
             if refusal:
                 self._recorder.finished(row, *refusal)
-            elif self._may_be_sent_now(row):
+            elif self._may_be_sent_now(row, deadline):
                 yield row
 
-    def _refusal(self, row: Row) -> tuple[NotificationStatus, str] | None:
+    def _refusal(self, row: Row, deadline: datetime | None) -> tuple[NotificationStatus, str] | None:
         if row.user_id != row.owner_id:
             return NotificationStatus.CANCELLED, "The subscription belongs to another user now"
         if row.user_is_active is False:
@@ -55,14 +58,16 @@ class Gate:
         if not row.is_active:
             reason = row.deactivation_reason or "deactivated"
             return NotificationStatus.SUPPRESSED, f"The subscription is not active: {reason}"
-        if row.deadline is not None and row.deadline <= self._now:
+        if row.topic and self._topics.supersedes(row):
+            return NotificationStatus.CANCELLED, SUPERSEDED
+        if deadline is not None and deadline <= self._now:
             return NotificationStatus.EXPIRED, "Not sent before its deadline"
         return None
 
-    def _may_be_sent_now(self, row: Row) -> bool:
+    def _may_be_sent_now(self, row: Row, deadline: datetime | None) -> bool:
         """Ask the subscriber and the breakers; a row that has to wait, or is not wanted, is recorded as such."""
         if not row.options.get("critical"):
-            decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=row.deadline)
+            decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=deadline)
             suppressed = decision.suppressed or self._caps.refusal(row)
             if suppressed:
                 self._recorder.finished(row, NotificationStatus.SUPPRESSED, suppressed)

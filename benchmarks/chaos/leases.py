@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from benchmarks.chaos import workers
 from benchmarks.chaos.bench import Bench, latency
-from benchmarks.chaos.settings import CHUNK_SIZE, LEASE_SECONDS
+from benchmarks.chaos.settings import CHUNK_SIZE, MAX_IN_FLIGHT
 from benchmarks.chaos.verdict import Finding
 from django_webpush_kit.delivery.engine import QUARANTINED
 from django_webpush_kit.signals import pre_send
@@ -58,7 +58,8 @@ def claim_at_once(bench: Bench) -> Finding:
     """Let eight workers begin at once: their claims are disjoint, all have work, none is told of a deadlock."""
     finding = Finding("8 workers claiming at once")
     bench.send(800 if bench.small else 2400)
-    kit = {"LEASE_SECONDS": 120}
+    patient = {"BACKEND": "auto", "OPTIONS": {"timeout": 30, "max_in_flight": MAX_IN_FLIGHT}}
+    kit = {"LEASE_SECONDS": 120, "TRANSPORT": patient}
     with latency(bench.push_service, 0.05):
         at_once = [bench.start(deliver_at, time.time() + 4, kit=kit) for _ in range(8)]
         for worker in at_once:
@@ -97,7 +98,7 @@ def poison_row(bench: Bench) -> Finding:
     keys = list(bench.rows.values_list("pk", flat=True))
     poison = bench.rows.filter(pk=bench.random.choice(keys))
     poison.update(title=POISON)
-    kit = {"CHUNK_SIZE": 500, "MAX_CLAIMS": 12, "LEASE_SECONDS": LEASE_SECONDS}
+    kit = {"CHUNK_SIZE": 500, "MAX_CLAIMS": 12, "LEASE_SECONDS": 2}
     deaths = 0
     neighbours = bench.rows.exclude(title=POISON)
     worker = bench.start(deliver_poison, kit=kit)

@@ -21,7 +21,7 @@ INSTALLED_APPS = [
     "django_webpush_kit",
 ]
 
-LEASE_SECONDS = 2
+LEASE_SECONDS = 3
 CHUNK_SIZE = 20
 MAX_IN_FLIGHT = 8
 

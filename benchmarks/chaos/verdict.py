@@ -33,14 +33,14 @@ class Finding:
         """Lost, repeated, shown twice.
 
         `states` is the state of every row written, `received` the ids that came to browsers, repeats included,
-        `alerts` the (browser, id) pairs that a user noticed, `unrecorded` how many workers died with that row in hand:
-        that often it may have been sent once more.
+        `alerts` the (browser, id) pairs that a user noticed, `unrecorded` how many workers died with that row in hand,
+        or had no answer to its request: that often it may have been sent once more.
         """
         counts = Counter(received)
         lost = [key for key, state in states.items() if state != "sent" or not counts[key]]
         strangers = counts.keys() - states.keys()
         repeats = {key: count - 1 for key, count in counts.items() if count > 1}
-        too_often = [key for key, count in repeats.items() if count > unrecorded.get(key, 0)]
+        too_often = {key: count for key, count in repeats.items() if count > unrecorded.get(key, 0)}
         twice = [pair for pair, count in Counter(alerts).items() if count > 1]
         self.figures |= {
             "rows": len(states),
@@ -52,5 +52,5 @@ class Finding:
         unsent = Counter(states[key] for key in lost)
         self.expect(not lost, f"{len(lost)} of {len(states)} rows lost: {dict(unsent)}")
         self.expect(not strangers, f"{len(strangers)} messages without a committed row")
-        self.expect(not too_often, f"{len(too_often)} rows sent more often than workers died with them in hand")
+        self.expect(not too_often, f"{len(too_often)} rows repeated more often than workers died with them in hand")
         self.expect(not twice, f"{len(twice)} notifications shown twice")

@@ -48,7 +48,7 @@ def drop_wake_ups(bench: Bench) -> Finding:
 def crash_after_commit(bench: Bench) -> Finding:
     """Die between the commit and the wake-up: the sweep sends. Roll back: nothing was written, nothing is sent."""
     finding = Finding("crash between commit and wake-up; rollback")
-    rounds = 3 if bench.small else 15
+    rounds = 2 if bench.small else 15
     kit = {"TASK_BACKEND": IMMEDIATE}
     for _ in range(rounds):
         writer = bench.start(commit_and_die, kit=kit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hmac import compare_digest
@@ -124,19 +125,20 @@ def repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registrati
 
 
 def _in_transaction(change: Callable[[], Registration]) -> Registration:
-    for attempt in range(RACES):
-        try:
-            with transaction.atomic(using=outbox_database()):
-                registration = change()
-            break
-        except IntegrityError:
-            # Another request has inserted this endpoint since we looked: the next look finds its row.
-            if attempt == RACES - 1:
-                raise
+    registration = _committed(change)
     if registration.is_new:
         subscription = registration.subscription
         emit(subscription_created, type(subscription), subscription=subscription)
     return registration
+
+
+def _committed(change: Callable[[], Registration]) -> Registration:
+    for _attempt in range(RACES - 1):
+        # Another request may insert this endpoint after we have looked: the next look finds its row.
+        with suppress(IntegrityError), transaction.atomic(using=outbox_database()):
+            return change()
+    with transaction.atomic(using=outbox_database()):
+        return change()
 
 
 def _register(

@@ -104,6 +104,8 @@ def test_quiet_hours_are_on_unless_said_otherwise_and_an_empty_time_zone_is_left
         (quiet(end="22:00"), "preferences.quiet_hours.end"),
         (quiet(timezone="Mars/Olympus"), "preferences.quiet_hours.timezone"),
         (quiet(timezone=["UTC"]), "preferences.quiet_hours.timezone"),
+        (quiet(timezone=False), "preferences.quiet_hours.timezone"),
+        (quiet(timezone=[]), "preferences.quiet_hours.timezone"),
     ],
 )
 def test_what_is_refused_names_its_field(preferences, field):

@@ -199,7 +199,8 @@ def _quiet_hours(value: object) -> dict[str, Any]:
         checked[name] = window[name]
     if enabled and checked["start"] == checked["end"]:
         raise _invalid("preferences.quiet_hours.end", "must differ from start")
-    if zone := window.get("timezone"):
+    zone = window.get("timezone")
+    if zone not in (None, ""):
         if not isinstance(zone, str) or find_zone(zone) is None:
             raise _invalid("preferences.quiet_hours.timezone", 'must be an IANA time zone such as "Europe/Berlin"')
         checked["timezone"] = zone

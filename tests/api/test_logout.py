@@ -12,6 +12,7 @@ from django.urls import include, path
 
 from django_webpush_kit.api.logout import COOKIE
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.tracking import sign_subscription
 from tests.api.conftest import ApiClient, new_body
 from tests.factories import make_notification
 
@@ -42,6 +43,15 @@ def test_logging_out_ends_what_goes_to_this_browser(browser: ApiClient) -> None:
     waiting.refresh_from_db()
     assert (the_row().is_active, the_row().deactivation_reason) == (False, "logged out")
     assert waiting.status == "suppressed"
+
+
+def test_logging_out_voids_the_subscription_token(browser: ApiClient, api: ApiClient) -> None:
+    row = the_row()
+    token = sign_subscription(row)
+    assert api.on("GET preferences", row.endpoint, token=token).status_code == 200
+    browser.post("/logout/")
+    assert api.on("GET preferences", row.endpoint, token=token).status_code == 401
+    assert api.subscribe(new_body(), token=token).status_code == 401
 
 
 def test_other_browsers_of_the_user_stay(browser: ApiClient, login: Any, user: Any) -> None:

@@ -45,6 +45,7 @@ FAULTS = [
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
     Fault("disk-full", databases.disk_full, databases=("sqlite",)),
     Fault("overtake", urgent.overtake),
+    Fault("overtake-fan-out", urgent.overtake_fan_out),
 ]
 
 

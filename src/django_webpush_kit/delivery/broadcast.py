@@ -43,8 +43,8 @@ EVERYBODY = "all"
 OPTED_IN = "opted-in"
 """The built-in audiences: all who have not opted out of the type, and those who opted in to it explicitly."""
 
-FAN_OUT_SECONDS = 5.0
-"""A worker fans out for this long before it delivers again."""
+FAN_OUT_SECONDS = 0.5
+"""A worker fans out for this long before it delivers again: urgent messages may be waiting."""
 
 LEASE_SECONDS = 60
 

@@ -106,11 +106,11 @@ def test_a_demo_without_its_cluster_fails(tmp_path):
     for line in demo.stdout:
         if "Käthe: laptop" in line:
             break
-    cluster = min(number for number, command in started_by(tmp_path).items() if "qcluster" in command)
-    os.killpg(cluster, signal.SIGKILL)
+    cluster = next(number for number, command in started_by(tmp_path).items() if "qcluster" in command)
+    os.killpg(os.getpgid(cluster), signal.SIGKILL)
     output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 1, output
-    assert "The cluster ended with code -9" in output
+    assert "The cluster ended with code -9" in output, output
     assert started_by(tmp_path) == {}
 
 

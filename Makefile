@@ -29,8 +29,8 @@ lint: $(VENV)/tox.stamp  ## ruff and mypy
 docs: $(VENV)/tox.stamp  ## build the documentation
 	$(BIN)/python -m tox run -e docs
 
-bench: $(VENV)/example.stamp  ## compare with other ways to send (takes minutes)
-	$(BIN)/python -m benchmarks.bench
+bench: $(VENV)/bench/stamp  ## compare with other ways to send, then at scale (BENCH="--quick": a small part)
+	$(VENV)/bench/bin/python -m benchmarks.speed $(BENCH)
 
 chaos: $(VENV)/example.stamp  ## try to lose a notification (takes minutes)
 	$(BIN)/python -m benchmarks.chaos
@@ -44,6 +44,12 @@ $(VENV)/tox.stamp: | $(BIN)/python
 
 $(VENV)/example.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[q2,curl]"
+	@touch $@
+
+$(VENV)/bench/stamp: benchmarks/requirements.txt benchmarks/package.json pyproject.toml | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix benchmarks; fi
 	@touch $@
 
 $(BIN)/python:

@@ -6,11 +6,13 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
-from django.utils.functional import lazystr
+from django.utils.functional import SimpleLazyObject, lazystr
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
@@ -550,6 +552,19 @@ def test_a_key_used_for_a_call_is_not_good_for_a_broadcast(subscription):
 
 
 # subscriptions
+
+
+def test_who_is_not_signed_in_subscribes_as_nobody(make_subscription):
+    assert make_subscription(AnonymousUser()).user is None
+    assert make_subscription(SimpleLazyObject(AnonymousUser)).user is None
+
+
+@pytest.mark.parametrize("owner", ["ada", 1, get_user_model()(username="unsaved"), object()])
+def test_only_a_saved_user_can_own_a_subscription(make_subscription, owner):
+    with pytest.raises(InvalidSubscription, match="user must be") as refusal:
+        make_subscription(owner)
+    assert refusal.value.field == "user"
+    assert not get_subscription_model().objects.exists()
 
 
 def test_unsubscribing_keeps_the_row_with_a_reason_and_suppresses_what_waits(subscription, user):

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone as django_timezone
@@ -31,7 +32,7 @@ from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences
 from django_webpush_kit.delivery.recipients import subscription_pages
 from django_webpush_kit.delivery.registration import BrowserSubscription, register
 from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
-from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.models import (
     IdempotencyKey,
     PushBroadcast,
@@ -176,6 +177,7 @@ def subscribe(
     The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
     before is cancelled. The same endpoint with other keys is refused. Raises `InvalidSubscription` naming the field.
     """
+    owner = _checked_owner(user)
     browser = BrowserSubscription.check(
         endpoint=endpoint,
         p256dh=p256dh,
@@ -187,7 +189,7 @@ def subscribe(
         user_agent=user_agent,
         ip_address=ip_address,
     )
-    return register(browser, user=user).subscription
+    return register(browser, user=owner).subscription
 
 
 def unsubscribe(subscription: Any, *, reason: str = "") -> None:
@@ -293,6 +295,17 @@ class PushNotificationService:
         if row.status in NOT_SENT:
             return {"success": False, "error": row.failure_reason or BLOCKED, "notification_id": row.pk}
         return {"success": True, "notification_id": row.pk}
+
+
+def _checked_owner(user: Any) -> Any:
+    """The user a subscription shall belong to; None for nobody, and for `request.user` of who is not signed in."""
+    if user is None or getattr(user, "is_anonymous", False) is True:
+        return None
+    if not isinstance(user, get_user_model()):
+        raise InvalidSubscription(f"user must be a user or None, not {type(user).__name__}.", field="user")
+    if user.pk is None or user._state.adding:  # noqa: SLF001  # Django documents `_state.adding`
+        raise InvalidSubscription("The user must be saved before a subscription can belong to them.", field="user")
+    return user
 
 
 def _enqueue(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:

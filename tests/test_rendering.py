@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 import pytest
 from django.core.exceptions import ValidationError
 from django.db.models import TextChoices
-from django.template import TemplateSyntaxError
+from django.template import Context, TemplateSyntaxError
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 from hypothesis import given
@@ -403,6 +403,10 @@ def test_no_plain_value_breaks_a_template(values):
         "{% with %}{% endwith %}",
         "{{ }}",
         "{{ a b }}",
+        "{{ text",
+        "{{ text }",
+        "{{\ntext }}",
+        "Hello {% if text %}{% firstof text{% endif %}",
         "{% if " + "not " * 2000 + "x %}{% endif %}",
         "x" * (MAX_OUTPUT + 1),
     ],
@@ -472,6 +476,10 @@ def test_the_engine_knows_only_the_listed_tags_and_filters():
     assert filters == {*FILTERS, "join"}
     assert not engine.template_libraries
     assert not engine.template_loaders
+
+
+def test_braces_can_still_be_written():
+    assert compile_text("{{ '{{' }} {x} %} }}").render(Context()) == "{{ {x} %} }}"
 
 
 @given(st.text(alphabet="{}%|'\" .:ifendwithx#0_\\\n", max_size=60))

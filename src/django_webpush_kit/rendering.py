@@ -30,6 +30,7 @@ from django.template import (
     defaultfilters,
     defaulttags,
 )
+from django.template.base import TextNode
 from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -285,9 +286,17 @@ def compile_text(source: str) -> Template:
     if len(source) > MAX_OUTPUT:
         raise TemplateSyntaxError(f"a template text has at most {MAX_OUTPUT} characters, not {len(source)}")
     try:
-        return Template(source, engine=_engine())
+        template = Template(source, engine=_engine())
+        texts = [node.s for node in template.nodelist.get_nodes_by_type(TextNode) if isinstance(node, TextNode)]
     except RecursionError:
         raise TemplateSyntaxError("tags or operators are nested too deeply") from None
+    # Django takes what is not closed for plain text, and recipients would read it.
+    if unclosed := next(filter(None, map(_UNCLOSED.search, texts)), None):
+        raise TemplateSyntaxError(f"{unclosed[0]!r} is not closed on its line")
+    return template
+
+
+_UNCLOSED = re.compile(r"\{[{%].{0,20}")
 
 
 class _PlainTextEngine(Engine):

@@ -155,7 +155,7 @@ def _kill_queue(bench: Bench, name: str, command: list[str]) -> Finding:
         cluster = bench.run(*command)
         finding.expect(beat.until(lambda: not bench.open_rows(), 90), f"{bench.open_rows()} rows still open")
     bench.stop_workers()
-    flush_broker()
+    flush_broker(remove=True)
     finding.figures |= {"kills": wanted + 1, "of whole groups": groups + 1, "flushes": flushes, "wedged": wedged}
     bench.judge(finding)
     _expect_few_repeats(finding, (wanted + 1) * 2 * CHUNK_SIZE)
@@ -183,17 +183,21 @@ class Beat:
         return self._bench.wait_until(tick, seconds)
 
 
-def flush_broker() -> None:
-    """Throw every queued wake-up away."""
-    if os.environ["CHAOS_BROKER"] in ("orm", "redis") and os.environ["CHAOS_TASKS"] == "django-q2":
+def flush_broker(*, remove: bool = False) -> None:
+    """Throw every queued wake-up away; with `remove` the queue too."""
+    if os.environ["CHAOS_TASKS"] == "django-q2":
         from django_q.brokers import get_broker
 
         get_broker().purge_queue()
-    else:
-        from benchmarks.chaos.celery_app import app
+        return
+    from benchmarks.chaos.celery_app import app
 
-        with app.connection_for_write() as connection:
-            app.amqp.queues[os.environ["CHAOS_QUEUE"]](connection.default_channel).purge()
+    with app.connection_for_write() as connection:
+        queue = app.amqp.queues[os.environ["CHAOS_QUEUE"]](connection.default_channel)
+        if remove:
+            queue.delete()
+        else:
+            queue.purge()
 
 
 def write_for_ever(name: str) -> None:

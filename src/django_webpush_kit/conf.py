@@ -113,10 +113,10 @@ class KitSettings:
     MAX_SUBSCRIPTIONS_PER_USER = Setting(20, least=1)
     RATE_LIMITS = Setting[Mapping[str, str]](
         {
-            "subscribe": "30/m",
-            "unsubscribe": "30/m",
+            "subscribe": "60/m",
+            "unsubscribe": "60/m",
             "preferences": "60/m",
-            "test": "6/m",
+            "test": "10/m",
             "events": "300/m",
             "config": "300/m",
             "open": "120/m",

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from django_webpush_kit.delivery.database import outbox_database
 from django_webpush_kit.delivery.retry import backoff_seconds
 from django_webpush_kit.models import PushServiceState
 
@@ -79,7 +80,7 @@ class Breakers:
             and known.paused_until > now
         ):
             return known.paused_until
-        with transaction.atomic():
+        with transaction.atomic(using=outbox_database()):
             state, _created = PushServiceState.objects.select_for_update().get_or_create(
                 push_service=push_service, vapid_key_id=vapid_key_id
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -63,8 +64,12 @@ def main() -> int:
             is_well = is_well and done.returncode == 0
         findings = [json.loads(line) for line in results.read_text().splitlines()]
     print("\n".join(["", *_table(findings)]))
-    for missing in [place for place in PLACES if place not in here]:
+    runner = [] if shutil.which("node") else ["node, so that no service worker was asked what it shows twice"]
+    for missing in [*(place for place in PLACES if place not in here), *runner]:
         print(f"Not tried, as it is not here: {missing}")
+    if not findings:
+        print("\nNothing was tried: see --only, and FAULTS in benchmarks/chaos/faults.py.")
+        return 1
     print(f"\n{'Nothing was lost.' if is_well else 'A PROMISE BROKE.'}")
     return int(not is_well)
 

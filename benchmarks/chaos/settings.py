@@ -48,5 +48,6 @@ Q_CLUSTER = {
     "retry": 15,
     "guard_cycle": 0.3,
     "save_limit": -1,
+    "log_level": "WARNING",
     **({"redis": REDIS} if os.environ.get("CHAOS_BROKER") == "redis" else {"orm": "default", "poll": 0.2}),
 }

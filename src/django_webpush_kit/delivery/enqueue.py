@@ -6,8 +6,10 @@ asks the subscriber's preferences, and inserts the rows in bulk.
 
 from __future__ import annotations
 
+import gc
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -155,6 +157,13 @@ def write_page(
 
     A suppressed recipient gets a row with the reason, unless `keep_suppressed` is false: then it is only counted.
     """
+    with _resting_collector():
+        return _write_page(subscriptions, draft, batch, now, keep_suppressed)
+
+
+def _write_page(
+    subscriptions: Sequence[Any], draft: Draft, batch: UUID, now: datetime, keep_suppressed: bool
+) -> Counts:
     notification = get_notification_model()
     rows = [_row(notification, subscription, draft, batch, now) for subscription in subscriptions]
     suppressed = [row for row in rows if row.status == NotificationStatus.SUPPRESSED]
@@ -163,6 +172,22 @@ def write_page(
     notification.objects.bulk_create(kept, batch_size=INSERT_SIZE)
     queued = sum(row.status == NotificationStatus.PENDING and row.next_attempt_at <= now for row in rows)
     return Counts(queued, len(rows) - queued - len(suppressed), len(suppressed))
+
+
+@contextmanager
+def _resting_collector() -> Iterator[None]:
+    """Keep Python's cyclic garbage collector out of one page.
+
+    It would go through the thousands of values of the page's INSERT again and again and find nothing, for a third of
+    the time that the page takes.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:

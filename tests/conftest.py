@@ -26,7 +26,10 @@ EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
 _numbers = count(1)
 
 # how long an example takes says something about the machine, not about the code
-hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In CI the same commit gets the same examples; at a developer's desk every run tries others.
+hypothesis_settings.register_profile(
+    "suite", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("suite")
 
 

@@ -226,4 +226,6 @@ class TestOpen:
 
     def test_a_pruned_notification_is_404(self, api: ApiClient, token: str, notification: Any) -> None:
         notification.delete()
-        assert api.call("GET", f"open/{token}").status_code == 404
+        answer = api.call("GET", f"open/{token}")
+        assert answer.status_code == 404
+        assert answer.json()["message"] == "There is no such notification."

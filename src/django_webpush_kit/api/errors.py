@@ -50,9 +50,9 @@ def invalid_token() -> ApiError:
     return ApiError(401, "invalid_token", message, headers={"WWW-Authenticate": CHALLENGE})
 
 
-def not_found() -> ApiError:
+def not_found(message: str = "") -> ApiError:
     """404: for an endpoint nobody knows and for one that is someone else's alike."""
-    return ApiError(404, "not_found", _("There is no such subscription."))
+    return ApiError(404, "not_found", message or _("There is no such subscription."))
 
 
 CHALLENGE = 'Session realm="web push"'

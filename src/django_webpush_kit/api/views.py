@@ -160,7 +160,7 @@ def open_notification(call: Call, token: str) -> HttpResponse:
     key = reports.notification_of(token)
     notification = None if key is None else get_notification_model().objects.filter(pk=key).first()
     if notification is None:
-        raise not_found()
+        raise not_found(_("There is no such notification."))
     action = call.request.GET.get("action", "")
     if action and not reports.has_button(notification, action):
         action = ""

@@ -1,10 +1,13 @@
 """Writing the outbox: what a page leaves behind."""
 
 import gc
+import threading
 
 import pytest
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery import enqueue
+from django_webpush_kit.delivery.collector import Resting
 from django_webpush_kit.exceptions import TemplateRenderError
 from tests.factories import make_template
 
@@ -17,6 +20,36 @@ def collector(request):
     (gc.enable if request.param else gc.disable)()
     yield request.param
     (gc.enable if was_enabled else gc.disable)()
+
+
+@pytest.fixture(autouse=True)
+def _every_page_is_large(monkeypatch):
+    monkeypatch.setattr(enqueue, "LARGE_PAGE", 1)
+
+
+def test_a_small_page_leaves_the_garbage_collector_alone(subscription, monkeypatch):
+    monkeypatch.setattr(enqueue, "LARGE_PAGE", 2)
+    monkeypatch.setattr(enqueue, "collector", None)
+    assert services.send(subscription, "Hello").queued == 1
+
+
+def test_the_garbage_collector_works_again_when_the_last_thread_has_left(collector):
+    resting = Resting()
+    first_is_in, first_may_leave = threading.Event(), threading.Event()
+
+    def first():
+        with resting.while_any():
+            first_is_in.set()
+            first_may_leave.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_in.wait(10)
+    with resting.while_any():
+        first_may_leave.set()
+        thread.join()
+        assert not gc.isenabled()
+    assert gc.isenabled() is collector
 
 
 def test_the_garbage_collector_is_left_as_it_was_found(subscription, collector):

@@ -6,10 +6,8 @@ asks the subscriber's preferences, and inserts the rows in bulk.
 
 from __future__ import annotations
 
-import gc
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +17,7 @@ from django.utils.functional import Promise
 
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.collector import collector
 from django_webpush_kit.delivery.options import SendOptions, default_options, storable, template_options
 from django_webpush_kit.delivery.payloads import PayloadEncoder
 from django_webpush_kit.delivery.preferences import Decision, decide, recipient_zone, wall_clock_instant
@@ -29,6 +28,9 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.rendering import MAX_TITLE, RenderedText, TemplateRenderer
 
 INSERT_SIZE = 500
+
+LARGE_PAGE = 100
+"""Rows from which on it pays to keep the garbage collector out."""
 
 MAX_TYPE = 50
 
@@ -157,7 +159,9 @@ def write_page(
 
     A suppressed recipient gets a row with the reason, unless `keep_suppressed` is false: then it is only counted.
     """
-    with _resting_collector():
+    if len(subscriptions) < LARGE_PAGE:
+        return _write_page(subscriptions, draft, batch, now, keep_suppressed)
+    with collector.while_any():
         return _write_page(subscriptions, draft, batch, now, keep_suppressed)
 
 
@@ -172,22 +176,6 @@ def _write_page(
     notification.objects.bulk_create(kept, batch_size=INSERT_SIZE)
     queued = sum(row.status == NotificationStatus.PENDING and row.next_attempt_at <= now for row in rows)
     return Counts(queued, len(rows) - queued - len(suppressed), len(suppressed))
-
-
-@contextmanager
-def _resting_collector() -> Iterator[None]:
-    """Keep Python's cyclic garbage collector out of one page.
-
-    It would go through the thousands of values of the page's INSERT again and again and find nothing, for a third of
-    the time that the page takes.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:

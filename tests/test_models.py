@@ -216,3 +216,9 @@ def test_getters_follow_the_settings_and_explain_what_is_wrong(settings, setting
     setattr(settings, setting, "shop.Nothing")
     with pytest.raises(ImproperlyConfigured, match=f"{setting} names the model 'shop.Nothing', which is not installed"):
         get()
+
+
+def test_a_row_made_by_hand_is_for_the_owner_of_its_subscription(subscription, user):
+    row = get_notification_model().objects.create(subscription=subscription, title="By hand")
+    assert row.user == user
+    assert row.batch is not None

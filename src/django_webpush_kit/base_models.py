@@ -6,6 +6,7 @@ The states an outbox row goes through stand in `NotificationStatus`; which trans
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -217,7 +218,7 @@ class AbstractPushNotification(models.Model):
         related_name="push_notifications",
         verbose_name=_("user"),
     )
-    batch = models.UUIDField(_("batch"), db_index=True)
+    batch = models.UUIDField(_("batch"), default=uuid.uuid4, db_index=True)
     type = models.CharField(_("type"), max_length=50, blank=True)
     language = models.CharField(_("language"), max_length=35, blank=True)
     title = models.CharField(_("title"), max_length=200)
@@ -265,6 +266,12 @@ class AbstractPushNotification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} ({self.status})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A new row without a recipient is for the owner of its subscription."""
+        if self._state.adding and self.user_id is None:
+            self.user_id = self.subscription.user_id
+        super().save(*args, **kwargs)
 
 
 class AbstractNotificationAnalytics(models.Model):

@@ -214,7 +214,12 @@ def test_a_message_is_signed_with_the_key_its_subscription_was_made_with(subscri
     kit(settings, VAPID_FALLBACK_PRIVATE_KEYS=[])
     services.send(subscription, "Hello")
     deliver_due()
-    assert rows().last().failure_reason == "Its VAPID key is not configured any more"
+    waiting = rows().last()
+    assert (waiting.status, waiting.failure_reason) == ("pending", "Its VAPID key is not configured here")
+    assert waiting.next_attempt_at > timezone.now()
+    kit(settings, VAPID_FALLBACK_PRIVATE_KEYS=[old])
+    make_due()
+    assert deliver_due().sent == 1
 
 
 class SlowTransport(Transport):

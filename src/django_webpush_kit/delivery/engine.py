@@ -46,6 +46,9 @@ LAPSES_BEFORE_ISOLATION = 2
 EVERY_KIND = 8
 """With enough ordinary rows waiting, every so many chunks an isolated row is tried and broadcasts are fanned out."""
 
+SHARE_FOR_RECORDING = 0.05
+"""The part of a lease that is kept free after the last possible answer, so that it can still be recorded."""
+
 _turns = count(1)
 
 LAPSED_AT_ONCE = 1000
@@ -145,7 +148,8 @@ def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf")
     """
     now = timezone.now()
     lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
-    stop_at = min(stop_at, time.monotonic() + kit_settings.LEASE_SECONDS - request_seconds())
+    longest = request_seconds() + kit_settings.LEASE_SECONDS * SHARE_FOR_RECORDING
+    stop_at = min(stop_at, time.monotonic() + kit_settings.LEASE_SECONDS - longest)
     due = get_notification_model().objects.due(now)
     if batch is not None:
         due = due.filter(batch=batch)

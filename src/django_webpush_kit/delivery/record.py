@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ BRAND_NEW = timedelta(hours=1)
 BRAND_NEW_WAIT_SECONDS = 60.0
 
 GONE_STATUSES = (404, 410)
+
+_logger = logging.getLogger("django_webpush_kit")
 
 
 class Change(NamedTuple):
@@ -185,9 +188,13 @@ class Recorder:
 
     def _write(self, changes: dict[Change, list[tuple[Row, datetime | None]]]) -> None:
         now = timezone.now()
+        written = 0
         with transaction.atomic(using=outbox_database()):
             for change, rows in changes.items():
-                self._fenced([row.pk for row, _until in rows]).update(**_values(change, rows, now))
+                written += self._fenced([row.pk for row, _until in rows]).update(**_values(change, rows, now))
+        late = sum(map(len, changes.values())) - written
+        if late:
+            _logger.warning("%d outcomes came after their lease had lapsed, or their rows were deleted", late)
 
     def _tell(self, answers: list[tuple[Any, Answer]]) -> None:
         if answers:

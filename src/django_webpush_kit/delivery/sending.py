@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import vapid_keyring
@@ -21,6 +25,11 @@ from django_webpush_kit.protocol.message import Message
 from django_webpush_kit.protocol.vapid import VapidSigner
 from django_webpush_kit.signals import emit, pre_send
 from django_webpush_kit.transports import PushRequest
+
+UNKNOWN_KEY_WAIT = timedelta(minutes=5)
+"""A worker may lack a key that others have, or that is configured soon: such rows wait, until their deadline."""
+
+_logger = logging.getLogger("django_webpush_kit")
 
 
 class RequestBuilder:
@@ -58,7 +67,7 @@ class RequestBuilder:
             return None
         signer = self._signer(row.vapid_key_id)
         if signer is None:
-            self._recorder.finished(row, NotificationStatus.FAILED, "Its VAPID key is not configured any more")
+            self._recorder.postponed(row, timezone.now() + UNKNOWN_KEY_WAIT, "Its VAPID key is not configured here")
             return None
         try:
             message = self._message(row)
@@ -88,6 +97,12 @@ class RequestBuilder:
     def _signer(self, key_id: str) -> VapidSigner | None:
         if key_id not in self._signers:
             self._signers[key_id] = find_signer(self._keyring, key_id)
+            if self._signers[key_id] is None:
+                _logger.error(
+                    "No VAPID key with the id %s is configured; put it into VAPID_FALLBACK_PRIVATE_KEYS. "
+                    "The messages to its subscriptions wait.",
+                    key_id,
+                )
         return self._signers[key_id]
 
     def _message(self, row: Row) -> Message | None:

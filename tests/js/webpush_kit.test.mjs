@@ -484,6 +484,14 @@ describe("preferences and test", () => {
     assert.equal(page.browser.requests.at(-1).body.endpoint, page.browser.subscription.endpoint);
   });
 
+  test("prove the browser where there is no session", async () => {
+    const push = await openSubscribed();
+    for (const call of ["preferences", "updatePreferences", "sendTestNotification"]) {
+      await push[call]({});
+      assert.equal(page.browser.requests.at(-1).headers["X-Subscription-Token"], "token-1", call);
+    }
+  });
+
   test("need a subscription", async () => {
     const push = open();
     for (const call of ["preferences", "updatePreferences", "sendTestNotification"]) {

@@ -103,9 +103,16 @@ export class PushNotificationAPI {
     details?: { oldEndpoint?: string; subscriptionToken?: string },
   ): Promise<APIResponse<SubscriptionAnswer>>;
   removeSubscription(endpoint: string, details?: { subscriptionToken?: string }): Promise<APIResponse>;
-  getPreferences(endpoint: string): Promise<APIResponse<{ preferences: Preferences }>>;
-  updatePreferences(endpoint: string, preferences: Preferences): Promise<APIResponse>;
-  sendTestNotification(endpoint: string): Promise<APIResponse>;
+  getPreferences(
+    endpoint: string,
+    details?: { subscriptionToken?: string },
+  ): Promise<APIResponse<{ preferences: Preferences }>>;
+  updatePreferences(
+    endpoint: string,
+    preferences: Preferences,
+    details?: { subscriptionToken?: string },
+  ): Promise<APIResponse>;
+  sendTestNotification(endpoint: string, details?: { subscriptionToken?: string }): Promise<APIResponse>;
   getConfig(): Promise<APIResponse<PushConfig>>;
   url(path: string): string;
   makeRequest(path: string, init?: RequestOptions): Promise<APIResponse>;

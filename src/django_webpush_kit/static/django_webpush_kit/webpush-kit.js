@@ -271,17 +271,24 @@ export class PushNotificationManager {
   }
 
   async #remove(subscription) {
-    const worker = (await navigator.serviceWorker.getRegistration(this.#scope()))?.active;
-    const { subscriptionToken } = (await askWorker(worker, { type: "webpush-kit:state" })) ?? {};
+    const { worker, subscriptionToken } = await this.#token();
     const answer = await this.api.removeSubscription(subscription.endpoint, { subscriptionToken });
     await askWorker(worker, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
     return answer;
   }
 
+  /** The worker, and the subscription token it keeps: what a browser without a session proves itself with. */
+  async #token() {
+    const worker = (await navigator.serviceWorker.getRegistration(this.#scope()))?.active;
+    const { subscriptionToken } = (await askWorker(worker, { type: "webpush-kit:state" })) ?? {};
+    return { worker, subscriptionToken };
+  }
+
   async #forEndpoint(method, ...values) {
     const subscription = await this.subscription();
     if (!subscription) throw new PushError("not_subscribed", "This browser has no push subscription.");
-    const answer = await this.api[method](subscription.endpoint, ...values);
+    const { subscriptionToken } = await this.#token();
+    const answer = await this.api[method](subscription.endpoint, ...values, { subscriptionToken });
     if (!answer.success) throw failure(answer);
     return answer.data;
   }
@@ -328,16 +335,17 @@ export class PushNotificationAPI {
     return this.makeRequest("unsubscribe", { method: "POST", body: JSON.stringify({ endpoint }), subscriptionToken });
   }
 
-  getPreferences(endpoint) {
-    return this.makeRequest(`preferences?endpoint=${encodeURIComponent(endpoint)}`);
+  getPreferences(endpoint, { subscriptionToken } = {}) {
+    return this.makeRequest(`preferences?endpoint=${encodeURIComponent(endpoint)}`, { subscriptionToken });
   }
 
-  updatePreferences(endpoint, preferences) {
-    return this.makeRequest("preferences", { method: "PUT", body: JSON.stringify({ endpoint, preferences }) });
+  updatePreferences(endpoint, preferences, { subscriptionToken } = {}) {
+    const body = JSON.stringify({ endpoint, preferences });
+    return this.makeRequest("preferences", { method: "PUT", body, subscriptionToken });
   }
 
-  sendTestNotification(endpoint) {
-    return this.makeRequest("test", { method: "POST", body: JSON.stringify({ endpoint }) });
+  sendTestNotification(endpoint, { subscriptionToken } = {}) {
+    return this.makeRequest("test", { method: "POST", body: JSON.stringify({ endpoint }), subscriptionToken });
   }
 
   getConfig() {

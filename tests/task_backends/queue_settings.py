@@ -1,9 +1,10 @@
-"""Settings of the worker processes that tests start; what has to be the same as in the test comes by environment."""
+"""Settings of the worker processes that tests start: those of the tests, with what one test changed on top."""
 
 import json
 import os
+from importlib import import_module
 
-from tests.settings import *  # noqa: F403  # the whole of it
+globals().update(vars(import_module(os.environ["TEST_SETTINGS_MODULE"])))
 
 WEBPUSH_KIT = json.loads(os.environ["WEBPUSH_KIT_TEST_SETTINGS"])
 Q_CLUSTER = {"name": "tests", "orm": "default", "workers": 1, "timeout": 30, "retry": 120, "poll": 0.1}

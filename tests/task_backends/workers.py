@@ -20,6 +20,7 @@ def worker_process(*command, log_path, **environment):
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.task_backends.queue_settings",
+        "TEST_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
         "TEST_DATABASE_NAME": str(connection.settings_dict["NAME"]),
         "WEBPUSH_KIT_TEST_SETTINGS": json.dumps(settings.WEBPUSH_KIT),
         **environment,

@@ -73,7 +73,7 @@ def test_task_backends_take_their_options(name):
         assert type(get_task_backend()).__name__ in SETTINGS[name]
 
 
-@pytest.mark.parametrize("name", HOST_MODULES)
+@pytest.mark.parametrize("name", sorted(HOST_MODULES))
 def test_a_hosts_modules_compile(name):
     compile(PYTHON[name], name, "exec")
 

@@ -48,3 +48,11 @@ def test_migrations_see_plain_columns():
     field = get_subscription_model()._meta.get_field("endpoint_hash")
     assert field.deconstruct()[1] == "django.db.models.CharField"
     assert field.db_type(connection).endswith("(64)")
+
+
+def test_a_copy_in_a_migrations_state_keeps_what_is_stored():
+    field = get_subscription_model()._meta.get_field("endpoint_hash").clone()
+    field.set_attributes_from_name("endpoint_hash")
+    row = new()
+    row.endpoint_hash = "stored"
+    assert field.pre_save(row, True) == "stored"

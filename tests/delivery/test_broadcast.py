@@ -310,3 +310,16 @@ def test_one_time_passwords_pass_a_broadcast(subscriptions):
 def test_every_plain_value_survives_being_stored(value):
     context = plain_context({"value": value})
     assert plain_context(thaw(freeze(context))) == context
+
+
+def test_a_worker_that_is_slower_to_take_the_lease_fans_out_nothing(subscriptions, monkeypatch):
+    queue()
+    retry = fan_out_module.retry_on_conflict
+
+    def another_is_faster(statement):
+        lapse = django_timezone.now() + timedelta(seconds=30)
+        PushBroadcast.objects.update(lease_token=UUID(int=1), lease_until=lapse)
+        return retry(statement)
+
+    monkeypatch.setattr(fan_out_module, "retry_on_conflict", another_is_faster)
+    assert fan_out() == 0

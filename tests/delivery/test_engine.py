@@ -348,3 +348,23 @@ def test_eight_workers_claim_disjoint_rows_and_no_lock_error_reaches_anyone(subs
 
 def test_a_batch_nobody_wrote_delivers_nothing(subscription):
     assert deliver_due(batch=uuid4()).claimed == 0
+
+
+def test_databases_without_skip_locked_and_limits_in_subqueries_claim_too(subscription, monkeypatch):
+    for feature in ("has_select_for_update_skip_locked", "allow_sliced_subqueries_with_in"):
+        monkeypatch.setattr(connection.features, feature, False)
+    send_many(subscription, 3)
+    assert [len(claim(2).rows) for _ in range(3)] == [2, 1, 0]
+
+
+def test_users_without_an_active_flag_are_active(subscription, monkeypatch):
+    from django.contrib.sessions.models import Session
+
+    from django_webpush_kit.delivery import rows as rows_module
+
+    monkeypatch.setattr(rows_module, "get_user_model", lambda: Session)
+    rows_module._user_column.cache_clear()
+    services.send(subscription, "Hello")
+    report = deliver_due()
+    rows_module._user_column.cache_clear()
+    assert report.sent == 1

@@ -184,11 +184,12 @@ def test_many_throttled_answers_in_one_chunk_count_as_one_failure(make_subscript
 
 def test_a_longer_wait_asked_for_later_lengthens_the_pause():
     now = timezone.now()
-    stale, fresh = Breakers(), Breakers()
+    stale, fresh, stalest = Breakers(), Breakers(), Breakers()
     fresh.throttle("push.example.com", 60, "HTTP 429", now)
     assert stale.throttle("push.example.com", 600, "HTTP 429", now) == now + timedelta(seconds=600)
     assert fresh.throttle("push.example.com", 30, "HTTP 429", now) == now + timedelta(seconds=60)
     assert Breakers().throttle("push.example.com", 30, "HTTP 429", now) == now + timedelta(seconds=600)
+    assert stalest.throttle("push.example.com", 30, "HTTP 429", now) == now + timedelta(seconds=600)
     assert PushServiceState.objects.get().failures == 1
 
 
@@ -271,3 +272,13 @@ def test_a_row_deleted_while_it_was_sent_tells_nobody(subscription):
     post_send.disconnect(receiver)
     pre_send.disconnect(delete)
     assert heard == []
+
+
+def test_rows_of_one_chunk_are_tried_again_at_moments_of_their_own(make_subscription, user):
+    for seconds in ("60", "600"):
+        make_subscription(user)
+        answer(500, retry_after=seconds)
+    result = services.send(user, "Hello")
+    deliver_due()
+    first, second = result.notifications.order_by("next_attempt_at").values_list("next_attempt_at", flat=True)
+    assert second - first > timedelta(seconds=500)

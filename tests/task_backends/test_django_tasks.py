@@ -4,6 +4,7 @@ import pickle
 from importlib.util import find_spec
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
@@ -94,3 +95,9 @@ def test_the_module_has_no_other_names():
 def test_options_are_kept():
     backend = DjangoTasksBackend(seconds=7, workers=3)
     assert (backend.seconds, backend.workers, backend.backend, backend.queue_name) == (7, 3, "default", "default")
+
+
+def test_without_any_django_tasks_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr(django_tasks, "find_spec", lambda name: None)
+    with pytest.raises(ImproperlyConfigured, match=r"django-webpush-kit\[tasks\]"):
+        DjangoTasksBackend().task()

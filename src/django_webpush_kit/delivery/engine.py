@@ -169,7 +169,7 @@ def deliver(chunk: Chunk, report: DeliveryReport) -> None:
     recorder = Recorder(chunk.lease, chunk.rows, breakers, report.outcomes)
     try:
         ready = Gate(chunk.rows, breakers, recorder).admitted()
-        builder = RequestBuilder(ready, breakers, recorder, chunk.stop_at)
+        builder = RequestBuilder(ready, recorder, chunk.stop_at)
         for response in get_transport().send(builder.requests()):
             recorder.answered(builder.row(response.id), response)
     finally:

@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import vapid_keyring
-from django_webpush_kit.delivery.breaker import Breakers
 from django_webpush_kit.delivery.payloads import PayloadEncoder, build_message
 from django_webpush_kit.delivery.record import Recorder
 from django_webpush_kit.delivery.resources import find_signer
@@ -35,9 +34,8 @@ _logger = logging.getLogger("django_webpush_kit")
 class RequestBuilder:
     """Makes requests one by one, as the transport asks for them."""
 
-    def __init__(self, rows: Iterable[Row], breakers: Breakers, recorder: Recorder, stop_at: float) -> None:
+    def __init__(self, rows: Iterable[Row], recorder: Recorder, stop_at: float) -> None:
         self._rows = rows
-        self._breakers = breakers
         self._recorder = recorder
         self._stop_at = stop_at
         self._started: dict[Any, Row] = {}
@@ -62,9 +60,7 @@ class RequestBuilder:
                 yield request
 
     def _request(self, row: Row) -> PushRequest | None:
-        """The request of a row; None when the row is finished instead, or its push service was paused just now."""
-        if self._breakers.paused_until(row.push_service, row.vapid_key_id):
-            return None
+        """The request of a row; None when the row is finished or postponed instead."""
         signer = self._signer(row.vapid_key_id)
         if signer is None:
             self._recorder.postponed(row, timezone.now() + UNKNOWN_KEY_WAIT, "Its VAPID key is not configured here")

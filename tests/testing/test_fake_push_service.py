@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -266,7 +267,11 @@ def test_a_browsers_addresses_are_404_for_strangers_and_after_the_end(service):
 @pytest.mark.parametrize("arguments", [(), ("--tls",)])
 def test_the_command_prints_its_origin_and_ends_cleanly_on_sigterm(arguments):
     command = [sys.executable, "-m", module.__name__, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # on a busy machine asyncio's debug mode speaks up about slow steps
+    environment = {**os.environ, "PYTHONASYNCIODEBUG": "", "PYTHONDEVMODE": ""}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         origin = process.stdout.readline().strip()
         lines = [process.stdout.readline() for _ in range(1 + len(arguments))]
         ca_bundle = lines[1].rpartition(" ")[2].strip() if arguments else None

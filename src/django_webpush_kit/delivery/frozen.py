@@ -26,7 +26,6 @@ _FREEZE: tuple[tuple[type, str, Callable[[Any], Any], Callable[[Any], Any]], ...
 """Type, its name in JSON, to JSON, from JSON; a datetime is a date, so it comes first."""
 
 TEMPLATE_FIELDS = (
-    "pk",
     "type",
     "language",
     "title_template",
@@ -39,6 +38,7 @@ TEMPLATE_FIELDS = (
     "actions",
     "options",
 )
+"""What a template says, apart from its key and dates: kept by broadcasts, moved between sites by `push_templates`."""
 
 
 def freeze(value: Any) -> Any:
@@ -67,7 +67,7 @@ def thaw(value: Any) -> Any:
 
 def freeze_templates(templates: Iterable[Any]) -> list[dict[str, Any]]:
     """Template rows as JSON, to be used later as they stand now."""
-    return [{name: freeze(getattr(template, name)) for name in TEMPLATE_FIELDS} for template in templates]
+    return [{name: freeze(getattr(template, name)) for name in ("pk", *TEMPLATE_FIELDS)} for template in templates]
 
 
 def thaw_templates(frozen: Iterable[Mapping[str, Any]]) -> list[Any]:

@@ -14,7 +14,7 @@ from django_webpush_kit.delivery.breaker import Breakers
 from django_webpush_kit.delivery.caps import DailyCaps
 from django_webpush_kit.delivery.preferences import decide
 from django_webpush_kit.delivery.rows import Row
-from django_webpush_kit.delivery.subscriptions import EXPIRED, deactivate_subscriptions
+from django_webpush_kit.delivery.subscriptions import EXPIRED, OWNER_CHANGED, deactivate_subscriptions
 from django_webpush_kit.delivery.topics import SUPERSEDED, NewestOfTopic
 from django_webpush_kit.models import get_subscription_model
 
@@ -49,7 +49,7 @@ class Gate:
 
     def _refusal(self, row: Row, deadline: datetime | None) -> tuple[NotificationStatus, str] | None:
         if row.user_id != row.owner_id:
-            return NotificationStatus.CANCELLED, "The subscription belongs to another user now"
+            return NotificationStatus.CANCELLED, OWNER_CHANGED
         if row.user_is_active is False:
             return NotificationStatus.CANCELLED, "The user is not active"
         if row.expiration_time is not None and row.expiration_time <= self._now:

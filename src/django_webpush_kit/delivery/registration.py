@@ -24,7 +24,7 @@ from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.delivery.database import outbox_database
 from django_webpush_kit.delivery.options import storable
 from django_webpush_kit.delivery.preferences import check_preferences, find_zone
-from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+from django_webpush_kit.delivery.subscriptions import OWNER_CHANGED, deactivate_subscriptions
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.encryption import parse_keys
@@ -33,7 +33,6 @@ from django_webpush_kit.querysets import endpoint_hash
 from django_webpush_kit.signals import emit, subscription_created
 from django_webpush_kit.tracking import SubscriptionClaim
 
-OWNER_CHANGED = "The subscription belongs to another user now"
 REPLACED = "replaced by another subscription of the same browser"
 
 RACES = 3

@@ -12,6 +12,9 @@ from django_webpush_kit.signals import emit, subscription_deactivated
 
 EXPIRED = "its expiration time has passed"
 
+OWNER_CHANGED = "The subscription belongs to another user now"
+"""Why a notification for the owner before is cancelled."""
+
 
 def deactivate_subscriptions(subscriptions: QuerySet[Any], reason: str) -> int:
     """Deactivate those that are active, void their tokens, and tell `subscription_deactivated`; returns how many."""

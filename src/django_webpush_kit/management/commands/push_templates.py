@@ -14,24 +14,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 import django_webpush_kit
+from django_webpush_kit.delivery.frozen import TEMPLATE_FIELDS
 from django_webpush_kit.linting import lint_templates
 from django_webpush_kit.models import get_template_model
 
 STARTER = Path(django_webpush_kit.__file__).parent / "fixtures" / "notification_templates.json"
-
-FIELDS = (
-    "type",
-    "language",
-    "title_template",
-    "body_template",
-    "url_template",
-    "icon_template",
-    "require_interaction",
-    "silent",
-    "vibrate_pattern",
-    "actions",
-    "options",
-)
 
 DATES = ("created_at", "updated_at")
 
@@ -92,9 +79,11 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
         fields = entry.get("fields", entry) if isinstance(entry, dict) else None
         if not isinstance(fields, dict) or "type" not in fields:
             raise CommandError(f"Entry {number} must be an object with a type.")
-        if unknown := sorted(set(fields) - {*FIELDS, *DATES}):
-            raise CommandError(f"Entry {number} has the unknown key {unknown[0]!r}; known are {', '.join(FIELDS)}.")
-        yield {name: value for name, value in fields.items() if name in FIELDS}
+        if unknown := sorted(set(fields) - {*TEMPLATE_FIELDS, *DATES}):
+            raise CommandError(
+                f"Entry {number} has the unknown key {unknown[0]!r}; known are {', '.join(TEMPLATE_FIELDS)}."
+            )
+        yield {name: value for name, value in fields.items() if name in TEMPLATE_FIELDS}
 
 
 def _store(entry: dict[str, Any], *, keep: bool) -> str:
@@ -119,4 +108,4 @@ def _store(entry: dict[str, Any], *, keep: bool) -> str:
 
 def _exported() -> Iterable[dict[str, Any]]:
     for row in get_template_model().objects.order_by("type", "language"):
-        yield {name: getattr(row, name) for name in FIELDS}
+        yield {name: getattr(row, name) for name in TEMPLATE_FIELDS}

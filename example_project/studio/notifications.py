@@ -60,7 +60,8 @@ def announce_new_time(course):
 def remind_new_browser(subscription, **_others):
     """Receiver of `subscription_created`: write the reminders anew, for the browser that has joined as well.
 
-    A message goes to the browsers there are when it is written, and a reminder is written days ahead.
+    A message goes to the browsers there are when it is written, and a reminder is written days ahead. The browser may
+    be a new one, one that was switched off for a while, or one that another member used before.
     """
     if subscription.user:
         for booking in subscription.user.bookings.active().select_related("member", "course"):

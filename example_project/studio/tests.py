@@ -80,6 +80,19 @@ class BookingTests(StudioTestCase):
             waiting = self.rows("booking_reminder").filter(status="pending")
             assert waiting.values("subscription").distinct().count() == waiting.count() == browsers
 
+    def test_a_browser_that_comes_back_or_changes_hands_brings_its_users_reminders(self):
+        zoe = get_user_model().objects.get(username="zoe")
+        for member in (self.kaethe, zoe):
+            bookings.book(member, self.course)
+        fields = subscription_fields()
+        for member in (self.kaethe, zoe, self.kaethe):
+            subscription = services.subscribe(user=member, **fields)
+            assert self.rows("booking_reminder").get(status="pending").user == member
+        services.unsubscribe(subscription)
+        assert not self.rows("booking_reminder").filter(status="pending").exists()
+        services.subscribe(user=self.kaethe, **fields)
+        assert self.rows("booking_reminder").get(status="pending").user == self.kaethe
+
     def test_a_course_that_begins_within_the_hour_needs_no_reminder(self):
         self.subscribe(self.kaethe)
         Course.objects.update(starts_at=timezone.now() + timedelta(minutes=30))

@@ -1,6 +1,6 @@
 """What host code listens to. A receiver that raises is logged and stops nothing.
 
-`subscription_created`      sender=model, subscription
+`subscription_created`      sender=model, subscription, reason ("new", "reactivated" or "new_owner")
 `subscription_deactivated`  sender=model, subscription, reason
 `notifications_queued`      sender=model, batch (UUID), result (SendResult, or the PushBroadcast once it is fanned out)
 `pre_send`                  sender=model, notification, message (may be changed); returning False cancels the row
@@ -19,6 +19,10 @@ notifications_queued = Signal()
 pre_send = Signal()
 post_send = Signal()
 event_recorded = Signal()
+
+NEW = "new"
+REACTIVATED = "reactivated"
+NEW_OWNER = "new_owner"
 
 _logger = logging.getLogger("django_webpush_kit")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_subscription_model
@@ -50,21 +52,6 @@ class TestWhatIsStored:
         assert the_row().preferences == {"categories": {"news": False}}, "an empty object says nothing"
         assert the_row().language == "de", "what the browser does not say stays"
 
-    def test_only_a_new_one_is_announced(self, user: Any, login: Any) -> None:
-        announced: list[Any] = []
-
-        def receive(subscription: Any, **_: Any) -> None:
-            announced.append(subscription)
-
-        subscription_created.connect(receive)
-        try:
-            body = new_body()
-            for _ in range(2):
-                login(user).subscribe(body)
-        finally:
-            subscription_created.disconnect(receive)
-        assert announced == [the_row()]
-
     def test_an_ended_one_comes_back(self, subscription: Any, user: Any, login: Any) -> None:
         services.unsubscribe(subscription)
         body = {"subscription": subscription.subscription_info}
@@ -97,11 +84,70 @@ class TestWhatIsStored:
         assert the_row().ip_address == "127.0.0.1"
 
     def test_an_expiration_time_is_kept(self, user: Any, login: Any) -> None:
-        moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+        moment = timezone.now().replace(microsecond=0) + timedelta(days=30)
         body = new_body()
         body["subscription"]["expirationTime"] = moment.timestamp() * 1000
         login(user).subscribe(body)
         assert the_row().expiration_time == moment
+
+
+class TestAnnouncement:
+    """`subscription_created`: for receivers that greet a browser, or write what is scheduled anew for it."""
+
+    @pytest.fixture
+    def announced(self) -> Iterator[list[tuple[Any, str]]]:
+        told: list[tuple[Any, str]] = []
+
+        def receive(subscription: Any, reason: str, **_: Any) -> None:
+            told.append((subscription.user, reason))
+
+        subscription_created.connect(receive)
+        yield told
+        subscription_created.disconnect(receive)
+
+    def test_a_new_browser_once(self, user: Any, login: Any, announced: list[Any]) -> None:
+        body = new_body()
+        for _ in range(2):
+            login(user).subscribe(body)
+        assert announced == [(user, "new")]
+
+    def test_one_whose_subscription_had_ended(self, user: Any, login: Any, announced: list[Any]) -> None:
+        body = new_body()
+        login(user).subscribe(body)
+        services.unsubscribe(the_row())
+        login(user).subscribe(body)
+        assert announced == [(user, "new"), (user, "reactivated")]
+
+    def test_one_whose_subscription_had_expired(self, user: Any, login: Any, announced: list[Any]) -> None:
+        body = new_body()
+        login(user).subscribe(body)
+        for days in (1, -1):
+            get_subscription_model().objects.update(expiration_time=timezone.now() + timedelta(days=days))
+            login(user).subscribe(body)
+        assert announced == [(user, "new"), (user, "reactivated")]
+
+    def test_one_that_changes_hands(self, user: Any, make_user: Any, login: Any, announced: list[Any]) -> None:
+        body, other = new_body(), make_user()
+        for owner in (user, other):
+            login(owner).subscribe(body)
+        assert announced == [(user, "new"), (other, "new_owner")]
+
+    def test_one_that_was_nobodys(self, user: Any, login: Any, api: ApiClient, kit: Any, announced: list[Any]) -> None:
+        kit(ALLOW_ANONYMOUS=True)
+        body = new_body()
+        for client in (api, login(user)):
+            client.subscribe(body)
+        assert announced == [(None, "new"), (user, "new_owner")]
+
+    def test_a_new_endpoint_of_the_same_browser_is_none(
+        self, user: Any, login: Any, api: ApiClient, announced: list[Any]
+    ) -> None:
+        body, renewed = new_body(), new_body()
+        login(user).subscribe(body)
+        token = login(user).subscribe({**renewed, "old_endpoint": body["subscription"]["endpoint"]}).json()
+        api.subscribe(new_body(), token=token["subscription_token"])
+        assert get_subscription_model().objects.count() == 1
+        assert announced == [(user, "new")]
 
 
 class TestWhatIsRefused:

@@ -30,7 +30,7 @@ from django_webpush_kit.models import get_notification_model, get_subscription_m
 from django_webpush_kit.protocol.encryption import parse_keys
 from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.querysets import endpoint_hash
-from django_webpush_kit.signals import emit, subscription_created
+from django_webpush_kit.signals import NEW, NEW_OWNER, REACTIVATED, emit, subscription_created
 from django_webpush_kit.tracking import SubscriptionClaim
 
 REPLACED = "replaced by another subscription of the same browser"
@@ -41,10 +41,15 @@ RACES = 3
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The stored subscription, and whether its row is new."""
+    """The stored subscription; `joined` says why its user has one browser more than before, "" when not."""
 
     subscription: Any
-    is_new: bool
+    joined: str
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the row is new."""
+        return self.joined == NEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +130,9 @@ def repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registrati
 
 def _in_transaction(change: Callable[[], Registration]) -> Registration:
     registration = _committed(change)
-    if registration.is_new:
+    if registration.joined:
         subscription = registration.subscription
-        emit(subscription_created, type(subscription), subscription=subscription)
+        emit(subscription_created, type(subscription), subscription=subscription, reason=registration.joined)
     return registration
 
 
@@ -157,11 +162,11 @@ def _register(
     if limit is not None and owner is not None and not counts_already:
         _check_limit(user, limit)
     if kept is None:
-        return Registration(_insert(browser, owner), is_new=True)
-    _refresh(kept, browser, owner)
+        return Registration(_insert(browser, owner), NEW)
+    joined = _refresh(kept, browser, owner)
     if old is not None and old.pk != kept.pk:
         _absorb(old, kept)
-    return Registration(kept, is_new=False)
+    return Registration(kept, joined)
 
 
 def _repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registration:
@@ -175,10 +180,10 @@ def _repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registrat
         _check_keys(row, browser)
         if row.user_id != claimed.user_id:
             raise KeyMismatch
-    _refresh(row, browser, claimed.user_id)
+    joined = _refresh(row, browser, claimed.user_id)
     if row.pk != claimed.pk:
         _absorb(claimed, row)
-    return Registration(row, is_new=False)
+    return Registration(row, joined)
 
 
 def _locked(**lookup: Any) -> Any:
@@ -196,8 +201,9 @@ def _insert(browser: BrowserSubscription, owner: Any) -> Any:
     return subscription
 
 
-def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> None:
-    """Write what the browser says, and void the token it had."""
+def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> str:
+    """Write what the browser says, and void the token it had; returns why it has joined its user's, "" when not."""
+    joined = _joined(subscription, owner)
     if subscription.user_id != owner:
         get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)
         if subscription.user_id is not None:
@@ -209,6 +215,15 @@ def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> Non
     subscription.deactivated_at = None
     subscription.deactivation_reason = ""
     subscription.save(force_update=True)
+    return joined
+
+
+def _joined(subscription: Any, owner: Any) -> str:
+    """Why the owner's messages did not reach this browser until now; "" when they did."""
+    if subscription.user_id != owner:
+        return NEW_OWNER
+    has_expired = subscription.expiration_time is not None and subscription.expiration_time <= django_timezone.now()
+    return REACTIVATED if has_expired or not subscription.is_active else ""
 
 
 def _copy(browser: BrowserSubscription, subscription: Any) -> None:

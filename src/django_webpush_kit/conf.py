@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
+from django_webpush_kit.protocol.message import MAX_PAYLOAD
 from django_webpush_kit.protocol.vapid import VapidKey
 
 Value = TypeVar("Value")
@@ -35,7 +36,7 @@ for _name, _default in MODEL_SETTINGS.items():
 class Setting(Generic[Value]):
     """One key of `WEBPUSH_KIT`: its default, and the types a given value may have.
 
-    `least` is the smallest number that makes sense; `choices` the only values accepted. `environment` names the
+    `least` and `most` are the bounds of a number; `choices` the only values accepted. `environment` names the
     environment variable that is read when the host's dict has no such key.
     """
 
@@ -44,12 +45,14 @@ class Setting(Generic[Value]):
         default: Value,
         *types: type,
         least: float | None = None,
+        most: float | None = None,
         choices: tuple[str, ...] = (),
         environment: str = "",
     ) -> None:
         self.default = default
         self.types = types or (type(default),)
         self.least = least
+        self.most = most
         self.choices = choices
         self.environment = environment
         self.name = ""
@@ -82,6 +85,8 @@ class Setting(Generic[Value]):
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}"
         if self.least is not None and isinstance(value, int | float) and value < self.least:
             return f"must be {self.least:g} or more, not {value!r}"
+        if self.most is not None and isinstance(value, int | float) and value > self.most:
+            return f"must be {self.most:g} or less, not {value!r}"
         return ""
 
 
@@ -134,7 +139,7 @@ class KitSettings:
     )
     AUDIENCES = Setting[Mapping[str, Any]]({}, dict)
     QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
-    PAYLOAD_BUDGET = Setting(3000, least=200)
+    PAYLOAD_BUDGET = Setting(3000, least=200, most=MAX_PAYLOAD)
     OVERSIZE = Setting("error", choices=("error", "truncate"))
     DECLARATIVE = Setting(False)
 

@@ -4,7 +4,6 @@ from datetime import datetime, timezone
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError
 
 from django_webpush_kit.delivery.options import template_options
 from django_webpush_kit.models import NotificationTemplate, get_template_model
@@ -66,6 +65,20 @@ def test_each_type_can_be_sent(templates, subscription):
         assert send_templated(type_, to=subscription, context=CONTEXT).queued == 1
 
 
-def test_loading_twice_does_not_double_the_templates(templates):
-    with pytest.raises(IntegrityError):
-        call_command("loaddata", "notification_templates", verbosity=0)
+def test_loading_again_puts_the_texts_back_and_doubles_nothing(templates):
+    changed = templates[0]
+    get_template_model().objects.filter(pk=changed.pk).update(title_template="Changed")
+    call_command("loaddata", "notification_templates", verbosity=0)
+    again = get_template_model().objects.all()
+    assert {(row.pk, row.type, row.title_template) for row in again} == {
+        (row.pk, row.type, row.title_template) for row in templates
+    }
+
+
+def test_what_dumpdata_writes_by_natural_keys_can_be_loaded_elsewhere(templates, tmp_path):
+    dump = tmp_path / "templates.json"
+    call_command("dumpdata", "webpush_kit.notificationtemplate", natural_primary=True, output=str(dump))
+    get_template_model().objects.exclude(type="welcome").delete()
+    call_command("loaddata", str(dump), verbosity=0)
+    assert get_template_model().objects.count() == len(templates)
+    assert get_template_model().objects.filter(type="welcome").count() == 2

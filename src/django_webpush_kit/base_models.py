@@ -182,6 +182,10 @@ class AbstractNotificationTemplate(models.Model):
     def __str__(self) -> str:
         return f"{self.type} ({self.language})" if self.language else self.type
 
+    def natural_key(self) -> tuple[str, str]:
+        """What fixtures know the row by: loading one again changes rows instead of failing."""
+        return self.type, self.language
+
     def clean(self) -> None:
         """Refuse texts that would fail when they are rendered, naming the field."""
         from django_webpush_kit.rendering import validate_template  # rendering stands above models

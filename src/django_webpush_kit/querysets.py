@@ -44,6 +44,10 @@ class NotificationTemplateQuerySet(models.QuerySet[Any]):
         """Every language's template of one notification type."""
         return self.filter(type=type)
 
+    def get_by_natural_key(self, type: str, language: str) -> Any:  # noqa: A002  # the field's own name
+        """The one that a fixture without primary keys means."""
+        return self.get(type=type, language=language)
+
 
 class PushNotificationQuerySet(models.QuerySet[Any]):
     """Rows of the outbox."""

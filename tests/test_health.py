@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.core.cache import caches
 from django.db import connection
 from django.utils import timezone
 
@@ -86,6 +87,18 @@ def test_refused_credentials_make_it_unhealthy_and_name_the_service():
     assert SERVICE in health["problems"][0]
     assert health["refused_credentials"][0]["reason"] == "credentials: HTTP 403"
     assert health["paused_services"][0]["push_service"] == SERVICE
+
+
+@pytest.mark.parametrize("keys", [{"VAPID_PRIVATE_KEY": ""}, {"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}])
+def test_with_subscribers_and_without_usable_keys_it_is_unhealthy_before_anything_is_due(request, settings, keys):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **keys}
+    assert get_health()["status"] == "healthy", "a site that has not set push up yet"
+    caches["default"].clear()
+    request.getfixturevalue("subscription")
+    health = get_health(details=True)
+    assert (health["status"], http_status(health), health["oldest_due_seconds"]) == ("unhealthy", 503, 0.0)
+    assert health["problems"][0].startswith(f'Nothing can be sent: WEBPUSH_KIT["{next(iter(keys))}')
+    assert "nonsense" not in health["problems"][0]
 
 
 def test_what_was_held_against_a_key_that_is_not_used_any_more_is_history():

@@ -1,8 +1,8 @@
 """Is push healthy? One answer for load balancers, monitors and the doctor.
 
-`healthy`; `degraded`: fewer than 90 % of the recent messages were accepted; `unhealthy`: a push service refuses our
-credentials, what is due is not being delivered, or the database does not answer. Without traffic there is no success
-rate, and nothing wrong.
+`healthy`; `degraded`: fewer than 90 % of the recent messages were accepted; `unhealthy`: there are subscriptions and no
+usable VAPID key, a push service refuses our credentials, what is due is not being delivered, or the database does not
+answer. Without traffic there is no success rate, and nothing wrong.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ def _look() -> dict[str, Any]:
     success_rate = percentage(recent["sent"], recent["sent"] + recent["failed"])
     alarms = [alarm for alarm in credentials_alarms() if _is_in_use(alarm.vapid_key_id)]
     lag = _oldest_due_seconds(now)
-    faults = [*_credentials_faults(alarms), *_lag_faults(lag)]
+    subscriptions = remember("active-subscriptions", compute=_active_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS)
+    faults = [*_key_faults(subscriptions), *_credentials_faults(alarms), *_lag_faults(lag)]
     weaknesses = _success_faults(success_rate)
     return {
         "public": {
             "status": UNHEALTHY if faults else DEGRADED if weaknesses else HEALTHY,
             "success_rate": success_rate,
-            "active_subscriptions": remember(
-                "active-subscriptions", compute=_active_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS
-            ),
+            "active_subscriptions": subscriptions,
             "recent_notifications": recent["all"],
             "timestamp": now.isoformat(),
         },
@@ -160,6 +159,15 @@ def _paused_services(now: datetime) -> list[dict[str, str]]:
         for state in PushServiceState.objects.filter(paused_until__gt=now).order_by("push_service")
         if state.paused_until
     ]
+
+
+def _key_faults(subscriptions: int) -> list[str]:
+    """Without keys nothing can be sent; before anybody has subscribed, push is merely not set up yet."""
+    try:
+        vapid_keyring()
+    except ImproperlyConfigured as error:
+        return [f"Nothing can be sent: {error}"] if subscriptions else []
+    return []
 
 
 def _credentials_faults(alarms: Iterable[PushServiceState]) -> list[str]:

@@ -178,7 +178,7 @@ def test_no_message_shows_key_text(configure):
 
 
 def test_a_missing_pycurl_is_only_a_hint(configure, monkeypatch):
-    monkeypatch.setattr("django_webpush_kit.checks.find_spec", lambda name: None)
+    monkeypatch.setattr("django_webpush_kit.checks.values.find_spec", lambda name: None)
     configure(TRANSPORT="auto")
     assert found()["I002"].level == checks.INFO
 
@@ -353,12 +353,11 @@ def test_missing_and_malformed_keys_are_no_files(production, configure):
 
 
 def test_the_reference_lists_every_message_and_no_other():
-    """Ids are found in the source as `webpush_kit.X000` or as the number given to `_error` and `_warning`."""
+    """Ids are found in the source as `webpush_kit.X000` or as the number given to `error` and `warning`."""
     source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
     ids = set(re.findall(r"webpush_kit\.([EWI]\d{3})", source))
-    own = (SOURCE / "checks.py").read_text()
-    ids |= {f"E{int(number):03}" for number in re.findall(r"_error\(\s*(\d+)", own)}
-    ids |= {f"W{int(number):03}" for number in re.findall(r"_warning\(\s*(\d+)", own)}
+    ids |= {f"E{int(number):03}" for number in re.findall(r"messages\.error\(\s*(\d+)", source)}
+    ids |= {f"W{int(number):03}" for number in re.findall(r"messages\.warning\(\s*(\d+)", source)}
     page = (ROOT / "docs" / "reference" / "checks.md").read_text()
     listed = re.findall(r"^\| `webpush_kit\.([EWI]\d{3})` \|", page, re.MULTILINE)
     assert len(listed) == len(set(listed))

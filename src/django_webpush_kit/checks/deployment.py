@@ -1,0 +1,145 @@
+"""What is fine in development and dangerous in production."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from django_webpush_kit.checks import messages
+from django_webpush_kit.checks.messages import CheckTable, Messages, named
+from django_webpush_kit.conf import backend_spec, kit_settings, vapid_subject
+
+_FAKE_DOMAINS = (".example", ".invalid", ".local", ".test", "example.com", "example.net", "example.org")
+
+
+def _private_endpoints() -> Messages:
+    if kit_settings.ALLOW_PRIVATE_ENDPOINTS:
+        yield messages.warning(
+            30,
+            f"{named('ALLOW_PRIVATE_ENDPOINTS')} is True: anybody who subscribes can make this site send requests "
+            "into its own network.",
+            "Set it for tests and local demos only.",
+        )
+
+
+def _open_mode() -> Messages:
+    if "*" in kit_settings.PUSH_SERVICES:
+        yield messages.warning(
+            31,
+            f'{named("PUSH_SERVICES")} holds "*": anybody who subscribes chooses where this site sends requests.',
+            "List the push services of the browsers, as the default does.",
+        )
+
+
+def _anonymous() -> Messages:
+    if kit_settings.ALLOW_ANONYMOUS and not kit_settings.RATE_LIMITS.get("subscribe"):
+        yield messages.warning(
+            32,
+            f"{named('ALLOW_ANONYMOUS')} is True and RATE_LIMITS does not limit subscribe: anybody can fill the "
+            "database.",
+            'Set RATE_LIMITS["subscribe"], such as "30/m".',
+        )
+
+
+def _silent_transport() -> Messages:
+    try:
+        path = backend_spec("TRANSPORT")[0].rpartition(".")[2]
+    except ImproperlyConfigured:
+        return  # `check_settings` says so
+    if path in ("LocmemTransport", "ConsoleTransport"):
+        yield messages.warning(
+            33, f"{named('TRANSPORT')}: the {path} sends nothing.", 'Leave it out, or set it to "auto".'
+        )
+
+
+def _client_info() -> Messages:
+    if kit_settings.STORE_CLIENT_INFO:
+        yield messages.warning(
+            34,
+            f"{named('STORE_CLIENT_INFO')} is True: the IP address and user agent of each subscriber are kept.",
+            "Leave it off unless your privacy policy says so; RETENTION_DAYS bounds how long.",
+        )
+
+
+def _fake_subject() -> Messages:
+    domain = vapid_subject().partition("://")[2].partition("/")[0] or vapid_subject().rpartition("@")[2]
+    if f".{domain.lower()}".endswith(tuple(f".{fake.removeprefix('.')}" for fake in _FAKE_DOMAINS)):
+        yield messages.warning(
+            35,
+            f"{named('VAPID_SUBJECT')} names {domain}: push services could not reach you before they block you.",
+            "Give an address that is read.",
+        )
+
+
+def _private_cache() -> Messages:
+    from django_webpush_kit.task_backends.base import QueueBackend, get_task_backend, is_cache_shared
+
+    if is_cache_shared():
+        return
+    hint = "Use a cache that all processes share, such as Redis, as the default of CACHES."
+    try:
+        is_queue = isinstance(get_task_backend(), QueueBackend)
+    except (ImproperlyConfigured, ImportError):
+        is_queue = False
+    if is_queue:
+        yield messages.warning(
+            36, "The default cache belongs to one process: each transaction enqueues a wake-up of its own.", hint
+        )
+    if any(kit_settings.RATE_LIMITS.values()):
+        yield messages.warning(
+            37, f"The default cache belongs to one process: each one counts {named('RATE_LIMITS')} by itself.", hint
+        )
+
+
+def _proxies() -> Messages:
+    is_behind_proxy = bool(
+        settings.SECURE_PROXY_SSL_HEADER or settings.USE_X_FORWARDED_HOST or settings.USE_X_FORWARDED_PORT
+    )
+    if is_behind_proxy and not kit_settings.TRUSTED_PROXIES:
+        yield messages.warning(
+            38,
+            f"{named('TRUSTED_PROXIES')} is 0, but other settings say that a proxy is in front: all visitors who are "
+            "not signed in share one rate limit.",
+            "Set it to the number of proxies that append to X-Forwarded-For.",
+        )
+    if kit_settings.TRUSTED_PROXIES and not is_behind_proxy:
+        yield messages.warning(
+            39,
+            f"{named('TRUSTED_PROXIES')} is {kit_settings.TRUSTED_PROXIES}, but no other setting says that a proxy "
+            "is in front: without one, visitors choose the address they are limited by.",
+            "Set it to 0, or to the number of proxies and SECURE_PROXY_SSL_HEADER to match.",
+        )
+
+
+def _key_files() -> Messages:
+    for text in (kit_settings.VAPID_PRIVATE_KEY, *kit_settings.VAPID_FALLBACK_PRIVATE_KEYS):
+        try:
+            mode = Path(text or "no file").stat().st_mode
+        except (OSError, ValueError, TypeError):
+            continue  # the key itself, or a file that another check misses
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield messages.warning(
+                40, f"The VAPID private key file {text} can be read by others than its owner.", f"chmod 600 {text}"
+            )
+
+
+def _insecure_base_url() -> Messages:
+    if kit_settings.BASE_URL.startswith("http://"):
+        yield messages.warning(41, f"{named('BASE_URL')} is not https: browsers allow push on secure origins only.", "")
+
+
+CHECKS: CheckTable = (
+    (("ALLOW_PRIVATE_ENDPOINTS",), _private_endpoints),
+    (("PUSH_SERVICES",), _open_mode),
+    (("ALLOW_ANONYMOUS", "RATE_LIMITS"), _anonymous),
+    (("TRANSPORT",), _silent_transport),
+    (("STORE_CLIENT_INFO",), _client_info),
+    (("VAPID_SUBJECT", "VAPID_CONTACT_EMAIL"), _fake_subject),
+    (("TASK_BACKEND", "RATE_LIMITS"), _private_cache),
+    (("TRUSTED_PROXIES",), _proxies),
+    (("VAPID_PRIVATE_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _key_files),
+    (("BASE_URL",), _insecure_base_url),
+)

@@ -1,0 +1,76 @@
+"""The four model settings, and the migrations of the models they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db.migrations.exceptions import CircularDependencyError, NodeNotFoundError
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import CreateModel
+
+from django_webpush_kit import base_models, models
+from django_webpush_kit.checks import messages
+from django_webpush_kit.checks.messages import Messages
+from django_webpush_kit.conf import MODEL_SETTINGS
+
+RELATIONS = ("webpush_kit", "0002_relations")
+"""Our migration that points to whatever models are in use."""
+
+_BASES = {
+    "WEBPUSH_KIT_SUBSCRIPTION_MODEL": (models.get_subscription_model, base_models.AbstractPushSubscription),
+    "WEBPUSH_KIT_TEMPLATE_MODEL": (models.get_template_model, base_models.AbstractNotificationTemplate),
+    "WEBPUSH_KIT_NOTIFICATION_MODEL": (models.get_notification_model, base_models.AbstractPushNotification),
+    "WEBPUSH_KIT_ANALYTICS_MODEL": (models.get_analytics_model, base_models.AbstractNotificationAnalytics),
+}
+
+
+def model_settings() -> Messages:
+    """Whether each names a model of the right kind that will be migrated in time."""
+    swapped = []
+    for name, (get_model, base) in _BASES.items():
+        try:
+            model: Any = get_model()
+        except ImproperlyConfigured as error:
+            yield messages.error(15, str(error), f'The default is "{MODEL_SETTINGS[name]}".')
+            continue
+        if not issubclass(model, base):
+            yield messages.error(
+                15,
+                f"{name} names {model._meta.label}, which is no {base.__name__}.",
+                f"Derive it from django_webpush_kit.base_models.{base.__name__}.",
+            )
+        elif getattr(settings, name) != MODEL_SETTINGS[name]:
+            swapped.append((name, model))
+    if swapped:
+        yield from _late_migrations(swapped)
+
+
+def _late_migrations(swapped: Iterable[tuple[str, Any]]) -> Messages:
+    """Find models whose migration may run after ours needs it.
+
+    Our migration depends on the first one of a swapped model's app; a model that a later one creates has to say itself
+    that it comes first.
+    """
+    try:
+        loader = MigrationLoader(None, ignore_no_migrations=True)
+        before = set(loader.graph.forwards_plan(RELATIONS))
+    except (CircularDependencyError, NodeNotFoundError, KeyError, ImportError):
+        return  # `migrate` says it better
+    for name, model in swapped:
+        creator = next((key for key in loader.disk_migrations if _creates(loader, key, model)), None)
+        if creator is not None and creator not in before:
+            yield messages.warning(
+                6,
+                f"{name}: {model._meta.label} is made by the migration {'.'.join(creator)}, which may run too late.",
+                f"Add `run_before = [{RELATIONS}]` to that migration.",
+            )
+
+
+def _creates(loader: MigrationLoader, key: tuple[str, str], model: Any) -> bool:
+    return key[0] == model._meta.app_label and any(
+        isinstance(operation, CreateModel) and operation.name_lower == model._meta.model_name
+        for operation in loader.disk_migrations[key].operations
+    )

@@ -1,0 +1,236 @@
+"""What each setting may hold, and which settings need each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+from django_webpush_kit.checks import messages
+from django_webpush_kit.checks.messages import CheckTable, Messages, named
+from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_keyring, vapid_subject
+from django_webpush_kit.protocol.vapid import check_subject
+
+
+def _time_zones() -> Messages:
+    if not settings.USE_TZ:
+        yield messages.error(3, "USE_TZ is False: schedules and leases need aware datetimes.", "Set USE_TZ = True.")
+
+
+def _vapid_keys() -> Messages:
+    if not kit_settings.VAPID_PRIVATE_KEY:
+        yield messages.warning(
+            2,
+            f"{named('VAPID_PRIVATE_KEY')} is empty: nothing can be sent.",
+            "Make a key pair with `manage.py generate_vapid_keys` and keep it out of the repository.",
+        )
+        return
+    try:
+        current = vapid_keyring().current
+    except TypeError:
+        yield messages.error(
+            4, f"{named('VAPID_FALLBACK_PRIVATE_KEYS')} must hold text only.", "Give each key as a str."
+        )
+        return
+    except ImproperlyConfigured as error:
+        yield messages.error(
+            4, str(error), "Give what `manage.py generate_vapid_keys` printed, PEM text, or a file's path."
+        )
+        return
+    public_key = kit_settings.VAPID_PUBLIC_KEY.rstrip("=").replace("+", "-").replace("/", "_")
+    if public_key and public_key != current.public_key:
+        yield messages.error(
+            5,
+            f"{named('VAPID_PUBLIC_KEY')} does not belong to {named('VAPID_PRIVATE_KEY')}: push services would "
+            "refuse every message.",
+            "Leave VAPID_PUBLIC_KEY out: it is derived from the private key.",
+        )
+
+
+def _vapid_subject() -> Messages:
+    subject = vapid_subject()
+    hint = f'Set {named("VAPID_SUBJECT")} = "mailto:you@your-site.org", an address that is read.'
+    if not subject:
+        if kit_settings.VAPID_PRIVATE_KEY:
+            yield messages.error(
+                6, f"{named('VAPID_SUBJECT')} is empty: push services refuse messages without one.", hint
+            )
+        return
+    try:
+        check_subject(subject)
+    except ValueError as error:
+        yield messages.error(6, f"{named('VAPID_SUBJECT')}: {error}", hint)
+
+
+def _task_backend() -> Messages:
+    from django_webpush_kit.task_backends import TaskBackend, get_task_backend  # checks are imported while apps load
+
+    try:
+        backend: object = get_task_backend()
+    except (ImproperlyConfigured, ImportError) as error:
+        yield messages.error(
+            7, _unusable("TASK_BACKEND", error), "See django_webpush_kit.task_backends for those at hand."
+        )
+        return
+    if not isinstance(backend, TaskBackend):
+        path = backend_spec("TASK_BACKEND")[0]
+        yield messages.error(7, f"{named('TASK_BACKEND')}: {path} is no task backend.", "Derive it from TaskBackend.")
+        return
+    yield from backend.check()
+
+
+def _transport() -> Messages:
+    from django_webpush_kit.delivery.resources import close_transport, get_transport, transport_spec
+
+    try:
+        path, given = backend_spec("TRANSPORT")
+        get_transport()
+        close_transport()
+    except (ImproperlyConfigured, ImportError, TypeError) as error:
+        yield messages.error(8, _unusable("TRANSPORT", error), "See django_webpush_kit.transports for those at hand.")
+        return
+    if path == "auto" and find_spec("pycurl") is None:
+        yield checks.Info(
+            "pycurl is not installed: messages go out over the portable transport, which is several times slower.",
+            hint="pip install django-webpush-kit[curl]",
+            id="webpush_kit.I002",
+        )
+    timeout = transport_spec()[1].get("timeout")
+    if timeout is not None and timeout < given.get("timeout", 0):
+        yield messages.warning(
+            3,
+            f"{named('TRANSPORT')}: a timeout of {given['timeout']:g} s is lowered to {timeout:g} s, because every "
+            f"request must end well within LEASE_SECONDS ({kit_settings.LEASE_SECONDS} s).",
+            "Lower the timeout, or raise LEASE_SECONDS.",
+        )
+
+
+def _unusable(name: str, error: Exception) -> str:
+    return str(error) if named(name) in str(error) else f"{named(name)}: {error}"
+
+
+def _base_url() -> Messages:
+    url = kit_settings.BASE_URL
+    if not url:
+        if kit_settings.DECLARATIVE:
+            yield messages.error(
+                9,
+                f"{named('DECLARATIVE')} needs BASE_URL: a declarative message carries absolute links.",
+                'Set BASE_URL to the site\'s origin, such as "https://www.example.com".',
+            )
+        return
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path.strip("/") or parts.query:
+        yield messages.error(
+            9,
+            f"{named('BASE_URL')} must be an origin, not {url!r}.",
+            'Give scheme and host alone, such as "https://www.example.com".',
+        )
+
+
+def _rate_limits() -> Messages:
+    from django_webpush_kit.api.throttling import parse_rate
+
+    default = known_settings()["RATE_LIMITS"].default
+    for name, rate in kit_settings.RATE_LIMITS.items():
+        if name not in default:
+            known = ", ".join(sorted(default))
+            yield messages.warning(4, f"{named('RATE_LIMITS')} has the unknown key {name!r}.", f"The keys are {known}.")
+        try:
+            if rate:
+                parse_rate(rate)
+        except (ImproperlyConfigured, TypeError):
+            yield messages.error(
+                10, f"{named('RATE_LIMITS')}: {name!r} is {rate!r}.", 'Give a number, "/" and s, m, h or d: "30/m".'
+            )
+
+
+TYPE_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "label": (lambda value: isinstance(value, str | Promise), "text"),
+    "description": (lambda value: isinstance(value, str | Promise), "text"),
+    "default": (lambda value: isinstance(value, bool), "True or False"),
+    "max_per_day": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
+}
+"""What a notification type may say, whether a value will do, and what would."""
+
+
+def _notification_types() -> Messages:
+    for name, options in kit_settings.NOTIFICATION_TYPES.items():
+        where = f"{named('NOTIFICATION_TYPES')}[{name!r}]"
+        if not isinstance(name, str) or not 0 < len(name) <= 50:
+            yield messages.error(11, f"{where}: a type is text of 1 to 50 characters.", "Shorten the name.")
+        elif not isinstance(options, Mapping):
+            yield messages.error(11, f"{where} must be a dict.", 'Such as {"label": "Orders", "default": True}.')
+        else:
+            yield from _type_options(where, options)
+
+
+def _type_options(where: str, options: Mapping[str, Any]) -> Messages:
+    for key, value in options.items():
+        if key not in TYPE_OPTIONS:
+            yield messages.warning(
+                5, f"{where} has the unknown key {key!r}.", f"The keys are {', '.join(TYPE_OPTIONS)}."
+            )
+            continue
+        is_usable, wanted = TYPE_OPTIONS[key]
+        if not is_usable(value):
+            yield messages.error(11, f'{where}["{key}"] must be {wanted}, not {value!r}.', "")
+
+
+def _dotted_paths() -> Messages:
+    functions = [("RECIPIENT_CONTEXT", kit_settings.RECIPIENT_CONTEXT)]
+    functions += [("AUTHENTICATORS", path) for path in kit_settings.AUTHENTICATORS]
+    functions += [("AUDIENCES", path) for path in kit_settings.AUDIENCES.values()]
+    for name, path in functions:
+        try:
+            function = import_string(path) if isinstance(path, str) else path
+        except ImportError as error:
+            yield messages.error(12, f"{named(name)}: {error}", "Give the dotted path of a function.")
+        else:
+            if not callable(function):
+                yield messages.error(
+                    12, f"{named(name)}: {path!r} cannot be called.", "Give the dotted path of a function."
+                )
+
+
+def _defaults() -> Messages:
+    from django_webpush_kit.delivery.options import default_options
+
+    try:
+        default_options()
+    except (ImproperlyConfigured, TypeError) as error:
+        yield messages.error(
+            13, _unusable("DEFAULTS", error), "DEFAULTS takes options of send(), such as ttl and urgency."
+        )
+
+
+def _push_services() -> Messages:
+    for host in kit_settings.PUSH_SERVICES:
+        if host != "*" and (not isinstance(host, str) or not host or any(mark in host for mark in "/:@* ")):
+            yield messages.error(
+                14,
+                f"{named('PUSH_SERVICES')}: {host!r} is not a host.",
+                'Give a host, ".example.com" for its subdomains, or "*" alone for every public host.',
+            )
+
+
+CHECKS: CheckTable = (
+    ((), _time_zones),
+    (("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _vapid_keys),
+    (("VAPID_SUBJECT", "VAPID_CONTACT_EMAIL"), _vapid_subject),
+    (("TASK_BACKEND",), _task_backend),
+    (("TRANSPORT", "LEASE_SECONDS", "PUSH_SERVICES", "ALLOW_PRIVATE_ENDPOINTS"), _transport),
+    (("BASE_URL", "DECLARATIVE"), _base_url),
+    (("RATE_LIMITS",), _rate_limits),
+    (("NOTIFICATION_TYPES",), _notification_types),
+    (("RECIPIENT_CONTEXT", "AUTHENTICATORS", "AUDIENCES"), _dotted_paths),
+    (("DEFAULTS",), _defaults),
+    (("PUSH_SERVICES",), _push_services),
+)

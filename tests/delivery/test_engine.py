@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -191,8 +192,33 @@ def test_a_transport_that_breaks_leaves_every_row_recorded_or_claimable(subscrip
     send_many(subscription, 3)
     with pytest.raises(Interrupted):
         deliver_due()
-    assert sorted(rows().values_list("status", flat=True)) == ["pending", "pending", "sent"]
-    assert set(rows().values_list("claims", flat=True)) == {0}
+    assert sorted(rows().values_list("status", "claims")) == [("pending", 0), ("sending", 1), ("sent", 0)]
+    lapse_lease()
+    return_lapsed()
+    assert sorted(rows().values_list("status", "claims")) == [("pending", 0), ("pending", 1), ("sent", 0)]
+
+
+class TransportWithPoison(Transport):
+    """Breaks on a message that is called poison."""
+
+    def send(self, requests):
+        for request in requests:
+            if b"poison" in request.payload:
+                raise Interrupted
+            yield PushResponse(id=request.id, status=201)
+
+
+def test_a_row_that_breaks_the_transport_each_time_is_quarantined_and_its_neighbours_are_sent(subscription, settings):
+    kit(settings, TRANSPORT=f"{__name__}.TransportWithPoison", MAX_CLAIMS=2)
+    poison = services.send(subscription, "poison").notifications
+    neighbours = services.send(subscription, "fine").notifications
+    for _ in range(engine.LAPSES_BEFORE_ISOLATION + 2):
+        with suppress(Interrupted):
+            deliver_due()
+        lapse_lease()
+    deliver_due()
+    assert poison.get().failure_reason == engine.QUARANTINED
+    assert neighbours.get().status == "sent"
 
 
 def test_without_a_vapid_key_the_error_names_the_setting_and_the_rows_stay(subscription, settings, monkeypatch):

@@ -101,6 +101,10 @@ class Recorder:
         if self._waiting >= FLUSH_ROWS or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
             self.flush()
 
+    def started(self, row: Row) -> None:
+        """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
+        self._open.discard(row.pk)
+
     def flush(self) -> None:
         """Write what has been collected. Rows of another lease are left alone: the fence is the lease token."""
         changes, self._changes, self._waiting = self._changes, {}, 0

@@ -57,6 +57,7 @@ class RequestBuilder:
             request = self._request(row)
             if request is not None:
                 self._started[row.pk] = row
+                self._recorder.started(row)
                 yield request
 
     def _request(self, row: Row) -> PushRequest | None:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from django_webpush_kit.delivery.database import outbox_database
+from django_webpush_kit.delivery.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.retry import backoff_seconds
 from django_webpush_kit.models import PushServiceState
 
@@ -66,7 +66,7 @@ class Breakers:
         for key in ((push_service, ""), (push_service, vapid_key_id)):
             state = self._states.get(key)
             if state is not None and (state.paused_until is None or state.paused_until <= now):
-                PushServiceState.objects.filter(pk=state.pk, paused_until=state.paused_until).delete()
+                retry_on_conflict(PushServiceState.objects.filter(pk=state.pk, paused_until=state.paused_until).delete)
                 del self._states[key]
 
     def _pause(self, push_service: str, vapid_key_id: str, seconds: float, reason: str, now: datetime) -> datetime:
@@ -80,12 +80,16 @@ class Breakers:
             and known.paused_until > now
         ):
             return known.paused_until
-        with transaction.atomic(using=outbox_database()):
-            state, _created = PushServiceState.objects.select_for_update().get_or_create(
-                push_service=push_service, vapid_key_id=vapid_key_id
-            )
-            _lengthen(state, end, reason, now)
-        self._states[key] = state
+
+        def statements() -> PushServiceState:
+            with transaction.atomic(using=outbox_database()):
+                state, _created = PushServiceState.objects.select_for_update().get_or_create(
+                    push_service=push_service, vapid_key_id=vapid_key_id
+                )
+                _lengthen(state, end, reason, now)
+            return state
+
+        self._states[key] = state = retry_on_conflict(statements)
         return state.paused_until or end
 
 

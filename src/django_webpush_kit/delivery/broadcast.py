@@ -47,6 +47,8 @@ FAN_OUT_SECONDS = 0.5
 """A worker fans out for this long before it delivers again: urgent messages may be waiting."""
 
 LEASE_SECONDS = 60
+"""How long a page of a fan-out may take; each page renews it. The setting of the same name bounds something else: a
+chunk's requests to push services. A page is one transaction without any."""
 
 Status = PushBroadcast.Status
 
@@ -69,9 +71,8 @@ def fan_out(give_up_at: float = float("inf")) -> int:
         _change(broadcast, status=Status.FAILED, failure_reason=reason, finished_at=timezone.now())
         return 0
     finally:
-        PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token).update(
-            lease_token=None, lease_until=None
-        )
+        mine = PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
+        retry_on_conflict(lambda: mine.update(lease_token=None, lease_until=None))
     if written > kit_settings.CHUNK_SIZE:
         get_task_backend().wake_all()
     return written
@@ -226,6 +227,5 @@ def _write(broadcast: PushBroadcast, page: list[Any], draft: TemplateDraft) -> b
 
 def _change(broadcast: PushBroadcast, **values: Any) -> None:
     """Write to a broadcast that is still this worker's."""
-    PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token).exclude(
-        status=Status.CANCELLED
-    ).update(**values)
+    mine = PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
+    retry_on_conflict(lambda: mine.exclude(status=Status.CANCELLED).update(**values))

@@ -1,4 +1,4 @@
-"""How statements behave when the database says "not now": deadlocks and busy locks are tried again."""
+"""How statements behave when the database says "not now": conflicts and busy locks are tried again."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def is_inside_transaction(alias: str) -> bool:
 
 
 def retry_on_conflict(statement: Callable[[], Result]) -> Result:
-    """Run a transaction of its own; on a deadlock, a busy lock or a lost connection run it again, a few times.
+    """Run a transaction of its own; on a conflict, a busy lock or a lost connection run it again, a few times.
 
-    Inside an open transaction the error is raised at once: there only the owner of the transaction can start over.
+    Conflicts are deadlocks and, with isolation levels above the usual one, serialization failures. Inside an open
+    transaction the error is raised at once: there only the owner of the transaction can start over.
     """
     alias = outbox_database()
     for attempt in range(ATTEMPTS):

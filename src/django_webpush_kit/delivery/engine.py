@@ -160,7 +160,7 @@ def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf")
             taken += _take(due.filter(lane=lane), size - taken, lease) if taken < size else 0
     if not taken and not isolated:
         taken = _take(alone, 1, lease)
-    return Chunk(lease, read_rows(lease) if taken else [], stop_at)
+    return Chunk(lease, retry_on_conflict(lambda: read_rows(lease)) if taken else [], stop_at)
 
 
 def deliver(chunk: Chunk, report: DeliveryReport) -> None:

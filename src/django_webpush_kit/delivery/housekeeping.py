@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.database import retry_on_conflict
 from django_webpush_kit.delivery.subscriptions import EXPIRED, deactivate_subscriptions
 from django_webpush_kit.models import IdempotencyKey, get_notification_model, get_subscription_model
 
@@ -38,6 +39,6 @@ def _prune(rows: QuerySet[Any]) -> int:
     """Delete in small transactions, so that no lock is held long and nothing is read into memory at once."""
     count = 0
     while keys := list(rows.values_list("pk", flat=True)[:DELETE_SIZE]):
-        rows.model._default_manager.filter(pk__in=keys).delete()
+        retry_on_conflict(rows.model._default_manager.filter(pk__in=keys).delete)
         count += len(keys)
     return count

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from django_webpush_kit.delivery.database import retry_on_conflict
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.signals import emit, subscription_deactivated
 
@@ -22,12 +23,14 @@ def deactivate_subscriptions(subscriptions: QuerySet[Any], reason: str) -> int:
     active = subscriptions.filter(is_active=True)
     keys = list(active.values_list("pk", flat=True))
     now = timezone.now()
-    changed = model.objects.filter(pk__in=keys, is_active=True).update(
-        is_active=False,
-        deactivated_at=now,
-        deactivation_reason=reason[:100],
-        token_version=F("token_version") + 1,
-        updated_at=now,
+    changed = retry_on_conflict(
+        lambda: model.objects.filter(pk__in=keys, is_active=True).update(
+            is_active=False,
+            deactivated_at=now,
+            deactivation_reason=reason[:100],
+            token_version=F("token_version") + 1,
+            updated_at=now,
+        )
     )
     if changed and subscription_deactivated.has_listeners(model):
         for subscription in model.objects.filter(pk__in=keys, is_active=False):

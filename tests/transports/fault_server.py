@@ -153,6 +153,10 @@ class FaultServer:
         connection.sendall(b"\x00\x01SSH-2.0-OpenSSH\r\n\r\n")
         return False
 
+    def do_raw(self, connection, argument):
+        connection.sendall(bytes.fromhex(argument))
+        return False
+
     def do_silent(self, connection, argument):
         self._until_hung_up(connection, b"")
         return False

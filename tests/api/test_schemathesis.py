@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
+from django.http import HttpResponse, JsonResponse
+from django.test import Client
+from django.urls import path
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +27,7 @@ from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.tracking import sign_notification
 from tests.api.conftest import BASE, new_body
 from tests.factories import make_notification
+from tests.urls import urlpatterns
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -43,28 +48,95 @@ CSRF = "c" * 32
 
 
 def test_made_up_requests_get_the_answers_that_the_document_promises(user: Any, login: Any, kit: Any) -> None:
-    import schemathesis
-
     kit(RATE_LIMITS={}, ALLOW_ANONYMOUS=True)
     client = login(user)
     known = [new_body() for _ in range(3)]
     subscribe_again(user, known)
     notification = make_notification(get_subscription_model().objects.first(), options={"url": "/"})
     asking = Asking({"sessionid": client.session.session_key, "csrftoken": CSRF}, known, notification)
-    refusals = ["400", "401", "403", "404", "413", "415"]  # 413: what is wrong may also be too large
-    config = schemathesis.Config.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
+    document = served_document()
     with one_connection():
-        schema = schemathesis.openapi.from_wsgi(f"{BASE}openapi.json", get_wsgi_application(), config=config)
-        for result in schema.get_all_operations():
-            operation = result.ok()
+        for operation in operations(document):
             subscribe_again(user, known)
-            cases = max(CASES * SHARES.get(operation.path.split("/")[1], 1) // 200, 1)
-            asking.make(operation, schemathesis.GenerationMode.POSITIVE, cases)
-            if operation.body or operation.query or operation.path_parameters:
-                asking.make(operation, schemathesis.GenerationMode.NEGATIVE, cases)
+            asking.make_both(operation, max(CASES * SHARES.get(operation.path.split("/")[1], 1) // 200, 1))
     assert asking.answers.total() >= CASES * 0.95, "the document leaves too little to make up"
     asked = {label for label, _status in asking.answers}
     assert {label for label, status in asking.answers if status in (200, 302)} == asked, "all get past the first look"
+
+
+def promises(document: Any, **of_health: Any) -> None:
+    """Change what the document says of `GET health`'s healthy answer."""
+    document["paths"]["/health"]["get"]["responses"]["200"] |= of_health
+
+
+@pytest.mark.parametrize(
+    ("failure", "change"),
+    [
+        ("UndefinedStatusCode", lambda document: document["paths"]["/health"]["get"]["responses"].pop("200")),
+        ("UndefinedContentType", lambda document: promises(document, content={"text/plain": {"schema": {}}})),
+        ("MissingHeaders", lambda document: promises(document, headers={"X-Age": {"required": True, "schema": {}}})),
+        ("JsonSchemaError", lambda document: document["components"]["schemas"]["Health"]["required"].append("weather")),
+        (
+            "AcceptedNegativeData",
+            lambda document: document["paths"]["/health"]["get"].update(
+                parameters=[{"name": "days", "in": "query", "required": True, "schema": {"type": "integer"}}]
+            ),
+        ),
+    ],
+)
+def test_a_document_that_is_not_true_is_found_out(failure: str, change: Any) -> None:
+    document = served_document()
+    assert failures_of_health(document) == set()
+    change(document)
+    assert failure in failures_of_health(document)
+
+
+@pytest.mark.parametrize(
+    ("failure", "answer"),
+    [
+        ("ServerError", lambda: 1 / 0),
+        ("UndefinedStatusCode", lambda: JsonResponse({"success": True}, status=202)),
+        ("UndefinedContentType", lambda: HttpResponse("<p>healthy</p>")),
+        ("JsonSchemaError", lambda: JsonResponse({"status": "so-so"})),
+    ],
+)
+def test_a_view_that_leaves_the_document_is_found_out(settings: Any, failure: str, answer: Any) -> None:
+    document = served_document()
+    view = path(f"{BASE}health".removeprefix("/"), lambda request: answer())
+    settings.ROOT_URLCONF = (view, *urlpatterns)
+    assert failure in failures_of_health(document)
+
+
+def failures_of_health(document: Any) -> set[str]:
+    """Make up requests for health, check the answers, and name what is found."""
+    from schemathesis.core.failures import FailureGroup
+
+    asking = Asking({}, [], None)
+    try:
+        with one_connection():
+            for operation in operations(document):
+                if operation.path == "/health":
+                    asking.make_both(operation, 5)
+    except FailureGroup as group:
+        return {type(error).__name__ for error in group.exceptions}
+    assert asking.answers
+    return set()
+
+
+def served_document() -> Any:
+    return json.loads(Client().get(f"{BASE}openapi.json").content)
+
+
+def operations(document: Any) -> Iterator[Any]:
+    """The operations of an OpenAPI document, to be asked of this site through WSGI."""
+    import schemathesis
+
+    refusals = ["400", "401", "403", "404", "413", "415"]  # 413: what is wrong may also be too large
+    config = schemathesis.Config.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": refusals}}})
+    schema = schemathesis.openapi.from_dict(document, config=config)
+    schema.app = get_wsgi_application()
+    for result in schema.get_all_operations():
+        yield result.ok()
 
 
 class Asking:
@@ -73,8 +145,16 @@ class Asking:
     def __init__(self, cookies: dict[str, str], known: list[dict[str, Any]], notification: Any) -> None:
         self.cookies = cookies
         self.known = known
-        self.token = sign_notification(notification.pk)
+        self.token = "" if notification is None else sign_notification(notification.pk)
         self.answers: Counter[tuple[str, int]] = Counter()
+
+    def make_both(self, operation: Any, cases: int) -> None:
+        """Requests that the document allows, and where it can be left, ones that it does not."""
+        from schemathesis import GenerationMode
+
+        self.make(operation, GenerationMode.POSITIVE, cases)
+        if operation.body or operation.query or operation.path_parameters:
+            self.make(operation, GenerationMode.NEGATIVE, cases)
 
     def make(self, operation: Any, mode: Any, cases: int) -> None:
         from schemathesis import GenerationMode, checks
@@ -87,6 +167,7 @@ class Asking:
             max_examples=cases,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_webpush_kit import services
+from django_webpush_kit.conf import given_settings
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.tracking import sign_subscription
-from tests.api.conftest import ACTIONS, ApiClient, new_endpoint
-from tests.factories import make_subscription, make_user
+from tests.api.conftest import ACTIONS, ApiClient, new_body, new_endpoint
+from tests.factories import make_notification, make_subscription, make_user
 
 pytestmark = pytest.mark.django_db
 
 REFUSALS = {"other user": 404, "staff": 404, "anonymous": 401, "void token": 401, "other's token": 404}
+
+ATTEMPTS = ("take over", "replace")
+"""Subscribing with the endpoint and keys of one's own, or with a new endpoint that is said to replace it."""
 
 
 @dataclass
@@ -30,6 +37,19 @@ class World:
     def ask(self, actor: str, action: str, endpoint: str = "") -> Any:
         client, token = self.actors[actor]
         return client.on(action, endpoint or self.subscription.endpoint, token=token)
+
+    def attempt(self, actor: str, attempt: str, endpoint: str = "") -> Any:
+        """One of ATTEMPTS at the subscription with this endpoint."""
+        client, token = self.actors[actor]
+        body, endpoint = new_body(), endpoint or self.subscription.endpoint
+        if attempt == "take over":
+            body["subscription"]["endpoint"] = endpoint
+        else:
+            body["old_endpoint"] = endpoint
+        answer = client.subscribe(body, token=token)
+        if actor == "other's token" and answer.status_code == 200:
+            self.actors[actor] = (client, answer.json()["subscription_token"])
+        return answer
 
 
 @pytest.fixture
@@ -73,15 +93,53 @@ def test_who_may_not_and_learns_nothing(world: World, actor: str, status: int, a
     assert get_subscription_model().objects.values().get(pk=world.subscription.pk) == before
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from([*REFUSALS]), st.sampled_from(ACTIONS)), min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([*REFUSALS]), st.sampled_from([*ACTIONS, *ATTEMPTS]), st.booleans()),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_whatever_the_others_try_the_owner_keeps_the_subscription(world: World, steps: Any) -> None:
-    for actor, action in steps:
-        assert world.ask(actor, action).status_code in (401, 404)
-    row = get_subscription_model().objects.get(pk=world.subscription.pk)
-    assert (row.is_active, row.user.username) == (True, "owner")
+    waiting, kept = make_notification(world.subscription, "pending"), stored(world)
+    for actor, action, is_anonymous_allowed in steps:
+        with allowing_anonymous(is_anonymous_allowed):
+            if action in ATTEMPTS:
+                world.attempt(actor, action)
+            else:
+                assert world.ask(actor, action).status_code in (401, 404)
+    assert stored(world) == kept
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.subscription_id) == ("pending", world.subscription.pk)
     assert world.ask("owner", "GET preferences").status_code == 200
     assert world.ask("token holder", "GET preferences").status_code == 200
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("actor", ["owner", *REFUSALS])
+def test_subscribing_tells_of_an_endpoint_only_that_its_keys_are_others(world: World, attempt: str, actor: str) -> None:
+    unknown, known = world.attempt(actor, attempt, new_endpoint()), world.attempt(actor, attempt)
+    if actor == "owner" and attempt == "replace":
+        assert (known.status_code, unknown.status_code) == (200, 201), "it is the owner's own"
+    elif attempt == "take over" and unknown.status_code in (200, 201):
+        assert (known.status_code, known.json()["code"]) == (409, "key_mismatch")
+    else:
+        assert known.status_code == unknown.status_code
+        assert set(known.json()) == set(unknown.json())
+        assert known.json().get("message") == unknown.json().get("message")
+
+
+def stored(world: World) -> dict[str, Any]:
+    """The row, but for the moment it was last locked."""
+    row = get_subscription_model().objects.values().get(pk=world.subscription.pk)
+    return {name: value for name, value in row.items() if name != "updated_at"}
+
+
+@contextmanager
+def allowing_anonymous(is_allowed: bool) -> Iterator[None]:
+    with override_settings(WEBPUSH_KIT={**given_settings(), "ALLOW_ANONYMOUS": is_allowed}):
+        yield
 
 
 def test_a_normalised_endpoint_is_found_as_the_browser_spells_it(world: World) -> None:

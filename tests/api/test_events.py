@@ -101,6 +101,13 @@ class TestReports:
         answer = report(api, forged)
         assert (answer.status_code, [*answer.json()["errors"]]) == (400, ["events"])
 
+    def test_a_token_is_for_one_notification(self, api: ApiClient, token: str, subscription: Any) -> None:
+        other = make_notification(subscription, options={"url": "/orders/8"})
+        moved = token.replace(token.partition(":")[0], str(other.pk), 1)
+        assert report(api, {"token": moved, "action": "delivered"}).status_code == 400
+        assert api.call("GET", f"open/{moved}").status_code == 404
+        assert recorded() == []
+
     def test_a_token_is_for_one_purpose(self, api: ApiClient, subscription: Any) -> None:
         assert report(api, {"token": sign_subscription(subscription), "action": "clicked"}).status_code == 400
 
@@ -219,6 +226,16 @@ class TestOpen:
     def test_a_notification_without_a_url_opens_the_site(self, api: ApiClient, token: str) -> None:
         get_notification_model().objects.update(options={})
         assert api.call("GET", f"open/{token}").headers["Location"] == "/"
+
+    def test_its_token_expires_and_outlives_a_rotation_of_the_secret_key(
+        self, api: ApiClient, token: str, kit: Any, settings: Any
+    ) -> None:
+        kit(EVENT_TOKEN_DAYS=7)
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "another-secret-key-with-enough-characters-0123456789"
+        for days, status in ((6, 302), (8, 404)):
+            with time_machine.travel(datetime.now(timezone.utc) + timedelta(days=days), tick=False):
+                assert api.call("GET", f"open/{token}").status_code == status
 
     @pytest.mark.parametrize("damage", ["x", "", ":x:y"])
     def test_a_damaged_token_is_404(self, api: ApiClient, token: str, damage: str) -> None:

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from django_webpush_kit import urls
 from django_webpush_kit.api import calls, views
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.tracking import sign_notification, sign_subscription
 from tests.api.conftest import BASE, ApiClient, new_body
+from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
 
@@ -207,6 +209,19 @@ def test_answers_are_not_sniffed_and_only_the_static_ones_are_kept(api: ApiClien
     assert answer.headers["Cache-Control"] == ("no-cache" if is_static else "no-store")
 
 
+@pytest.mark.parametrize("is_signed_in", [True, False])
+def test_no_answer_to_a_body_is_kept(user: Any, login: Any, api: ApiClient, is_signed_in: bool) -> None:
+    client, body = login(user) if is_signed_in else api, new_body()
+    answers = [client.subscribe(body), client.on("POST test", body["subscription"]["endpoint"])]
+    answers += [
+        client.on(action, body["subscription"]["endpoint"]) for action in ("PUT preferences", "GET preferences")
+    ]
+    answers += [client.on("POST unsubscribe", body["subscription"]["endpoint"]), client.call("POST", "events", {})]
+    answers += [client.call("GET", "subscribe"), client.call("POST", "subscribe", b"", content_type="text/plain")]
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+    assert {answer.headers["X-Content-Type-Options"] for answer in answers} == {"nosniff"}
+
+
 @pytest.mark.parametrize("path", ["config", "openapi.json", "service-worker.js"])
 def test_static_answers_are_revalidated(api: ApiClient, path: str) -> None:
     etag = api.call("GET", path).headers["ETag"]
@@ -214,14 +229,31 @@ def test_static_answers_are_revalidated(api: ApiClient, path: str) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_site_that_requires_login_everywhere_keeps_the_api_open(
-    user: Any, login: Any, api: ApiClient, settings: Any
-) -> None:
+@pytest.fixture
+def _login_required(settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
-    assert api.call("GET", "config").status_code == 200
-    assert api.call("GET", "service-worker.js").status_code == 200
-    assert api.subscribe(new_body()).status_code == 401, "an error in JSON, not a redirect to a login page"
+
+
+@pytest.mark.usefixtures("_login_required")
+@pytest.mark.parametrize("path", ALLOWED)
+def test_a_site_that_requires_login_everywhere_keeps_the_api_open(api: ApiClient, path: str) -> None:
+    assert api.get("/admin/").status_code == 302, "the middleware is at work"
+    for method in METHODS:
+        answer = api.call(method, path, {})
+        is_error = answer.status_code in (400, 401, 404, 405)
+        assert is_error or (answer.status_code, method in ("GET", "HEAD")) == (200, True), "no redirect to a login page"
+
+
+@pytest.mark.usefixtures("_login_required")
+def test_who_has_an_account_or_a_token_is_known_on_a_site_that_requires_login_everywhere(
+    user: Any, login: Any, api: ApiClient, subscription: Any
+) -> None:
     assert login(user).subscribe(new_body()).status_code == 201
+    assert api.on("GET preferences", subscription.endpoint, token=sign_subscription(subscription)).status_code == 200
+    notification = make_notification(subscription, options={"url": "/orders/7"})
+    token = sign_notification(notification.pk)
+    assert api.call("POST", "events", {"events": [{"token": token, "action": "delivered"}]}).json()["recorded"] == 1
+    assert api.call("GET", f"open/{token}").headers["Location"] == "/orders/7"
 
 
 def test_it_works_behind_asgi(user: Any) -> None:

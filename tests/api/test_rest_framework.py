@@ -40,6 +40,14 @@ def test_a_bearer_token_names_the_user(user: Any, api: ApiClient, bearer: dict[s
     assert api.on("POST unsubscribe", endpoint, headers=bearer).status_code == 200
 
 
+def test_a_bearer_token_is_enough_where_login_is_required_everywhere(
+    api: ApiClient, bearer: dict[str, str], settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert api.subscribe(new_body(), headers=bearer).status_code == 201
+    assert api.subscribe(new_body()).status_code == 401
+
+
 def test_a_token_needs_no_csrf(bearer: dict[str, str]) -> None:
     assert ApiClient(enforce_csrf_checks=True).subscribe(new_body(), headers=bearer).status_code == 201
 

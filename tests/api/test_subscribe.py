@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.querysets import endpoint_hash
 from django_webpush_kit.signals import subscription_created
+from django_webpush_kit.tracking import sign_notification
 from tests.api.conftest import ApiClient, new_body, new_endpoint
 from tests.conftest import new_keys
 from tests.factories import make_notification
@@ -355,6 +357,24 @@ class TestSubscriptionToken:
     ) -> None:
         others = make_subscription(user)
         assert api.on("GET preferences", others.endpoint, token=token).status_code == 404
+
+    def test_it_is_bound_to_its_endpoint_and_its_owner(
+        self, token: str, body: dict[str, Any], make_user: Any, api: ApiClient
+    ) -> None:
+        """Also where host code changes them behind the token's back."""
+        rows, endpoint = get_subscription_model().objects, body["subscription"]["endpoint"]
+        for change in ({"endpoint_hash": endpoint_hash(new_endpoint())}, {"user": make_user()}):
+            before = {name: getattr(the_row(), name) for name in change}
+            assert api.on("GET preferences", endpoint, token=token).status_code == 200
+            rows.update(**change)
+            assert api.on("GET preferences", endpoint, token=token).status_code == 401
+            assert api.subscribe(new_body(), token=token).status_code == 401
+            rows.update(**before)
+        assert rows.count() == 1
+
+    def test_a_token_of_another_kind_is_void(self, token: str, api: ApiClient) -> None:
+        other = sign_notification(make_notification(the_row()).pk)
+        assert api.subscribe(new_body(), token=other).status_code == 401
 
     def test_deactivation_voids_it(self, token: str, body: dict[str, Any], api: ApiClient) -> None:
         services.unsubscribe(the_row())

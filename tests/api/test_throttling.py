@@ -11,6 +11,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import RequestFactory
 
+from django_webpush_kit import urls
 from django_webpush_kit.api.throttling import client_address, parse_rate
 from django_webpush_kit.conf import kit_settings
 from tests.api.conftest import ApiClient, new_body
@@ -52,6 +53,31 @@ def test_more_requests_than_allowed_are_429_until_retry_after(api: ApiClient, ki
         assert statuses(api, 1) == [429], "it was honest: not much earlier"
         clock.shift(2)
         assert statuses(api, 1) == [200]
+
+
+ONE_OF_EACH = {
+    "subscribe": ("POST", "subscribe"),
+    "unsubscribe": ("POST", "unsubscribe"),
+    "preferences": ("PUT", "preferences"),
+    "test": ("POST", "test"),
+    "health": ("GET", "health"),
+    "config": ("GET", "config"),
+    "events": ("POST", "events"),
+    "open": ("GET", "open/x"),
+    "openapi": ("GET", "openapi.json"),
+    "service-worker": ("GET", "service-worker.js"),
+}
+
+
+@pytest.mark.parametrize("action", [pattern.name for pattern in urls.urlpatterns])
+def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(api: ApiClient, kit: Any, action: str) -> None:
+    method, path = ONE_OF_EACH[action]
+    kit(RATE_LIMITS={action: "1/m"})
+    with time_machine.travel(1_800_000_000, tick=False):
+        assert api.call(method, path, {}).status_code != 429
+        refused = api.call(method, path, b"no JSON")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "61")
+        assert refused.headers["Cache-Control"] == "no-store"
 
 
 def test_users_are_counted_each_for_themselves_and_strangers_by_address(

@@ -38,7 +38,8 @@ class FaultServer:
     def __enter__(self):
         self._stopping = threading.Event()
         self._threads = []
-        self._listener = socket.create_server((self.listen, 0))
+        family = socket.AF_INET6 if ":" in self.listen else socket.AF_INET
+        self._listener = socket.create_server((self.listen, 0), family=family)
         self.port = self._listener.getsockname()[1]
         self._context = None
         if self.certificate:

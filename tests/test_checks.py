@@ -14,12 +14,14 @@ from django.core.cache.backends.locmem import LocMemCache
 
 import django_webpush_kit
 from django_webpush_kit.checks import check_deployment, check_settings
+from django_webpush_kit.conf import known_settings
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(django_webpush_kit.__file__).parent
 REDIS = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}}
 
+LIMITS = known_settings()["RATE_LIMITS"].default
 BACKENDS = "django_webpush_kit.task_backends"
 TRANSPORTS = "django_webpush_kit.transports"
 PORTABLE = f"{TRANSPORTS}.PyWebPushTransport"
@@ -122,6 +124,7 @@ def test_a_mistake_has_its_message(configure, values, message_id, words):
         {"VAPID_PRIVATE_KEY": "", "VAPID_SUBJECT": ""},
         {"BASE_URL": "https://www.example.com/", "DECLARATIVE": True},
         {"RATE_LIMITS": {"subscribe": ""}},
+        {"RATE_LIMITS": {"health": "60/m", "openapi": "60/m", "service-worker": "60/m"}},
         {"NOTIFICATION_TYPES": {"news": {"label": "News", "description": "", "default": False, "max_per_day": 3}}},
         {"AUDIENCES": {"staff": found}, "RECIPIENT_CONTEXT": found},
         {"PUSH_SERVICES": ["*"]},
@@ -272,7 +275,8 @@ def test_good_settings_have_no_warning_at_deployment(production):
     [
         ({"ALLOW_PRIVATE_ENDPOINTS": True}, "W030", "its own network"),
         ({"PUSH_SERVICES": ["*"]}, "W031", '"*"'),
-        ({"ALLOW_ANONYMOUS": True, "RATE_LIMITS": {}}, "W032", "does not limit subscribe"),
+        ({"PUSH_SERVICES": [".example.com", ".com"]}, "W031", '".com"'),
+        ({"ALLOW_ANONYMOUS": True, "RATE_LIMITS": {**LIMITS, "subscribe": ""}}, "W032", "does not limit subscribe"),
         ({"TRANSPORT": f"{TRANSPORTS}.LocmemTransport"}, "W033", "LocmemTransport sends nothing"),
         ({"TRANSPORT": f"{TRANSPORTS}.ConsoleTransport"}, "W033", "ConsoleTransport sends nothing"),
         ({"STORE_CLIENT_INFO": True}, "W034", "IP address"),
@@ -280,6 +284,12 @@ def test_good_settings_have_no_warning_at_deployment(production):
         ({"VAPID_SUBJECT": "https://shop.test/contact"}, "W035", "shop.test"),
         ({"TRUSTED_PROXIES": 1}, "W039", "visitors choose"),
         ({"BASE_URL": "http://shop.eu"}, "W041", "not https"),
+        (
+            {"RATE_LIMITS": {}},
+            "W042",
+            "does not limit subscribe, unsubscribe, preferences, test, events, config, open:",
+        ),
+        ({"RATE_LIMITS": {**LIMITS, "events": ""}}, "W042", "does not limit events:"),
     ],
 )
 def test_what_is_dangerous_in_production_is_warned_of_at_deployment_only(
@@ -306,7 +316,7 @@ def test_a_cache_of_one_process_cannot_count_rates(production):
 def test_a_cache_of_one_process_cannot_hold_back_doubled_wake_ups(production, configure):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
     configure(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend", RATE_LIMITS={})
-    assert set(found(deploy=True)) == {"W036"}
+    assert set(found(deploy=True)) == {"W036", "W042"}
 
 
 def test_an_unusable_transport_is_not_said_twice(production, configure):
@@ -318,7 +328,7 @@ def test_an_unusable_transport_is_not_said_twice(production, configure):
 def test_an_unusable_task_backend_is_not_said_twice(production, configure):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
     configure(TRANSPORT=PORTABLE, TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
-    assert found(deploy=True) == {}
+    assert set(found(deploy=True)) == {"W042"}
     assert set(found()) == {"E007"}
 
 
@@ -349,6 +359,11 @@ def test_a_key_file_that_others_can_read_is_warned_of(production, configure, tmp
 
 def test_missing_and_malformed_keys_are_no_files(production, configure):
     configure(VAPID_PRIVATE_KEY="", VAPID_FALLBACK_PRIVATE_KEYS=[7, "x\0y"])
+    assert found(deploy=True) == {}
+
+
+def test_what_is_no_host_is_left_to_the_check_that_says_so(production, configure):
+    configure(PUSH_SERVICES=[7])
     assert found(deploy=True) == {}
 
 

@@ -22,13 +22,15 @@ DJANGO_Q = "django_webpush_kit.task_backends.DjangoQBackend"
 
 
 @pytest.fixture(autouse=True)
-def _production(settings):
+def _production(settings, tmp_path):
     """Settings without findings of their own."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}
+    }
     settings.WEBPUSH_KIT = {
         **settings.WEBPUSH_KIT,
         "VAPID_SUBJECT": "mailto:ops@shop.eu",
         "TRANSPORT": "django_webpush_kit.transports.PyWebPushTransport",
-        "RATE_LIMITS": {},
     }
 
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
-from django_webpush_kit.conf import backend_spec, kit_settings, vapid_subject
+from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_subject
 
 _FAKE_DOMAINS = (".example", ".invalid", ".local", ".test", "example.com", "example.net", "example.org")
 
@@ -26,12 +26,14 @@ def _private_endpoints() -> Messages:
 
 
 def _open_mode() -> Messages:
-    if "*" in kit_settings.PUSH_SERVICES:
-        yield messages.warning(
-            31,
-            f'{named("PUSH_SERVICES")} holds "*": anybody who subscribes chooses where this site sends requests.',
-            "List the push services of the browsers, as the default does.",
-        )
+    for host in kit_settings.PUSH_SERVICES:
+        if host == "*" or (isinstance(host, str) and host.startswith(".") and "." not in host[1:]):
+            yield messages.warning(
+                31,
+                f'{named("PUSH_SERVICES")} holds "{host}": anybody who subscribes chooses where this site sends '
+                "requests.",
+                "List the push services of the browsers, as the default does.",
+            )
 
 
 def _anonymous() -> Messages:
@@ -41,6 +43,19 @@ def _anonymous() -> Messages:
             f"{named('ALLOW_ANONYMOUS')} is True and RATE_LIMITS does not limit subscribe: anybody can fill the "
             "database.",
             'Set RATE_LIMITS["subscribe"], such as "30/m".',
+        )
+
+
+def _unlimited() -> Messages:
+    rates = kit_settings.RATE_LIMITS
+    unlimited = [name for name in known_settings()["RATE_LIMITS"].default if not rates.get(name)]
+    if kit_settings.ALLOW_ANONYMOUS and "subscribe" in unlimited:
+        unlimited.remove("subscribe")  # worse, and said above
+    if unlimited:
+        yield messages.warning(
+            42,
+            f"{named('RATE_LIMITS')} does not limit {', '.join(unlimited)}: one client can keep the site busy.",
+            "A given dict replaces the default whole: name them, too, or let what is in front of the site limit them.",
         )
 
 
@@ -135,6 +150,7 @@ CHECKS: CheckTable = (
     (("ALLOW_PRIVATE_ENDPOINTS",), _private_endpoints),
     (("PUSH_SERVICES",), _open_mode),
     (("ALLOW_ANONYMOUS", "RATE_LIMITS"), _anonymous),
+    (("ALLOW_ANONYMOUS", "RATE_LIMITS"), _unlimited),
     (("TRANSPORT",), _silent_transport),
     (("STORE_CLIENT_INFO",), _client_info),
     (("VAPID_SUBJECT", "VAPID_CONTACT_EMAIL"), _fake_subject),

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
-from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_keyring, vapid_subject
+from django_webpush_kit.conf import backend_spec, kit_settings, vapid_keyring, vapid_subject
 from django_webpush_kit.protocol.vapid import check_subject
 
 
@@ -137,12 +137,13 @@ def _base_url() -> Messages:
 
 def _rate_limits() -> Messages:
     from django_webpush_kit.api.throttling import parse_rate
+    from django_webpush_kit.urls import urlpatterns
 
-    default = known_settings()["RATE_LIMITS"].default
+    known = sorted(str(pattern.name) for pattern in urlpatterns)
     for name, rate in kit_settings.RATE_LIMITS.items():
-        if name not in default:
-            known = ", ".join(sorted(default))
-            yield messages.warning(4, f"{named('RATE_LIMITS')} has the unknown key {name!r}.", f"The keys are {known}.")
+        if name not in known:
+            hint = f"The keys are {', '.join(known)}."
+            yield messages.warning(4, f"{named('RATE_LIMITS')} has the unknown key {name!r}.", hint)
         try:
             if rate:
                 parse_rate(rate)

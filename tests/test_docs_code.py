@@ -18,6 +18,7 @@ from django_webpush_kit.checks import TAG
 from django_webpush_kit.delivery.preferences import check_preferences
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.task_backends import get_task_backend
+from tests.factories import make_notification
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -112,6 +113,15 @@ def test_the_newsletter_is_switched_off(subscription):
 def test_the_preferences_are_usable():
     (text,) = [code for name, (language, code) in BLOCKS.items() if "preferences.md" in name and language == "json"]
     assert check_preferences(json.loads(text)) == json.loads(text)
+
+
+@pytest.mark.django_db
+def test_a_link_in_an_e_mail_counts_the_click_and_leads_to_the_notifications_url(subscription, client):
+    notification = make_notification(subscription, "failed", options={"url": "/orders/7"})
+    link = run(find("reference/http-api", "def counted_link"))["counted_link"](notification)
+    answer = client.get(link.removeprefix("https://www.example.com"))
+    assert answer.headers["Location"] == "/orders/7"
+    assert notification.analytics.get().action_type == "clicked"
 
 
 @pytest.mark.django_db

@@ -9,6 +9,9 @@ let open = 0;
 let most = 0;
 let refusals = 0;
 
+// Small TLS records: what one read of the client's brings is many of them.
+server.on("secureConnection", (socket) => socket.setMaxSendFragment(512));
+
 server.on("session", (session) => {
   sessions += 1;
   session.on("error", () => {});

@@ -83,6 +83,13 @@ _inherited: list[_Multi] = []
 _LONGEST_WAIT = 1.0
 """Seconds after which curl is asked again, whatever its timer says."""
 
+_QUIET = 0.02
+"""Seconds without an event after which curl is asked whether it holds replies that it has read and not handed out.
+
+When one request's reply ends, curl may stop reading in the middle of what TLS has decrypted already. The other replies
+there wait for an event of a socket that has nothing more to say: without this question, until they time out.
+"""
+
 
 class _Multi(Batch):
     """A curl multi handle with its connections, moved on by the caller's own thread.
@@ -94,6 +101,7 @@ class _Multi(Batch):
         self._transport = transport
         self._process_id = os.getpid()
         self._due = inf
+        self._may_hold_replies = False
         self._exchanges: dict[Any, _Exchange] = {}
         self._spare: list[_Exchange] = []
         self._responses: deque[PushResponse] = deque()
@@ -143,7 +151,11 @@ class _Multi(Batch):
     def _proceed(self, wait: float) -> None:
         """Wait for sockets, at most so many seconds, and do what they and curl's timer ask for."""
         multi = self._multi
-        selected = self._selector.select(wait)
+        is_quiet_after_reply = self._may_hold_replies and wait >= _QUIET
+        selected = self._selector.select(_QUIET if is_quiet_after_reply else wait)
+        if is_quiet_after_reply and not selected:
+            self._may_hold_replies = False
+            selected = [(key, key.events) for key in self._selector.get_map().values()]
         for key, events in selected:
             multi.socket_action(key.fd, _SELECTED[events])
         if not selected or time.monotonic() >= self._due:
@@ -159,6 +171,7 @@ class _Multi(Batch):
 
     def _finish(self, curl: Any, code: int) -> None:
         self._multi.remove_handle(curl)
+        self._may_hold_replies = True
         exchange = self._exchanges.pop(curl)
         self._responses.append(exchange.response(code))
         self._spare.append(exchange)

@@ -1,6 +1,12 @@
 """Settings read through, and the keyring."""
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter
+
 from django_webpush_kit.conf import KitSettings, Setting, kit_settings, vapid_keyring
+from django_webpush_kit.protocol.vapid import generate_vapid_keys
 
 
 def test_a_setting_is_read_through_on_an_instance_and_describes_itself_on_the_class(settings):
@@ -14,3 +20,19 @@ def test_a_subscription_that_names_no_key_was_made_with_the_current_one():
     assert keyring.find("") is keyring.current
     assert keyring.find(keyring.current.key_id) is keyring.current
     assert keyring.find("unknown") is None
+
+
+@pytest.mark.parametrize("name", ["VAPID_PRIVATE_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"])
+def test_djangos_error_reports_show_no_key(settings, name):
+    """Neither one that works, nor one with a slip in it, which is in the hands of the function that fails."""
+    secret = generate_vapid_keys()["private_key"]
+    broken = secret[:-30]
+    given = {"VAPID_PRIVATE_KEY": broken} if name == "VAPID_PRIVATE_KEY" else {name: [secret, broken]}
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **given}
+    with pytest.raises(ImproperlyConfigured, match=name) as caught:
+        vapid_keyring()
+    request = RequestFactory().get("/")
+    reporter = ExceptionReporter(request, caught.type, caught.value, caught.tb.tb_next)  # without the test itself
+    for report in (reporter.get_traceback_html(), reporter.get_traceback_text()):
+        assert name in report
+        assert secret[10:40] not in report

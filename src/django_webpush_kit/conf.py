@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
 from django_webpush_kit.protocol.message import MAX_PAYLOAD
@@ -219,6 +220,7 @@ def vapid_keyring() -> VapidKeyring:
 
 
 @lru_cache(maxsize=8)
+@sensitive_variables()
 def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> VapidKeyring:
     if not private_key:
         raise ImproperlyConfigured(
@@ -233,6 +235,7 @@ def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> Vapi
     )
 
 
+@sensitive_variables()
 def _load_key(name: str, text: str) -> VapidKey:
     try:
         return VapidKey.load(text)

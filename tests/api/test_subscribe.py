@@ -85,6 +85,22 @@ class TestWhatIsStored:
         assert len(the_row().user_agent) <= 400
         assert the_row().ip_address == "127.0.0.1"
 
+    @pytest.mark.parametrize(
+        ("seen", "stored"),
+        [
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("unix:", None),
+        ],
+    )
+    def test_addresses_are_stored_as_every_database_can(
+        self, user: Any, login: Any, kit: Any, seen: str, stored: str | None
+    ) -> None:
+        kit(STORE_CLIENT_INFO=True)
+        assert login(user).subscribe(new_body(), REMOTE_ADDR=seen).status_code == 201
+        assert the_row().ip_address == stored
+
     def test_an_expiration_time_is_kept(self, user: Any, login: Any) -> None:
         moment = timezone.now().replace(microsecond=0) + timedelta(days=30)
         body = new_body()

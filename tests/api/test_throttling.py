@@ -108,6 +108,14 @@ def test_one_ipv6_network_is_one_client(api: ApiClient, kit: Any) -> None:
         assert statuses(api, 2, REMOTE_ADDR="") == [200, 429], "those without an address share one identity"
 
 
+def test_clients_with_ipv4_are_told_apart_by_a_server_that_listens_on_ipv6(api: ApiClient, kit: Any) -> None:
+    kit(RATE_LIMITS={"config": "1/h"})
+    with time_machine.travel(1_800_000_000, tick=False):
+        assert statuses(api, 2, REMOTE_ADDR="::ffff:192.0.2.7") == [200, 429]
+        assert statuses(api, 1, REMOTE_ADDR="::ffff:192.0.2.8") == [200]
+        assert statuses(api, 1, REMOTE_ADDR="192.0.2.7") == [429]
+
+
 def test_actions_are_counted_apart_and_may_be_free(api: ApiClient, kit: Any) -> None:
     kit(RATE_LIMITS={"config": "1/h", "openapi": ""})
     with time_machine.travel(1_800_000_000, tick=False):
@@ -141,6 +149,9 @@ def test_a_count_evicted_at_once_starts_anew(api: ApiClient, kit: Any, settings:
         (1, "nonsense", None),
         (1, "203.0.113.9:1234", None),
         (1, "2001:db8::1", "2001:db8::1"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
+        (1, "fe80::1%eth0", "fe80::1"),
+        (1, "fe80::1%\x00", "fe80::1"),
     ],
 )
 def test_forwarded_addresses_count_for_as_many_proxies_as_there_are(

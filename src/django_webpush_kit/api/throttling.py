@@ -62,9 +62,13 @@ def client_address(request: HttpRequest) -> str | None:
         hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
         text = hops[-proxies] if len(hops) >= proxies else text
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         return None
+    if isinstance(address, IPv6Address):
+        # A server that listens on IPv6 sees IPv4 clients as ::ffff:192.0.2.7; a scope (%eth0) is no part of an address.
+        address = address.ipv4_mapped or IPv6Address(int(address))
+    return str(address)
 
 
 def _network(address: str | None) -> str:

@@ -26,7 +26,7 @@ def sign_notification(notification_id: object) -> str:
 
 
 def notification_signer() -> TimestampSigner:
-    """The signer of `sign_notification`, for those who sign many: it reads settings and derives its keys once."""
+    """The signer of `sign_notification`, for those who sign many at a moment: settings, keys and the clock read once."""
     return _NotificationSigner()
 
 
@@ -39,13 +39,17 @@ def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
 
 
 class _NotificationSigner(TimestampSigner):
-    """Makes the signatures of its base class, which derives the key anew for each."""
+    """Makes the signatures of its base class, which derives the key and reads the clock anew for each."""
 
     def __init__(self) -> None:
         super().__init__(salt=EVENT_SALT)
         self._derived = lru_cache(maxsize=8)(
             lambda key: salted_hmac(_SIGNATURE_SALT, "", key, algorithm=self.algorithm)
         )
+        self._made_at = super().timestamp()
+
+    def timestamp(self) -> str:
+        return self._made_at
 
     def signature(self, value: str | bytes, key: str | bytes | None = None) -> str:
         code = self._derived(key or self.key).copy()

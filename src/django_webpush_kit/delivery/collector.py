@@ -1,7 +1,7 @@
-"""Python's cyclic garbage collector, kept out of the way while a page of rows is written.
+"""Python's cyclic garbage collector, kept out of the way while a page of rows is written or a chunk is sent.
 
-It would go through the thousands of values of the page's INSERT again and again and find nothing, for a third of the
-time that the page takes.
+It would go through thousands of values again and again and find nothing: of the time that a page's INSERT takes, it
+would take a third, of that for a chunk a tenth.
 """
 
 from __future__ import annotations

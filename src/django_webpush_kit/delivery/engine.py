@@ -30,6 +30,7 @@ from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.breaker import Breakers
 from django_webpush_kit.delivery.broadcast import fan_out
+from django_webpush_kit.delivery.collector import collector
 from django_webpush_kit.delivery.database import is_inside_transaction, outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.gate import Gate
 from django_webpush_kit.delivery.record import Recorder
@@ -104,10 +105,11 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
             report.more = True
             break
         every_kind = next(_turns) % EVERY_KIND == 0
-        chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=every_kind)
-        if chunk.rows:
-            report.claimed += len(chunk.rows)
-            deliver(chunk, report)
+        with collector.while_any():
+            chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=every_kind)
+            if chunk.rows:
+                report.claimed += len(chunk.rows)
+                deliver(chunk, report)
         is_written = batch is None and (every_kind or len(chunk.rows) < size) and fan_out(give_up_at)
         if not chunk.rows and not is_written:
             break

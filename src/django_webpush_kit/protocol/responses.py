@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 
 MAX_RETRY_AFTER = 24 * 3600.0
 """Seconds. A longer wait than this is taken for an error of the push service and shortened."""
@@ -82,10 +83,12 @@ def classify(
     if status is None:
         outcome = Outcome.REJECTED if error in _PERMANENT_ERRORS else Outcome.UNAVAILABLE
         return Answer(outcome, None, error or "no answer")
+    if 200 <= status < 300 and not headers:
+        return _accepted(status)
     retry_after = _retry_after(headers, now)
     reason = f"HTTP {status}"
     if 200 <= status < 300:
-        return _success(headers, retry_after, reason)
+        return _success(headers, retry_after, status)
     if status == 400:
         return _bad_request(body)
     if 300 <= status < 400:
@@ -171,14 +174,19 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return max(waits, default=None)
 
 
-def _success(headers: Mapping[str, str], retry_after: float | None, reason: str) -> Answer:
+@lru_cache(maxsize=100)
+def _accepted(status: int) -> Answer:
+    return Answer(Outcome.ACCEPTED, None, f"HTTP {status}")
+
+
+def _success(headers: Mapping[str, str], retry_after: float | None, status: int) -> Answer:
     wns_status = (headers.get("x-wns-status") or headers.get("x-wns-notificationstatus") or "").lower()
     if wns_status == "dropped":
         return Answer(Outcome.REJECTED, None, "WNS dropped")
     if wns_status == "channelthrottled":
         # One channel is throttled, not the push service: the others need not wait.
         return Answer(Outcome.UNAVAILABLE, retry_after, "WNS channelthrottled")
-    return Answer(Outcome.ACCEPTED, None, reason)
+    return _accepted(status)
 
 
 _CREDENTIALS_FAULTS = {

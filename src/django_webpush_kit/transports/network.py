@@ -162,5 +162,3 @@ def trusted_certificates(ca_bundle: str | None) -> tuple[str | None, str | None]
     if paths.cafile or paths.capath:
         return paths.cafile, paths.capath
     return certifi.where(), None
-
-

@@ -26,7 +26,7 @@ def sign_notification(notification_id: object) -> str:
 
 
 def notification_signer() -> TimestampSigner:
-    """The signer of `sign_notification`, for those who sign many at a moment: settings, keys and the clock read once."""
+    """The signer of `sign_notification`, for those who sign many at a moment: it reads settings and the clock once."""
     return _NotificationSigner()
 
 

@@ -1,14 +1,16 @@
 """Claim, lease, fence, isolation, bounds: what keeps the promise that nothing is lost."""
 
+import itertools
 import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
@@ -126,10 +128,10 @@ def test_late_writes_of_a_worker_that_overslept_change_nothing(subscription):
     other = claim(10)
     report = engine.DeliveryReport()
     locmem.answers.append(PushResponse(id=None, status=410))
-    deliver(sleeper, report)
+    deliver([sleeper], report)
     row = rows().get()
     assert (row.status, row.lease_token) == ("sending", other.lease.token)
-    deliver(other, report)
+    deliver([other], report)
     assert rows().get().status == "sent"
 
 
@@ -152,7 +154,7 @@ def test_a_row_that_fails_alone_too_often_is_quarantined_and_its_neighbours_are_
         while (chunk := claim(10)).rows:
             if any(row.pk == poison.pk for row in chunk.rows):
                 break
-            deliver(chunk, engine.DeliveryReport())
+            deliver([chunk], engine.DeliveryReport())
             sent += [row.pk for row in chunk.rows]
         lapse_lease()
         return_lapsed()
@@ -171,6 +173,72 @@ def test_isolated_rows_get_their_turn_while_ordinary_ones_keep_coming(subscripti
     deliver_due(limit=engine.EVERY_KIND)
     first.refresh_from_db()
     assert first.status == "sent"
+
+
+class CollectingTransport(Transport):
+    """Answers when there are no more requests to be had, and notes how many came in one go."""
+
+    seen: ClassVar[list[int]] = []
+
+    def send(self, requests):
+        requests = list(requests)
+        self.seen.append(len(requests))
+        yield from (PushResponse(id=request.id, status=201) for request in requests)
+
+
+@pytest.fixture
+def collecting(settings, monkeypatch):
+    monkeypatch.setattr(engine, "_turns", engine._Turns())
+    kit(settings, TRANSPORT=f"{__name__}.CollectingTransport", CHUNK_SIZE=2)
+    CollectingTransport.seen.clear()
+    return CollectingTransport.seen
+
+
+def test_the_next_chunk_is_claimed_while_answers_are_outstanding(subscription, collecting):
+    send_many(subscription, 3)
+    assert deliver_due().sent == 3
+    assert collecting[0] == 3
+
+
+def test_an_isolated_row_is_never_in_flight_beside_others(subscription, collecting):
+    send_many(subscription, 4)
+    rows().filter(pk=rows().first().pk).update(lane=Lane.ISOLATED)
+    assert deliver_due(limit=4).sent == 4
+    assert sorted(filter(None, collecting)) == [1, 3]
+
+
+def test_a_database_that_fails_while_answers_are_outstanding_loses_none_of_them(subscription, collecting, monkeypatch):
+    send_many(subscription, 3)
+    really_claim, claims = engine.claim, itertools.count(1)
+
+    def claim_once(*args, **kwargs):
+        if next(claims) > 1:
+            raise OperationalError("gone")
+        return really_claim(*args, **kwargs)
+
+    monkeypatch.setattr(engine, "claim", claim_once)
+    with pytest.raises(OperationalError):
+        deliver_due()
+    assert sorted(rows().values_list("status", flat=True)) == ["pending", "sent", "sent"]
+
+
+class OversleepingTransport(Transport):
+    """Loses its lease while a request is in flight."""
+
+    def send(self, requests):
+        request = next(requests)
+        lapse_lease()
+        return_lapsed()
+        assert next(requests, None) is None
+        yield PushResponse(id=request.id, status=201)
+
+
+def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings):
+    kit(settings, TRANSPORT=f"{__name__}.OversleepingTransport", CHUNK_SIZE=1)
+    services.send(subscription, "Hello")
+    report = deliver_due(limit=2)
+    assert (report.claimed, report.sent) == (2, 1)
+    assert rows().get().status == "sent"
 
 
 class Interrupted(Exception):
@@ -264,7 +332,7 @@ def test_no_request_starts_after_the_time_is_up_and_the_rest_is_given_back(subsc
     send_many(subscription, 3)
     chunk = claim(10, stop_at=time.monotonic() + 1)
     report = engine.DeliveryReport()
-    deliver(chunk, report)
+    deliver([chunk], report)
     assert report.outcomes == {"sent": 1, "released": 2}
     assert sorted(rows().values_list("status", "claims")) == [("pending", 0), ("pending", 0), ("sent", 0)]
 

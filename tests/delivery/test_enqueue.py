@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_the_garbage_collector_works_again_when_the_last_thread_has_left(collect
         thread.join()
         assert not gc.isenabled()
     assert gc.isenabled() is collector
+
+
+def test_a_thread_that_leaves_others_behind_collects_what_is_young(collector):
+    class Ring:
+        pass
+
+    resting = Resting()
+    with resting.while_any():
+        with resting.while_any():
+            ring = Ring()
+            ring.itself, gone = ring, weakref.ref(ring)
+            del ring
+            assert gone() is not None
+        assert (gone() is None) is collector
 
 
 def test_the_garbage_collector_is_left_as_it_was_found(subscription, collector):

@@ -136,7 +136,8 @@ class LifeCycle(RuleBasedStateMachine):
             engine.return_lapsed()
         state = get_notification_model().objects.order_by("pk").values("pk", "status", "lease_token", "retry_count")
         before = list(state)
-        recorder = engine.Recorder(chunk.lease, chunk.rows, engine.Breakers(), engine.DeliveryReport().outcomes)
+        recorder = engine.Recorder(engine.DeliveryReport().outcomes)
+        recorder.take(chunk.lease, chunk.rows)
         for row in chunk.rows:
             recorder.answered(row, PushResponse(id=row.pk, status=201 if not lapsed else 413))
         recorder.flush()

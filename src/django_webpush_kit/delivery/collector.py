@@ -13,7 +13,10 @@ from contextlib import contextmanager
 
 
 class Resting:
-    """The collector rests while any thread is within `while_any`, and is then as it was before the first one."""
+    """The collector rests while any thread is within `while_any`, and is then as it was before the first one.
+
+    Where threads take turns and one is always within, what is young is looked through whenever one leaves.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,8 +36,13 @@ class Resting:
         finally:
             with self._lock:
                 self._inside -= 1
-                if self._inside == 0 and self._was_enabled:
+                if self._was_enabled and self._inside:
+                    gc.collect(_YOUNG)
+                elif self._was_enabled:
                     gc.enable()
+
+
+_YOUNG = 1
 
 
 collector = Resting()

@@ -15,20 +15,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import count
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.delivery.breaker import Breakers
 from django_webpush_kit.delivery.broadcast import fan_out
 from django_webpush_kit.delivery.collector import collector
 from django_webpush_kit.delivery.database import is_inside_transaction, outbox_database, retry_on_conflict
@@ -38,6 +37,7 @@ from django_webpush_kit.delivery.resources import get_transport, request_seconds
 from django_webpush_kit.delivery.rows import Lease, Row, read_rows
 from django_webpush_kit.delivery.sending import RequestBuilder
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.transports import PushRequest
 
 LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
 
@@ -49,8 +49,6 @@ EVERY_KIND = 8
 
 SHARE_FOR_RECORDING = 0.05
 """The part of a lease that is kept free after the last possible answer, so that it can still be recorded."""
-
-_turns = count(1)
 
 LAPSED_AT_ONCE = 1000
 """Rows that one statement returns; it bounds how long the statement holds locks."""
@@ -78,11 +76,15 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows claimed together. No request may start after `stop_at` (time.monotonic())."""
+    """Rows claimed together. No request may start after `stop_at` (time.monotonic()).
+
+    `is_last` says that nothing is to be sent beside it or was left to claim: an isolated row, or fewer than asked for.
+    """
 
     lease: Lease
     rows: list[Row]
     stop_at: float
+    is_last: bool = True
 
 
 def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds: float | None = None) -> DeliveryReport:
@@ -99,19 +101,12 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
     give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
-    while True:
-        size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
-        if size <= 0 or time.monotonic() >= give_up_at:
-            report.more = True
-            break
-        every_kind = next(_turns) % EVERY_KIND == 0
+    while not _is_over(report, limit, give_up_at):
+        claimed = report.claimed
         with collector.while_any():
-            chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=every_kind)
-            if chunk.rows:
-                report.claimed += len(chunk.rows)
-                deliver(chunk, report)
-        is_written = batch is None and (every_kind or len(chunk.rows) < size) and fan_out(give_up_at)
-        if not chunk.rows and not is_written:
+            deliver(_run(report, limit, batch, give_up_at), report)
+        is_written = batch is None and fan_out(give_up_at)
+        if report.claimed == claimed and not is_written:
             break
     return report
 
@@ -142,11 +137,17 @@ def return_lapsed(now: datetime | None = None) -> int:
     return retry_on_conflict(statements)
 
 
-def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf"), isolated: bool = False) -> Chunk:
+def claim(
+    size: int,
+    *,
+    batch: UUID | None = None,
+    stop_at: float = float("inf"),
+    isolated: Literal["first", "last", "never"] = "last",
+) -> Chunk:
     """Take up to `size` due rows, the most urgent first, for the length of a lease.
 
     Rows whose lease lapsed twice are claimed alone, so that a row that kills its worker takes none with it: when
-    nothing else is due, or first when `isolated` asks for one.
+    nothing else is due, or before everything else, or not at all, as `isolated` says.
     """
     now = timezone.now()
     lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
@@ -156,27 +157,88 @@ def claim(size: int, *, batch: UUID | None = None, stop_at: float = float("inf")
     if batch is not None:
         due = due.filter(batch=batch)
     alone = due.filter(lane=Lane.ISOLATED)
-    taken = _take(alone, 1, lease) if isolated else 0
+    taken = taken_alone = _take(alone, 1, lease) if isolated == "first" else 0
     if not taken:
         for lane in LANES:
             taken += _take(due.filter(lane=lane), size - taken, lease) if taken < size else 0
-    if not taken and not isolated:
-        taken = _take(alone, 1, lease)
-    return Chunk(lease, retry_on_conflict(lambda: read_rows(lease)) if taken else [], stop_at)
+    if not taken and isolated == "last":
+        taken = taken_alone = _take(alone, 1, lease)
+    rows = retry_on_conflict(lambda: read_rows(lease)) if taken else []
+    return Chunk(lease, rows, stop_at, is_last=bool(taken_alone) or taken < size)
 
 
-def deliver(chunk: Chunk, report: DeliveryReport) -> None:
-    """Send the rows of a chunk and record each outcome, in small groups as they come in."""
-    breakers = Breakers()
-    recorder = Recorder(chunk.lease, chunk.rows, breakers, report.outcomes)
+def deliver(chunks: Iterable[Chunk], report: DeliveryReport) -> None:
+    """Send the rows of the chunks and record each outcome, in small groups as they come in.
+
+    A chunk is asked for when the one before has been handed over, so that the network has something to do meanwhile.
+    """
+    recorder = Recorder(report.outcomes)
+    started: dict[Any, Row] = {}
     try:
-        ready = Gate(chunk.rows, breakers, recorder).admitted()
-        builder = RequestBuilder(ready, recorder, chunk.stop_at)
-        for response in get_transport().send(builder.requests()):
-            recorder.answered(builder.row(response.id), response)
+        for response in get_transport().send(_requests(chunks, recorder, started)):
+            recorder.answered(started.pop(response.id), response)
     finally:
         recorder.flush()
         recorder.release_rest()
+
+
+def _is_over(report: DeliveryReport, limit: int | None, give_up_at: float) -> bool:
+    """Whether the call has done what it may; then rows may still be due."""
+    report.more = time.monotonic() >= give_up_at or (limit is not None and report.claimed >= limit)
+    return report.more
+
+
+def _run(report: DeliveryReport, limit: int | None, batch: UUID | None, give_up_at: float) -> Iterator[Chunk]:
+    """Claim chunk after chunk, until no more rows are due or it is every kind's turn."""
+    isolated: Literal["first", "last", "never"] = "first" if _turns.is_for_every_kind else "last"
+    while not _is_over(report, limit, give_up_at):
+        size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
+        try:
+            chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=isolated)
+        except DatabaseError:
+            if isolated != "never":
+                raise
+            return  # what is in flight is recorded first, if that is possible; the next claim tells
+        _turns.take()
+        report.claimed += len(chunk.rows)
+        yield chunk
+        if chunk.is_last or _turns.is_for_every_kind:
+            return
+        isolated = (
+            "never"  # rows of the last chunk are still in flight: one that kills its worker would take them along
+        )
+
+
+def _requests(chunks: Iterable[Chunk], recorder: Recorder, started: dict[Any, Row]) -> Iterator[PushRequest]:
+    """The requests of the chunks one by one, as the transport asks for them; each row is noted in `started`."""
+    for chunk in chunks:
+        recorder.take(chunk.lease, chunk.rows)
+        ready = Gate(chunk.rows, recorder.breakers, recorder).admitted()
+        for row, request in RequestBuilder(recorder).requests(ready, chunk.stop_at):
+            # A row in flight whose lease has lapsed may come again: then the answer to its first request counts.
+            if row.pk not in started:
+                started[row.pk] = row
+                recorder.started(row)
+                yield request
+        if time.monotonic() >= chunk.stop_at:
+            return
+
+
+class _Turns:
+    """Counts this process's chunks: of `EVERY_KIND`, one is for isolated rows first, and broadcasts are fanned out."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    @property
+    def is_for_every_kind(self) -> bool:
+        return self._taken % EVERY_KIND == EVERY_KIND - 1
+
+    def take(self) -> None:
+        self._taken += 1
+
+
+_turns = _Turns()
 
 
 def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:

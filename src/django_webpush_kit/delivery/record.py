@@ -49,13 +49,15 @@ class Change(NamedTuple):
 
 
 class Recorder:
-    """Collects what became of a lease's rows and writes it: after `FLUSH_ROWS` rows or `FLUSH_SECONDS`."""
+    """Collects what became of the rows under a worker's leases and writes it: after `FLUSH_ROWS` or `FLUSH_SECONDS`."""
 
-    def __init__(self, lease: Lease, rows: Sequence[Row], breakers: Breakers, outcomes: Counter[str]) -> None:
-        self._lease = lease
-        self._breakers = breakers
+    breakers: Breakers
+    """The pauses in force, as they stood when rows were last taken, and what has been learnt since."""
+
+    def __init__(self, outcomes: Counter[str]) -> None:
         self._outcomes = outcomes
-        self._open = {row.pk for row in rows}
+        self._leases: list[Lease] = []
+        self._open: set[Any] = set()
         self._changes: dict[Change, list[tuple[Row, datetime | None]]] = {}
         self._gone: list[tuple[Row, str]] = []
         self._answers: list[tuple[Any, Answer]] = []
@@ -72,6 +74,12 @@ class Recorder:
             Outcome.THROTTLED: self._throttled,
             Outcome.UNAVAILABLE: self._unavailable,
         }
+
+    def take(self, lease: Lease, rows: Sequence[Row]) -> None:
+        """From now on the recorder answers for these rows too."""
+        self.breakers = Breakers()
+        self._leases.append(lease)
+        self._open.update(row.pk for row in rows)
 
     def finished(self, row: Row, status: NotificationStatus, reason: str) -> None:
         """The row comes to an end without having been sent."""
@@ -132,7 +140,7 @@ class Recorder:
             self._open.clear()
 
     def _accepted(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        self._breakers.succeed(row.push_service, row.vapid_key_id, now)
+        self.breakers.succeed(row.push_service, row.vapid_key_id, now)
         self._finish(NotificationStatus.SENT, row, answer, status)
 
     def _failed(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
@@ -147,11 +155,11 @@ class Recorder:
             self._finish(NotificationStatus.FAILED, row, answer, status)
 
     def _throttled(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        end = self._breakers.throttle(row.push_service, answer.retry_after, answer.reason, now)
+        end = self.breakers.throttle(row.push_service, answer.retry_after, answer.reason, now)
         self._wait_for_pause(row, answer, status, end, now)
 
     def _refused(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        end = self._breakers.refuse_credentials(row.push_service, row.vapid_key_id, answer.reason, now)
+        end = self.breakers.refuse_credentials(row.push_service, row.vapid_key_id, answer.reason, now)
         self._wait_for_pause(row, answer, status, end, now)
 
     def _unavailable(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
@@ -188,7 +196,8 @@ class Recorder:
         self._waiting += 1
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
-        return self._model.objects.filter(pk__in=keys, status=NotificationStatus.SENDING, lease_token=self._lease.token)
+        tokens = [lease.token for lease in self._leases]
+        return self._model.objects.filter(pk__in=keys, status=NotificationStatus.SENDING, lease_token__in=tokens)
 
     def _write(self, changes: dict[Change, list[tuple[Row, datetime | None]]]) -> None:
         now = timezone.now()

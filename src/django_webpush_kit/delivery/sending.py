@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
@@ -32,33 +31,24 @@ _logger = logging.getLogger("django_webpush_kit")
 
 
 class RequestBuilder:
-    """Makes requests one by one, as the transport asks for them."""
+    """Makes the requests of a chunk, with the settings as they stand."""
 
-    def __init__(self, rows: Iterable[Row], recorder: Recorder, stop_at: float) -> None:
-        self._rows = rows
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._stop_at = stop_at
-        self._started: dict[Any, Row] = {}
         self._encoder = PayloadEncoder()
         self._keyring = vapid_keyring()
         self._signers: dict[str, VapidSigner | None] = {}
         self._model = get_notification_model()
         self._has_receivers = pre_send.has_listeners(self._model)
 
-    def row(self, key: Any) -> Row:
-        """The row of a request that was made, by the request's id; each is asked for once."""
-        return self._started.pop(key)
-
-    def requests(self) -> Iterator[PushRequest]:
-        """Yield a request for each row, until none may start any more; what is left is released by the engine."""
-        for row in self._rows:
-            if time.monotonic() >= self._stop_at:
+    def requests(self, rows: Iterable[Row], stop_at: float) -> Iterator[tuple[Row, PushRequest]]:
+        """Yield each row and its request, until none may start any more; what is left is released by the engine."""
+        for row in rows:
+            if time.monotonic() >= stop_at:
                 return
             request = self._request(row)
             if request is not None:
-                self._started[row.pk] = row
-                self._recorder.started(row)
-                yield request
+                yield row, request
 
     def _request(self, row: Row) -> PushRequest | None:
         """The request of a row; None when the row is finished or postponed instead."""

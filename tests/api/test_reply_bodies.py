@@ -20,7 +20,13 @@ from django_webpush_kit import services
 from django_webpush_kit.analytics import NotificationAnalyticsService
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.health import get_health
-from django_webpush_kit.models import PushServiceState, get_notification_model
+from django_webpush_kit.models import (
+    PushServiceState,
+    get_analytics_model,
+    get_notification_model,
+    get_subscription_model,
+    get_template_model,
+)
 from django_webpush_kit.signals import post_send
 from django_webpush_kit.testing import Fault
 from tests.api.conftest import ApiClient
@@ -129,7 +135,7 @@ def transport(request: Any, kit: Callable[..., None]) -> str:
 
 def everything_shown(staff: ApiClient, owner: ApiClient, subscription: Any) -> Iterator[tuple[str, str]]:
     """Every page, answer, output and row that there is, by name."""
-    for model in apps.get_app_config("webpush_kit").get_models():
+    for model in {*apps.get_app_config("webpush_kit").get_models(), *swappable_models()}:
         yield f"{model.__name__} rows", serialize("json", model.objects.all())
         yield from admin_pages(staff, model)
     for name, client in (("staff", staff), ("owner", owner), ("stranger", ApiClient())):
@@ -150,6 +156,10 @@ def everything_shown(staff: ApiClient, owner: ApiClient, subscription: Any) -> I
         except CommandError as error:
             out.write(str(error))
         yield command[0], out.getvalue()
+
+
+def swappable_models() -> set[Any]:
+    return {get_subscription_model(), get_template_model(), get_notification_model(), get_analytics_model()}
 
 
 def admin_pages(staff: ApiClient, model: Any) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from django_webpush_kit.management.commands import deliver_push
 from django_webpush_kit.management.commands.deliver_push import Worker, summary
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.services import send
-from django_webpush_kit.signals import post_send
+from django_webpush_kit.signals import pre_send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,16 +39,16 @@ def statuses():
 
 @pytest.fixture
 def on_send():
-    """Connect a receiver to `post_send` for this test."""
+    """Connect a receiver to `pre_send` for this test."""
     connected = []
 
     def connect(receiver):
         connected.append(receiver)
-        post_send.connect(receiver)
+        pre_send.connect(receiver)
 
     yield connect
     for receiver in connected:
-        post_send.disconnect(receiver)
+        pre_send.disconnect(receiver)
 
 
 def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, settings):

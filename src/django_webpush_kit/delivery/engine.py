@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -87,8 +87,34 @@ class Chunk:
     is_last: bool = True
 
 
-def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds: float | None = None) -> DeliveryReport:
-    """Send what is due, until nothing is, or `limit` rows were claimed, or `seconds` have passed.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far one call goes: rows of one batch or of all, `limit` of them, up to a moment or until it is stopped."""
+
+    limit: int | None
+    batch: UUID | None
+    give_up_at: float
+    is_stopped: Callable[[], bool]
+
+    def are_reached(self, report: DeliveryReport) -> bool:
+        """Whether the call has done what it may; notes in the report that rows may still be due."""
+        report.more = self.is_stopped() or time.monotonic() >= self.give_up_at or self.chunk_size(report) <= 0
+        return report.more
+
+    def chunk_size(self, report: DeliveryReport) -> int:
+        """How many rows may be claimed next."""
+        size: int = kit_settings.CHUNK_SIZE
+        return size if self.limit is None else min(size, self.limit - report.claimed)
+
+
+def deliver_due(
+    limit: int | None = None,
+    *,
+    batch: UUID | None = None,
+    seconds: float | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> DeliveryReport:
+    """Send what is due, until nothing is, or `limit` rows were claimed, or `seconds` have passed, or `is_stopped()`.
 
     With `batch` only rows of that batch are sent. Raises TransactionManagementError inside a transaction: rows must be
     committed before they are sent, and a request must not hold locks.
@@ -99,12 +125,13 @@ def deliver_due(limit: int | None = None, *, batch: UUID | None = None, seconds:
         )
     report = DeliveryReport()
     give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
+    bounds = Bounds(limit, batch, give_up_at, is_stopped)
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
-    while not _is_over(report, limit, give_up_at):
+    while not bounds.are_reached(report):
         claimed = report.claimed
         with collector.while_any():
-            deliver(_run(report, limit, batch, give_up_at), report)
+            deliver(_run(bounds, report), report)
         is_written = batch is None and fan_out(give_up_at)
         if report.claimed == claimed and not is_written:
             break
@@ -182,19 +209,13 @@ def deliver(chunks: Iterable[Chunk], report: DeliveryReport) -> None:
         recorder.release_rest()
 
 
-def _is_over(report: DeliveryReport, limit: int | None, give_up_at: float) -> bool:
-    """Whether the call has done what it may; then rows may still be due."""
-    report.more = time.monotonic() >= give_up_at or (limit is not None and report.claimed >= limit)
-    return report.more
-
-
-def _run(report: DeliveryReport, limit: int | None, batch: UUID | None, give_up_at: float) -> Iterator[Chunk]:
+def _run(bounds: Bounds, report: DeliveryReport) -> Iterator[Chunk]:
     """Claim chunk after chunk, until no more rows are due or it is every kind's turn."""
     isolated: Literal["first", "last", "never"] = "first" if _turns.is_for_every_kind else "last"
-    while not _is_over(report, limit, give_up_at):
-        size = kit_settings.CHUNK_SIZE if limit is None else min(kit_settings.CHUNK_SIZE, limit - report.claimed)
+    while not bounds.are_reached(report):
+        size = bounds.chunk_size(report)
         try:
-            chunk = claim(size, batch=batch, stop_at=give_up_at, isolated=isolated)
+            chunk = claim(size, batch=bounds.batch, stop_at=bounds.give_up_at, isolated=isolated)
         except DatabaseError:
             if isolated != "never":
                 raise
@@ -204,9 +225,7 @@ def _run(report: DeliveryReport, limit: int | None, batch: UUID | None, give_up_
         yield chunk
         if chunk.is_last or _turns.is_for_every_kind:
             return
-        isolated = (
-            "never"  # rows of the last chunk are still in flight: one that kills its worker would take them along
-        )
+        isolated = "never"  # the last chunk's rows are still in flight: one that kills its worker would take them along
 
 
 def _requests(chunks: Iterable[Chunk], recorder: Recorder, started: dict[Any, Row]) -> Iterator[PushRequest]:

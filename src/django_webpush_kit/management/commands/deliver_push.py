@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.database import outbox_database
-from django_webpush_kit.delivery.engine import DeliveryReport, deliver_due
+from django_webpush_kit.delivery.engine import EVERY_KIND, DeliveryReport, deliver_due
 from django_webpush_kit.delivery.resources import close_transport
 from django_webpush_kit.models import get_notification_model
 
@@ -67,7 +67,7 @@ class Command(BaseCommand):
 
 
 class Worker:
-    """Delivers chunk by chunk, so that it can stop between two of them."""
+    """Delivers some chunks at a time, and can be stopped between two of them."""
 
     def __init__(self, *, limit: int | None = None, seconds: float | None = None) -> None:
         self.claimed = 0
@@ -117,11 +117,11 @@ class Worker:
                 signal.signal(number, handler)
 
     def _step(self) -> DeliveryReport:
-        size = kit_settings.CHUNK_SIZE
+        size = kit_settings.CHUNK_SIZE * EVERY_KIND
         if self._limit is not None:
             size = min(size, self._limit - self.claimed)
         seconds = None if self._end == float("inf") else self._end - time.monotonic()
-        report = deliver_due(size, seconds=seconds)
+        report = deliver_due(size, seconds=seconds, is_stopped=lambda: self._is_stopped)
         self.claimed += report.claimed
         self.outcomes += report.outcomes
         return report

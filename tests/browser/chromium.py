@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.browser.browser import Browser, SeenAlert
 from tests.browser.cdp import CDP, CDPError
 from tests.browser.fake_gcm import FakeGCM
-from tests.browser.process import BrowserProcess
 from tests.browser.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -39,32 +39,31 @@ _FLAGS = [
 ]
 
 
-class Chromium:
-    """Use as a context manager. With a `notification_centre`, notifications can be clicked."""
+class Chromium(Browser):
+    """With a `notification_centre`, notifications can be clicked, and alerts are known."""
+
+    name = "chromium"
+    push_service: FakeGCM
 
     def __init__(
         self, push_service: FakeGCM, notification_centre: NotificationCentre | None = None, *, binary: str = BINARY
     ) -> None:
-        self.push_service = push_service
+        super().__init__(push_service, binary)
         self._centre = notification_centre
-        self._binary = binary
-        self._process = BrowserProcess("chromium")
         self._cdp: CDP
         self._page = ""
 
     def start(self) -> Self:
-        """Start, or start again with the same profile after `quit`."""
         gcm = self.push_service
-        answer = self._process.start(
+        answer = self._launch(
             [
-                self._binary,
                 *_FLAGS,
-                f"--user-data-dir={self._process.profile}",
+                f"--user-data-dir={self.profile}",
                 f"--gcm-checkin-url={gcm.origin}/checkin",
                 f"--gcm-registration-url={gcm.origin}/register3",
                 f"--gcm-mcs-endpoint=https://localhost:{gcm.mcs_port}",
             ],
-            port_file=self._process.profile / "DevToolsActivePort",
+            port_file=self.profile / "DevToolsActivePort",
             environment={} if self._centre is None else {"DBUS_SESSION_BUS_ADDRESS": self._centre.bus_address},
         )
         port, path = answer.split()
@@ -73,38 +72,20 @@ class Chromium:
         self._page = self._cdp.command("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         return self
 
-    def quit(self) -> None:
-        """End the browser; its profile stays for another `start`."""
-        with suppress(CDPError, OSError):
-            self._cdp.command("Browser.close")
-        self._cdp.close()
-        self._process.end()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exception: object) -> None:
-        self.quit()
-        self._process.remove_profile()
-
     def allow_notifications(self, origin: str) -> None:
         """Grant the permission, as if the user had been asked; it does not outlive the browser."""
         self._cdp.command("Browser.grantPermissions", origin=origin, permissions=["notifications"])
 
     def open(self, url: str) -> None:
-        """Load a page and wait for it."""
-        answer = self._cdp.command("Page.navigate", session=self._page, url=url)
+        answer = self._in_page("Page.navigate", url=url)
         if answer.get("errorText"):
             raise CDPError(f"{url}: {answer['errorText']}")
         wait_until(lambda: self.run("return document.readyState") == "complete", f"{url} to load")
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of an async function in the page, with `arguments`, and return what it returns."""
-        expression = f"(async function () {{ {script} }})(...{json.dumps(arguments)})"
-        answer = self._cdp.command(
+        answer = self._in_page(
             "Runtime.evaluate",
-            session=self._page,
-            expression=expression,
+            expression=f"(async function () {{ {script} }})(...{json.dumps(arguments)})",
             awaitPromise=True,
             returnByValue=True,
             userGesture=True,
@@ -114,24 +95,22 @@ class Chromium:
             raise CDPError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
 
-    def notifications(self) -> list[dict[str, Any]]:
-        """The notifications on display of the page's service worker: `{"title", "body", "tag", "data"}`."""
-        shown: list[dict[str, Any]] = self.run(
+    def click(self, selector: str) -> None:
+        middle = self.run(
             """
-            const registration = await navigator.serviceWorker.ready;
-            const notifications = await registration.getNotifications();
-            return notifications.map(({title, body, tag, data}) => ({title, body, tag, data}));
-            """
+            const element = document.querySelector(arguments[0]);
+            element.scrollIntoView({block: "center", behavior: "instant"});
+            const {x, y, width, height} = element.getBoundingClientRect();
+            return {x: x + width / 2, y: y + height / 2};
+            """,
+            selector,
         )
-        return shown
+        for kind in ("mousePressed", "mouseReleased"):
+            self._in_page("Input.dispatchMouseEvent", type=kind, **middle, button="left", clickCount=1)
 
     def wait_for_notification(self, title: str) -> dict[str, Any]:
-        """Wait until a notification with this title is on display: at least `{"title", "body"}`."""
         if self._centre is None:
-            return wait_until(
-                lambda: next((shown for shown in self.notifications() if shown["title"] == title), None),
-                f"the notification {title!r}",
-            )
+            return super().wait_for_notification(title)
         # getNotifications() drops one that the desktop has not yet confirmed, and Chromium then shows its own instead
         body = self._centre.wait_for(title).body
         return {"title": title, "body": body.partition("\n\n")[2]}  # the origin comes first
@@ -141,20 +120,40 @@ class Chromium:
         self._notification_centre().click(title, action)
 
     def dismiss_notification(self, title: str) -> None:
-        """Close the notification with this title without a click."""
         self._notification_centre().dismiss(title)
 
+    def alerts(self) -> list[SeenAlert]:
+        return [SeenAlert(shown.title, shown.is_silent) for shown in self._notification_centre().history]
+
+    def on_screen(self) -> list[str]:
+        return [shown.title for shown in self._notification_centre().on_screen()]
+
+    def stop_service_workers(self) -> None:
+        self._in_page("ServiceWorker.enable")
+        self._in_page("ServiceWorker.stopAllWorkers")
+        self._in_page("ServiceWorker.disable")
+        wait_until(lambda: not self._addresses("service_worker"), "the end of the service workers")
+
     def tabs(self) -> list[str]:
-        """The addresses of all open tabs."""
-        targets = self._cdp.command("Target.getTargets")["targetInfos"]
-        return [target["url"] for target in targets if target["type"] == "page"]
+        return self._addresses("page")
 
     def screenshot(self, path: str | Path) -> None:
-        """Write a PNG of the page."""
-        picture = self._cdp.command("Page.captureScreenshot", session=self._page)["data"]
+        picture = self._in_page("Page.captureScreenshot")["data"]
         Path(path).write_bytes(base64.b64decode(picture))
+
+    def _ask_to_quit(self) -> None:
+        with suppress(CDPError, OSError):
+            self._cdp.command("Browser.close")
+        self._cdp.close()
+
+    def _in_page(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self._cdp.command(method, session=self._page, **parameters)
+
+    def _addresses(self, kind: str) -> list[str]:
+        targets = self._cdp.command("Target.getTargets")["targetInfos"]
+        return [target["url"] for target in targets if target["type"] == kind]
 
     def _notification_centre(self) -> NotificationCentre:
         if self._centre is None:
-            raise RuntimeError("Notifications can be clicked only with a NotificationCentre.")
+            raise RuntimeError("Notifications can be clicked, and alerts known, only with a NotificationCentre.")
         return self._centre

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_webpush_kit.testing import FakePushService
+from tests.browser.browser import Browser, SeenAlert
 from tests.browser.marionette import Marionette, MarionetteError
-from tests.browser.process import BrowserProcess
 from tests.browser.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -40,88 +41,74 @@ _CLICK_BUTTON = (
 )
 
 
-class Firefox:
-    """Use as a context manager. One browser serves many tests: a site on another port is another origin."""
+# the alerts that Firefox draws are windows: note each as it opens
+_NOTE_ALERTS = """
+    globalThis.alerts = [];
+    const note = ({target}) => {
+        const title = target.getElementById("alertTitleLabel")?.getAttribute("value");
+        if (target.documentElement.getAttribute("windowtype") === "alert:alert") globalThis.alerts.push(title);
+    };
+    Services.obs.addObserver((window) => window.addEventListener("load", note, {once: true}), "domwindowopened");
+"""
+_STOP_SERVICE_WORKERS = """
+    const manager = Cc["@mozilla.org/serviceworkers/manager;1"].getService(Ci.nsIServiceWorkerManager);
+    const registrations = manager.getAllRegistrations();
+    const workers = [];
+    for (let number = 0; number < registrations.length; number += 1) {
+        const registration = registrations.queryElementAt(number, Ci.nsIServiceWorkerRegistrationInfo);
+        workers.push(registration.activeWorker);
+    }
+    return Promise.all(workers.filter(Boolean).map(worker => worker.terminateWorker())).then(() => workers.length);
+"""
+
+
+class Firefox(Browser):
+    """It draws its alerts itself."""
+
+    name = "firefox"
+    push_service: FakePushService
 
     def __init__(self, push_service: FakePushService, *, binary: str = BINARY) -> None:
-        self.push_service = push_service
-        self._binary = binary
-        self._process = BrowserProcess("firefox")
+        super().__init__(push_service, binary)
         self._marionette: Marionette
 
     def start(self) -> Self:
-        """Start, or start again with the same profile after `quit`."""
         self._write_preferences()
-        port = self._process.start(
+        port = self._launch(
             [
-                self._binary,
                 "--headless",
                 "--marionette",
                 "--remote-allow-system-access",
                 "--no-remote",
                 "--profile",
-                str(self._process.profile),
+                str(self.profile),
             ],
-            port_file=self._process.profile / "MarionetteActivePort",
+            port_file=self.profile / "MarionetteActivePort",
             environment={"MOZ_CRASHREPORTER_DISABLE": "1"},
         )
         self._marionette = Marionette(int(port))
         self._marionette.command("WebDriver:NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
+        self._run_in_alerts_sandbox(_NOTE_ALERTS)
         return self
 
-    def quit(self) -> None:
-        """End the browser; its profile stays for another `start`."""
-        with suppress(MarionetteError, OSError):
-            self._marionette.command("Marionette:Quit", flags=["eForceQuit"])
-        self._marionette.close()
-        self._process.end()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exception: object) -> None:
-        self.quit()
-        self._process.remove_profile()
+    def allow_notifications(self, origin: str) -> None:
+        """Do nothing: the preferences allow them to every site."""
 
     def open(self, url: str) -> None:
-        """Load a page and wait for it."""
         self._marionette.command("WebDriver:Navigate", url=url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run the body of an async function in the page, with `arguments`, and return what it returns."""
         return self._execute(f"return (async () => {{ {script} }})()", arguments)
 
     def run_privileged(self, script: str, *arguments: Any) -> Any:
         """Run the body of a function with the browser's own rights."""
-        self._marionette.command("Marionette:SetContext", value="chrome")
-        try:
+        with self._chrome_context():
             return self._execute(script, arguments, sandbox="system")
-        finally:
-            self._marionette.command("Marionette:SetContext", value="content")
 
     def click(self, selector: str) -> None:
-        """Click an element as a user does: the page gets a trusted event and user activation."""
         element = self._marionette.command("WebDriver:FindElement", using="css selector", value=selector)
         (element_id,) = element.values()
         self._marionette.command("WebDriver:ElementClick", id=element_id)
-
-    def notifications(self) -> list[dict[str, Any]]:
-        """The notifications on display of the page's service worker: `{"title", "body", "tag", "data"}`."""
-        shown: list[dict[str, Any]] = self.run(
-            """
-            const registration = await navigator.serviceWorker.ready;
-            const notifications = await registration.getNotifications();
-            return notifications.map(({title, body, tag, data}) => ({title, body, tag, data}));
-            """
-        )
-        return shown
-
-    def wait_for_notification(self, title: str) -> dict[str, Any]:
-        """Wait until a notification with this title is on display."""
-        return wait_until(
-            lambda: next((shown for shown in self.notifications() if shown["title"] == title), None),
-            f"the notification {title!r}",
-        )
 
     def click_notification(self, title: str, action: str = "") -> None:
         """Click the notification with this title, or its button with the id `action`, as the user would.
@@ -132,11 +119,24 @@ class Firefox:
         wait_until(lambda: self.run_privileged(script, title, action), f"the alert window {title!r}")
 
     def dismiss_notification(self, title: str) -> None:
-        """Close the notification with this title without a click."""
         wait_until(lambda: self.run_privileged(_DISMISS_ALERT, title), f"the alert window {title!r}")
 
+    def alerts(self) -> list[SeenAlert]:
+        return [SeenAlert(title) for title in self._run_in_alerts_sandbox("return globalThis.alerts")]
+
+    def on_screen(self) -> list[str]:
+        titles: list[str] = self.run_privileged(
+            """
+            return [...Services.wm.getEnumerator("alert:alert")]
+                .map(window => window.document.getElementById("alertTitleLabel")?.getAttribute("value"));
+            """
+        )
+        return titles
+
+    def stop_service_workers(self) -> None:
+        self.run_privileged(_STOP_SERVICE_WORKERS)
+
     def tabs(self) -> list[str]:
-        """The addresses of all open tabs."""
         addresses: list[str] = self.run_privileged(
             """
             return [...Services.wm.getEnumerator("navigator:browser")]
@@ -147,14 +147,33 @@ class Firefox:
         return addresses
 
     def screenshot(self, path: str | Path) -> None:
-        """Write a PNG of the page."""
         picture = self._marionette.command("WebDriver:TakeScreenshot", full=True, hash=False)
         Path(path).write_bytes(base64.b64decode(picture))
+
+    def _ask_to_quit(self) -> None:
+        with suppress(MarionetteError, OSError):
+            self._marionette.command("Marionette:Quit", flags=["eForceQuit"])
+        self._marionette.close()
+
+    @contextmanager
+    def _chrome_context(self) -> Iterator[None]:
+        self._marionette.command("Marionette:SetContext", value="chrome")
+        try:
+            yield
+        finally:
+            self._marionette.command("Marionette:SetContext", value="content")
 
     def _execute(self, script: str, arguments: tuple[Any, ...], sandbox: str | None = None) -> Any:
         return self._marionette.command(
             "WebDriver:ExecuteScript", script=script, args=list(arguments), newSandbox=True, sandbox=sandbox
         )
+
+    def _run_in_alerts_sandbox(self, script: str) -> Any:
+        """Run a script whose globals the next one finds again."""
+        with self._chrome_context():
+            return self._marionette.command(
+                "WebDriver:ExecuteScript", script=script, args=[], newSandbox=False, sandbox="alerts"
+            )
 
     def _write_preferences(self) -> None:
         preferences = {
@@ -169,4 +188,4 @@ class Firefox:
             "alerts.useSystemBackend": False,
         }
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
-        (self._process.profile / "user.js").write_text("".join(lines))
+        (self.profile / "user.js").write_text("".join(lines))

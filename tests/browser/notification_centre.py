@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbus_next import Message, MessageType
+from dbus_next import Message, MessageType, Variant
 from dbus_next.aio import MessageBus
 
 from tests.browser.waiting import wait_until
@@ -25,18 +25,23 @@ _DISMISSED, _CLOSED_BY_CALL = 2, 3
 
 @dataclass(slots=True)
 class Alert:
-    """What the desktop shows: `actions` maps a button's key to its label."""
+    """What the desktop shows: `actions` maps a button's key to its label. A silent one makes no sound."""
 
     number: int
     title: str
     body: str
     actions: dict[str, str]
+    is_silent: bool = False
 
 
 class NotificationCentre:
     """A context manager; `bus_address` goes to the browser as DBUS_SESSION_BUS_ADDRESS."""
 
     bus_address: str
+
+    def __init__(self) -> None:
+        self.history: list[Alert] = []
+        """Every alert that was ever shown, oldest first; one that took another's place counts too."""
 
     def __enter__(self) -> Self:
         self._bus_process = subprocess.Popen(
@@ -76,9 +81,13 @@ class NotificationCentre:
     def wait_for(self, title: str) -> Alert:
         """Wait until an alert with this title is on the desktop."""
         return wait_until(
-            lambda: next((alert for alert in list(self._alerts.values()) if alert.title == title), None),
+            lambda: next((alert for alert in self.on_screen() if alert.title == title), None),
             f"the alert {title!r}",
         )
+
+    def on_screen(self) -> list[Alert]:
+        """The alerts on the desktop now."""
+        return list(self._alerts.values())
 
     def _close(self, number: int, reason: int) -> None:
         if self._alerts.pop(number, None) is not None:
@@ -102,12 +111,23 @@ class NotificationCentre:
         return Message.new_method_return(message)
 
     def _show(
-        self, _application: str, replaced: int, _icon: str, title: str, body: str, actions: list[str], *_: Any
+        self,
+        _application: str,
+        replaced: int,
+        _icon: str,
+        title: str,
+        body: str,
+        actions: list[str],
+        hints: dict[str, Variant],
+        _timeout: int,
     ) -> int:
         if not replaced:
             self._last_number += 1
         number = replaced or self._last_number
-        self._alerts[number] = Alert(number, title, body, dict(zip(actions[::2], actions[1::2], strict=True)))
+        buttons = dict(zip(actions[::2], actions[1::2], strict=True))
+        alert = Alert(number, title, body, buttons, is_silent="suppress-sound" in hints)
+        self._alerts[number] = alert
+        self.history.append(alert)
         return number
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -6,34 +6,61 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from example_project.backstage.running import Studio
+from tests.browser.browser import Browser
 from tests.browser.waiting import wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 POTTERY = "Töpfern für Ungeduldige 🏺"
 
 
-class Browser(Protocol):
-    """What Firefox and Chromium have in common here."""
-
-    def open(self, url: str) -> None: ...
-    def run(self, script: str, *arguments: Any) -> Any: ...
+@contextmanager
+def open_site(folder: Path, **environment: str) -> Iterator[Studio]:
+    """Serve the site whose data are in a folder, set up there unless it is; nothing delivers."""
+    with Studio(folder, environment={"STUDIO_ALLOW_PRIVATE_ENDPOINTS": "1", **environment}) as studio:
+        if not (folder / "db.sqlite3").exists():
+            studio.set_up()
+        studio.start_site()
+        yield studio
 
 
 @contextmanager
 def open_studio(folder: Path, **environment: str) -> Iterator[Studio]:
-    """Set the site up in an empty folder and serve it."""
-    with Studio(folder, environment={"STUDIO_ALLOW_PRIVATE_ENDPOINTS": "1", **environment}) as studio:
-        studio.set_up()
-        studio.start_site()
+    """The same with the cluster that delivers."""
+    with open_site(folder, **environment) as studio:
         studio.start_cluster()
         yield studio
+
+
+def relayed_to(browser: Browser) -> dict[str, str]:
+    """The environment of a site that sends to this browser's push service."""
+    return {
+        "STUDIO_TRANSPORT": "tests.browser.relay.RelayTransport",
+        "TEST_PUSH_ORIGIN": browser.push_service.origin,
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def log_in(browser: Browser, studio: Studio, username: str) -> None:
     browser.open(f"{studio.origin}/login/")
     send_form(browser, "form:has([name=password])", f"{studio.origin}/", {"username": username, "password": "studio"})
+
+
+def toggle_state(browser: Browser) -> str:
+    state: str = browser.run("return document.querySelector('webpush-toggle').getAttribute('state')")
+    return state
+
+
+def subscribe(browser: Browser, studio: Studio, username: str, page: str = "/notifications/") -> None:
+    """Log in, and press the switch on a page."""
+    browser.allow_notifications(studio.origin)
+    log_in(browser, studio, username)
+    browser.open(f"{studio.origin}{page}")
+    wait_until(lambda: toggle_state(browser) == "off", "the switch to be off")
+    browser.click("webpush-toggle button")
+    wait_until(lambda: toggle_state(browser) == "on", "the switch to be on")
 
 
 def book(browser: Browser, studio: Studio, title: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django_webpush_kit.testing import FakePushService
 from tests.browser.firefox import Firefox
-from tests.browser.studio import POTTERY, book, log_in, open_studio
+from tests.browser.studio import POTTERY, book, open_studio, subscribe
 from tests.browser.waiting import wait_until
 
 # draws the alert's window, which is not in the page: `drawSnapshot` works where nothing is on a screen
@@ -45,12 +45,7 @@ def take_pictures(folder: Path) -> None:
         Firefox(push_service) as firefox,
         open_studio(Path(data)) as studio,
     ):
-        log_in(firefox, studio, "kaethe")
-        firefox.open(f"{studio.origin}/notifications/")
-        state = "return document.querySelector('webpush-toggle').getAttribute('state')"
-        wait_until(lambda: firefox.run(state) == "off", "the switch to be off")
-        firefox.click("#push-toggle")
-        wait_until(lambda: firefox.run(state) == "on", "the switch to be on")
+        subscribe(firefox, studio, "kaethe")
         book(firefox, studio, POTTERY)
         title = f"Booked: {POTTERY}"
         picture = wait_until(lambda: firefox.run_privileged(_DRAW_ALERT, title, 2), "the notification")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.browser.studio import POTTERY, book, events, log_in, open_studio, select
+from tests.browser.studio import POTTERY, book, events, open_studio, relayed_to, select, subscribe, toggle_state
 from tests.browser.waiting import wait_until
 
 pytest.importorskip("django_q")
@@ -14,8 +12,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def studio(push_service, tmp_path):
-    with open_studio(tmp_path) as running:
+def studio(push_service, studio_folder):
+    with open_studio(studio_folder) as running:
         yield running
 
 
@@ -26,21 +24,9 @@ def german_firefox(firefox):
     firefox.run_privileged("Services.prefs.clearUserPref('intl.accept_languages')")
 
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def toggle_state(browser):
-    return browser.run("return document.querySelector('webpush-toggle').getAttribute('state')")
-
-
 def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_service, studio):
     firefox = german_firefox
-    log_in(firefox, studio, "kaethe")
-
-    firefox.open(f"{studio.origin}/notifications/")
-    wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off")
-    firefox.click("#push-toggle")
-    wait_until(lambda: toggle_state(firefox) == "on", "the switch to be on")
+    subscribe(firefox, studio, "kaethe")
     assert select(studio, "SELECT language, is_active FROM webpush_kit_pushsubscription") == [("de", 1)]
 
     address = book(firefox, studio, POTTERY)
@@ -59,11 +45,7 @@ def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_
 
 
 def test_a_member_asks_for_a_test_and_turns_notifications_off_again(firefox, studio):
-    log_in(firefox, studio, "zoe")
-    firefox.open(f"{studio.origin}/notifications/")
-    wait_until(lambda: toggle_state(firefox) == "off", "the switch to be off")
-    firefox.click("#push-toggle")
-    wait_until(lambda: toggle_state(firefox) == "on", "the switch to be on")
+    subscribe(firefox, studio, "zoe")
     firefox.click("#push-test")
     firefox.wait_for_notification("Test notification")
     firefox.click("#push-toggle")
@@ -71,20 +53,9 @@ def test_a_member_asks_for_a_test_and_turns_notifications_off_again(firefox, stu
     assert select(studio, "SELECT is_active FROM webpush_kit_pushsubscription") == [(0,)]
 
 
-def test_chromium_shows_what_the_cluster_sends(chromium, tmp_path):
-    environment = {
-        "STUDIO_TRANSPORT": "tests.browser.relay.RelayTransport",
-        "TEST_PUSH_ORIGIN": chromium.push_service.origin,
-        "PYTHONPATH": str(ROOT),
-    }
-    with open_studio(tmp_path, **environment) as studio:
-        chromium.allow_notifications(studio.origin)
-        log_in(chromium, studio, "zoe")
-        chromium.open(f"{studio.origin}/notifications/")
-        wait_until(lambda: toggle_state(chromium) == "off", "the switch to be off")
-        chromium.run("document.getElementById('push-toggle').click()")
-        wait_until(lambda: toggle_state(chromium) == "on", "the switch to be on")
-
+def test_chromium_shows_what_the_cluster_sends(chromium, studio_folder):
+    with open_studio(studio_folder, **relayed_to(chromium)) as studio:
+        subscribe(chromium, studio, "zoe")
         address = book(chromium, studio, POTTERY)
         title = f"Booked: {POTTERY}"
         assert chromium.wait_for_notification(title)["body"].startswith("Zoë, see you on ")

@@ -245,6 +245,16 @@ describe("a repeated push", () => {
     assert.equal(browser.generic, 0);
   });
 
+  test("tells pages nothing, and leaves the badge that the site may have cleared since", async () => {
+    const browser = new FakeBrowser();
+    const page = browser.openPage("/");
+    await browser.push(payload("1", {}, { app_badge: 3 }));
+    browser.badge = 0;
+    await browser.push(payload("1", {}, { app_badge: 3 }));
+    assert.equal(page.messages.length, 1);
+    assert.equal(browser.badge, 0);
+  });
+
   test("calls showNotification() each time in WebKit, which counts the pushes that do not", async () => {
     const browser = new FakeBrowser({ engine: "webkit" });
     for (const _ of [1, 2, 3]) await browser.push(payload("1", { renotify: true }));

@@ -58,18 +58,15 @@
 
   async function onPush(event) {
     const message = readMessage(event);
-    const afterwards = await inTurn(message.id, () => showOnce(message));
-    await Promise.allSettled([
-      setBadge(message.appBadge),
-      tellPages("webpush-kit:shown", message),
-      report(message, "delivered"),
-    ]);
+    const { isNew, afterwards } = await inTurn(message.id, () => showOnce(message));
+    const news = isNew ? [setBadge(message.appBadge), tellPages("webpush-kit:shown", message)] : [];
+    await Promise.allSettled([...news, report(message, "delivered")]);
     return afterwards;
   }
 
   /**
-   * Shows a push, and a repeated one as little as the browser allows. Resolves to what is to be done a moment after the
-   * event has ended, if anything.
+   * Shows a push, and a repeated one as little as the browser allows. Resolves to `{isNew, afterwards}`: whether it is no
+   * repeat, and what is to be done a moment after the event has ended, if anything.
    *
    * Repeats are rare (a sender that died between the push service's answer and its own note of it). They must not alert
    * again, nor bring back what the user has dealt with, but browsers want something shown for every push:
@@ -84,10 +81,12 @@
    * The id is noted after showing: a worker killed in between shows again, under the same tag, rather than never.
    */
   async function showOnce(message) {
-    if (message.id && (await read("seen"))?.includes(message.id)) return showRepeated(message);
+    if (message.id && (await read("seen"))?.includes(message.id)) {
+      return { isNew: false, afterwards: await showRepeated(message) };
+    }
     await show(message);
     if (message.id) await update("seen", (ids = []) => [...ids, message.id].slice(-SEEN_LIMIT));
-    return null;
+    return { isNew: true, afterwards: null };
   }
 
   async function showRepeated(message) {

@@ -1,8 +1,9 @@
-"""A transport for the example site under a Chromium whose push service is a `FakeGCM`."""
+"""Transports for an example site that sends to a browser's push service, wherever that is served."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -19,3 +20,13 @@ class RelayTransport(PyWebPushTransport):
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         origin = os.environ["TEST_PUSH_ORIGIN"]
         return super().send(replace(one, endpoint=origin + urlsplit(one.endpoint).path) for one in requests)
+
+
+class DyingTransport(RelayTransport):
+    """The worker is killed at the first message that a push service has accepted, before it can note that."""
+
+    def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
+        for response in super().send(requests):
+            if response.status == 201:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield response

@@ -200,6 +200,12 @@ def test_the_next_chunk_is_claimed_while_answers_are_outstanding(subscription, c
     assert collecting[0] == 3
 
 
+def test_a_worker_has_less_than_three_chunks_in_hand(subscription, collecting):
+    send_many(subscription, 7)
+    assert deliver_due().sent == 7
+    assert collecting[:2] == [4, 3]
+
+
 def test_an_isolated_row_is_never_in_flight_beside_others(subscription, collecting):
     send_many(subscription, 4)
     rows().filter(pk=rows().first().pk).update(lane=Lane.ISOLATED)

@@ -47,6 +47,9 @@ LAPSES_BEFORE_ISOLATION = 2
 EVERY_KIND = 8
 """With enough ordinary rows waiting, every so many chunks an isolated row is tried and broadcasts are fanned out."""
 
+CHUNKS_OUTSTANDING = 2
+"""With answers of as many rows outstanding no other chunk is claimed: a worker has less than three chunks in hand."""
+
 SHARE_FOR_RECORDING = 0.05
 """The part of a lease that is kept free after the last possible answer, so that it can still be recorded."""
 
@@ -239,7 +242,7 @@ def _requests(chunks: Iterable[Chunk], recorder: Recorder, started: dict[Any, Ro
                 started[row.pk] = row
                 recorder.started(row)
                 yield request
-        if time.monotonic() >= chunk.stop_at:
+        if time.monotonic() >= chunk.stop_at or len(started) >= CHUNKS_OUTSTANDING * kit_settings.CHUNK_SIZE:
             return
 
 

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar
 
 from django.db import OperationalError, connections, router
@@ -15,7 +16,14 @@ from django_webpush_kit.models import get_notification_model
 Result = TypeVar("Result")
 
 ATTEMPTS = 5
+CONFLICT_ATTEMPTS = 20
+"""A conflict means that another transaction has succeeded: it is worth more attempts than a database that is away."""
+
 FIRST_WAIT_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 1.5
+
+CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
+"""Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
 
 _logger = logging.getLogger("django_webpush_kit")
 
@@ -38,14 +46,22 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
     transaction the error is raised at once: there only the owner of the transaction can start over.
     """
     alias = outbox_database()
-    for attempt in range(ATTEMPTS):
+    for attempt in count(1):
         try:
             return statement()
-        except OperationalError:
+        except OperationalError as error:
             connection = connections[alias]
-            if connection.in_atomic_block or attempt == ATTEMPTS - 1:
+            attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
+            if connection.in_atomic_block or attempt >= attempts:
                 raise
             connection.close_if_unusable_or_obsolete()
             _logger.info("The database was busy or gone; trying again", exc_info=True)
-            time.sleep(random.uniform(0, FIRST_WAIT_SECONDS * 4**attempt))  # noqa: S311  # no secret
+            longest = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+            time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
     raise AssertionError("unreachable")  # pragma: no cover  # the last attempt returns or raises
+
+
+def is_conflict(error: OperationalError) -> bool:
+    """Whether the database has refused the transaction because of another one."""
+    code = getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+    return code in CONFLICTS

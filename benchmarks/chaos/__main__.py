@@ -13,7 +13,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +33,9 @@ PLACES = {
 """Module and port that a database or a queue needs."""
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
+COLUMNS = ("kills", "rows", "lost", "repeats", "left open", "shown twice")
+RARE = ("unanswered", "overran")
+_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 QUEUES = tuple(place for place in PLACES if place not in DATABASES)
 
 
@@ -48,26 +53,38 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="a few kills of each kind instead of hundreds")
     parser.add_argument("--database", action="append", choices=DATABASES, help="only this one; may be repeated")
     parser.add_argument("--only", action="append", default=[], metavar="FAULT", help="only this one; may be repeated")
+    parser.add_argument("--jobs", type=int, default=1, help="how many databases and queues to try at once")
     parser.add_argument("--seed", help="what is random: the same moments to kill, as far as machines repeat themselves")
     options = parser.parse_args()
     here = [place for place in PLACES if _is_here(place)]
     wanted = options.database or DATABASES
     arguments = ["--small"] * options.small + [f"--only={name}" for name in options.only]
     arguments += [f"--seed={options.seed}"] if options.seed else []
-    is_well = True
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         results = Path(folder) / "results.jsonl"
         results.touch()
-        for run in _plan([place for place in here if place not in DATABASES or place in wanted]):
+
+        def try_all(run: Run) -> bool:
             command = [sys.executable, "-m", "benchmarks.chaos.one", run.database, "--queue", run.queue]
-            done = subprocess.run([*command, "--results", str(results), *arguments], check=False)
-            is_well = is_well and done.returncode == 0
-        findings = [json.loads(line) for line in results.read_text().splitlines()]
-    print("\n".join(["", *_table(findings)]))
+            return subprocess.run([*command, "--results", str(results), *arguments], check=False).returncode == 0
+
+        plan = _plan([place for place in here if place not in DATABASES or place in wanted])
+        with ThreadPoolExecutor(options.jobs) as pool:
+            is_well = all(list(pool.map(try_all, plan)))
+        findings = sorted(map(json.loads, results.read_text().splitlines()), key=lambda one: one["place"])
+    tried = [finding for finding in findings if not finding["impossible"]]
+    print("\n".join(["", *_table(tried)]))
+    print(f"\nTook {(time.monotonic() - started) / 60:.0f} minutes.")
+    for finding in findings:
+        if finding["impossible"]:
+            print(f"Not tried: {finding['fault']}: {finding['impossible']}")
+        for promise in finding["broken"]:
+            print(f"BROKEN: {finding['fault']}, {finding['database']}: {promise}")
     runner = [] if shutil.which("node") else ["node, so that no service worker was asked what it shows twice"]
     for missing in [*(place for place in PLACES if place not in here), *runner]:
         print(f"Not tried, as it is not here: {missing}")
-    if not findings:
+    if not tried:
         print("\nNothing was tried: see --only, and FAULTS in benchmarks/chaos/faults.py.")
         return 1
     print(f"\n{'Nothing was lost.' if is_well else 'A PROMISE BROKE.'}")
@@ -83,25 +100,30 @@ def _is_here(place: str) -> bool:
 
 
 def _plan(here: list[str]) -> Iterator[Run]:
-    """Every database without a queue; every queue on one database, on another each time."""
-    databases = [place for place in here if place in DATABASES]
-    for database in databases:
-        yield Run(database)
-    for number, queue in enumerate(place for place in here if place in QUEUES):
-        yield Run(databases[number % len(databases)], queue)
+    """Every database without a queue, then every queue with every database."""
+    for queue in ("", *(place for place in here if place in QUEUES)):
+        for database in DATABASES:
+            if database in here:
+                yield Run(database, queue)
 
 
 def _table(findings: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| fault | database | figures | |"
-    yield "|---|---|---|---|"
+    """A line for each finding; what not every fault has comes last."""
+    yield f"| fault | database | {' | '.join(COLUMNS)} | and |"
+    yield f"|---|---|{'---:|' * len(COLUMNS)}---|"
     for finding in findings:
-        figures = ", ".join(f"{value} {name}" for name, value in finding["figures"].items())
-        verdict = "held" if not finding["broken"] else "BROKEN: " + "; ".join(finding["broken"])
-        yield f"| {finding['fault']} | {finding['database']} | {figures} | {verdict} |"
-    kills, lost, twice = (
-        sum(finding["figures"].get(name, 0) for finding in findings) for name in ("kills", "lost", "shown twice")
-    )
-    yield f"| all | | {kills} kills, {lost} lost, {twice} shown twice | |"
+        figures = {name: value for name, value in finding["figures"].items() if value or name not in RARE}
+        figures.pop("s")
+        columns = " | ".join(_figure(figures.pop(name, "")) for name in COLUMNS)
+        rest = ", ".join(f"{_figure(value)} {name}" for name, value in figures.items())
+        verdict = "**BROKEN** " if finding["broken"] else ""
+        yield f"| {finding['fault']} | {_NAMES[finding['database']]} | {columns} | {verdict}{rest} |"
+    sums = {name: sum(finding["figures"].get(name, 0) for finding in findings) for name in COLUMNS}
+    yield f"| **all** | | {' | '.join(f'**{_figure(value)}**' for value in sums.values())} | |"
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from django.db import connection, connections
 
-from benchmarks.chaos import workers
+from benchmarks.chaos import lapses, workers
 from benchmarks.chaos.verdict import Finding
 from benchmarks.chaos.workers import Worker
 from django_webpush_kit import services
 from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.delivery.database import retry_on_conflict
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.testing import FakeBrowser, FakePushService
 
@@ -73,6 +75,7 @@ class Bench:
         self.rows.all().delete()
         get_subscription_model().objects.all().delete()
         PushServiceState.objects.all().delete()
+        lapses.forget()
         connections.close_all()
 
     def subscribe(self, count: int, key: str = "") -> None:
@@ -95,7 +98,7 @@ class Bench:
         """Queue at least `count` rows, one transaction for each round of all browsers."""
         subscriptions = get_subscription_model().objects.order_by("pk")
         for number in range(-(-count // len(self.browsers))):
-            services.send(subscriptions, f"Message {number}", **options)
+            retry_on_conflict(partial(services.send, subscriptions, f"Message {number}", **options))
 
     def open_rows(self) -> int:
         """How many rows have not come to an end."""
@@ -106,7 +109,7 @@ class Bench:
         return {str(key): status for key, status in self.rows.values_list("pk", "status")}
 
     def note_in_hand(self) -> None:
-        """Call after a worker's death: each lease that stands now may have sent its rows without a note of it."""
+        """Call when a worker is killed or stopped: the leases that stand now may lapse because of that."""
         leased = self.rows.filter(status=NotificationStatus.SENDING).values_list("pk", "lease_token")
         self._in_hand.update((str(key), str(token)) for key, token in leased)
 
@@ -155,15 +158,24 @@ class Bench:
 
     # the books
 
-    def judge(self, finding: Finding) -> None:
+    def judge(self, finding: Finding, *, may_be_cancelled: bool = False) -> None:
         """Compare what was written with what came to the browsers and what their service worker showed."""
         received = [browser.received for browser in self.browsers]
         ids = [payload["id"] for payloads in received for payload in payloads]
-        unrecorded = Counter(key for key, _lease in self._in_hand)
+        lapsed = lapses.read()
+        unrecorded = Counter(lapse.notification for lapse in lapsed)
         # a request whose answer was lost may have been accepted
-        unanswered = self.rows.exclude(retry_count=0).values_list("pk", "retry_count")
-        unrecorded.update({str(key): retries for key, retries in unanswered})
-        finding.judge(self.states(), ids, list(_alerts(received)), unrecorded=unrecorded)
+        unanswered = {
+            str(key): count for key, count in self.rows.exclude(retry_count=0).values_list("pk", "retry_count")
+        }
+        unrecorded.update(unanswered)
+        finding.judge(
+            self.states(), ids, list(_alerts(received)), unrecorded=unrecorded, may_be_cancelled=may_be_cancelled
+        )
+        alive = sum((lapse.notification, lapse.lease) not in self._in_hand for lapse in lapsed)
+        finding.figures |= {"unanswered": sum(unanswered.values()), "overran": alive}
+        early = sum(lapse.is_early for lapse in lapsed)
+        finding.expect(not early, f"{early} leases were taken away before their end")
         self.check_logs(finding)
 
     def check_logs(self, finding: Finding) -> None:

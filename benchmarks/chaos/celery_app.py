@@ -15,6 +15,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    beat_schedule={settings.SWEEP: {"task": "send_scheduled_notifications", "schedule": 1.0}},
 )
 app.set_default()
 app.autodiscover_tasks(["django_webpush_kit"])

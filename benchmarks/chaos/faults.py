@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.chaos import databases, kills, leases, network, urgent, wakeups
+from benchmarks.chaos import databases, kills, leases, network, schedulers, urgent, wakeups
 from benchmarks.chaos.bench import Bench
 from benchmarks.chaos.verdict import Finding
 
@@ -32,6 +32,8 @@ FAULTS = [
     Fault("kill-fan-outs", kills.kill_fan_outs, browsers=120),
     Fault("kill-django-q2", kills.kill_django_q, queues=("django-q2 over orm", "django-q2 over redis")),
     Fault("kill-celery", kills.kill_celery, queues=("celery over redis", "celery over rabbitmq")),
+    Fault("two-clusters", schedulers.two_django_q_clusters, queues=("django-q2 over orm", "django-q2 over redis")),
+    Fault("two-beats", schedulers.two_celery_beats, queues=("celery over redis", "celery over rabbitmq")),
     Fault("oversleep", leases.oversleep),
     Fault("claim-at-once", leases.claim_at_once),
     Fault("two-sweeps", leases.two_sweeps),
@@ -42,8 +44,11 @@ FAULTS = [
     Fault("answers", network.answers),
     Fault("connections", network.connections),
     Fault("database-away", databases.database_away, databases=("postgresql", "mariadb")),
+    Fault("repeatable-read", databases.repeatable_read, databases=("postgresql", "mariadb")),
+    Fault("serializable", databases.serializable, databases=("postgresql", "mariadb")),
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
     Fault("disk-full", databases.disk_full, databases=("sqlite",)),
+    Fault("file-limit", databases.file_limit, databases=("sqlite",)),
     Fault("overtake", urgent.overtake),
     Fault("overtake-fan-out", urgent.overtake_fan_out),
 ]

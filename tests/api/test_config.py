@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.http import HttpResponse
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.urls import URLPattern, include, path, reverse
+from django.utils.functional import SimpleLazyObject
 
 from django_webpush_kit import urls
 from django_webpush_kit.api import forms, views
@@ -94,9 +96,20 @@ class Head(HTMLParser):
             self.script = given
 
 
-def head(arguments: str = "", user: Any = None, context: Any = None) -> Head:
+class LazyNonce(SimpleLazyObject):
+    """One of Django's or django-csp's kind: false until it is used."""
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__(lambda: nonce)
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def head(arguments: str = "", user: Any = None, context: Any = None, **attributes: Any) -> Head:
     request = RequestFactory().get("/")
     request.user = user or AnonymousUser()
+    vars(request).update(attributes)
     template = Template("{% load webpush_kit %}{% webpush_kit_head " + arguments + " %}")
     return Head(template.render(RequestContext(request, context)))
 
@@ -119,8 +132,28 @@ class TestHeadTag:
 
     def test_the_script_carries_a_nonce_where_there_is_one(self) -> None:
         assert head("nonce='n1'").script["nonce"] == "n1"
-        assert head(context={"csp_nonce": "n2"}).script["nonce"] == "n2"
-        assert head("nonce=given", context={"given": '"><script>'}).script["nonce"] == '"><script>'
+        assert head("nonce=given", context={"given": '"><script>', "csp_nonce": "n1"}).script["nonce"] == '"><script>'
+        assert head(context={"csp_nonce": None}, csp_nonce="n2").script["nonce"] == "n2"
+        assert "nonce" not in head(context={"csp_nonce": None}).script
+
+    def test_a_nonce_that_nothing_has_used_yet_is_used(self) -> None:
+        assert head(context={"csp_nonce": LazyNonce("n1")}).script["nonce"] == "n1"
+        assert head(csp_nonce=LazyNonce("n2")).script["nonce"] == "n2"
+
+    def test_djangos_own_policy_names_the_nonce_of_the_script(self, settings: Any) -> None:
+        csp = pytest.importorskip("django.middleware.csp", reason="Django 6 brought it")
+        from django.template.context_processors import csp as context_processor
+        from django.utils.csp import CSP
+
+        settings.SECURE_CSP = {"script-src": [CSP.NONCE]}
+        template = Template("{% load webpush_kit %}{% webpush_kit_head %}")
+
+        def view(request: Any) -> HttpResponse:
+            return HttpResponse(template.render(RequestContext(request, processors=[context_processor])))
+
+        answer = csp.ContentSecurityPolicyMiddleware(view)(RequestFactory().get("/"))
+        nonce = Head(answer.content.decode()).script["nonce"]
+        assert answer.headers["Content-Security-Policy"] == f"script-src 'nonce-{nonce}'"
 
     def test_elements_can_be_left_out(self) -> None:
         assert head("elements=False").script["src"] == "/static/django_webpush_kit/webpush-kit.js"

@@ -31,7 +31,9 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     metas = {"base": base, "config": f"{base}config", "key": _public_key()}
     if request is not None:
         metas |= {"csrf": get_token(request), "user": _user_mark(getattr(request, "user", None))}
-    nonce = nonce or context.get("csp_nonce") or getattr(request, "csp_nonce", "")
+    nonces = (nonce, context.get("csp_nonce"), getattr(request, "csp_nonce", None))
+    # as text, for the object that keeps a nonce is false until somebody uses it
+    nonce = next(filter(None, (str(one) for one in nonces if one is not None)), "")
     script = "webpush-kit-elements.js" if elements else "webpush-kit.js"
     return format_html(
         '{}<script type="module" src="{}"{}></script>',

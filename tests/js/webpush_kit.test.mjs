@@ -304,6 +304,28 @@ describe("the service worker", () => {
     await assert.rejects(push.subscribe(), codeOf("service_worker_failed"));
   });
 
+  test("is registered under a Trusted Types policy, and as text where that is refused", async (context) => {
+    const policies = [];
+    globalThis.trustedTypes = {
+      createPolicy(name, { createScriptURL }) {
+        policies.push(name);
+        if (policies.length === 1) throw new TypeError("The page's policy does not allow it.");
+        return { createScriptURL: (url) => new URL(createScriptURL(url)) };
+      },
+    };
+    context.after(() => delete globalThis.trustedTypes);
+    const registered = [];
+    for (const _ of ["refused", "allowed", "made already"]) {
+      const push = open();
+      const { register } = page.serviceWorker;
+      page.serviceWorker.register = (url, options) => register(url, options, registered.push(typeof url));
+      await push.subscribe();
+      page.close();
+    }
+    assert.deepEqual(registered, ["string", "object", "object"]);
+    assert.deepEqual(policies, ["webpush-kit", "webpush-kit"]);
+  });
+
   test("tells the page what was shown and clicked", () => {
     const push = open();
     const heard = [];

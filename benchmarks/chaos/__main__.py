@@ -34,7 +34,7 @@ PLACES = {
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 COLUMNS = ("kills", "rows", "lost", "repeats", "left open", "shown twice")
-RARE = ("unanswered", "overran")
+RARE = ("retries", "overran")
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 QUEUES = tuple(place for place in PLACES if place not in DATABASES)
 

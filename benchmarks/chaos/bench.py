@@ -173,7 +173,7 @@ class Bench:
             self.states(), ids, list(_alerts(received)), unrecorded=unrecorded, may_be_cancelled=may_be_cancelled
         )
         alive = sum((lapse.notification, lapse.lease) not in self._in_hand for lapse in lapsed)
-        finding.figures |= {"unanswered": sum(unanswered.values()), "overran": alive}
+        finding.figures |= {"retries": sum(unanswered.values()), "overran": alive}
         early = sum(lapse.is_early for lapse in lapsed)
         finding.expect(not early, f"{early} leases were taken away before their end")
         self.check_logs(finding)

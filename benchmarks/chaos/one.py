@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -80,6 +81,9 @@ def _try_faults(options: argparse.Namespace) -> int:
                 finding = fault.attempt(bench)
             except Impossible as reason:
                 finding = Finding(fault.name, impossible=str(reason))
+            except Exception as error:  # noqa: BLE001  # the other faults are still to be tried
+                traceback.print_exc()
+                finding = Finding(fault.name, broken=[f"the bench itself failed: {error!r}"])
         finding.database = options.database
         finding.figures["s"] = round(time.monotonic() - started)
         figures = finding.impossible or ", ".join(f"{value} {name}" for name, value in finding.figures.items())

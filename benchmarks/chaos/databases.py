@@ -12,12 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from benchmarks.chaos import workers
 from benchmarks.chaos.bench import Bench, latency
@@ -26,12 +25,13 @@ from benchmarks.chaos.verdict import Finding, Impossible
 from benchmarks.chaos.workers import Worker
 from django_webpush_kit import services
 from django_webpush_kit.delivery.database import CONFLICTS, retry_on_conflict
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.testing.fake_push_service import Fault
 
 PORTS = {"postgresql": 5432, "mariadb": 3306}
 DISK = "16m"
 CONFLICT_CHUNK_SIZE = 5
+REQUEST_FAILED = "request failed"
 
 Trouble = Callable[[list[Worker]], AbstractContextManager[None]]
 
@@ -169,6 +169,7 @@ def _conflicts(bench: Bench, isolation: str) -> Finding:
     finding.expect(not gave_up, f"{gave_up} workers gave up on a conflict")
     finding.expect(cancelled, "no row was cancelled: nothing was tried")
     finding.figures |= {"kills": kills, "cancelled": cancelled, **dict(sorted(conflicts.items()))}
+    finding.figures |= {"requests failed": sum(logs[log].count(REQUEST_FAILED) for log in host_logs)}
     bench.judge(finding, may_be_cancelled=True)
     return finding
 
@@ -183,18 +184,19 @@ def write_and_cancel() -> None:
     """What hosts do in requests: write, look what is waiting, cancel that; a request starts over on a conflict."""
     _print_conflicts()
     subscriptions = get_subscription_model().objects.order_by("pk")
-    for number in count():
-        type_ = f"{os.getpid()}-{number}"
-        retry_on_conflict(lambda type_=type_: services.send(subscriptions, "Shortly", type=type_))  # type: ignore[misc]
-        retry_on_conflict(lambda type_=type_: _cancel_what_waits(type_))  # type: ignore[misc]
+    while True:
+        try:
+            result = retry_on_conflict(lambda: services.send(subscriptions, "Shortly", max_retries=100))
+            retry_on_conflict(lambda result=result: _cancel_what_waits(result))  # type: ignore[misc]
+        except OperationalError:
+            print(REQUEST_FAILED, flush=True)
         time.sleep(0.05)
 
 
-def _cancel_what_waits(type_: str) -> None:
-    rows = get_notification_model().objects.filter(type=type_)
+def _cancel_what_waits(result: services.SendResult) -> None:
     with transaction.atomic():
-        if rows.filter(status="pending").exists():
-            services.cancel(rows)
+        if result.notifications.filter(status="pending").exists():
+            services.cancel(result)
 
 
 class _ConflictPrinter(logging.Handler):

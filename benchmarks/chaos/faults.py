@@ -16,7 +16,7 @@ ALL = ("sqlite", "postgresql", "mariadb")
 class Fault:
     """A fault: how it is called on the command line, how it is tried, on which databases and queues it exists.
 
-    `queues` are "tasks over broker"; empty: no queue takes part.
+    `queues` are "tasks over broker"; empty: no queue takes part. What promises seconds `is_timed`.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Fault:
     databases: tuple[str, ...] = ALL
     queues: tuple[str, ...] = ()
     browsers: int = 20
+    is_timed: bool = False
 
 
 FAULTS = [
@@ -49,8 +50,8 @@ FAULTS = [
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
     Fault("disk-full", databases.disk_full, databases=("sqlite",)),
     Fault("file-limit", databases.file_limit, databases=("sqlite",)),
-    Fault("overtake", urgent.overtake),
-    Fault("overtake-fan-out", urgent.overtake_fan_out),
+    Fault("overtake", urgent.overtake, is_timed=True),
+    Fault("overtake-fan-out", urgent.overtake_fan_out, is_timed=True),
 ]
 
 

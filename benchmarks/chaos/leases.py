@@ -118,7 +118,7 @@ def poison_row(bench: Bench) -> Finding:
     bench.wait_until(lambda: is_over(lambda: poison.get().status == "failed"))
     row = poison.get()
     finding.expect((row.status, row.failure_reason) == ("failed", QUARANTINED), f"the poison is {row.status}")
-    finding.figures |= {"deaths": deaths, "neighbours sent": sent}
+    finding.figures |= {"kills": deaths, "neighbours sent": sent}
     bench.stop_workers()
     row.delete()
     bench.judge(finding)

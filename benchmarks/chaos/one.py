@@ -24,6 +24,9 @@ def main() -> int:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", action="append", default=[], metavar="FAULT")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--part", choices=["timed", "untimed"], help="only the faults that promise seconds, or the others"
+    )
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     os.environ["TEST_DATABASE"] = options.database
@@ -61,6 +64,9 @@ def _choose_queue(queue: str) -> None:
     }
 
 
+_PARTS = {True: "timed", False: "untimed"}
+
+
 def _try_faults(options: argparse.Namespace) -> int:
     from benchmarks.chaos.bench import Bench
     from benchmarks.chaos.faults import FAULTS, is_possible
@@ -70,7 +76,8 @@ def _try_faults(options: argparse.Namespace) -> int:
     print(f"{place}: seed {options.seed}", flush=True)
     is_broken = False
     for number, fault in enumerate(FAULTS):
-        if (options.only and fault.name not in options.only) or not is_possible(fault, options.database, options.queue):
+        is_asked = fault.name in (options.only or [fault.name]) and options.part in (None, _PARTS[fault.is_timed])
+        if not is_asked or not is_possible(fault, options.database, options.queue):
             continue
         started = time.monotonic()
         with (

@@ -44,7 +44,7 @@ def two_django_q_clusters(bench: Bench) -> Finding:
         schedules.filter(next_run__gt=timezone.now()).update(next_run=timezone.now())
 
     try:
-        return _two_schedulers(bench, clusters, "from schedule [webpush-kit: deliver what is due]", nudge)
+        return _two_schedulers(bench, "django-q2", clusters, "from schedule [webpush-kit: deliver what is due]", nudge)
     finally:
         schedules.delete()
 
@@ -60,12 +60,14 @@ def two_celery_beats(bench: Bench) -> Finding:
         bench.run(*celery, "beat", "--loglevel=INFO", "--pidfile=", "-s", str(bench.folder / f"beat-{number}"))
         for number in range(2)
     ]
-    return _two_schedulers(bench, beats, f"Sending due task {SWEEP}", lambda: None)
+    return _two_schedulers(bench, "Celery", beats, f"Sending due task {SWEEP}", lambda: None)
 
 
-def _two_schedulers(bench: Bench, schedulers: list[Worker], asked: str, nudge: Callable[[], None]) -> Finding:
+def _two_schedulers(
+    bench: Bench, name: str, schedulers: list[Worker], asked: str, nudge: Callable[[], None]
+) -> Finding:
     """Rows fall due together; each round lasts until both schedulers have asked for the sweep and all is sent."""
-    finding = Finding(f"two schedulers of {os.environ['CHAOS_TASKS']} over {os.environ['CHAOS_BROKER']}")
+    finding = Finding(f"two schedulers of {name} over {os.environ['CHAOS_BROKER']}")
     rounds = 1 if bench.small else 2
 
     def sweeps() -> list[int]:

@@ -62,7 +62,7 @@ def crash_after_commit(bench: Bench) -> Finding:
     finding.expect(bench.rows.count() == written, "rolled back rows are there")
     bench.start(workers.deliver_until_nothing_is_due).wait(60)
     bench.settle(finding)
-    finding.figures |= {"crashes": rounds, "rollbacks": rounds, "kills": rounds}
+    finding.figures |= {"kills": rounds, "rollbacks": rounds}
     bench.judge(finding)
     return finding
 

@@ -226,13 +226,10 @@ def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> Vapi
         raise ImproperlyConfigured(
             'WEBPUSH_KIT["VAPID_PRIVATE_KEY"] is empty. Make a key with: python manage.py generate_vapid_keys'
         )
-    return VapidKeyring(
-        current=_load_key("VAPID_PRIVATE_KEY", private_key),
-        fallbacks=tuple(
-            _load_key(f"VAPID_FALLBACK_PRIVATE_KEYS[{number}]", text) for number, text in enumerate(fallbacks)
-        ),
-        subject=subject,
-    )
+    current = _load_key("VAPID_PRIVATE_KEY", private_key)
+    # not with an expression: it would have a frame of its own, whose variables error reports show
+    names = map("VAPID_FALLBACK_PRIVATE_KEYS[{}]".format, range(len(fallbacks)))
+    return VapidKeyring(current=current, fallbacks=tuple(map(_load_key, names, fallbacks)), subject=subject)
 
 
 @sensitive_variables()

@@ -239,7 +239,8 @@ class OversleepingTransport(Transport):
         yield PushResponse(id=request.id, status=201)
 
 
-def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings):
+def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings, monkeypatch):
+    monkeypatch.setattr(engine, "_turns", engine._Turns())
     kit(settings, TRANSPORT=f"{__name__}.OversleepingTransport", CHUNK_SIZE=1)
     services.send(subscription, "Hello")
     report = deliver_due(limit=2)

@@ -87,6 +87,7 @@ class HostProject:
                         self.run(*line.split()[1:])
 
 
+@pytest.mark.slow
 def test_the_code_does_what_the_text_says(tmp_path):
     pytest.importorskip("django_q")
     blocks = BLOCK.findall(README)

@@ -153,6 +153,15 @@ def test_a_signal_ends_a_single_pass_too(subscription, on_send, settings):
     assert statuses() == {"sent": 1, "pending": 1}
 
 
+@pytest.fixture
+def interrupts():
+    """SIGINT raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_second_signal_does_what_it_did_before():
     with Worker().stopped_by_signals():
         signal.raise_signal(signal.SIGINT)

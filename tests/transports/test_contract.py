@@ -352,7 +352,7 @@ class TestBounds:
     @pytest.mark.parametrize("max_in_flight", [1, 3, 100])
     def test_every_request_has_one_response(self, make_transport, browser, server, max_in_flight):
         requests = [browser.request(server.url(f"/status/{200 + n % 2}"), id=n) for n in range(150)]
-        responses = list(make_transport(max_in_flight=max_in_flight).send(requests))
+        responses = list(make_transport(max_in_flight=max_in_flight, timeout=60).send(requests))
         assert sorted(response.id for response in responses) == list(range(150))
         assert all(response.status == 200 + response.id % 2 for response in responses)
         assert server.connections <= max_in_flight

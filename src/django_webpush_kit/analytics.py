@@ -136,8 +136,8 @@ def _conditions(
 
 
 def _engagement(period: Period) -> dict[str, int]:
-    sent = period.rows().filter(status=NotificationStatus.SENT).count()
-    return {"sent": sent, **period.events().aggregate(**EVENT_COUNTS)}
+    sent = period.rows().aggregate(sent=SENDING_COUNTS["sent"])
+    return {**sent, **period.events().aggregate(**EVENT_COUNTS)}
 
 
 def _grouped(period: Period, group_of: Callable[[str], Expression | F]) -> dict[Any, dict[str, int]]:

@@ -28,7 +28,7 @@ from django_webpush_kit.delivery.database import outbox_database, retry_on_confl
 from django_webpush_kit.delivery.enqueue import TemplateDraft, write_page
 from django_webpush_kit.delivery.frozen import freeze_templates, thaw, thaw_templates
 from django_webpush_kit.delivery.options import SendOptions
-from django_webpush_kit.delivery.recipients import PAGE_SIZE, keyset_pages
+from django_webpush_kit.delivery.recipients import PAGE_SIZE, belonging_to, keyset_pages
 from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
 from django_webpush_kit.models import (
     PushBroadcast,
@@ -113,10 +113,7 @@ def audience(name: str, type_: str) -> QuerySet[Any]:
     """
     wanted: QuerySet[Any] = get_subscription_model().objects.active()
     if name not in (EVERYBODY, OPTED_IN):
-        members = _audience_function(name)()
-        is_subscriptions = issubclass(members.model, get_subscription_model())
-        keys = members.order_by().values("pk")
-        wanted = wanted.filter(pk__in=keys) if is_subscriptions else wanted.filter(user__in=keys)
+        wanted = belonging_to(wanted, _audience_function(name)())
     is_on_by_default = kit_settings.NOTIFICATION_TYPES.get(type_, {}).get("default", True)
     wanted = wanted.annotate(_wants=KeyTransform(type_, KeyTransform("categories", "preferences")))
     if name == OPTED_IN or not is_on_by_default:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.rows import Row
 from django_webpush_kit.models import get_notification_model
@@ -43,12 +42,11 @@ class DailyCaps:
         return ""
 
     def _count(self, rows: Sequence[Row], since: datetime) -> None:
-        sent = get_notification_model().objects.filter(
-            status=NotificationStatus.SENT, sent_at__gte=since, type__in={row.type for row in rows}
-        )
+        sent = get_notification_model().objects.filter(sent_at__gte=since, type__in={row.type for row in rows})
         named = sent.filter(user__in={row.user_id for row in rows if row.user_id is not None})
+        # those of users among them count for their users, as they do already
         anonymous = sent.filter(subscription__in={row.subscription_id for row in rows if row.user_id is None})
-        for found in (named, anonymous.filter(user=None)):
+        for found in (named, anonymous):
             for type_, user_id, subscription_id, batch in found.values_list(
                 "type", "user_id", "subscription_id", "batch"
             ):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, connections, transaction
@@ -56,6 +56,9 @@ SHARE_FOR_RECORDING = 0.05
 LAPSED_AT_ONCE = 1000
 """Rows that one statement returns; it bounds how long the statement holds locks."""
 
+Turn: TypeAlias = Literal["first", "last", "never"]
+"""When isolated rows are claimed: before everything else, when nothing else is due, or not."""
+
 QUARANTINED = "Quarantined: every worker that tried to send it died"
 
 
@@ -87,7 +90,7 @@ class Chunk:
     lease: Lease
     rows: list[Row]
     stop_at: float
-    is_last: bool = True
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,9 @@ def return_lapsed(now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     notification = get_notification_model()
-    lapsed = notification.objects.filter(status=NotificationStatus.SENDING, next_attempt_at__lte=now)
+    lapsed = notification.objects.filter(
+        status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at__lte=now
+    )
     keys = list(lapsed.values_list("pk", flat=True)[:LAPSED_AT_ONCE])
     if not keys:
         return 0
@@ -172,7 +177,7 @@ def claim(
     *,
     batch: UUID | None = None,
     stop_at: float = float("inf"),
-    isolated: Literal["first", "last", "never"] = "last",
+    isolated: Turn = "last",
 ) -> Chunk:
     """Take up to `size` due rows, the most urgent first, for the length of a lease.
 
@@ -214,7 +219,7 @@ def deliver(chunks: Iterable[Chunk], report: DeliveryReport) -> None:
 
 def _run(bounds: Bounds, report: DeliveryReport) -> Iterator[Chunk]:
     """Claim chunk after chunk, until no more rows are due or it is every kind's turn."""
-    isolated: Literal["first", "last", "never"] = "first" if _turns.is_for_every_kind else "last"
+    isolated: Turn = "first" if _turns.is_for_every_kind else "last"
     while not bounds.are_reached(report):
         size = bounds.chunk_size(report)
         try:
@@ -267,9 +272,11 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     """Lease the first `size` rows of one lane, in index order; returns how many.
 
     Where the database has SKIP LOCKED, workers step around each other's rows. Elsewhere one conditional UPDATE decides
-    who gets a row: on SQLite a SELECT before the UPDATE would only raise lock errors.
+    who gets a row: on SQLite a SELECT before the UPDATE would only raise lock errors. There the status is asked in the
+    subquery alone: beside the keys it would mislead SQLite into reading every pending row.
     """
     features = connections[outbox_database()].features
+    rows = due.model.objects
     first = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)
     values = {
         "status": NotificationStatus.SENDING,
@@ -281,11 +288,11 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     def statements() -> int:
         with transaction.atomic(using=outbox_database(), durable=True):
             if features.has_select_for_update_skip_locked:
-                keys: Any = list(first.select_for_update(skip_locked=True)[:size])
+                chosen = rows.filter(pk__in=list(first.select_for_update(skip_locked=True)[:size]))
             elif features.allow_sliced_subqueries_with_in:
-                keys = first[:size]
+                chosen = rows.filter(pk__in=first[:size])
             else:
-                keys = list(first[:size])
-            return int(due.model.objects.pending().filter(pk__in=keys).update(**values))
+                chosen = rows.pending().filter(pk__in=list(first[:size]))
+            return int(chosen.update(**values))
 
     return retry_on_conflict(statements)

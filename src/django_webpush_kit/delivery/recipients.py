@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from django_webpush_kit.delivery.database import outbox_database
 from django_webpush_kit.exceptions import InvalidRecipient
@@ -70,13 +70,29 @@ def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE
 def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
     if not issubclass(to.model, (get_user_model(), get_subscription_model())):
         raise _invalid(to)
+    if _can_be_filtered(to) and to.db == active.db:
+        yield from keyset_pages(belonging_to(active, to))
+        return
     name = "pk__in" if issubclass(to.model, get_subscription_model()) else "user__in"
-    if to.query.is_sliced or to.query.combinator or to.query.distinct_fields or to.db != active.db:
-        keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
-        for start in range(0, len(keys), PAGE_SIZE):
-            yield from keyset_pages(active.filter(**{name: keys[start : start + PAGE_SIZE]}))
-    else:
-        yield from keyset_pages(active.filter(**{name: to.order_by().values("pk")}))
+    keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
+    for start in range(0, len(keys), PAGE_SIZE):
+        yield from keyset_pages(active.filter(**{name: keys[start : start + PAGE_SIZE]}))
+
+
+def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of the subscriptions that a queryset of users or of subscriptions means.
+
+    EXISTS, where that is possible, asks for each subscription of a page; an IN may go through all of `to` for a page.
+    """
+    is_subscriptions = issubclass(to.model, get_subscription_model())
+    keys = to.order_by().values("pk")
+    if _can_be_filtered(to):
+        return subscriptions.filter(Exists(keys.filter(pk=OuterRef("pk" if is_subscriptions else "user_id"))))
+    return subscriptions.filter(**{"pk__in" if is_subscriptions else "user__in": keys})
+
+
+def _can_be_filtered(to: QuerySet[Any]) -> bool:
+    return not (to.query.is_sliced or to.query.combinator or to.query.distinct_fields)
 
 
 def _iterable_pages(several: Iterator[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:

@@ -14,6 +14,7 @@ from django.db.models import Case, DateTimeField, F, Value, When
 from django.utils import timezone
 
 from django_webpush_kit.base_models import NotificationStatus
+from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.delivery.breaker import Breakers
 from django_webpush_kit.delivery.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.retry import backoff_seconds
@@ -49,7 +50,10 @@ class Change(NamedTuple):
 
 
 class Recorder:
-    """Collects what became of the rows under a worker's leases and writes it: after `FLUSH_ROWS` or `FLUSH_SECONDS`."""
+    """Collects what became of the rows under a worker's leases and writes it: after `FLUSH_ROWS` or `FLUSH_SECONDS`.
+
+    A chunk that is smaller says that little may be repeated when a worker dies: then it is after as many rows.
+    """
 
     breakers: Breakers
     """The pauses in force, as they stood when rows were last taken, and what has been learnt since."""
@@ -62,6 +66,7 @@ class Recorder:
         self._gone: list[tuple[Row, str]] = []
         self._answers: list[tuple[Any, Answer]] = []
         self._waiting = 0
+        self._flush_rows = min(FLUSH_ROWS, kit_settings.CHUNK_SIZE)
         self._flushed_at = time.monotonic()
         self._model = get_notification_model()
         self._tells_receivers = post_send.has_listeners(self._model)
@@ -106,7 +111,7 @@ class Recorder:
         if self._tells_receivers:
             self._answers.append((row.pk, answer))
         self._transitions[answer.outcome](row, answer, response.status, now)
-        if self._waiting >= FLUSH_ROWS or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
+        if self._waiting >= self._flush_rows or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
             self.flush()
 
     def started(self, row: Row) -> None:
@@ -196,8 +201,9 @@ class Recorder:
         self._waiting += 1
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
+        """The rows that are still this worker's: whatever ends `sending` takes the token away."""
         tokens = [lease.token for lease in self._leases]
-        return self._model.objects.filter(pk__in=keys, status=NotificationStatus.SENDING, lease_token__in=tokens)
+        return self._model.objects.filter(pk__in=keys, lease_token__in=tokens)
 
     def _write(self, changes: dict[Change, list[tuple[Row, datetime | None]]]) -> None:
         now = timezone.now()

@@ -14,7 +14,12 @@ from django_webpush_kit.models import get_notification_model
 
 SUPERSEDED = "Superseded by a newer notification with the same topic"
 
-LIVING = (NotificationStatus.PENDING, NotificationStatus.SENDING, NotificationStatus.SENT)
+ENDED_UNSENT = (
+    NotificationStatus.FAILED,
+    NotificationStatus.EXPIRED,
+    NotificationStatus.SUPPRESSED,
+    NotificationStatus.CANCELLED,
+)
 
 
 class NewestOfTopic:
@@ -24,11 +29,11 @@ class NewestOfTopic:
         topical = [row for row in rows if row.topic]
         self._newest: dict[tuple[Any, str], datetime] = {}
         if topical:
-            found = get_notification_model().objects.filter(
-                subscription__in={row.subscription_id for row in topical},
-                topic__in={row.topic for row in topical},
-                status__in=LIVING,
+            of_topics = get_notification_model().objects.filter(
+                subscription__in={row.subscription_id for row in topical}, topic__in={row.topic for row in topical}
             )
+            # asked for the other statuses, SQLite would read every row that has one
+            found = of_topics.exclude(status__in=ENDED_UNSENT)
             newest = found.order_by().values_list("subscription_id", "topic").annotate(Max("created_at"))
             self._newest = {(subscription, topic): moment for subscription, topic, moment in newest}
 

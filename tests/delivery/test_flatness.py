@@ -1,0 +1,146 @@
+"""What a worker does for a row costs the same however many other rows there are. Counted in SQLite's own steps.
+
+SQLite keeps no statistics by itself: it takes any index for a good one, and may read every row that has a status.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.utils import timezone
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.broadcast import audience
+from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
+from django_webpush_kit.delivery.recipients import keyset_pages, subscription_pages
+from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.querysets import endpoint_hash
+from tests.conftest import new_keys
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor != 'sqlite'", reason="counts SQLite's steps"),
+]
+
+FEW, MANY = 600, 4000
+MOST = 1.5
+"""An index that is a level deeper takes a little longer to look into."""
+
+_numbers = itertools.count()
+
+
+def steps(action: Any) -> int:
+    """How many times ten instructions SQLite's virtual machine executes."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    connection.connection.set_progress_handler(step, 10)
+    try:
+        action()
+    finally:
+        connection.connection.set_progress_handler(None, 0)
+    return count
+
+
+def write(number: int, subscription: Any, status: str, **fields: Any) -> None:
+    """Write so many rows of the outbox at once."""
+    model, now = get_notification_model(), timezone.now()
+    given: dict[str, Any] = {
+        "title": "Hello",
+        "user_id": subscription.user_id,
+        "created_at": now,
+        "next_attempt_at": now,
+        "sent_at": now if status == "sent" else None,
+        "lease_token": uuid.uuid4() if status == "sending" else None,
+    }
+    model.objects.bulk_create(
+        model(subscription=subscription, batch=uuid.uuid4(), status=status, **{**given, **fields})
+        for _ in range(number)
+    )
+
+
+def subscribe(number: int) -> None:
+    """Write so many users and a browser of each."""
+    user_model, model, keys = get_user_model(), get_subscription_model(), new_keys()
+    users = user_model.objects.bulk_create(user_model(username=f"crowd-{next(_numbers)}") for _ in range(number))
+    endpoints = [f"https://updates.push.services.mozilla.com/wpush/v2/{user.username}" for user in users]
+    model.objects.bulk_create(
+        model(
+            user=user,
+            endpoint=endpoint,
+            endpoint_hash=endpoint_hash(endpoint),
+            p256dh_key=keys["p256dh"],
+            auth_key=keys["auth"],
+        )
+        for user, endpoint in zip(users, endpoints, strict=True)
+    )
+
+
+def grows(action: Any, add: Any) -> float:
+    """How many times the steps are, with many more rows, what they are with few."""
+    add(FEW)
+    action()  # what is read once is read
+    few = steps(action)
+    add(MANY - FEW)
+    return steps(action) / few
+
+
+def test_a_claim_does_not_grow_with_what_waits(subscription: Any) -> None:
+    assert grows(lambda: claim(10), lambda number: write(number, subscription, "pending")) < MOST
+
+
+def test_recording_does_not_grow_with_what_others_have_in_hand(subscription: Any) -> None:
+    later = timezone.now() + timedelta(hours=1)
+
+    def deliver_some() -> None:
+        for _ in range(10):
+            services.send(subscription, "Hello")
+        assert deliver_due().sent == 10
+
+    assert grows(deliver_some, lambda number: write(number, subscription, "sending", next_attempt_at=later)) < MOST
+
+
+def test_what_is_sent_does_not_slow_down_caps_and_topics(settings: Any, make_user: Any, make_subscription: Any) -> None:
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 9}}}
+    busy, anonymous = make_subscription(make_user()), make_subscription()
+    readers = [make_subscription(owner) for owner in (make_user(), make_user(), None, None)]
+
+    def deliver_some() -> None:
+        services.send(readers, "Hello", type="news", topic=f"topic-{next(_numbers)}")
+        assert deliver_due().sent == len(readers)
+
+    def add(number: int) -> None:
+        write(number, busy, "sent", type="news")
+        write(number, anonymous, "sent", type="offers")
+
+    assert grows(deliver_some, add) < MOST
+
+
+def test_looking_for_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) -> None:
+    def add(number: int) -> None:
+        for status in ("pending", "sent", "failed"):
+            write(number, subscription, status)
+
+    assert grows(return_lapsed, add) < MOST
+
+
+@pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
+def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> None:
+    everybody = model().objects.exclude(pk=0)
+    assert grows(lambda: next(subscription_pages(everybody)), subscribe) < MOST
+
+
+@pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
+def test_a_page_of_an_audience_does_not_grow_with_it(settings: Any, db: None, model: Any) -> None:
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"some": lambda: model().objects.exclude(pk=0)}}
+    assert grows(lambda: next(keyset_pages(audience("some", ""), size=100)), subscribe) < MOST

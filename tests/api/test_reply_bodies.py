@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from io import StringIO
 from typing import Any
 
@@ -30,6 +29,7 @@ from django_webpush_kit.models import (
 from django_webpush_kit.signals import post_send
 from django_webpush_kit.testing import Fault
 from tests.api.conftest import ApiClient
+from tests.transports.conftest import needs_pycurl
 from tests.transports.fault_server import FaultServer
 
 MARK = "stranger-9f3a"
@@ -119,12 +119,7 @@ def told() -> Iterator[list[str]]:
     post_send.disconnect(receive)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("CurlTransport", marks=pytest.mark.skipif(find_spec("pycurl") is None, reason="needs pycurl")),
-        "PyWebPushTransport",
-    ]
-)
+@pytest.fixture(params=[pytest.param("CurlTransport", marks=needs_pycurl), "PyWebPushTransport"])
 def transport(request: Any, kit: Callable[..., None]) -> str:
     """A transport that sends over the network, to loopback too."""
     path = f"django_webpush_kit.transports.{request.param}"

@@ -19,18 +19,21 @@ from django.views.decorators.csrf import csrf_exempt
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "pages.md"
 POLICIES = re.findall(r"^Content-Security-Policy: (.+)$", DOCUMENTATION.read_text(encoding="utf-8"), re.MULTILINE)
-STRICTEST = -1
+STRICTEST = POLICIES[1]
+POLICIES.append(STRICTEST.replace(" 'strict-dynamic'", "").partition("; require-trusted-types-for")[0])
 
 PAGE = """{% load webpush_kit %}<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Under a policy</title>
 {% webpush_kit_head %}
 <webpush-toggle></webpush-toggle>
+{% if with_inline %}<script>window.inline = true;</script>{% endif %}
 """
 
 
 def page(request: HttpRequest, number: int) -> HttpResponse:
     request.policy = POLICIES[number]
-    return HttpResponse(Template(PAGE).render(RequestContext(request)))
+    context = {"with_inline": "inline" in request.GET}
+    return HttpResponse(Template(PAGE).render(RequestContext(request, context)))
 
 
 @csrf_exempt
@@ -47,7 +50,7 @@ def content_security_policy(get_response: Callable[[HttpRequest], HttpResponse])
         response = get_response(request)
         policy = getattr(request, "policy", response.headers["Content-Security-Policy"])
         if resolve(request.path).url_name == "service-worker":
-            policy = POLICIES[STRICTEST]
+            policy = STRICTEST
         policy = policy.replace("'nonce-...'", f"'nonce-{request.csp_nonce}'")
         response.headers["Content-Security-Policy"] = f"{policy}; report-uri /violations/"
         return response

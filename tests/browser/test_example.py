@@ -7,7 +7,7 @@ import pytest
 from tests.browser.studio import POTTERY, book, events, open_studio, relayed_to, select, subscribe, toggle_state
 from tests.browser.waiting import wait_until
 
-pytest.importorskip("django_q")
+pytest.importorskip("django_q", reason="the example site's task backend")
 pytestmark = pytest.mark.browser
 
 

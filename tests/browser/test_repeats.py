@@ -20,7 +20,7 @@ from tests.browser.browser import SeenAlert
 from tests.browser.studio import open_site, relayed_to, select, subscribe
 from tests.browser.waiting import wait_until
 
-pytest.importorskip("django_q")
+pytest.importorskip("django_q", reason="the example site's task backend")
 pytestmark = pytest.mark.browser
 
 _numbers = count(1)

@@ -1,7 +1,5 @@
 """Endpoints that were stored before the rules were tightened, or past them: the engine sends nothing there."""
 
-from importlib.util import find_spec
-
 import pytest
 
 from django_webpush_kit import services
@@ -10,6 +8,7 @@ from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.endpoints import push_service
 from tests.conftest import new_keys
 from tests.protocol.hostile_endpoints import HOSTILE_URLS
+from tests.transports.conftest import needs_pycurl
 from tests.transports.fault_server import FaultServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,12 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STORABLE = [url for url in HOSTILE_URLS if "\x00" not in url and len(url) <= 2048 and len(push_service(url)) <= 255]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("CurlTransport", marks=pytest.mark.skipif(find_spec("pycurl") is None, reason="needs pycurl")),
-        "PyWebPushTransport",
-    ]
-)
+@pytest.fixture(params=[pytest.param("CurlTransport", marks=needs_pycurl), "PyWebPushTransport"])
 def configure(request, settings):
     """Makes a network transport send, by the given rules: `configure(PUSH_SERVICES=["*"])`."""
 

@@ -83,12 +83,10 @@ def classify(
     if status is None:
         outcome = Outcome.REJECTED if error in _PERMANENT_ERRORS else Outcome.UNAVAILABLE
         return Answer(outcome, None, error or "no answer")
-    if 200 <= status < 300 and not headers:
-        return _accepted(status)
+    if 200 <= status < 300:
+        return _success(status, headers, now)
     retry_after = _retry_after(headers, now)
     reason = f"HTTP {status}"
-    if 200 <= status < 300:
-        return _success(headers, retry_after, status)
     if status == 400:
         return _bad_request(body)
     if 300 <= status < 400:
@@ -179,13 +177,13 @@ def _accepted(status: int) -> Answer:
     return Answer(Outcome.ACCEPTED, None, f"HTTP {status}")
 
 
-def _success(headers: Mapping[str, str], retry_after: float | None, status: int) -> Answer:
+def _success(status: int, headers: Mapping[str, str], now: float) -> Answer:
     wns_status = (headers.get("x-wns-status") or headers.get("x-wns-notificationstatus") or "").lower()
     if wns_status == "dropped":
         return Answer(Outcome.REJECTED, None, "WNS dropped")
     if wns_status == "channelthrottled":
         # One channel is throttled, not the push service: the others need not wait.
-        return Answer(Outcome.UNAVAILABLE, retry_after, "WNS channelthrottled")
+        return Answer(Outcome.UNAVAILABLE, _retry_after(headers, now), "WNS channelthrottled")
     return _accepted(status)
 
 

@@ -117,6 +117,7 @@ class Worker:
                 signal.signal(number, handler)
 
     def _step(self) -> DeliveryReport:
+        # the whole of a call is lost for the count when the database goes away: a call is not endless
         size = kit_settings.CHUNK_SIZE * EVERY_KIND
         if self._limit is not None:
             size = min(size, self._limit - self.claimed)

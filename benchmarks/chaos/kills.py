@@ -14,7 +14,7 @@ from django.db import transaction
 
 from benchmarks.chaos import workers
 from benchmarks.chaos.bench import Bench, latency
-from benchmarks.chaos.settings import MAX_IN_FLIGHT
+from benchmarks.chaos.settings import CHUNK_SIZE, MAX_IN_FLIGHT
 from benchmarks.chaos.verdict import Finding
 from django_webpush_kit import services
 from django_webpush_kit.delivery import broadcast
@@ -25,7 +25,7 @@ from django_webpush_kit.task_backends import QueueBackend, get_task_backend
 WEDGED_SECONDS = 6.0
 SENDS_IN_A_TRANSACTION = 25
 
-UNRECORDED_ROWS = FLUSH_ROWS + MAX_IN_FLIGHT
+UNRECORDED_ROWS = min(FLUSH_ROWS, CHUNK_SIZE) + MAX_IN_FLIGHT
 """What a worker may have sent and not yet recorded: answers that wait to be written, and requests."""
 
 

@@ -25,7 +25,7 @@ from django_webpush_kit.protocol.responses import Answer, Outcome, classify
 from django_webpush_kit.signals import emit, post_send
 from django_webpush_kit.transports import PushResponse
 
-FLUSH_ROWS = 100
+FLUSH_ROWS = 250
 FLUSH_SECONDS = 0.25
 
 BRAND_NEW = timedelta(hours=1)

@@ -26,6 +26,13 @@ def make_subscription(user: Any = None, **values: Any) -> Any:
 
 def make_notification(subscription: Any, status: str = "sent", *, days_ago: float = 0, **fields: Any) -> Any:
     """An outbox row in the given state, as it would stand after having been created `days_ago`."""
+    notification = new_notification(subscription, status, days_ago=days_ago, **fields)
+    notification.save()
+    return notification
+
+
+def new_notification(subscription: Any, status: str = "sent", *, days_ago: float = 0, **fields: Any) -> Any:
+    """The same, not saved."""
     created = timezone.now() - timedelta(days=days_ago)
     given: dict[str, Any] = {
         "batch": uuid.uuid4(),
@@ -36,7 +43,7 @@ def make_notification(subscription: Any, status: str = "sent", *, days_ago: floa
         "sent_at": created if status == "sent" else None,
         "lease_token": uuid.uuid4() if status == "sending" else None,
     }
-    return get_notification_model().objects.create(subscription=subscription, status=status, **{**given, **fields})
+    return get_notification_model()(subscription=subscription, status=status, **{**given, **fields})
 
 
 def make_event(notification: Any, action_type: str, action_id: str = "") -> Any:

@@ -131,14 +131,20 @@ def test_keys_in_use(subscription):
 
 
 @pytest.mark.django_db
-def test_subscriptions_of_other_libraries_are_copied(subscription_keys, capsys):
-    fields = {"endpoint": "https://fcm.googleapis.com/fcm/send/ada", **subscription_keys()}
-    copy = run(find("how-to/migrations", "def copy("))["copy"]
-    copy(**fields, user=None)
-    copy(**fields, user=None)
-    copy(**{**fields, "p256dh": "AAAA"}, user=None)
-    assert get_subscription_model().objects.count() == 1
-    assert capsys.readouterr().out.startswith("Left out, p256dh is not usable: https://")
+def test_subscriptions_are_imported_from_a_file(subscription_keys, user, tmp_path):
+    import_from_file = run(find("how-to/migrations", "def import_from_file("))["import_from_file"]
+    keys = subscription_keys()
+    endpoint = "https://fcm.googleapis.com/fcm/send/ada"
+    lines = [
+        "endpoint,p256dh,auth,user_id",
+        f"{endpoint},{keys['p256dh']},{keys['auth']},{user.pk}",
+        f"{endpoint}2,AAAA,{keys['auth']},",
+    ]
+    file = tmp_path / "subscriptions.csv"
+    file.write_text("\n".join(lines))
+    report = import_from_file(file)
+    assert (report.imported, [*report.refused.values()]) == (1, [["line 3"]])
+    assert get_subscription_model().objects.get().user == user
 
 
 @pytest.mark.django_db

@@ -19,7 +19,7 @@ ROOT = Path(django_webpush_kit.__file__).parent
 
 LAYERS = (
     ("edge", "api admin management templatetags contrib tasks testing urls apps checks"),
-    ("what hosts call", "services analytics health privacy previews linting"),
+    ("what hosts call", "services analytics health privacy previews linting importing"),
     ("worker side", "delivery task_backends rendering caching"),
     ("models", "models migrations"),
     ("abstract models", "base_models"),

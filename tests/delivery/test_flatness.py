@@ -6,7 +6,6 @@ SQLite keeps no statistics by itself: it takes any index for a good one, and may
 from __future__ import annotations
 
 import itertools
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from django_webpush_kit.delivery.recipients import keyset_pages, subscription_pa
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.querysets import endpoint_hash
 from tests.conftest import new_keys
+from tests.factories import new_notification
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -54,18 +54,8 @@ def steps(action: Any) -> int:
 
 def write(number: int, subscription: Any, status: str, **fields: Any) -> None:
     """Write so many rows of the outbox at once."""
-    model, now = get_notification_model(), timezone.now()
-    given: dict[str, Any] = {
-        "title": "Hello",
-        "user_id": subscription.user_id,
-        "created_at": now,
-        "next_attempt_at": now,
-        "sent_at": now if status == "sent" else None,
-        "lease_token": uuid.uuid4() if status == "sending" else None,
-    }
-    model.objects.bulk_create(
-        model(subscription=subscription, batch=uuid.uuid4(), status=status, **{**given, **fields})
-        for _ in range(number)
+    get_notification_model().objects.bulk_create(
+        new_notification(subscription, status, **fields) for _ in range(number)
     )
 
 

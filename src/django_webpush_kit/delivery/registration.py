@@ -128,6 +128,13 @@ def repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registrati
     return _in_transaction(lambda: _repair(browser, claim))
 
 
+def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: str = "") -> Any:
+    """A subscription for the user with the primary key `owner`, not saved; made with the current VAPID key or this."""
+    subscription = get_subscription_model()(user_id=owner, endpoint=browser.endpoint, vapid_key_id=vapid_key_id)
+    _copy(browser, subscription)
+    return subscription
+
+
 def _in_transaction(change: Callable[[], Registration]) -> Registration:
     registration = _committed(change)
     if registration.joined:
@@ -195,8 +202,7 @@ def _locked(**lookup: Any) -> Any:
 
 
 def _insert(browser: BrowserSubscription, owner: Any) -> Any:
-    subscription = get_subscription_model()(user_id=owner)
-    _copy(browser, subscription)
+    subscription = new_subscription(browser, owner)
     subscription.save(force_insert=True)
     return subscription
 

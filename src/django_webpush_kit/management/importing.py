@@ -1,0 +1,89 @@
+"""What the commands that import from other libraries share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Model, QuerySet
+from django.views.decorators.debug import sensitive_variables
+
+from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.importing import EXAMPLES, ForeignSubscription, import_subscriptions
+from django_webpush_kit.protocol.vapid import VapidKey
+
+PAGE_SIZE = 500
+
+
+class ImportCommand(BaseCommand):
+    """Base of the import commands; the library's app has to be in INSTALLED_APPS while it runs."""
+
+    app_label: str
+    model_name: str
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Import, and say what came of it."""
+        if not apps.is_installed(self.app_label):
+            raise CommandError(f'"{self.app_label}" is not in INSTALLED_APPS. Keep it there until the import is done.')
+        model = apps.get_model(self.app_label, self.model_name)
+        _check_users(model)
+        report = import_subscriptions(self.found(model), dry_run=options["dry_run"])
+        self.stdout.write(f"Imported: {report.imported}")
+        self.stdout.write(f"Already known: {report.known}")
+        self.stdout.write(f"Refused: {sum(map(len, report.refused.values()))}")
+        for reason, sources in report.refused.items():
+            examples = ", ".join(sources[:EXAMPLES]) + (", ..." if len(sources) > EXAMPLES else "")
+            self.stdout.write(f"  {len(sources)}: {reason} ({examples})")
+        if options["dry_run"]:
+            self.stdout.write("This was a dry run: nothing was stored.")
+
+    def found(self, model: type[Model]) -> Iterator[ForeignSubscription]:
+        """The library's subscriptions; of several with one endpoint the one to keep comes first."""
+        raise NotImplementedError
+
+
+def newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
+    """Every row, by descending primary key, a page at a time."""
+    rows = rows.order_by("-pk")
+    page = list(rows[:PAGE_SIZE])
+    while page:
+        yield from page
+        page = list(rows.filter(pk__lt=page[-1].pk)[:PAGE_SIZE])
+
+
+@sensitive_variables()
+def known_key_id(private_key: Any, setting: str) -> str:
+    """The id of the VAPID key that the library's setting names; a CommandError unless it is one of ours too."""
+    if not private_key:
+        raise CommandError(f"{setting} is empty. Put the VAPID key there that the browsers subscribed with.")
+    try:
+        key_id = VapidKey.load(private_key).key_id
+    except ValueError as error:
+        raise CommandError(f"{setting}: {error}") from None
+    try:
+        is_ours = vapid_keyring().find(key_id) is not None
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+    if not is_ours:
+        raise CommandError(
+            f"The browsers subscribed with the VAPID key of {setting}, which is not in WEBPUSH_KIT. Make it "
+            "VAPID_PRIVATE_KEY, or add it to VAPID_FALLBACK_PRIVATE_KEYS if you have a new one."
+        )
+    return key_id
+
+
+def _check_users(model: type[Model]) -> None:
+    try:
+        theirs = model._meta.get_field("user").related_model
+    except FieldDoesNotExist:
+        raise CommandError(f"{model._meta.label} has no user: this version of the library is not known.") from None
+    if theirs is not get_user_model():
+        raise CommandError(f"{model._meta.label} belongs to another model of users than AUTH_USER_MODEL.")

@@ -22,6 +22,14 @@ class Contest:
     peer: str = ""
 
 
+def medians(contests: Sequence[Contest]) -> list[Contest]:
+    """Of the rounds of each contestant the one with the median rate."""
+    rounds: dict[tuple[int, str, str], list[Contest]] = {}
+    for contest in contests:
+        rounds.setdefault((contest.latency, contest.label, contest.database), []).append(contest)
+    return [sorted(several, key=lambda one: one.measurement.rate)[len(several) // 2] for several in rounds.values()]
+
+
 def comparison(contests: Sequence[Contest]) -> str:
     """Every contestant at each latency, and how many times this library is as fast as the others."""
     rows = []

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from django_webpush_kit import models
@@ -53,13 +53,12 @@ def test_every_list_and_every_page_opens(admin_client, rows):
             assert admin_client.get(url).status_code == 200, url
 
 
-def test_only_templates_can_be_added_or_edited(admin_client, rows):
+def test_only_templates_can_be_edited_and_broadcasts_be_started(admin_client, rows):
     for name, row in rows.items():
-        is_template = name == "template"
         added = admin_client.get(url_of(type(row), "add"))
         page = admin_client.get(url_of(type(row), "change", row.pk))
-        assert (added.status_code == 200) is is_template
-        assert (b'name="_save"' in page.content) is is_template
+        assert (added.status_code == 200) is (name in ("template", "broadcast"))
+        assert (b'name="_save"' in page.content) is (name == "template")
 
 
 def test_no_page_shows_keys_or_a_whole_endpoint(admin_client, rows):
@@ -164,6 +163,99 @@ def test_broadcasts_are_paused_resumed_and_cancelled(admin_client, make_user, ma
     assert act(admin_client, "resume", row) == ["1 broadcast was changed."]
     fan_out()
     assert act(admin_client, "cancel", row) == ["1 notification was cancelled."]
+
+
+class TestStartingABroadcast:
+    """The page "add broadcast"."""
+
+    url = reverse_lazy("admin:webpush_kit_pushbroadcast_add")
+
+    def filled_in(self, client, **changes):
+        """What the page sends when somebody has filled it in."""
+        key = client.get(self.url).context["adminform"].form["key"].value()
+        given = {"type": "news", "audience": "all", "context": '{"number": 7}', "options": '{"ttl": 60}', "key": key}
+        return {**given, "scheduled_for_0": "", "scheduled_for_1": "", **changes}
+
+    def errors(self, client, **changes):
+        form = client.post(self.url, self.filled_in(client, **changes)).context["adminform"].form
+        assert not PushBroadcast.objects.exists()
+        return form.errors
+
+    @pytest.fixture(autouse=True)
+    def _template(self, db):
+        make_template("news")
+
+    def test_it_is_fanned_out(self, admin_client, admin_user, make_user, make_subscription):
+        make_subscription(make_user())
+        response = admin_client.post(self.url, self.filled_in(admin_client), follow=True)
+        row = PushBroadcast.objects.get()
+        assert f"{row}" in str(next(iter(response.context["messages"])))
+        assert (row.type, row.audience, row.created_by) == ("news", "all", admin_user)
+        fan_out()
+        notification = models.get_notification_model().objects.get()
+        assert (notification.title, notification.options["ttl"]) == ("Order 7 is on its way", 60)
+
+    def test_the_same_form_sent_twice_starts_one(self, admin_client):
+        form = self.filled_in(admin_client)
+        for _ in range(2):
+            assert admin_client.post(self.url, form).status_code == 302
+        assert PushBroadcast.objects.count() == 1
+        admin_client.post(self.url, self.filled_in(admin_client))
+        assert PushBroadcast.objects.count() == 2
+
+    def test_it_can_wait(self, admin_client):
+        admin_client.post(
+            self.url, self.filled_in(admin_client, scheduled_for_0="2030-01-02", scheduled_for_1="08:30:00")
+        )
+        assert PushBroadcast.objects.get().scheduled_for.year == 2030
+
+    def test_types_with_a_template_and_audiences_are_offered(self, admin_client, settings):
+        kit = {"AUDIENCES": {"staff": "tests.backends.nowhere"}, "NOTIFICATION_TYPES": {"news": {"label": "News!"}}}
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **kit}
+        fields = admin_client.get(self.url).context["adminform"].form.fields
+        assert list(fields["type"].choices) == [("news", "News!")]
+        assert [name for name, _label in fields["audience"].choices] == ["all", "opted-in", "staff"]
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("type", "olds"),
+            ("audience", "nobody"),
+            ("context", "{"),
+            ("context", "[1]"),
+            ("options", "[1]"),
+            ("options", '{"ttl": -1}'),
+            ("options", '{"colour": "red"}'),
+            ("options", '{"idempotency_key": "x"}'),
+            ("options", '{"scheduled_for": "tomorrow"}'),
+        ],
+    )
+    def test_mistakes_are_named_and_nothing_is_started(self, admin_client, field, value):
+        assert list(self.errors(admin_client, **{field: value})) == [field]
+
+    def test_a_template_that_is_broken_is_named(self, admin_client):
+        models.get_template_model().objects.update(title_template="{% if %}")
+        assert list(self.errors(admin_client)) == ["context"]
+
+    def test_it_takes_the_permission_to_add(self, client, make_user):
+        client.force_login(make_user(is_staff=True))
+        assert client.get(self.url).status_code == 403
+
+
+def test_a_broadcast_under_way_shows_how_fast_it_is(admin_client, make_user, make_subscription):
+    make_template("news")
+    for _ in range(4):
+        make_subscription(make_user())
+    row = broadcast("news", context={"number": 7})
+    fan_out()
+    PushBroadcast.objects.update(started_at=timezone.now() - timedelta(seconds=10))
+    notifications = models.get_notification_model().objects
+    page = url_of(PushBroadcast, "change", row.pk)
+    assert ">0 / 4<" in admin_client.get(page).content.decode()
+    notifications.filter(pk=notifications.first().pk).update(status="sent")
+    assert "1 / 4, 0.1 per second, 30 seconds left" in admin_client.get(page).content.decode()
+    notifications.update(status="sent")
+    assert ">4 / 4<" in admin_client.get(page).content.decode()
 
 
 @pytest.mark.parametrize(("total", "text"), [(0, "-"), (10, "5 / 10 (50 %)")])

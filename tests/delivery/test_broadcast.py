@@ -30,7 +30,7 @@ def _small_steps(settings):
         **settings.WEBPUSH_KIT,
         "BROADCAST_AHEAD": 5,
         "CHUNK_SIZE": 4,
-        "AUDIENCES": {"staff": staff, "german": f"{__name__}.german"},
+        "AUDIENCES": {"staff": staff, "german": f"{__name__}.german", "joined": german_or_staff},
     }
 
 
@@ -50,6 +50,10 @@ def staff():
 
 def german():
     return get_subscription_model().objects.filter(language="de")
+
+
+def german_or_staff():
+    return german().union(get_subscription_model().objects.filter(user__is_staff=True))
 
 
 def queue(*arguments, **options):
@@ -106,14 +110,14 @@ def test_audiences_of_the_host_may_be_users_or_subscriptions(make_user, make_sub
     make_subscription(make_user(is_staff=True))
     make_subscription(make_user(is_staff=True), language="de")
     make_subscription(make_user(), language="de")
-    for audience in ("staff", "german"):
+    for audience, number in (("staff", 2), ("german", 2), ("joined", 3)):
         row = queue(audience)
         deliver_due()
-        assert fresh(row).queued == 2
+        assert fresh(row).queued == number
 
 
 def test_an_unknown_audience_is_refused_with_the_known_ones():
-    with pytest.raises(InvalidOption, match="all, german, opted-in, staff"):
+    with pytest.raises(InvalidOption, match="all, german, joined, opted-in, staff"):
         queue("vips")
 
 

@@ -7,7 +7,8 @@ list_filter = (*PushNotificationAdmin.list_filter, "campaign")
 
 from django.contrib import admin
 
-from django_webpush_kit.admin.operations import IdempotencyKeyAdmin, PushBroadcastAdmin, PushServiceStateAdmin
+from django_webpush_kit.admin.broadcasts import PushBroadcastAdmin
+from django_webpush_kit.admin.operations import IdempotencyKeyAdmin, PushServiceStateAdmin
 from django_webpush_kit.admin.outbox import NotificationAnalyticsAdmin, PushNotificationAdmin
 from django_webpush_kit.admin.subscriptions import PushSubscriptionAdmin
 from django_webpush_kit.admin.templates import NotificationTemplateAdmin

@@ -121,6 +121,11 @@ def audience(name: str, type_: str) -> QuerySet[Any]:
     return wanted.filter(Q(_wants=True) | Q(_wants__isnull=True))
 
 
+def audience_names() -> list[str]:
+    """The audiences there are: the built-in ones, then those of the setting `AUDIENCES`."""
+    return [EVERYBODY, OPTED_IN, *sorted(kit_settings.AUDIENCES)]
+
+
 def check_audience(name: str) -> None:
     """Raise `InvalidOption` when there is no such audience."""
     if name not in (EVERYBODY, OPTED_IN):
@@ -136,7 +141,7 @@ def pending_rows(broadcast: Any) -> int:
 def _audience_function(name: str) -> Callable[[], QuerySet[Any]]:
     function = kit_settings.AUDIENCES.get(name)
     if function is None:
-        known = ", ".join(sorted({EVERYBODY, OPTED_IN, *kit_settings.AUDIENCES}))
+        known = ", ".join(sorted(audience_names()))
         raise InvalidOption(f"audience {name!r} is unknown; built in, or in the setting AUDIENCES, are: {known}")
     found: Callable[[], QuerySet[Any]] = import_string(function) if isinstance(function, str) else function
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
@@ -19,7 +20,7 @@ from django_webpush_kit.protocol.vapid import VapidKey
 PAGE_SIZE = 500
 
 
-class ImportCommand(BaseCommand):
+class ImportCommand(BaseCommand, ABC):
     """Base of the import commands; the library's app has to be in INSTALLED_APPS while it runs."""
 
     app_label: str
@@ -45,9 +46,9 @@ class ImportCommand(BaseCommand):
         if options["dry_run"]:
             self.stdout.write("This was a dry run: nothing was stored.")
 
+    @abstractmethod
     def found(self, model: type[Model]) -> Iterator[ForeignSubscription]:
         """The library's subscriptions; of several with one endpoint the one to keep comes first."""
-        raise NotImplementedError
 
 
 def newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
@@ -81,9 +82,5 @@ def known_key_id(private_key: Any, setting: str) -> str:
 
 
 def _check_users(model: type[Model]) -> None:
-    try:
-        theirs = model._meta.get_field("user").related_model
-    except FieldDoesNotExist:
-        raise CommandError(f"{model._meta.label} has no user: this version of the library is not known.") from None
-    if theirs is not get_user_model():
+    if model._meta.get_field("user").related_model is not get_user_model():
         raise CommandError(f"{model._meta.label} belongs to another model of users than AUTH_USER_MODEL.")

@@ -1,0 +1,185 @@
+"""Broadcasts in the admin: start one, watch it, pause, resume or cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db import models
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_webpush_kit import services
+from django_webpush_kit.admin.bases import ModelAdmin
+from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, labelled_types
+from django_webpush_kit.delivery.broadcast import audience_names, progress
+from django_webpush_kit.delivery.enqueue import TemplateDraft
+from django_webpush_kit.delivery.options import SendOptions
+from django_webpush_kit.exceptions import WebPushKitError
+from django_webpush_kit.models import PushBroadcast, get_template_model
+
+NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
+
+
+def written_types() -> list[tuple[str, str]]:
+    """The types that have a template."""
+    written = set(get_template_model().objects.order_by().values_list("type", flat=True).distinct())
+    return [(name, label) for name, label in labelled_types() if name in written]
+
+
+def audiences() -> list[tuple[str, str]]:
+    """The audiences by name."""
+    return [(name, name) for name in audience_names()]
+
+
+class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker alone
+    """What `services.broadcast` takes. The same form sent twice starts one broadcast."""
+
+    type = forms.ChoiceField(label=capfirst(_("type")), choices=written_types)
+    audience = forms.ChoiceField(label=capfirst(_("audience")), choices=audiences)
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput, initial=uuid4)
+
+    class Meta:
+        model = PushBroadcast
+        fields = ("type", "audience", "context", "options", "scheduled_for")
+        help_texts = {
+            "context": _('The variables of the template, for example {"number": 7}.'),
+            "options": _('Options of send(), for example {"ttl": 3600, "urgency": "low"}.'),
+            "scheduled_for": _("Empty: as soon as it is saved."),
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Ask what `services.broadcast` will ask."""
+        given: dict[str, Any] = super().clean() or {}
+        for name in ("context", "options"):
+            if name in given and not isinstance(given[name], dict):
+                self.add_error(name, _("This must be a JSON object."))
+        for name in NOT_IN_OPTIONS:
+            if name in given.get("options", ()):
+                self.add_error("options", _("%s has no place here.") % name)
+        if self.errors:
+            return given
+        field = "options"
+        try:
+            options = SendOptions.parse({**given["options"], "scheduled_for": given["scheduled_for"]})
+            field = "context"
+            TemplateDraft(given["type"], given["context"], options)
+        except (WebPushKitError, TypeError) as error:
+            self.add_error(field, str(error))
+        return given
+
+    def start(self, created_by: Any) -> PushBroadcast:
+        """Start the broadcast that the form describes."""
+        given = self.cleaned_data
+        return services.broadcast(
+            given["type"],
+            given["audience"],
+            given["context"],
+            scheduled_for=given["scheduled_for"],
+            idempotency_key=f"admin-{given['key']}",
+            created_by=created_by,
+            **given["options"],
+        )
+
+
+class PushBroadcastAdmin(ReadingAdmin):
+    """Start broadcasts, watch them, and pause, resume or cancel them."""
+
+    form = BroadcastForm
+    formfield_overrides = {models.JSONField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
+
+    list_display = ("type", "audience", "status", "progress", "created_by", "created_at", "finished_at")
+    list_filter = ("status", TypeFilter, "created_at")
+    list_select_related = ("created_by",)
+    ordering = ("-pk",)
+    actions = ("pause", "resume", "cancel")
+    readonly_fields = ("progress", "delivered")
+    fields = (
+        "type",
+        "audience",
+        "batch",
+        "context",
+        "options",
+        "status",
+        "failure_reason",
+        "progress",
+        "delivered",
+        "total",
+        "queued",
+        "suppressed",
+        "scheduled_for",
+        "created_by",
+        "created_at",
+        "started_at",
+        "finished_at",
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Those who may add a broadcast start one."""
+        return ModelAdmin.has_add_permission(self, request)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of a new one what has to be said, of the others everything."""
+        return self.fields if obj else (*BroadcastForm.Meta.fields, "key")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A new one has nothing yet that could only be read."""
+        return self.readonly_fields if obj else ()
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Start the broadcast; the row is written by that."""
+        form.save(commit=False)  # what the admin asks of a form afterwards
+        return form.start(request.user)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Nothing is left to save."""
+
+    @admin.display(description=_("written"))
+    def progress(self, broadcast: Any) -> str:
+        """How many recipients have been dealt with, of how many."""
+        if not broadcast.total:
+            return "-"
+        done = broadcast.queued + broadcast.suppressed
+        return f"{done} / {broadcast.total} ({min(100, 100 * done // broadcast.total)} %)"
+
+    @admin.display(description=_("delivered"))
+    def delivered(self, broadcast: Any) -> str:
+        """How many messages have come to an end, of how many; while some wait, how fast, and for how long still."""
+        state = progress(broadcast)
+        text = f"{state.ended} / {state.total}"
+        if state.rate is None or not state.remaining:
+            return text
+        rate = _("%(rate)s per second, %(seconds)s seconds left") % {
+            "rate": f"{state.rate:,.0f}" if state.rate >= 10 else f"{state.rate:.1f}",
+            "seconds": f"{state.remaining:,.0f}",
+        }
+        return f"{text}, {rate}"
+
+    @admin.action(description=_("Pause"), permissions=["act"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Stop the chosen fan-outs until they are resumed."""
+        self._switch(request, queryset, services.pause_broadcast)
+
+    @admin.action(description=_("Resume"), permissions=["act"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Go on with the chosen fan-outs where they stopped."""
+        self._switch(request, queryset, services.resume_broadcast)
+
+    @admin.action(description=_("Cancel, also what is still pending"), permissions=["act"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """End the chosen broadcasts and cancel their rows as far as they are pending."""
+        count = sum(services.cancel(broadcast) for broadcast in queryset)
+        text = ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count
+        self.message_user(request, text, messages.SUCCESS)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Any], switch: Callable[[Any], bool]) -> None:
+        count = sum(switch(broadcast) for broadcast in queryset)
+        text = ngettext("%d broadcast was changed.", "%d broadcasts were changed.", count) % count
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)

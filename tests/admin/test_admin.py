@@ -242,13 +242,13 @@ class TestStartingABroadcast:
         assert client.get(self.url).status_code == 403
 
 
-def test_a_broadcast_under_way_shows_how_fast_it_is(admin_client, make_user, make_subscription):
+def test_a_broadcast_under_way_shows_how_fast_it_is(admin_client, make_user, make_subscription, time_machine):
     make_template("news")
     for _ in range(4):
         make_subscription(make_user())
     row = broadcast("news", context={"number": 7})
     fan_out()
-    PushBroadcast.objects.update(started_at=timezone.now() - timedelta(seconds=10))
+    time_machine.move_to(PushBroadcast.objects.get().started_at + timedelta(seconds=10), tick=False)
     notifications = models.get_notification_model().objects
     page = url_of(PushBroadcast, "change", row.pk)
     assert ">0 / 4<" in admin_client.get(page).content.decode()

@@ -206,7 +206,8 @@ def main() -> None:
         folder = Path(name)
         folder.chmod(0o755)  # nginx's worker may run as another user
         with running_sink(folder) as sink:
-            bench = Bench(folder, sink, databases, *((0.2, 1) if options.quick else (1.0, ROUNDS)))
+            share, rounds = (0.2, 1) if options.quick else (1.0, ROUNDS)
+            bench = Bench(folder, sink, databases, share, rounds)
             print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", flush=True)
             if "compare" in parts:
                 print(tables.comparison(bench.compare()), flush=True)

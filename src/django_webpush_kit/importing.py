@@ -20,7 +20,6 @@ from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
 
 PAGE_SIZE = 500
-EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,20 +18,20 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
-from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, labelled_types
+from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, template_types, type_labels
 from django_webpush_kit.delivery.broadcast import audience_names, progress
 from django_webpush_kit.delivery.enqueue import TemplateDraft
 from django_webpush_kit.delivery.options import SendOptions
 from django_webpush_kit.exceptions import WebPushKitError
-from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.models import PushBroadcast
 
 NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
 
 
 def written_types() -> list[tuple[str, str]]:
-    """The types that have a template."""
-    written = set(get_template_model().objects.order_by().values_list("type", flat=True).distinct())
-    return [(name, label) for name, label in labelled_types() if name in written]
+    """The types that have a template, with their labels."""
+    labels = type_labels()
+    return [(name, labels.get(name, name)) for name in template_types()]
 
 
 def audiences() -> list[tuple[str, str]]:

@@ -79,15 +79,18 @@ class TypeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """The types by name, with their labels."""
-        return labelled_types()
+        return sorted({**{name: name for name in template_types()}, **type_labels()}.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Those of the chosen type."""
         return queryset if self.value() is None else queryset.filter(type=self.value())
 
 
-def labelled_types() -> list[tuple[str, str]]:
-    """The notification types of the settings and of the templates: name and label."""
-    labelled = {name: str(options.get("label", name)) for name, options in kit_settings.NOTIFICATION_TYPES.items()}
-    templates = get_template_model().objects.order_by().values_list("type", flat=True).distinct()
-    return sorted({**{name: name for name in templates}, **labelled}.items())
+def type_labels() -> dict[str, str]:
+    """The label of each notification type of the settings."""
+    return {name: str(options.get("label", name)) for name, options in kit_settings.NOTIFICATION_TYPES.items()}
+
+
+def template_types() -> list[str]:
+    """The notification types that have a template."""
+    return list(get_template_model().objects.order_by("type").values_list("type", flat=True).distinct())

@@ -73,10 +73,9 @@ def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[A
     if _can_be_filtered(to) and to.db == active.db:
         yield from keyset_pages(belonging_to(active, to))
         return
-    name = "pk__in" if issubclass(to.model, get_subscription_model()) else "user__in"
     keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
     for start in range(0, len(keys), PAGE_SIZE):
-        yield from keyset_pages(active.filter(**{name: keys[start : start + PAGE_SIZE]}))
+        yield from keyset_pages(active.filter(**{f"{_column_of(to)}__in": keys[start : start + PAGE_SIZE]}))
 
 
 def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[Any]:
@@ -84,11 +83,15 @@ def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[An
 
     EXISTS, where that is possible, asks for each subscription of a page; an IN may go through all of `to` for a page.
     """
-    is_subscriptions = issubclass(to.model, get_subscription_model())
     keys = to.order_by().values("pk")
     if _can_be_filtered(to):
-        return subscriptions.filter(Exists(keys.filter(pk=OuterRef("pk" if is_subscriptions else "user_id"))))
-    return subscriptions.filter(**{"pk__in" if is_subscriptions else "user__in": keys})
+        return subscriptions.filter(Exists(keys.filter(pk=OuterRef(_column_of(to)))))
+    return subscriptions.filter(**{f"{_column_of(to)}__in": keys})
+
+
+def _column_of(to: QuerySet[Any]) -> str:
+    """The column of a subscription that holds the keys of such a queryset."""
+    return "pk" if issubclass(to.model, get_subscription_model()) else "user_id"
 
 
 def _can_be_filtered(to: QuerySet[Any]) -> bool:

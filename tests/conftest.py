@@ -18,7 +18,7 @@ from django.core.cache import caches
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from django_webpush_kit.delivery.resources import close_transport
+from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.transports import locmem
 
 EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")

@@ -15,8 +15,8 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from django_webpush_kit.checks import TAG
-from django_webpush_kit.delivery.preferences import check_preferences
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.subscriptions.preferences import check_preferences
 from django_webpush_kit.task_backends import get_task_backend
 from tests.factories import make_notification
 

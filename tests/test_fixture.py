@@ -5,10 +5,10 @@ from datetime import datetime, timezone
 import pytest
 from django.core.management import call_command
 
-from django_webpush_kit.delivery.options import template_options
 from django_webpush_kit.models import NotificationTemplate, get_template_model
-from django_webpush_kit.rendering import TemplateRenderer
+from django_webpush_kit.options import template_options
 from django_webpush_kit.services import send_templated
+from django_webpush_kit.templating.renderer import TemplateRenderer
 
 pytestmark = [
     pytest.mark.django_db,
@@ -47,14 +47,16 @@ def test_each_template_is_valid_and_renders(templates):
     for template in templates:
         template.full_clean()
         template_options(template)
-        text = TemplateRenderer(template.type, CONTEXT).render(template.language)
+        text = TemplateRenderer(template.type, CONTEXT, templates=[template]).render(template.language)
         assert text.title
         assert text.body
         assert "{" not in text.title + text.body
 
 
 def test_the_two_languages_differ_and_dates_are_written_as_each_does(templates):
-    renderer = TemplateRenderer("booking_reminder", CONTEXT)
+    renderer = TemplateRenderer(
+        "booking_reminder", CONTEXT, templates=get_template_model().objects.filter(type="booking_reminder")
+    )
     assert renderer.render("de-at").title == "Erinnerung: Yoga für alle 🧘 um 18:30 Uhr"
     assert renderer.render("en").title == "Reminder: Yoga für alle 🧘 at 6:30 p.m."
     assert renderer.render("de").body == "1. Mai 2025, Studio 2"

@@ -9,7 +9,6 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from django_webpush_kit import models
-from django_webpush_kit.base_models import ActionType, NotificationStatus
 from django_webpush_kit.models import (
     IdempotencyKey,
     PushBroadcast,
@@ -19,6 +18,7 @@ from django_webpush_kit.models import (
     get_subscription_model,
     get_template_model,
 )
+from django_webpush_kit.states import ActionType, NotificationStatus
 from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db

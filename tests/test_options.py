@@ -10,7 +10,9 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_webpush_kit.delivery.options import (
+from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
+from django_webpush_kit.models import get_template_model
+from django_webpush_kit.options import (
     _CHECKS,
     DEFAULT_OPTIONS,
     DEFAULT_TTL,
@@ -22,8 +24,6 @@ from django_webpush_kit.delivery.options import (
     storable,
     template_options,
 )
-from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
-from django_webpush_kit.models import get_template_model
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 

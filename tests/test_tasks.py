@@ -81,7 +81,7 @@ def test_clean_up_deactivates_and_prunes(user, make_subscription, settings):
 
 
 def test_pruning_goes_in_small_steps(subscription, monkeypatch):
-    monkeypatch.setattr("django_webpush_kit.delivery.housekeeping.DELETE_SIZE", 2)
+    monkeypatch.setattr("django_webpush_kit.delivery.pruning.DELETE_SIZE", 2)
     for _ in range(5):
         make_notification(subscription, "sent", days_ago=1000)
     assert tasks.cleanup_expired_subscriptions()["notifications"] == 5

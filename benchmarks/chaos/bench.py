@@ -20,10 +20,10 @@ from benchmarks.chaos import lapses, workers
 from benchmarks.chaos.verdict import Finding
 from benchmarks.chaos.workers import Worker
 from django_webpush_kit import services
-from django_webpush_kit.base_models import NotificationStatus
 from django_webpush_kit.conf import vapid_keyring
-from django_webpush_kit.delivery.database import retry_on_conflict
+from django_webpush_kit.database import retry_on_conflict
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.testing import FakeBrowser, FakePushService
 
 SERVICE_WORKER = Path(__file__).parents[2] / "tests" / "js" / "run_service_worker.mjs"

@@ -25,7 +25,7 @@ from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.verdict import Finding, Impossible
 from benchmarks.chaos.workers import Worker
 from django_webpush_kit import services
-from django_webpush_kit.delivery.database import error_code, is_conflict, retry_on_conflict
+from django_webpush_kit.database import error_code, is_conflict, retry_on_conflict
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.testing.fake_push_service import Fault
 

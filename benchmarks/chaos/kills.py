@@ -17,8 +17,8 @@ from benchmarks.chaos.bench import Bench, latency
 from benchmarks.chaos.settings import CHUNK_SIZE, MAX_IN_FLIGHT
 from benchmarks.chaos.verdict import Finding
 from django_webpush_kit import services
-from django_webpush_kit.delivery import broadcast
-from django_webpush_kit.delivery.record import FLUSH_ROWS
+from django_webpush_kit.delivery import fan_out as broadcast
+from django_webpush_kit.delivery.outcomes import FLUSH_ROWS
 from django_webpush_kit.models import PushBroadcast, get_subscription_model, get_template_model
 from django_webpush_kit.task_backends import QueueBackend, get_task_backend
 

@@ -16,7 +16,7 @@ from benchmarks.chaos import workers
 from benchmarks.chaos.bench import Bench, latency
 from benchmarks.chaos.settings import CHUNK_SIZE, MAX_IN_FLIGHT
 from benchmarks.chaos.verdict import Finding
-from django_webpush_kit.delivery.engine import QUARANTINED
+from django_webpush_kit.delivery.claiming import QUARANTINED
 from django_webpush_kit.signals import pre_send
 
 COLUMNS = ("pk", "status", "lease_token", "claims", "retry_count", "response_status", "sent_at", "next_attempt_at")

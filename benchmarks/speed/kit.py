@@ -55,7 +55,7 @@ def fill(port: int, rows: int) -> dict[str, float]:
 def worker() -> None:
     """One of several workers: says when it is ready, starts when told to."""
     from django_webpush_kit.delivery.engine import deliver_due
-    from django_webpush_kit.delivery.resources import get_transport
+    from django_webpush_kit.delivery.transport import get_transport
 
     get_transport()
     connection.ensure_connection()

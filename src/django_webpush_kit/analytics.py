@@ -18,9 +18,9 @@ from django.db.models import Case, Count, Expression, F, IntegerField, Q, QueryS
 from django.db.models import Value as Literal
 from django.utils import timezone
 
-from django_webpush_kit.base_models import ActionType, NotificationStatus
 from django_webpush_kit.caching import remember
 from django_webpush_kit.models import get_analytics_model, get_notification_model
+from django_webpush_kit.states import ActionType, NotificationStatus
 
 Value = TypeVar("Value")
 

@@ -1,7 +1,6 @@
 """Abstract models: hosts that swap a model derive from these. Importing this module creates no tables.
 
-The states an outbox row goes through stand in `NotificationStatus`; which transition happens when is the business of
-`delivery.engine`.
+The states of an outbox row are in `states.NotificationStatus`.
 """
 
 from __future__ import annotations
@@ -24,36 +23,8 @@ from django_webpush_kit.querysets import (
     PushSubscriptionQuerySet,
     endpoint_hash,
 )
-
-
-class NotificationStatus(models.TextChoices):
-    """Where an outbox row stands."""
-
-    PENDING = "pending", _("pending")
-    SENDING = "sending", _("sending")
-    SENT = "sent", _("sent")
-    FAILED = "failed", _("failed")
-    EXPIRED = "expired", _("expired")
-    SUPPRESSED = "suppressed", _("suppressed")
-    CANCELLED = "cancelled", _("cancelled")
-
-
-class Lane(models.IntegerChoices):
-    """Lanes are claimed in this order; rows whose lease lapsed twice are isolated and claimed one at a time."""
-
-    HIGH = 0, _("high")
-    NORMAL = 1, _("normal")
-    LOW = 2, _("low")
-    ISOLATED = 9, _("isolated")
-
-
-class ActionType(models.TextChoices):
-    """What a browser reports about a notification."""
-
-    DELIVERED = "delivered", _("delivered")
-    CLICKED = "clicked", _("clicked")
-    DISMISSED = "dismissed", _("dismissed")
-    ACTION_CLICKED = "action_clicked", _("action clicked")
+from django_webpush_kit.states import ActionType, Lane, NotificationStatus
+from django_webpush_kit.templating.renderer import validate_template
 
 
 class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a plain text column to everyone else
@@ -188,8 +159,6 @@ class AbstractNotificationTemplate(models.Model):
 
     def clean(self) -> None:
         """Refuse texts that would fail when they are rendered, naming the field."""
-        from django_webpush_kit.rendering import validate_template  # rendering stands above models
-
         validate_template(self)
 
 

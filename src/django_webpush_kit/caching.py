@@ -10,10 +10,11 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from django.core.cache import cache
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.task_backends.base import is_cache_shared
 
 Value = TypeVar("Value")
 
@@ -36,6 +37,11 @@ def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: f
     value = compute()
     _ask_cache(lambda: cache.set(key, (value,), seconds))
     return value
+
+
+def is_cache_shared() -> bool:
+    """Return whether other processes see what this one puts into the default cache."""
+    return not isinstance(caches[DEFAULT_CACHE_ALIAS], DummyCache | LocMemCache)
 
 
 def _ask_cache(question: Callable[[], Any]) -> Any:

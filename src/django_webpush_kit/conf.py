@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast, overload
 
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.views.decorators.debug import sensitive_variables
@@ -32,6 +33,17 @@ MODEL_SETTINGS = {
 for _name, _default in MODEL_SETTINGS.items():
     if not hasattr(settings, _name):
         setattr(settings, _name, _default)
+
+
+def swapped_model(setting: str) -> Any:
+    """Return the model that one of the `MODEL_SETTINGS` names; ImproperlyConfigured when there is no such model."""
+    name = getattr(settings, setting)
+    try:
+        return apps.get_model(name, require_ready=False)
+    except (ValueError, AttributeError):
+        raise ImproperlyConfigured(f'{setting} must be "app_label.ModelName", not {name!r}.') from None
+    except LookupError:
+        raise ImproperlyConfigured(f"{setting} names the model {name!r}, which is not installed.") from None
 
 
 class Setting(Generic[Value]):
@@ -134,7 +146,7 @@ class KitSettings:
     NOTIFICATION_TYPES = Setting[Mapping[str, Any]]({}, dict)
     DEFAULTS = Setting[Mapping[str, Any]]({"ttl": 2_419_200, "urgency": "normal"}, dict)
     RECIPIENT_CONTEXT = Setting[str | Callable[[Any], dict[str, Any]]](
-        "django_webpush_kit.rendering.recipient_context",
+        "django_webpush_kit.templating.renderer.recipient_context",
         str,
         Callable,  # type: ignore[arg-type]  # isinstance works
     )

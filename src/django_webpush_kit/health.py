@@ -18,11 +18,11 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from django_webpush_kit.analytics import percentage
-from django_webpush_kit.base_models import Lane, NotificationStatus
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, kit_settings, vapid_keyring
 from django_webpush_kit.delivery.breaker import credentials_alarms
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.states import Lane, NotificationStatus
 
 HEALTHY = "healthy"
 DEGRADED = "degraded"

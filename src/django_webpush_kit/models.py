@@ -6,9 +6,7 @@ import uuid
 from hashlib import sha256
 from typing import Any, cast
 
-from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +17,7 @@ from django_webpush_kit.base_models import (
     AbstractPushNotification,
     AbstractPushSubscription,
 )
+from django_webpush_kit.conf import swapped_model
 
 
 class PushSubscription(AbstractPushSubscription):
@@ -156,29 +155,19 @@ class PushServiceState(models.Model):
 
 def get_subscription_model() -> type[AbstractPushSubscription]:
     """The active subscription model."""
-    return cast("type[AbstractPushSubscription]", _swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))
+    return cast("type[AbstractPushSubscription]", swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))
 
 
 def get_template_model() -> type[AbstractNotificationTemplate]:
     """The active template model."""
-    return cast("type[AbstractNotificationTemplate]", _swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL"))
+    return cast("type[AbstractNotificationTemplate]", swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL"))
 
 
 def get_notification_model() -> type[AbstractPushNotification]:
     """The active outbox model."""
-    return cast("type[AbstractPushNotification]", _swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
+    return cast("type[AbstractPushNotification]", swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
 
 
 def get_analytics_model() -> type[AbstractNotificationAnalytics]:
     """The active model of reported events."""
-    return cast("type[AbstractNotificationAnalytics]", _swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL"))
-
-
-def _swapped_model(setting: str) -> Any:
-    name = getattr(settings, setting)
-    try:
-        return apps.get_model(name, require_ready=False)
-    except ValueError:
-        raise ImproperlyConfigured(f'{setting} must be "app_label.ModelName", not {name!r}.') from None
-    except LookupError:
-        raise ImproperlyConfigured(f"{setting} names the model {name!r}, which is not installed.") from None
+    return cast("type[AbstractNotificationAnalytics]", swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL"))

@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from django_webpush_kit.delivery.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.models import (
     PushBroadcast,
     get_analytics_model,

@@ -9,73 +9,37 @@ under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.utils import timezone as django_timezone
 
-from django_webpush_kit.base_models import NotificationStatus
-from django_webpush_kit.delivery.broadcast import check_audience
-from django_webpush_kit.delivery.database import outbox_database
-from django_webpush_kit.delivery.enqueue import Counts, Draft, PlainDraft, TemplateDraft, write_page
-from django_webpush_kit.delivery.frozen import freeze
-from django_webpush_kit.delivery.options import SendOptions
-from django_webpush_kit.delivery.preferences import BLOCKED, check_preferences
-from django_webpush_kit.delivery.recipients import subscription_pages
-from django_webpush_kit.delivery.registration import BrowserSubscription, register
-from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
-from django_webpush_kit.models import (
-    IdempotencyKey,
-    PushBroadcast,
-    get_notification_model,
-    get_subscription_model,
-)
+from django_webpush_kit.legacy_service import PushNotificationService as PushNotificationService
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.options import SendOptions
+from django_webpush_kit.outbox import broadcasts, idempotency
+from django_webpush_kit.outbox.batches import SendResult as SendResult
+from django_webpush_kit.outbox.batches import write_batch
+from django_webpush_kit.outbox.drafts import PlainDraft, TemplateDraft
 from django_webpush_kit.privacy import erase_user as erase_user
 from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
-from django_webpush_kit.rendering import plain_context
-from django_webpush_kit.signals import emit, notifications_queued
-from django_webpush_kit.task_backends import wake_on_commit
-
-NOT_SENT = (
-    NotificationStatus.FAILED,
-    NotificationStatus.EXPIRED,
-    NotificationStatus.SUPPRESSED,
-    NotificationStatus.CANCELLED,
-)
+from django_webpush_kit.states import NotificationStatus
+from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
+from django_webpush_kit.subscriptions.preferences import check_preferences
+from django_webpush_kit.subscriptions.registration import BrowserSubscription, register
 
 CANCELLED = "Cancelled by the application"
 
 CANCEL_SIZE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class SendResult:
-    """What one call wrote: rows due now, rows due later, recipients that did not want it.
-
-    `batch` is on every row. `reused` is true when the idempotency key had been used: then nothing was written, and
-    the counts are those of the first call.
-    """
-
-    batch: UUID
-    queued: int = 0
-    deferred: int = 0
-    suppressed: int = 0
-    reused: bool = False
-
-    @property
-    def notifications(self) -> QuerySet[Any]:
-        """The rows of the batch."""
-        return get_notification_model().objects.filter(batch=self.batch)
 
 
 def send(to: Any, title: str, body: str = "", *, type: str | None = None, **options: Any) -> SendResult:  # noqa: A002
@@ -85,7 +49,7 @@ def send(to: Any, title: str, body: str = "", *, type: str | None = None, **opti
     `delivery.options.SendOptions`; an unknown one is a TypeError.
     """
     parsed = SendOptions.parse(options)
-    return _enqueue(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
+    return write_batch(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
 
 
 def send_templated(
@@ -100,7 +64,7 @@ def send_templated(
     value that is not plain. Explicit options win over the template's.
     """
     parsed = SendOptions.parse(options)
-    return _enqueue(to, lambda: TemplateDraft(type, context, parsed), parsed)
+    return write_batch(to, lambda: TemplateDraft(type, context, parsed), parsed)
 
 
 def broadcast(
@@ -119,44 +83,18 @@ def broadcast(
     frozen when the fan-out starts. Pause, resume and cancel with the functions of these names; counters are on the
     returned row. Raises as `send_templated` does.
     """
-    parsed = SendOptions.parse({"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options})
-    check_audience(audience)
-    TemplateDraft(type, context, parsed)
-    stored = {name: value for name, value in options.items() if value is not None}
-    batch, database = uuid4(), outbox_database()
-    with transaction.atomic(using=database):
-        key = _reserve(parsed.idempotency_key, batch)
-        if isinstance(key, SendResult):
-            first = PushBroadcast.objects.filter(batch=key.batch).first()
-            if first is None:
-                raise InvalidOption(f"idempotency_key {idempotency_key!r} was used for send(), not for a broadcast")
-            return first
-        row = PushBroadcast.objects.create(
-            batch=batch,
-            type=type,
-            audience=audience,
-            context=freeze(plain_context(context or {})),
-            options=freeze(stored),
-            scheduled_for=parsed.scheduled_for,
-            created_by=created_by,
-        )
-        wake_on_commit(batch, using=database)
-    return row
+    given = {"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options}
+    return broadcasts.start(type, audience, context, given, created_by=created_by)
 
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
     """Stop a fan-out until it is resumed; what is already queued is still sent. False when it had ended."""
-    return _switch(broadcast, (PushBroadcast.Status.PENDING, PushBroadcast.Status.RUNNING), PushBroadcast.Status.PAUSED)
+    return broadcasts.pause(broadcast)
 
 
 def resume_broadcast(broadcast: PushBroadcast) -> bool:
     """Go on with a paused fan-out where it stopped. False when it was not paused."""
-    broadcast.refresh_from_db()
-    state = PushBroadcast.Status.RUNNING if broadcast.started_at else PushBroadcast.Status.PENDING
-    resumed = _switch(broadcast, (PushBroadcast.Status.PAUSED,), state)
-    if resumed:
-        wake_on_commit(broadcast.batch, using=outbox_database())
-    return resumed
+    return broadcasts.resume(broadcast)
 
 
 def subscribe(
@@ -222,13 +160,8 @@ def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
     with transaction.atomic(using=outbox_database()):
         if idempotency_key is None:
             return _cancel(target)
-        kept = (
-            IdempotencyKey.objects.select_for_update().filter(key_hash=IdempotencyKey.hash_of(idempotency_key)).first()
-        )
-        if kept is None:
-            return 0
-        kept.delete()
-        return _cancel(kept.batch)
+        batch = idempotency.release(idempotency_key)
+        return 0 if batch is None else _cancel(batch)
 
 
 async def abroadcast(type: str, *arguments: Any, **options: Any) -> PushBroadcast:  # noqa: A002  # the public name
@@ -251,52 +184,6 @@ async def asend_templated(
     return await sync_to_async(partial(send_templated, type, to, context, **options))()
 
 
-class PushNotificationService:
-    """`send` and `send_templated` with results as dicts: `{"success": True, ...}` or `{"success": False, "error"}`."""
-
-    def send_notification(
-        self,
-        subscription: Any,
-        title: str,
-        body: str = "",
-        data: dict[str, Any] | None = None,
-        template_type: str | None = None,
-    ) -> dict[str, Any]:
-        """Queue one message for one subscription; on success `notification_id` is its row's key."""
-        return self._as_dict(send(subscription, title, body, type=template_type, data=data))
-
-    def send_templated_notification(
-        self, subscription: Any, template_type: str, context: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Queue a template's message for one subscription; on success `notification_id` is its row's key."""
-        return self._as_dict(send_templated(template_type, subscription, context))
-
-    def send_bulk_notifications(
-        self,
-        subscriptions: Any,
-        title: str,
-        body: str = "",
-        data: dict[str, Any] | None = None,
-        template_type: str | None = None,
-    ) -> dict[str, Any]:
-        """Queue one message for many; `sent` counts rows queued, `blocked` recipients who did not want it."""
-        result = send(subscriptions, title, body, type=template_type, data=data)
-        return {
-            "success": True,
-            "batch": str(result.batch),
-            "sent": result.queued + result.deferred,
-            "blocked": result.suppressed,
-        }
-
-    def _as_dict(self, result: SendResult) -> dict[str, Any]:
-        row = result.notifications.first()
-        if row is None:
-            return {"success": False, "error": "The subscription is not active"}
-        if row.status in NOT_SENT:
-            return {"success": False, "error": row.failure_reason or BLOCKED, "notification_id": row.pk}
-        return {"success": True, "notification_id": row.pk}
-
-
 def _checked_owner(user: Any) -> Any:
     """The user a subscription shall belong to; None for nobody, and for `request.user` of who is not signed in."""
     if user is None or getattr(user, "is_anonymous", False) is True:
@@ -306,53 +193,6 @@ def _checked_owner(user: Any) -> Any:
     if user.pk is None or user._state.adding:  # noqa: SLF001  # Django documents `_state.adding`
         raise InvalidSubscription("The user must be saved before a subscription can belong to them.", field="user")
     return user
-
-
-def _enqueue(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:
-    """Write one batch: the idempotency key first, then a page of rows at a time, all in one transaction."""
-    batch, now, database = uuid4(), django_timezone.now(), outbox_database()
-    with transaction.atomic(using=database):
-        key = _reserve(options.idempotency_key, batch)
-        if isinstance(key, SendResult):
-            return key
-        draft = make_draft()
-        counts = Counts()
-        for page in subscription_pages(to, with_users=draft.needs_user):
-            counts += write_page(page, draft, batch=batch, now=now)
-        result = SendResult(batch, counts.queued, counts.deferred, counts.suppressed)
-        if key is not None:
-            IdempotencyKey.objects.using(database).filter(pk=key.pk).update(
-                queued=counts.queued, deferred=counts.deferred, suppressed=counts.suppressed
-            )
-    # outside the block: a savepoint of its own would keep the wake-ups of one transaction apart
-    _announce(result, database)
-    return result
-
-
-def _reserve(key: str | None, batch: UUID) -> IdempotencyKey | SendResult | None:
-    """Insert the idempotency key; when it had been used, the first call's result comes back instead.
-
-    A concurrent call with the same key waits here for the first one's transaction to end.
-    """
-    if key is None:
-        return None
-    database = outbox_database()
-    try:
-        with transaction.atomic(using=database):
-            return IdempotencyKey.objects.using(database).create(key=key, batch=batch)
-    except IntegrityError:
-        # a locking read sees what has been committed since this transaction began, where the database keeps snapshots
-        first = IdempotencyKey.objects.using(database).select_for_update().get(key_hash=IdempotencyKey.hash_of(key))
-        return SendResult(first.batch, first.queued, first.deferred, first.suppressed, reused=True)
-
-
-def _announce(result: SendResult, database: str) -> None:
-    model = get_notification_model()
-    if result.queued:
-        wake_on_commit(result.batch, using=database)
-    if notifications_queued.has_listeners(model):
-        announce = partial(emit, notifications_queued, model, batch=result.batch, result=result)
-        transaction.on_commit(announce, using=database, robust=True)
 
 
 def _cancel(target: Any) -> int:
@@ -377,20 +217,7 @@ def _cancellable(target: Any) -> PushNotificationQuerySet:
         except ValueError:
             raise InvalidOption(f"cancel(): {target!r} is not a batch UUID") from None
     if isinstance(target, UUID):
-        _stop_broadcast(target)
+        broadcasts.stop(target)
         return model.objects.filter(batch=target)
     found = type(target).__name__ if not isinstance(target, Model) else f"a {type(target).__name__} object"
     raise TypeError(f"cancel() takes a batch UUID, a broadcast, a notification or a queryset of these, not {found}")
-
-
-def _stop_broadcast(batch: UUID) -> None:
-    ended = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.FAILED)
-    PushBroadcast.objects.filter(batch=batch).exclude(status__in=ended).update(
-        status=PushBroadcast.Status.CANCELLED, finished_at=django_timezone.now()
-    )
-
-
-def _switch(broadcast: PushBroadcast, before: tuple[str, ...], after: str) -> bool:
-    changed = PushBroadcast.objects.filter(pk=broadcast.pk, status__in=before).update(status=after)
-    broadcast.refresh_from_db()
-    return bool(changed)

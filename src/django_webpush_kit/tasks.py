@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.delivery.housekeeping import clean_up
+from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, clear_wake_mark, get_task_backend
 from django_webpush_kit.task_backends.celery import register_tasks
@@ -20,10 +23,21 @@ def wake_up() -> dict[str, int]:
     """Deliver what is due, within the time the queue gives; wakes another task if rows remain."""
     clear_wake_mark()
     backend = get_task_backend()
-    report = deliver_due(seconds=backend.seconds)
+    report = deliver_due(seconds=backend.seconds, on_backlog=backend.wake_all)
     if report.more:
         backend.wake()
     return dict(report.outcomes)
+
+
+def deliver_batches(batches: Sequence[UUID], limit: int) -> dict[str, int]:
+    """Deliver at most `limit` rows of these batches now; `ImmediateBackend` calls this after commit."""
+    outcomes: Counter[str] = Counter()
+    for batch in batches:
+        if limit > 0:
+            report = deliver_due(limit, batch=batch)
+            limit -= report.claimed
+            outcomes += report.outcomes
+    return dict(outcomes)
 
 
 def send_scheduled_notifications() -> dict[str, int]:

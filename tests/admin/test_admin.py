@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_webpush_kit import models
 from django_webpush_kit.admin import PushBroadcastAdmin, reading
 from django_webpush_kit.admin.subscriptions import PushServiceFilter
-from django_webpush_kit.delivery.broadcast import fan_out
+from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
 from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.services import broadcast, send

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from django_webpush_kit import services
 from django_webpush_kit.conf import given_settings
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.tracking import sign_subscription
+from django_webpush_kit.tokens import sign_subscription
 from tests.api.conftest import ACTIONS, ApiClient, new_body, new_endpoint
 from tests.factories import make_notification, make_subscription, make_user
 

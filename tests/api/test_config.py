@@ -18,9 +18,9 @@ from django.utils.functional import SimpleLazyObject
 
 from django_webpush_kit import urls
 from django_webpush_kit.api import forms, views
-from django_webpush_kit.base_models import ActionType
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
+from django_webpush_kit.states import ActionType
 from tests.api.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db

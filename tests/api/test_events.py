@@ -11,7 +11,7 @@ import time_machine
 from django_webpush_kit.api import events
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.signals import event_recorded
-from django_webpush_kit.tracking import sign_notification, sign_subscription
+from django_webpush_kit.tokens import sign_notification, sign_subscription
 from tests.api.conftest import ApiClient
 from tests.factories import make_notification
 

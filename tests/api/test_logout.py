@@ -12,7 +12,7 @@ from django.urls import include, path
 
 from django_webpush_kit.api.logout import COOKIE
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.tracking import sign_subscription
+from django_webpush_kit.tokens import sign_subscription
 from tests.api.conftest import ApiClient, new_body
 from tests.factories import make_notification
 

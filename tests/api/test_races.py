@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 
 from django_webpush_kit.models import get_analytics_model, get_subscription_model
-from django_webpush_kit.tracking import read_subscription_token, sign_notification
+from django_webpush_kit.tokens import read_subscription_token, sign_notification
 from tests.api.conftest import ApiClient, new_body
 from tests.factories import make_notification
 

@@ -11,8 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import pre_save
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery.registration import RACES
 from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.subscriptions.registration import RACES
 from tests.api.conftest import new_body, new_endpoint
 from tests.conftest import new_keys
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from django_webpush_kit import urls
 from django_webpush_kit.api import calls, views
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.tracking import sign_notification, sign_subscription
+from django_webpush_kit.tokens import sign_notification, sign_subscription
 from tests.api.conftest import BASE, ApiClient, new_body
 from tests.factories import make_notification
 

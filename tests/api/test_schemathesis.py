@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.tracking import sign_notification
+from django_webpush_kit.tokens import sign_notification
 from tests.api.conftest import BASE, new_body
 from tests.factories import make_notification
 from tests.urls import urlpatterns

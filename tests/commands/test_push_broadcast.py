@@ -7,10 +7,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery.broadcast import BroadcastProgress, progress
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.management.commands import push_broadcast
 from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 from django_webpush_kit.transports import locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)

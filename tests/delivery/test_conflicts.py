@@ -10,11 +10,10 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery import broadcast
+from django_webpush_kit.database import is_conflict, retry_on_conflict
+from django_webpush_kit.delivery import fan_out as broadcast
 from django_webpush_kit.delivery.breaker import Breakers
-from django_webpush_kit.delivery.database import is_conflict, retry_on_conflict
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
-from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
 from django_webpush_kit.models import (
     PushBroadcast,
     PushServiceState,
@@ -22,6 +21,7 @@ from django_webpush_kit.models import (
     get_subscription_model,
     get_template_model,
 )
+from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from django_webpush_kit.transports import PushResponse, Transport
 
 pytestmark = [

@@ -15,11 +15,11 @@ from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.base_models import Lane
-from django_webpush_kit.delivery import engine
+from django_webpush_kit.delivery import claiming, engine
 from django_webpush_kit.delivery.engine import claim, deliver, deliver_due, return_lapsed
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.signals import pre_send
+from django_webpush_kit.states import Lane
 from django_webpush_kit.testing import outbox
 from django_webpush_kit.transports import PushResponse, Transport, locmem
 
@@ -187,8 +187,7 @@ class CollectingTransport(Transport):
 
 
 @pytest.fixture
-def collecting(settings, monkeypatch):
-    monkeypatch.setattr(engine, "_turns", engine._Turns())
+def collecting(settings):
     kit(settings, TRANSPORT=f"{__name__}.CollectingTransport", CHUNK_SIZE=2)
     CollectingTransport.seen.clear()
     return CollectingTransport.seen
@@ -239,8 +238,7 @@ class OversleepingTransport(Transport):
         yield PushResponse(id=request.id, status=201)
 
 
-def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings, monkeypatch):
-    monkeypatch.setattr(engine, "_turns", engine._Turns())
+def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings):
     kit(settings, TRANSPORT=f"{__name__}.OversleepingTransport", CHUNK_SIZE=1)
     services.send(subscription, "Hello")
     report = deliver_due(limit=2)
@@ -287,12 +285,12 @@ def test_a_row_that_breaks_the_transport_each_time_is_quarantined_and_its_neighb
     kit(settings, TRANSPORT=f"{__name__}.TransportWithPoison", MAX_CLAIMS=2)
     poison = services.send(subscription, "poison").notifications
     neighbours = services.send(subscription, "fine").notifications
-    for _ in range(engine.LAPSES_BEFORE_ISOLATION + 2):
+    for _ in range(claiming.LAPSES_BEFORE_ISOLATION + 2):
         with suppress(Interrupted):
             deliver_due()
         lapse_lease()
     deliver_due()
-    assert poison.get().failure_reason == engine.QUARANTINED
+    assert poison.get().failure_reason == claiming.QUARANTINED
     assert neighbours.get().status == "sent"
 
 
@@ -461,7 +459,7 @@ def test_databases_without_skip_locked_and_limits_in_subqueries_claim_too(subscr
 def test_users_without_an_active_flag_are_active(subscription, monkeypatch):
     from django.contrib.sessions.models import Session
 
-    from django_webpush_kit.delivery import rows as rows_module
+    from django_webpush_kit.delivery import claiming as rows_module
 
     monkeypatch.setattr(rows_module, "get_user_model", lambda: Session)
     rows_module._user_column.cache_clear()

@@ -15,10 +15,10 @@ from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery.broadcast import audience
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
-from django_webpush_kit.delivery.recipients import keyset_pages, subscription_pages
+from django_webpush_kit.delivery.fan_out import audience
 from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.outbox.recipients import keyset_pages, subscription_pages
 from django_webpush_kit.querysets import endpoint_hash
 from tests.conftest import new_keys
 from tests.factories import new_notification

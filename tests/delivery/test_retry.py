@@ -6,7 +6,8 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_webpush_kit.delivery.retry import backoff_seconds, deadline, ttl_header
+from django_webpush_kit.delivery.backoff import backoff_seconds
+from django_webpush_kit.outbox.lifetime import deadline, ttl_header
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 

@@ -19,11 +19,12 @@ from django.utils.translation import ngettext
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
 from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, template_types, type_labels
-from django_webpush_kit.delivery.broadcast import audience_names, progress
-from django_webpush_kit.delivery.enqueue import TemplateDraft
-from django_webpush_kit.delivery.options import SendOptions
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.options import SendOptions
+from django_webpush_kit.outbox.audiences import audience_names
+from django_webpush_kit.outbox.broadcasts import progress
+from django_webpush_kit.outbox.drafts import TemplateDraft
 
 NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
 

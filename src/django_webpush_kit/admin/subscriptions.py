@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.reading import UserSearchAdmin
-from django_webpush_kit.delivery.subscriptions import deactivate_subscriptions
+from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 
 SHOWN_CHARACTERS = 12
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.bases import ModelAdmin
 from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.previews import preview
+from django_webpush_kit.templating.preview import preview
 
 
 class NotificationTemplateAdmin(ModelAdmin):

@@ -14,13 +14,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from django_webpush_kit.base_models import ActionType
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.delivery.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.protocol.endpoints import check_click_url
 from django_webpush_kit.signals import emit, event_recorded
-from django_webpush_kit.tracking import read_notification_token
+from django_webpush_kit.states import ActionType
+from django_webpush_kit.tokens import read_notification_token
 
 MAX_PER_NOTIFICATION = 16
 """A token's bearer may make up button ids, but not fill the table with them; browsers show four buttons at most."""

@@ -13,8 +13,8 @@ from django.utils.timezone import is_aware
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.api.errors import invalid
-from django_webpush_kit.base_models import ActionType
 from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
+from django_webpush_kit.states import ActionType
 
 MAX_EVENTS = 50
 MAX_TOKEN = 300

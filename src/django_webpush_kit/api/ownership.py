@@ -15,7 +15,7 @@ from django_webpush_kit.conf import endpoint_policy
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.querysets import endpoint_hash
-from django_webpush_kit.tracking import SubscriptionClaim, read_subscription_token
+from django_webpush_kit.tokens import SubscriptionClaim, read_subscription_token
 
 
 def own_subscription(call: Call, endpoint: str) -> Any:

@@ -22,14 +22,14 @@ from django_webpush_kit.api.errors import ApiError, invalid, invalid_token, not_
 from django_webpush_kit.api.forms import EndpointForm, EventsForm, PreferencesForm, SubscribeForm, validated
 from django_webpush_kit.api.logout import remember_browser
 from django_webpush_kit.api.ownership import given_token, is_latest, own_subscription
-from django_webpush_kit.base_models import ActionType
 from django_webpush_kit.conf import kit_settings, vapid_keyring
-from django_webpush_kit.delivery.database import retry_on_conflict
-from django_webpush_kit.delivery.registration import BrowserSubscription, Registration, register, repair
+from django_webpush_kit.database import retry_on_conflict
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.models import get_notification_model
-from django_webpush_kit.tracking import read_subscription_token, sign_subscription
+from django_webpush_kit.states import ActionType
+from django_webpush_kit.subscriptions.registration import BrowserSubscription, Registration, register, repair
+from django_webpush_kit.tokens import read_subscription_token, sign_subscription
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WORKER = PACKAGE / "static" / "django_webpush_kit" / "service-worker.js"

@@ -90,7 +90,8 @@ def _fake_subject() -> Messages:
 
 
 def _private_cache() -> Messages:
-    from django_webpush_kit.task_backends.base import QueueBackend, get_task_backend, is_cache_shared
+    from django_webpush_kit.caching import is_cache_shared
+    from django_webpush_kit.task_backends.base import QueueBackend, get_task_backend
 
     if is_cache_shared():
         return

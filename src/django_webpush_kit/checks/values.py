@@ -87,7 +87,7 @@ def _task_backend() -> Messages:
 
 
 def _transport() -> Messages:
-    from django_webpush_kit.delivery.resources import close_transport, get_transport, transport_spec
+    from django_webpush_kit.delivery.transport import close_transport, get_transport, transport_spec
 
     try:
         path, given = backend_spec("TRANSPORT")
@@ -202,7 +202,7 @@ def _dotted_paths() -> Messages:
 
 
 def _defaults() -> Messages:
-    from django_webpush_kit.delivery.options import default_options
+    from django_webpush_kit.options import default_options
 
     try:
         default_options()

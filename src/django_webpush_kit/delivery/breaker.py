@@ -11,8 +11,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from django_webpush_kit.delivery.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.retry import backoff_seconds
+from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.backoff import backoff_seconds
 from django_webpush_kit.models import PushServiceState
 
 THROTTLED = "throttled"

@@ -8,18 +8,9 @@ from typing import Any
 
 from django.db.models import Max
 
-from django_webpush_kit.base_models import NotificationStatus
-from django_webpush_kit.delivery.rows import Row
+from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.models import get_notification_model
-
-SUPERSEDED = "Superseded by a newer notification with the same topic"
-
-ENDED_UNSENT = (
-    NotificationStatus.FAILED,
-    NotificationStatus.EXPIRED,
-    NotificationStatus.SUPPRESSED,
-    NotificationStatus.CANCELLED,
-)
+from django_webpush_kit.states import ENDED_UNSENT
 
 
 class NewestOfTopic:

@@ -14,8 +14,8 @@ from django.db.models import Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.conf import vapid_keyring
-from django_webpush_kit.importing import PAGE_SIZE, ForeignSubscription, import_subscriptions
 from django_webpush_kit.protocol.vapid import VapidKey
+from django_webpush_kit.subscriptions.importing import PAGE_SIZE, ForeignSubscription, import_subscriptions
 
 EXAMPLES = 5
 """So many sources are named for each reason to refuse them."""

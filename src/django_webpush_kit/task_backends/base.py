@@ -11,14 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
-from django.core.cache.backends.dummy import DummyCache
-from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache import cache
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
+from django_webpush_kit.caching import is_cache_shared
 from django_webpush_kit.conf import backend_spec
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
@@ -125,11 +124,6 @@ def _set_wake_mark() -> bool:
     except Exception:
         _logger.exception("The cache does not answer; wake-ups are not coalesced")
         return True
-
-
-def is_cache_shared() -> bool:
-    """Whether other processes see what this one puts into the default cache."""
-    return not isinstance(caches[DEFAULT_CACHE_ALIAS], DummyCache | LocMemCache)
 
 
 class _WakeUp:

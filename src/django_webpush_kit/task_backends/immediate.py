@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from django.core.checks import CheckMessage, Info
+from django.utils.module_loading import import_string
 
 from django_webpush_kit.task_backends.base import TaskBackend
 
 MAX_ROWS = 100
+
+DELIVER_TASK = "django_webpush_kit.tasks.deliver_batches"
 
 
 class ImmediateBackend(TaskBackend):
@@ -17,12 +20,7 @@ class ImmediateBackend(TaskBackend):
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Deliver the batches now."""
-        from django_webpush_kit.delivery.engine import deliver_due  # the engine itself wakes workers for broadcasts
-
-        left = MAX_ROWS
-        for batch in batches:
-            if left > 0:
-                left -= deliver_due(left, batch=batch).claimed
+        import_string(DELIVER_TASK)(batches, MAX_ROWS)
 
     def check(self) -> list[CheckMessage]:
         """Remind of what this backend leaves to `deliver_push`."""

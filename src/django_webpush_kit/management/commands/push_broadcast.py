@@ -9,11 +9,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery.broadcast import BroadcastProgress, progress
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.delivery.resources import close_transport
+from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 
 BAR_WIDTH = 30
 ENDED = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.CANCELLED, PushBroadcast.Status.FAILED)

@@ -19,12 +19,12 @@ from django.urls import NoReverseMatch, reverse
 
 from django_webpush_kit.checks import TAG
 from django_webpush_kit.conf import vapid_keyring
-from django_webpush_kit.delivery.database import outbox_database
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.health import UNHEALTHY, backend_path, get_health
-from django_webpush_kit.linting import lint_templates
-from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.models import get_subscription_model, get_template_model
 from django_webpush_kit.task_backends import DjangoQBackend, get_task_backend
 from django_webpush_kit.task_backends.django_q import SCHEDULES
+from django_webpush_kit.templating.lint import lint_templates
 
 LEVELS = {checks.DEBUG: "hint", checks.INFO: "hint", checks.WARNING: "warning"}
 
@@ -167,7 +167,7 @@ def _schedules() -> Iterator[Finding]:
 
 
 def _templates() -> Iterator[Finding]:
-    for problem in lint_templates():
+    for problem in lint_templates(get_template_model().objects.all()):
         yield Finding("warning", "templates", str(problem))
 
 

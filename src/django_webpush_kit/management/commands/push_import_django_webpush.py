@@ -8,8 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
-from django_webpush_kit.importing import ForeignSubscription
 from django_webpush_kit.management.importing import ImportCommand, known_key_id, newest_first
+from django_webpush_kit.subscriptions.importing import ForeignSubscription
 
 SETTING = 'WEBPUSH_SETTINGS["VAPID_PRIVATE_KEY"]'
 

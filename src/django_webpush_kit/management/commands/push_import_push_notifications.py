@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.views.decorators.debug import sensitive_variables
 
-from django_webpush_kit.importing import ForeignSubscription
 from django_webpush_kit.management.importing import ImportCommand, known_key_id, newest_first
+from django_webpush_kit.subscriptions.importing import ForeignSubscription
 
 SETTING = 'PUSH_NOTIFICATIONS_SETTINGS["WP_PRIVATE_KEY"]'
 

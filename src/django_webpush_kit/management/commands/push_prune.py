@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from django_webpush_kit.delivery.housekeeping import clean_up
+from django_webpush_kit.delivery.pruning import clean_up
 
 
 class Command(BaseCommand):

@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.delivery.options import URGENCIES
-from django_webpush_kit.delivery.resources import close_transport
+from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.users import find_user
+from django_webpush_kit.options import URGENCIES
+from django_webpush_kit.outbox.batches import SendResult
 
 SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempotency_key")
 
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         if options["now"]:
             self._deliver(result)
 
-    def _report(self, result: services.SendResult) -> None:
+    def _report(self, result: SendResult) -> None:
         if not (result.queued or result.deferred or result.suppressed):
             raise CommandError("The user has no active subscription.")
         reused = " (sent before under this idempotency key)" if result.reused else ""
@@ -68,7 +69,7 @@ class Command(BaseCommand):
             f"{result.suppressed} suppressed{reused}"
         )
 
-    def _deliver(self, result: services.SendResult) -> None:
+    def _deliver(self, result: SendResult) -> None:
         try:
             deliver_due(batch=result.batch)
         finally:

@@ -14,9 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 import django_webpush_kit
-from django_webpush_kit.delivery.frozen import TEMPLATE_FIELDS
-from django_webpush_kit.linting import lint_templates
 from django_webpush_kit.models import get_template_model
+from django_webpush_kit.outbox.snapshots import TEMPLATE_FIELDS
+from django_webpush_kit.templating.lint import lint_templates
 
 STARTER = Path(django_webpush_kit.__file__).parent / "fixtures" / "notification_templates.json"
 
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
 
     def _lint(self) -> None:
-        problems = lint_templates()
+        problems = lint_templates(get_template_model().objects.all())
         for problem in problems:
             self.stdout.write(str(problem))
         if problems:

@@ -1,0 +1,71 @@
+"""How statements behave when the database says "not now": conflicts and busy locks are tried again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import OperationalError, connections, router
+
+from django_webpush_kit.conf import swapped_model
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+CONFLICT_ATTEMPTS = 20
+"""A conflict means that another transaction has succeeded: it is worth more attempts than a database that is away."""
+
+FIRST_WAIT_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 1.5
+
+CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
+"""Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
+
+_logger = logging.getLogger("django_webpush_kit")
+
+
+def outbox_database() -> str:
+    """The alias of the database that holds the outbox."""
+    return router.db_for_write(swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
+
+
+def is_inside_transaction(alias: str) -> bool:
+    """Whether a transaction is open that is not merely the one Django's TestCase wraps around a test."""
+    blocks = connections[alias].atomic_blocks
+    return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)  # what `atomic(durable=True)` itself asks
+
+
+def retry_on_conflict(statement: Callable[[], Result]) -> Result:
+    """Run a transaction of its own; on a conflict, a busy lock or a lost connection run it again, a few times.
+
+    Conflicts are deadlocks and, with isolation levels above the usual one, serialization failures. Inside an open
+    transaction the error is raised at once: there only the owner of the transaction can start over.
+    """
+    alias = outbox_database()
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return statement()
+        except OperationalError as error:
+            connection = connections[alias]
+            attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
+            if connection.in_atomic_block or attempt >= attempts:
+                raise
+            connection.close_if_unusable_or_obsolete()
+            _logger.info("The database was busy or gone; trying again", exc_info=True)
+            longest = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+            time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+
+
+def is_conflict(error: OperationalError) -> bool:
+    """Whether the database has refused the transaction because of another one."""
+    return error_code(error) in CONFLICTS
+
+
+def error_code(error: OperationalError) -> Any:
+    """What the database calls the error: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL), a sentence (SQLite)."""
+    return getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)

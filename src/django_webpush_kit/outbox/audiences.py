@@ -1,0 +1,55 @@
+"""Named audiences of broadcasts: the built-in ones and those of the setting `AUDIENCES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+from django.utils.module_loading import import_string
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.outbox.recipients import belonging_to
+
+EVERYBODY = "all"
+OPTED_IN = "opted-in"
+"""The built-in audiences: all who have not opted out of the type, and those who opted in to it explicitly."""
+
+
+def audience(name: str, type_: str) -> QuerySet[Any]:
+    """The active subscriptions of a named audience, less those who opted out of the notification type.
+
+    "all" and "opted-in" are built in; others are functions in the setting `AUDIENCES` that return a queryset of users
+    or of subscriptions.
+    """
+    wanted: QuerySet[Any] = get_subscription_model().objects.active()
+    if name not in (EVERYBODY, OPTED_IN):
+        wanted = belonging_to(wanted, _audience_function(name)())
+    is_on_by_default = kit_settings.NOTIFICATION_TYPES.get(type_, {}).get("default", True)
+    wanted = wanted.annotate(_wants=KeyTransform(type_, KeyTransform("categories", "preferences")))
+    if name == OPTED_IN or not is_on_by_default:
+        return wanted.filter(_wants=True)
+    return wanted.filter(Q(_wants=True) | Q(_wants__isnull=True))
+
+
+def audience_names() -> list[str]:
+    """The audiences there are: the built-in ones, then those of the setting `AUDIENCES`."""
+    return [EVERYBODY, OPTED_IN, *sorted(kit_settings.AUDIENCES)]
+
+
+def check_audience(name: str) -> None:
+    """Raise `InvalidOption` when there is no such audience."""
+    if name not in (EVERYBODY, OPTED_IN):
+        _audience_function(name)
+
+
+def _audience_function(name: str) -> Callable[[], QuerySet[Any]]:
+    function = kit_settings.AUDIENCES.get(name)
+    if function is None:
+        known = ", ".join(sorted(audience_names()))
+        raise InvalidOption(f"audience {name!r} is unknown; built in, or in the setting AUDIENCES, are: {known}")
+    found: Callable[[], QuerySet[Any]] = import_string(function) if isinstance(function, str) else function
+    return found

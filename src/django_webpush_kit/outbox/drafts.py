@@ -1,0 +1,131 @@
+"""The message of one call, for any recipient: text, options and size, checked before anything is written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
+from django_webpush_kit.models import get_template_model
+from django_webpush_kit.options import SendOptions, default_options, storable, template_options
+from django_webpush_kit.outbox.payloads import PayloadEncoder
+from django_webpush_kit.subscriptions.preferences import recipient_zone
+from django_webpush_kit.templating.renderer import MAX_TITLE, RenderedText, TemplateRenderer
+
+MAX_TYPE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One message as it will stand in the outbox."""
+
+    title: str
+    body: str
+    language: str
+    template_id: Any
+    options: SendOptions
+    row_options: dict[str, Any]
+    max_retries: int
+
+
+class Draft(ABC):
+    """The message of one call, for any recipient."""
+
+    needs_user = False
+    """Whether the content depends on the subscription's user."""
+
+    def __init__(self, type: str, options: SendOptions) -> None:  # noqa: A002  # the field's own name
+        self.type = _checked_text("type", type)
+        if len(self.type) > MAX_TYPE:
+            raise InvalidOption(f"type has {len(self.type)} characters; at most {MAX_TYPE} are allowed")
+        self.options = options
+        self._defaults = default_options()
+        self._encoder = PayloadEncoder()
+
+    @abstractmethod
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription."""
+
+    def _finish(self, text: RenderedText, options: SendOptions, language: str, template_id: Any = None) -> Content:
+        title, body = storable(text.title), storable(text.body)
+        if not title:
+            raise InvalidOption("title must not be empty: browsers show nothing without one")
+        if len(title) > MAX_TITLE:
+            if kit_settings.OVERSIZE == "error":
+                raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
+            title = f"{title[: MAX_TITLE - 1]}…"
+        row_options = options.row_options()
+        self._encoder.check_size(
+            title=title, body=body, data=options.data or {}, language=language, options=row_options
+        )
+        max_retries = kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries
+        return Content(title, body, language, template_id, options, row_options, max_retries)
+
+
+class PlainDraft(Draft):
+    """A title and a body, the same for all recipients."""
+
+    def __init__(self, title: str, body: str, type: str, options: SendOptions) -> None:  # noqa: A002
+        super().__init__(type, options)
+        text = RenderedText(_checked_text("title", title), _checked_text("body", body))
+        merged = options.over(self._defaults)
+        self._content = self._finish(text, merged, merged.language or "")
+
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription."""
+        return self._content
+
+
+class TemplateDraft(Draft):
+    """The text of a template; it depends on the language, and maybe on the time zone and the recipient."""
+
+    def __init__(
+        self,
+        type: str,  # noqa: A002  # the field's own name
+        context: Mapping[str, Any] | None,
+        options: SendOptions,
+        *,
+        templates: Iterable[Any] | None = None,
+    ) -> None:
+        super().__init__(type, options)
+        if templates is None:
+            templates = get_template_model().objects.filter(type=self.type)
+        self._renderer = TemplateRenderer(self.type, context, templates=templates)
+        self._contents: dict[tuple[str, str], Content] = {}
+        self.needs_user = self._renderer.names_recipient
+
+    def content_for(self, subscription: Any) -> Content:
+        """The content for one subscription, rendered once per language where the template names no recipient."""
+        language = self.options.language or subscription.language
+        template = self._renderer.template_for(language)
+        is_personal = self._renderer.is_personal(language)
+        time_zone = recipient_zone(subscription.timezone).key if is_personal or self._renderer.is_zoned else ""
+        if is_personal:
+            return self._render(language, template, time_zone, subscription.user)
+        key = (template.language, time_zone)
+        if key not in self._contents:
+            self._contents[key] = self._render(language, template, time_zone, None)
+        return self._contents[key]
+
+    def _render(self, language: str, template: Any, time_zone: str, user: Any) -> Content:
+        """Render and check one text; the row's language is that of the template, "" where it is the default one."""
+        text = self._renderer.render(language, recipient=user, time_zone=time_zone)
+        try:
+            rendered = SendOptions.parse(
+                {"url": text.url or None, "icon": text.icon or None, "actions": text.actions or None}
+            )
+            options = self.options.over(rendered).over(template_options(template)).over(self._defaults)
+            return self._finish(text, options, template.language, template.pk)
+        except InvalidOption as error:
+            raise TemplateRenderError(f"Template {template}: {error}") from error
+
+
+def _checked_text(name: str, value: Any) -> str:
+    if not isinstance(value, str | Promise):
+        raise InvalidOption(f"{name} must be str, not {value.__class__.__name__}")
+    return storable(str(value))

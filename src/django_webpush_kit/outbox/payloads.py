@@ -1,0 +1,86 @@
+"""From an outbox row to what goes over the wire: `Message`, then payload bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import IntegerField
+from django.urls import NoReverseMatch, reverse
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
+from django_webpush_kit.tokens import notification_signer
+
+MESSAGE_OPTIONS = frozenset(
+    ("url", "icon", "badge", "image", "tag", "actions", "silent", "require_interaction", "renotify", "vibrate")
+) | {"app_badge"}
+
+
+def build_message(
+    *, title: str, body: str, data: dict[str, Any], language: str, options: dict[str, Any], notification_id: object
+) -> Message:
+    """The message of one row. The default `tag` is the row's id, so that a repeated push replaces itself."""
+    shown = {name: value for name, value in options.items() if name in MESSAGE_OPTIONS}
+    shown.setdefault("tag", str(notification_id))
+    return Message(title=title, body=body, data=data, language=language, **shown)
+
+
+class PayloadEncoder:
+    """Encodes messages with the settings as they stand; one per chunk, so that settings are read once."""
+
+    def __init__(self) -> None:
+        self._budget = min(kit_settings.PAYLOAD_BUDGET, MAX_PAYLOAD)
+        self._oversize = kit_settings.OVERSIZE
+        self._base_url = kit_settings.BASE_URL.rstrip("/") if kit_settings.DECLARATIVE else ""
+        self._events = _url("events")
+        self._signer = notification_signer()
+
+    def encode(self, message: Message, notification_id: object) -> bytes:
+        """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
+        identifier = str(notification_id)
+        token = self._signer.sign(identifier)
+        if self._base_url:
+            message = _counting_clicks(message, token)
+        envelope = {"id": identifier, "token": token}
+        if self._events:
+            envelope["events"] = self._events
+        return encode_payload(
+            message,
+            envelope=envelope,
+            declarative_base_url=self._base_url,
+            budget=self._budget,
+            oversize="truncate" if self._oversize == "truncate" else "error",
+        )
+
+    def check_size(self, **row: Any) -> None:
+        """Raise `PayloadTooLarge` if a row with this content could not be sent, whatever id it gets."""
+        longest = _longest_id()
+        self.encode(build_message(**row, notification_id=longest), longest)
+
+
+def _longest_id() -> str:
+    """An id as long as they get: 19 digits, or 36 characters where the host's model has UUIDs for keys."""
+    key = get_notification_model()._meta.pk
+    return "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
+
+
+def _counting_clicks(message: Message, token: str) -> Message:
+    """The message with links that record the click and redirect: a declarative push may open them without a worker."""
+    counted = _url("open", token)
+    if not counted:
+        return message
+    actions = [
+        {**action, "url": f"{counted}?{urlencode({'action': action['action']})}"} if action.get("url") else action
+        for action in message.actions
+    ]
+    return replace(message, url=counted if message.url else "", actions=actions)
+
+
+def _url(name: str, *arguments: str) -> str:
+    try:
+        return reverse(f"webpush_kit:{name}", args=arguments)
+    except NoReverseMatch:
+        return ""

@@ -1,0 +1,59 @@
+"""The states of an outbox row, the lanes workers claim from, and the events that browsers report."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class NotificationStatus(models.TextChoices):
+    """The state of an outbox row; `delivery.engine` draws the transitions."""
+
+    PENDING = "pending", _("pending")
+    SENDING = "sending", _("sending")
+    SENT = "sent", _("sent")
+    FAILED = "failed", _("failed")
+    EXPIRED = "expired", _("expired")
+    SUPPRESSED = "suppressed", _("suppressed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+UNFINISHED = (NotificationStatus.PENDING, NotificationStatus.SENDING)
+"""States that a worker will still change."""
+
+ENDED_UNSENT = (
+    NotificationStatus.FAILED,
+    NotificationStatus.EXPIRED,
+    NotificationStatus.SUPPRESSED,
+    NotificationStatus.CANCELLED,
+)
+"""Final states of rows that no push service accepted."""
+
+
+class Lane(models.IntegerChoices):
+    """Workers claim the lanes in this order. Rows whose lease lapsed twice are isolated and claimed one at a time."""
+
+    HIGH = 0, _("high")
+    NORMAL = 1, _("normal")
+    LOW = 2, _("low")
+    ISOLATED = 9, _("isolated")
+
+    @classmethod
+    def for_urgency(cls, urgency: str | None) -> Lane:
+        """Return the lane of an urgency (RFC 8030, section 5.3); None means "normal"."""
+        return _LANES[urgency or "normal"]
+
+
+_LANES = {"high": Lane.HIGH, "normal": Lane.NORMAL, "low": Lane.LOW, "very-low": Lane.LOW}
+
+LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
+"""The ordinary lanes, most urgent first."""
+
+
+class ActionType(models.TextChoices):
+    """What a browser reports about a notification."""
+
+    DELIVERED = "delivered", _("delivered")
+    CLICKED = "clicked", _("clicked")
+    DISMISSED = "dismissed", _("dismissed")
+    ACTION_CLICKED = "action_clicked", _("action clicked")

@@ -1,0 +1,51 @@
+"""Mistakes in templates that are in the database already."""
+
+import pytest
+
+from django_webpush_kit.models import get_template_model
+from django_webpush_kit.templating.lint import lint_templates
+from tests.factories import make_template
+
+pytestmark = pytest.mark.django_db
+
+
+def problems():
+    return [str(problem) for problem in lint_templates(get_template_model().objects.all())]
+
+
+def test_good_templates_have_none():
+    make_template()
+    make_template(language="de")
+    assert problems() == []
+
+
+def test_bad_syntax_and_bad_options_name_template_and_field():
+    make_template("a", body_template="{% debug %}", options={"colour": "red"})
+    (problem,) = problems()[:1]
+    assert problem.startswith("a: body_template: ")
+    assert any(text.startswith("a: options: ") for text in problems())
+
+
+def test_what_raises_only_when_rendered_is_found():
+    make_template("a", body_template="{{ price|floatformat:200 }}")
+    (problem,) = problems()
+    assert problem.startswith("a: does not render: ")
+
+
+def test_a_title_that_renders_to_nothing_is_found():
+    make_template("a", title_template="{# nothing #}")
+    assert problems() == ["a: the title is empty"]
+
+
+def test_a_type_without_default_language_is_told_once():
+    make_template("a", language="de")
+    make_template("a", language="fr")
+    (problem,) = problems()
+    assert problem.startswith("a (de): has no template in the default language")
+
+
+def test_types_nobody_can_switch_off_are_found_where_types_are_configured(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"b": {}}}
+    make_template("a")
+    make_template("b")
+    assert problems() == ["a: its type is not in NOTIFICATION_TYPES: nobody can switch it off"]

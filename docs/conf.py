@@ -1,0 +1,27 @@
+"""Configuration of Sphinx for the documentation."""
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+project = "django-webpush-kit"
+author = "The django-webpush-kit contributors"
+copyright = "The django-webpush-kit contributors, MIT licence"  # noqa: A001  # the name Sphinx reads
+release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "deflist"]
+nitpicky = True
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "django-webpush-kit"
+html_static_path = ["_static"]
+html_css_files = ["wide-tables.css"]
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0c6b4f", "color-brand-content": "#0c6b4f"},
+    "dark_css_variables": {"color-brand-primary": "#6fd3ae", "color-brand-content": "#6fd3ae"},
+}
+copybutton_prompt_text = "$ "

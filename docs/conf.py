@@ -1,7 +1,8 @@
 """Configuration of Sphinx for the documentation."""
 
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from django_webpush_kit.protocol.vapid import VapidKey
 from django_webpush_kit.testing import FakeBrowser, FakePushService
+from tests.host_project import BLOCK, HostProject
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# what a project that already has pages and users has; and the browser of this test gets its messages on loopback
-HOST_SETTINGS = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]\n'
+# the browser of this test gets its messages on loopback
 LOOPBACK = 'WEBPUSH_KIT["ALLOW_PRIVATE_ENDPOINTS"] = True\n'
 
 SUBSCRIBE = """
@@ -27,64 +23,13 @@ import json
 from django.contrib.auth import get_user_model
 from django.test import Client
 client = Client(SERVER_NAME="localhost")
-client.force_login(get_user_model().objects.create_superuser("admin"))
+client.force_login(get_user_model().objects.get(username="admin"))
 page = client.get("/").content.decode()
 assert '<meta name="webpush-kit-key" content="{key}">' in page, page
 assert '<webpush-toggle label="Notifications">' in page, page
 answer = client.post("/api/v1/push/subscribe", {body!r}, content_type="application/json")
 assert answer.status_code == 201, answer.content
 """
-
-
-class HostProject:
-    """A project in a folder of its own, to which the README is done block by block."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.run("-m", "django", "startproject", "mysite", ".")
-        self.append("settings.py", HOST_SETTINGS)
-        self._imports = ""
-
-    def run(self, *arguments: str) -> str:
-        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONWARNINGS": "error"}
-        run = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, f"{arguments}\n{run.stdout}\n{run.stderr}"
-        return run.stdout
-
-    def append(self, name: str, text: str) -> None:
-        with (self.folder / "mysite" / name).open("a") as file:
-            file.write(text)
-
-    def shell(self, code: str) -> str:
-        """Run code in `manage.py shell`, which remembers what earlier code has imported and named."""
-        output = self.run("manage.py", "shell", "-v0", "-c", self._imports + code)
-        self._imports += "".join(re.findall(r"^(?:from .*|user = .*)\n", code, re.MULTILINE))
-        return output
-
-    def do(self, language: str, text: str) -> None:
-        head, _, body = text.partition("\n")
-        match language, head.strip("<!-#> "):
-            case "python", "settings.py" | "urls.py" as name:
-                self.append(name, body)
-            case "python", "shell":
-                self.shell(body)
-            case "python", name:
-                (self.folder / name).write_text(body)
-                self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", name)
-            case "html", name:
-                (self.folder / name).parent.mkdir()
-                (self.folder / name).write_text(body)
-            case "sh", _:
-                for line in text.splitlines():
-                    if line.startswith("python "):
-                        self.run(*line.split()[1:])
 
 
 @pytest.mark.slow
@@ -118,15 +63,22 @@ print(*get_notification_model().objects.filter(type="booking_reminder").values_l
 
 @pytest.mark.parametrize("page", ["README.md", "example_project/README.md"])
 def test_what_is_linked_exists(page):
-    links = re.findall(r'\]\(([^)#:]+)\)|src="([^"]+)"', (ROOT / page).read_text())
-    assert links
-    for link in filter(None, (target for pair in links for target in pair)):
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    pages = re.findall(r"\(https://django-webpush-kit\.readthedocs\.io/en/latest/([^)#]+)\.html[)#]", text)
+    images = re.findall(r"_images/([^\"]+)", text)
+    assert links or pages
+    for link in links:
         assert (ROOT / page).parent.joinpath(link).exists(), link
+    for name in pages:
+        assert (ROOT / f"docs/{name}.md").exists(), name
+    for name in images:
+        assert f"](images/{name})" in (ROOT / "docs/index.md").read_text(), name
 
 
 def test_the_extras_and_targets_it_names_exist():
     packaging, makefile = (ROOT / "pyproject.toml").read_text(), (ROOT / "Makefile").read_text()
-    extras = {extra for names in re.findall(r"webpush-kit\[([\w,]+)\]", README) for extra in names.split(",")}
+    extras = {extra for names in re.findall(r"checkout\[([\w,]+)\]", README) for extra in names.split(",")}
     assert extras
     for extra in extras:
         assert re.search(rf"^{extra} = \[", packaging, re.MULTILINE), extra

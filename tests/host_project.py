@@ -1,0 +1,111 @@
+"""A project that `startproject` makes, to which a page of documentation is done block by block."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PASSWORD = "correct horse battery staple"
+
+
+class HostProject:
+    """A project called mysite in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run("-m", "django", "startproject", "mysite", ".")
+        self._imports = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "mysite.settings",
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+            "PYTHONWARNINGS": "error",
+        }
+
+    def run(self, *arguments: str) -> str:
+        run = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, f"{arguments}\n{run.stdout}\n{run.stderr}"
+        return run.stdout
+
+    def append(self, name: str, text: str) -> None:
+        with (self.folder / "mysite" / name).open("a") as file:
+            file.write(text)
+
+    def shell(self, code: str) -> str:
+        """Run code in `manage.py shell`, which remembers what earlier code has imported and named."""
+        output = self.run("manage.py", "shell", "-v0", "-c", self._imports + code)
+        self._imports += "".join(re.findall(r"^(?:from .*|user = .*)\n", code, re.MULTILINE))
+        return output
+
+    def do(self, language: str, text: str) -> None:
+        """Do what a block of a page says: append to a file, write one, run code or commands."""
+        head, _, body = text.partition("\n")
+        match language, head.strip("<!-#> "):
+            case "python", "settings.py" | "urls.py" as name:
+                self.append(name, body)
+            case "python", "shell":
+                self.shell(body)
+            case "python", name:
+                (self.folder / name).write_text(body)
+                self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", name)
+            case (("html" | "ini"), name):
+                (self.folder / name).parent.mkdir(exist_ok=True)
+                (self.folder / name).write_text(body)
+            case "sh", _:
+                for line in text.splitlines():
+                    if line.startswith("python manage.py"):
+                        # the password is in the environment, where a person would type it
+                        self.run(*line.split()[1:], *(["--noinput"] if "createsuperuser" in line else []))
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """Run `manage.py runserver`; yields the origin of the site."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = subprocess.Popen(
+            [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for_port(port, server)
+            yield f"http://localhost:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + 60
+    while time.monotonic() < give_up_at and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)  # nothing else tells when a server listens
+        else:
+            return
+    pytest.fail("runserver does not listen")

@@ -76,7 +76,7 @@ def test_clean_up_deactivates_and_prunes(user, make_subscription, settings):
     assert get_subscription_model().objects.filter(is_active=False).count() == 2
     old = get_notification_model().objects.filter(created_at__lt=now - timedelta(days=10))
     assert set(old.values_list("status", flat=True)) == {"pending", "sending"}
-    assert IdempotencyKey.objects.get().key == "new"
+    assert IdempotencyKey.objects.get().key_hash == IdempotencyKey.hash_of("new")
     assert tasks.cleanup_expired_subscriptions()["expired"] == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from hashlib import sha256
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.db import models
@@ -18,6 +18,7 @@ from django_webpush_kit.base_models import (
     AbstractPushSubscription,
 )
 from django_webpush_kit.conf import swapped_model
+from django_webpush_kit.states import Lane
 
 
 class PushSubscription(AbstractPushSubscription):
@@ -52,7 +53,9 @@ class PushBroadcast(models.Model):
     """One message to a stored audience, fanned out in the background by a resumable cursor.
 
     `cursor` is the last subscription key that was written; `batch` joins the rows. `texts` holds the template of each
-    language as it stood at the start.
+    language as it stood at the start. `total` is the size of the audience, estimated while the fan-out is running.
+    `failed` counts recipients whose row could not be written. Broadcasts of a lower `lane` are fanned out first.
+    `next_page_at` is when more rows may be written: set by `rate` ("5000/m") and after an error.
     """
 
     class Status(models.TextChoices):
@@ -73,10 +76,14 @@ class PushBroadcast(models.Model):
     texts = models.JSONField(default=dict, blank=True, editable=False)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.PENDING)
     scheduled_for = models.DateTimeField(_("scheduled for"), null=True, blank=True)
-    cursor = models.CharField(max_length=64, blank=True, editable=False)
+    lane = models.PositiveSmallIntegerField(choices=Lane.choices, default=Lane.NORMAL, editable=False)
+    rate = models.CharField(_("rate"), max_length=20, blank=True)
+    next_page_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cursor = models.TextField(blank=True, editable=False)
     total = models.PositiveBigIntegerField(_("recipients"), default=0, editable=False)
     queued = models.PositiveBigIntegerField(_("queued"), default=0, editable=False)
     suppressed = models.PositiveBigIntegerField(_("suppressed"), default=0, editable=False)
+    failed = models.PositiveBigIntegerField(_("failed"), default=0, editable=False)
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     failure_reason = models.CharField(_("reason"), max_length=200, blank=True)
@@ -99,15 +106,18 @@ class PushBroadcast(models.Model):
 class IdempotencyKey(models.Model):
     """What a call with this key wrote. Inserted first, in the caller's transaction: the first result wins.
 
-    Keys are unique by `key_hash`, because collations call texts equal that differ in case or trailing spaces.
+    Only the key's SHA-256 is stored: keys may hold e-mail addresses, and collations call texts equal that differ in
+    case or trailing spaces.
     """
 
-    key = models.CharField(_("key"), max_length=200)
-    key_hash = models.CharField(max_length=64, unique=True, editable=False)
+    key_hash = models.CharField(_("SHA-256 of the key"), max_length=64, unique=True, editable=False)
     batch = models.UUIDField(_("batch"), db_index=True)
     queued = models.PositiveBigIntegerField(default=0)
     deferred = models.PositiveBigIntegerField(default=0)
     suppressed = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0)
+    recipients = models.PositiveBigIntegerField(default=0)
+    unreachable = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, db_index=True)
 
     class Meta:
@@ -115,16 +125,11 @@ class IdempotencyKey(models.Model):
         verbose_name_plural = _("idempotency keys")
 
     def __str__(self) -> str:
-        return self.key
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Keep `key_hash` true to the key."""
-        self.key_hash = self.hash_of(self.key)
-        super().save(*args, **kwargs)
+        return self.key_hash[:12]
 
     @staticmethod
     def hash_of(key: str) -> str:
-        """SHA-256 of a key, as hex: what look-ups go by."""
+        """SHA-256 of a key, as hex."""
         return sha256(key.encode()).hexdigest()
 
 

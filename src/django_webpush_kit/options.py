@@ -236,6 +236,8 @@ def _key(name: str, value: Any) -> str:
     key = _text(200)(name, value)
     if not key:
         raise InvalidOption(f"{name} must not be empty")
+    if key != str(value):
+        raise InvalidOption(f"{name} must not contain NUL characters or lone surrogates")
     return key
 
 

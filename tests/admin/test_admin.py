@@ -42,7 +42,7 @@ def rows(subscription):
         "notification": notification,
         "event": make_event(notification, "clicked"),
         "broadcast": PushBroadcast.objects.create(type="news", total=10, queued=4, suppressed=1),
-        "key": IdempotencyKey.objects.create(key="order-7", batch=uuid.uuid4()),
+        "key": IdempotencyKey.objects.create(key_hash=IdempotencyKey.hash_of("order-7"), batch=uuid.uuid4()),
         "state": PushServiceState.objects.create(push_service="push.example.com", reason="throttled"),
     }
 

@@ -11,15 +11,25 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.reading import ReadingAdmin
+from django_webpush_kit.models import IdempotencyKey
 
 
 class IdempotencyKeyAdmin(ReadingAdmin):
-    """Look up what a key was used for; deleting it lets it be used again."""
+    """Find a key by its full text; deleting it lets it be used again."""
 
-    list_display = ("key", "batch", "queued", "deferred", "suppressed", "created_at")
+    list_display = ("__str__", "batch", "queued", "deferred", "suppressed", "failed", "created_at")
     list_filter = ("created_at",)
-    search_fields = ("key",)
+    search_fields = ("key_hash",)
+    search_help_text = _("Enter the whole key: only its SHA-256 is stored.")
     ordering = ("-pk",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find the key whose text, or whose SHA-256, was entered."""
+        if not search_term:
+            return queryset, False
+        return queryset.filter(key_hash__in=[search_term, IdempotencyKey.hash_of(search_term)]), False
 
 
 class PushServiceStateAdmin(ReadingAdmin):

@@ -25,12 +25,17 @@ class Migration(migrations.Migration):
                     "id",
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
-                ("key", models.CharField(max_length=200, verbose_name="key")),
-                ("key_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "key_hash",
+                    models.CharField(editable=False, max_length=64, unique=True, verbose_name="SHA-256 of the key"),
+                ),
                 ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
                 ("queued", models.PositiveBigIntegerField(default=0)),
                 ("deferred", models.PositiveBigIntegerField(default=0)),
                 ("suppressed", models.PositiveBigIntegerField(default=0)),
+                ("failed", models.PositiveBigIntegerField(default=0)),
+                ("recipients", models.PositiveBigIntegerField(default=0)),
+                ("unreachable", models.PositiveBigIntegerField(default=0)),
                 (
                     "created_at",
                     models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name="created at"),
@@ -252,7 +257,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("scheduled_for", models.DateTimeField(blank=True, null=True, verbose_name="scheduled for")),
-                ("cursor", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "lane",
+                    models.PositiveSmallIntegerField(
+                        choices=[(0, "high"), (1, "normal"), (2, "low"), (9, "isolated")], default=1, editable=False
+                    ),
+                ),
+                ("rate", models.CharField(blank=True, max_length=20, verbose_name="rate")),
+                ("next_page_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("cursor", models.TextField(blank=True, editable=False)),
                 (
                     "total",
                     models.PositiveBigIntegerField(default=0, editable=False, verbose_name="recipients"),
@@ -262,6 +275,7 @@ class Migration(migrations.Migration):
                     "suppressed",
                     models.PositiveBigIntegerField(default=0, editable=False, verbose_name="suppressed"),
                 ),
+                ("failed", models.PositiveBigIntegerField(default=0, editable=False, verbose_name="failed")),
                 ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
                 ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("failure_reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),

@@ -62,7 +62,9 @@ def write_batch(to: Any, make_draft: Callable[[], Draft], options: SendOptions) 
         for page in subscription_pages(to, with_users=draft.needs_user):
             counts += write_page(page, draft, batch=batch, now=now)
         if key is not None:
-            idempotency.keep_counts(key, counts.queued, counts.deferred, counts.suppressed)
+            idempotency.keep_counts(
+                key, {"queued": counts.queued, "deferred": counts.deferred, "suppressed": counts.suppressed}
+            )
     result = SendResult(batch, counts.queued, counts.deferred, counts.suppressed)
     # outside the block: a savepoint of its own would keep the wake-ups of one transaction apart
     _announce(result, database)

@@ -46,7 +46,9 @@ def start(
         if key is not None and not is_new:
             first = PushBroadcast.objects.filter(batch=key.batch).first()
             if first is None:
-                raise InvalidOption(f"idempotency_key {key.key!r} was used for send(), not for a broadcast")
+                raise InvalidOption(
+                    f"idempotency_key {parsed.idempotency_key!r} was used for send(), not for a broadcast"
+                )
             return first
         row = PushBroadcast.objects.create(
             batch=batch,

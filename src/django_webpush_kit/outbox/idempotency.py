@@ -1,4 +1,7 @@
-"""Idempotency keys: the first call with a key writes, later calls get the first one's result."""
+"""Idempotency keys: the first call with a key writes, later calls get the first one's result.
+
+`SendOptions.parse` and `release` bring a key into the same form, so that `cancel` finds what `send` stored.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import IdempotencyKey
+from django_webpush_kit.options import SendOptions
+
+ATTEMPTS = 5
+"""How often a key is inserted anew when `cancel` deletes it between the failed insert and the reading of its row."""
 
 
 def reserve(key: str | None, batch: UUID) -> tuple[IdempotencyKey | None, bool]:
@@ -19,25 +27,32 @@ def reserve(key: str | None, batch: UUID) -> tuple[IdempotencyKey | None, bool]:
         return None, True
     database = outbox_database()
     keys = IdempotencyKey.objects.using(database)
-    try:
-        with transaction.atomic(using=database):
-            return keys.create(key=key, batch=batch), True
-    except IntegrityError:
-        # a locking read sees what has been committed since this transaction began, where the database keeps snapshots
-        return keys.select_for_update().get(key_hash=IdempotencyKey.hash_of(key)), False
+    key_hash = IdempotencyKey.hash_of(key)
+    for _attempt in range(ATTEMPTS):
+        try:
+            with transaction.atomic(using=database):
+                return keys.create(key_hash=key_hash, batch=batch), True
+        except IntegrityError:
+            # a locking read sees what has been committed since this transaction began, even under REPEATABLE READ
+            found = keys.select_for_update().filter(key_hash=key_hash).first()
+            if found is not None:
+                return found, False
+    raise InvalidOption("idempotency_key is being used and cancelled by other calls at the same time; try again")
 
 
-def keep_counts(key: IdempotencyKey, queued: int, deferred: int, suppressed: int) -> None:
+def keep_counts(key: IdempotencyKey, counts: dict[str, int]) -> None:
     """Store the counts that later calls with the key are told."""
-    IdempotencyKey.objects.using(outbox_database()).filter(pk=key.pk).update(
-        queued=queued, deferred=deferred, suppressed=suppressed
-    )
+    IdempotencyKey.objects.using(outbox_database()).filter(pk=key.pk).update(**counts)
 
 
 def release(key: str) -> UUID | None:
     """Delete the key, so that it may be used again; return the batch it stood for, or None when it was unknown."""
-    kept = IdempotencyKey.objects.select_for_update().filter(key_hash=IdempotencyKey.hash_of(key)).first()
+    checked = SendOptions.parse({"idempotency_key": key}).idempotency_key or ""
+    database = outbox_database()
+    # the lock keeps the row until it is deleted: a concurrent send() with the key waits, and then inserts it anew
+    found = IdempotencyKey.objects.using(database).select_for_update().filter(key_hash=IdempotencyKey.hash_of(checked))
+    kept = found.first()
     if kept is None:
         return None
-    kept.delete()
+    kept.delete(using=database)
     return kept.batch

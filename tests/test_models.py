@@ -16,8 +16,8 @@ from django_webpush_kit.models import (
     get_analytics_model,
     get_notification_model,
     get_subscription_model,
-    get_template_model,
 )
+from django_webpush_kit.querysets import endpoint_hash
 from django_webpush_kit.states import ActionType, NotificationStatus
 from tests.factories import make_event, make_notification, make_template
 
@@ -49,7 +49,7 @@ def test_an_endpoint_is_stored_once(subscription):
 def test_endpoints_may_be_as_long_as_they_get():
     endpoint = "https://example.com/" + "x" * 2028
     row = subscription_row(endpoint)
-    assert get_subscription_model().objects.for_endpoint(endpoint).get() == row
+    assert get_subscription_model().objects.get(endpoint_hash=endpoint_hash(endpoint)) == row
 
 
 def test_an_inactive_subscription_has_a_date(subscription):
@@ -167,7 +167,6 @@ def test_subscriptions_that_may_be_sent_to(user, make_user, make_subscription):
     assert list(rows.active().for_user(user).order_by("pk")) == active
     assert list(rows.for_user(other.user_id)) == [other]
     assert list(rows.expired(now)) == [expired]
-    assert list(rows.for_endpoint(other.endpoint)) == [other]
 
 
 def test_rows_by_state_user_and_batch(user, subscription):
@@ -178,20 +177,9 @@ def test_rows_by_state_user_and_batch(user, subscription):
     assert list(objects.due()) == [rows["pending"]]
     assert set(objects.due(later.next_attempt_at)) == {rows["pending"], later}
     assert objects.for_user(user).count() == len(rows) + 1
-    assert list(objects.in_batch(str(later.batch))) == [later]
     assert objects.all().cancel("No more") == 2
     assert set(objects.filter(failure_reason="No more")) == {rows["pending"], later}
     assert objects.filter(status="cancelled").count() == 3
-
-
-def test_templates_by_type_and_events_by_time(subscription):
-    german, english = make_template("news", language="de"), make_template("news")
-    make_template("other")
-    assert set(get_template_model().objects.for_type("news")) == {german, english}
-    event = make_event(make_notification(subscription), "clicked")
-    events = get_analytics_model().objects
-    assert list(events.since(event.timestamp)) == [event]
-    assert not events.since(event.timestamp + timedelta(microseconds=1))
 
 
 # getters

@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.querysets import (
-    NotificationAnalyticsQuerySet,
     NotificationTemplateQuerySet,
     PushNotificationQuerySet,
     PushSubscriptionQuerySet,
@@ -47,6 +46,10 @@ class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a pla
         if self.derive is not None:
             setattr(model_instance, self.attname, self.derive(model_instance.endpoint))
         return super().pre_save(model_instance, add)
+
+
+_FOLLOWING = {"endpoint": ("endpoint_hash", "push_service"), "is_active": ("deactivated_at",)}
+"""Columns of a subscription that are written whenever the field they follow is."""
 
 
 class AbstractPushSubscription(models.Model):
@@ -105,11 +108,13 @@ class AbstractPushSubscription(models.Model):
         return f"{self.push_service or _('subscription')} #{self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Date a deactivation, and write what follows the endpoint along with it."""
+        """Date a deactivation. With `update_fields`, write the columns that follow those fields, and no others."""
         if not self.is_active and self.deactivated_at is None:
             self.deactivated_at = timezone.now()
         if (fields := kwargs.get("update_fields")) is not None:
-            kwargs["update_fields"] = {*fields, "endpoint_hash", "push_service", "deactivated_at", "updated_at"}
+            kwargs["update_fields"] = {*fields, *(name for field in fields for name in _FOLLOWING.get(field, ()))}
+            if kwargs["update_fields"]:
+                kwargs["update_fields"].add("updated_at")
         super().save(*args, **kwargs)
 
     @property
@@ -261,7 +266,7 @@ class AbstractNotificationAnalytics(models.Model):
     action_data = models.JSONField(_("data"), default=dict, blank=True)
     timestamp = models.DateTimeField(_("time"), auto_now_add=True)
 
-    objects = NotificationAnalyticsQuerySet.as_manager()
+    objects: models.Manager[Any] = models.Manager()
 
     class Meta:
         abstract = True

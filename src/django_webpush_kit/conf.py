@@ -231,6 +231,22 @@ def vapid_keyring() -> VapidKeyring:
     return _keyring(kit_settings.VAPID_PRIVATE_KEY, tuple(kit_settings.VAPID_FALLBACK_PRIVATE_KEYS), vapid_subject())
 
 
+def public_key() -> str:
+    """The VAPID public key that browsers subscribe with (base64url); "" while no usable key is configured."""
+    try:
+        return vapid_keyring().current.public_key
+    except ImproperlyConfigured:
+        return ""
+
+
+def current_key_id() -> str:
+    """The id of the VAPID key that browsers subscribe with; "" while no usable key is configured."""
+    try:
+        return vapid_keyring().current.key_id
+    except ImproperlyConfigured:
+        return ""
+
+
 @lru_cache(maxsize=8)
 @sensitive_variables()
 def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> VapidKeyring:

@@ -1,4 +1,4 @@
-"""How statements behave when the database says "not now": conflicts and busy locks are tried again."""
+"""The database of the outbox, and transactions that start over after a deadlock or a lost connection."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connections, router
+from django.db import OperationalError, connections, router, transaction
 
 from django_webpush_kit.conf import swapped_model
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 ATTEMPTS = 5
@@ -24,7 +26,7 @@ LONGEST_WAIT_SECONDS = 1.5
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
 """Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 
 def outbox_database() -> str:
@@ -59,6 +61,23 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
             _logger.info("The database was busy or gone; trying again", exc_info=True)
             longest = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), LONGEST_WAIT_SECONDS)
             time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+
+
+def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function that is one transaction of the outbox's database: it starts over as `retry_on_conflict` says.
+
+    The function may be called several times before it returns, so it must not change anything but the database.
+    """
+
+    @wraps(function)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        def attempt() -> Result:
+            with transaction.atomic(using=outbox_database()):
+                return function(*args, **kwargs)
+
+        return retry_on_conflict(attempt)
+
+    return run
 
 
 def is_conflict(error: OperationalError) -> bool:

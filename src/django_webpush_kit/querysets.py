@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -32,17 +31,9 @@ class PushSubscriptionQuerySet(models.QuerySet[Any]):
         """Those that belong to `user` (an instance or a primary key)."""
         return self.filter(user=user)
 
-    def for_endpoint(self, endpoint: str) -> PushSubscriptionQuerySet:
-        """The one with this endpoint URL, if any."""
-        return self.filter(endpoint_hash=endpoint_hash(endpoint))
-
 
 class NotificationTemplateQuerySet(models.QuerySet[Any]):
     """Notification templates."""
-
-    def for_type(self, type: str) -> NotificationTemplateQuerySet:  # noqa: A002  # the field's own name
-        """Every language's template of one notification type."""
-        return self.filter(type=type)
 
     def get_by_natural_key(self, type: str, language: str) -> Any:  # noqa: A002  # the field's own name
         """The one that a fixture without primary keys means."""
@@ -64,18 +55,6 @@ class PushNotificationQuerySet(models.QuerySet[Any]):
         """Rows addressed to `user`, whoever owns the subscription now."""
         return self.filter(user=user)
 
-    def in_batch(self, batch: UUID | str) -> PushNotificationQuerySet:
-        """Rows written by one `send`, `send_templated` or `broadcast`."""
-        return self.filter(batch=batch)
-
     def cancel(self, reason: str) -> int:
         """Cancel the rows that are still pending; returns how many there were."""
         return self.pending().update(status="cancelled", failure_reason=reason)
-
-
-class NotificationAnalyticsQuerySet(models.QuerySet[Any]):
-    """Events that browsers reported."""
-
-    def since(self, moment: datetime) -> NotificationAnalyticsQuerySet:
-        """Events recorded at or after `moment`."""
-        return self.filter(timestamp__gte=moment)

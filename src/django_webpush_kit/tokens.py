@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer, TimestampSigner, b64_encode
 from django.utils.crypto import salted_hmac
 from django.utils.encoding import force_bytes
@@ -18,6 +19,7 @@ from django.utils.encoding import force_bytes
 EVENT_SALT = "django_webpush_kit.event"
 _SIGNATURE_SALT = f"{EVENT_SALT}signer"  # what Django's signers make of a salt
 SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
+USER_SALT = "django_webpush_kit.user"
 
 
 def sign_notification(notification_id: object) -> str:
@@ -86,6 +88,27 @@ def read_subscription_token(token: str) -> SubscriptionClaim | None:
     except (BadSignature, ValueError, TypeError):
         return None
     return SubscriptionClaim(subscription_id, user_id, token_version, endpoint_hash)
+
+
+def user_mark(user_id: object) -> str:
+    """Opaque text of 16 characters that differs from one user to the next; "" for None, nobody.
+
+    It lets a browser notice that another person uses it. It names nobody, and differs from site to site.
+    """
+    if user_id is None:
+        return ""
+    return salted_hmac(USER_SALT, str(user_id), algorithm="sha256").hexdigest()[:16]
+
+
+def primary_key(model: Any, text: object) -> Any:
+    """The primary key of `model` that was signed as `text`; None for text that is no key of it.
+
+    Keys signed before a model got another type of primary key are such text.
+    """
+    try:
+        return model._meta.pk.to_python(text)
+    except ValidationError:
+        return None
 
 
 def _claim(subscription: Any) -> SubscriptionClaim:

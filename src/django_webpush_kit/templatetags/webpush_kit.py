@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
-from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.context import RequestContext
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils.crypto import salted_hmac
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.conf import public_key
+from django_webpush_kit.tokens import user_mark
 
 register = template.Library()
 
@@ -28,9 +28,9 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     """
     request = context.get("request")
     base = reverse("webpush_kit:subscribe").removesuffix("subscribe")
-    metas = {"base": base, "config": f"{base}config", "key": _public_key()}
+    metas = {"base": base, "config": f"{base}config", "key": public_key()}
     if request is not None:
-        metas |= {"csrf": get_token(request), "user": _user_mark(getattr(request, "user", None))}
+        metas |= {"csrf": get_token(request), "user": user_mark(_signed_in(request))}
     nonces = (nonce, context.get("csp_nonce"), getattr(request, "csp_nonce", None))
     # as text, for the object that keeps a nonce is false until somebody uses it
     nonce = next(filter(None, (str(one) for one in nonces if one is not None)), "")
@@ -43,15 +43,7 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     )
 
 
-def _public_key() -> str:
-    try:
-        return vapid_keyring().current.public_key
-    except ImproperlyConfigured:
-        return ""
-
-
-def _user_mark(user: Any) -> str:
-    """Text that differs from one signed-in user to the next and names none of them."""
-    if user is None or not user.is_authenticated:
-        return ""
-    return salted_hmac("django_webpush_kit.user", str(user.pk), algorithm="sha256").hexdigest()[:16]
+def _signed_in(request: HttpRequest) -> Any:
+    """The primary key of the signed-in user; None when nobody is."""
+    user = getattr(request, "user", None)
+    return user.pk if user is not None and user.is_authenticated else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
+from django_webpush_kit.management.arguments import json_object
 from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("type", nargs="?", metavar="TYPE", help="the notification template to send")
         parser.add_argument("--audience", default="all", help='"all", "opted-in" or a name from AUDIENCES')
-        parser.add_argument("--context", type=_json_object, metavar="JSON", help="the template's variables")
+        parser.add_argument("--context", type=json_object, metavar="JSON", help="the template's variables")
         parser.add_argument("--idempotency-key", help="the same key again finds the same broadcast")
         parser.add_argument("--progress", action="store_true", help="show a bar until everything is delivered")
         parser.add_argument("--deliver", action="store_true", help="deliver in this process instead of the workers")
@@ -103,10 +103,3 @@ def progress_line(state: BroadcastProgress) -> str:
     if state.rate is not None and state.remaining is not None:
         line += f"  {state.rate:,.0f}/s  {state.remaining:,.0f} s left"
     return line
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise TypeError("a JSON object is needed")
-    return value

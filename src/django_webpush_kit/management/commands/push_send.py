@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +10,7 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
+from django_webpush_kit.management.arguments import json_object
 from django_webpush_kit.management.users import find_user
 from django_webpush_kit.options import URGENCIES
 from django_webpush_kit.outbox.batches import SendResult
@@ -77,11 +76,3 @@ class Command(BaseCommand):
         for row in result.notifications.select_related("subscription"):
             reason = f": {row.failure_reason}" if row.failure_reason else ""
             self.stdout.write(f"{row.subscription.push_service}: {row.status}{reason}")
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """A JSON object from the command line."""
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ArgumentTypeError("must be a JSON object")
-    return value

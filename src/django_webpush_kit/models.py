@@ -134,10 +134,13 @@ class IdempotencyKey(models.Model):
 
 
 class PushServiceState(models.Model):
-    """The breaker of one push service that every worker and health sees.
+    """What all workers know about one push service: its circuit breaker for a VAPID key, and its send rate.
 
-    `vapid_key_id` is "" for a pause of the whole service, else the key whose credentials the service refused.
-    `failures` counts the pauses in a row and lengthens the next one.
+    The breaker is open while `paused_until` is set: then the next probe goes out. `reason` starts with the kind of
+    fault: "credentials", "throttled" or "outage". `failures` counts the pauses in a row. `suspects` maps the keys of
+    subscriptions whose last message met a fault to `[kind, moment]`; those from after `accepted_at` are the evidence
+    that opens the breaker. The row whose `vapid_key_id` is "" also keeps the rate of the whole service, in messages per
+    minute; `permits_until` is the moment up to which its permits have been handed out.
     """
 
     push_service = models.CharField(_("push service"), max_length=255)
@@ -145,6 +148,11 @@ class PushServiceState(models.Model):
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=100, blank=True)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    suspects = models.JSONField(default=dict, blank=True, editable=False)
+    accepted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    rate = models.FloatField(_("messages per minute"), null=True, blank=True)
+    rate_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    permits_until = models.DateTimeField(null=True, blank=True, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     class Meta:

@@ -319,6 +319,11 @@ class Migration(migrations.Migration):
                 ("paused_until", models.DateTimeField(blank=True, null=True, verbose_name="paused until")),
                 ("reason", models.CharField(blank=True, max_length=100, verbose_name="reason")),
                 ("failures", models.PositiveIntegerField(default=0, verbose_name="failures in a row")),
+                ("suspects", models.JSONField(blank=True, default=dict, editable=False)),
+                ("accepted_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("rate", models.FloatField(blank=True, null=True, verbose_name="messages per minute")),
+                ("rate_changed_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("permits_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={

@@ -26,7 +26,7 @@ LAYERS = (
     ("models", "models migrations"),
     ("abstract models", "base_models"),
     ("query sets", "querysets"),
-    ("values and texts", "states templating options"),
+    ("values and texts", "states templating options option_checks"),
     ("surroundings", "task_backends transports caching database gc_pause"),
     ("leaves", "protocol conf exceptions signals tokens"),
 )

@@ -1,6 +1,7 @@
 """The keyword options: what each accepts, and who wins."""
 
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,20 +11,29 @@ from django.utils.functional import lazystr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_webpush_kit import option_checks as checks
 from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
-from django_webpush_kit.models import get_template_model
+from django_webpush_kit.models import get_notification_model, get_template_model
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.options import (
-    _CHECKS,
     DEFAULT_OPTIONS,
     DEFAULT_TTL,
+    OPTIONS,
     ROW_OPTIONS,
     TEMPLATE_OPTIONS,
-    URGENCIES,
+    BroadcastOptionsDict,
+    Place,
+    RowOptions,
     SendOptions,
+    SendOptionsDict,
+    declared_options,
     default_options,
-    storable,
+    option,
     template_options,
 )
+from django_webpush_kit.protocol.message import Message, member
+from django_webpush_kit.protocol.responses import URGENCIES
+from tests.generated import GENERATED, options_table, payload_types
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
@@ -52,6 +62,8 @@ class Urgency(TextChoices):
         ("vibrate", (100, 50), [100, 50]),
         ("app_badge", 0, 0),
         ("language", "de", "de"),
+        ("dir", "rtl", "rtl"),
+        ("timestamp", NOON, NOON),
         ("ttl", 0, 0),
         ("ttl", 0.2, 1),
         ("ttl", timedelta(minutes=5), 300),
@@ -112,6 +124,9 @@ def test_values_that_are_accepted(name, value, kept):
         ("app_badge", -1, "app_badge must be from 0"),
         ("app_badge", True, "app_badge must be int, not bool"),
         ("language", "x" * 36, "language has 36 characters"),
+        ("dir", "up", "dir must be one of auto, ltr, rtl, not 'up'"),
+        ("timestamp", 1_764_000_000, "timestamp must be datetime, not int"),
+        ("timestamp", datetime(2026, 1, 1), "timestamp must be an aware datetime"),  # noqa: DTZ001  # naive on purpose
         ("ttl", -1, "ttl must be from 0 to 2592000 seconds"),
         ("ttl", "60", "ttl must be int or float, not str"),
         ("ttl", float("nan"), "ttl must be from 0"),
@@ -168,7 +183,7 @@ def test_options_that_exclude_each_other():
 
 
 def test_none_means_not_given():
-    assert SendOptions.parse(dict.fromkeys(_CHECKS)) == SendOptions()
+    assert SendOptions.parse(dict.fromkeys(OPTIONS)) == SendOptions()
 
 
 anything = st.recursive(
@@ -190,7 +205,7 @@ good = {
 some_options = st.fixed_dictionaries({}, optional=good)
 
 
-@given(st.sampled_from(sorted(_CHECKS)), anything)
+@given(st.sampled_from(sorted(OPTIONS)), anything)
 def test_no_value_raises_anything_but_invalid_option(name, value):
     try:
         options = SendOptions.parse({name: value})
@@ -198,7 +213,7 @@ def test_no_value_raises_anything_but_invalid_option(name, value):
         message = str(error)
         assert message.startswith(name)  # most values are refused, not all
     else:
-        json.dumps(options.row_options(), allow_nan=False)
+        json.dumps(options.to_json(), allow_nan=False)
 
 
 @given(some_options, some_options, some_options)
@@ -209,7 +224,7 @@ def test_the_stronger_wins_option_by_option(explicit, of_template, defaults):
 
 @given(some_options)
 def test_a_row_keeps_what_has_no_column_of_its_own(given_options):
-    kept = SendOptions.parse(given_options).row_options()
+    kept = SendOptions.parse(given_options).to_json()
     assert kept == {name: value for name, value in given_options.items() if name in ROW_OPTIONS}
 
 
@@ -220,6 +235,103 @@ def test_what_is_stored_is_encodable_and_has_no_nul(text):
     kept.encode()
     if "\x00" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text):
         assert kept == text
+
+
+# the declarations, and what follows from them
+
+
+def test_an_option_with_a_column_is_a_field_of_the_outbox():
+    columns = {field.name for field in get_notification_model()._meta.get_fields()}
+    assert {name for name, declared in OPTIONS.items() if declared.place is Place.COLUMN} <= columns
+    assert set(ROW_OPTIONS) == {name for name, declared in OPTIONS.items() if declared.place is Place.ROW}
+
+
+def test_type_checkers_know_every_option():
+    assert set(SendOptionsDict.__annotations__) == set(OPTIONS)
+    assert set(BroadcastOptionsDict.__annotations__) == set(OPTIONS) - {"scheduled_for", "idempotency_key"}
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_generated_files_are_up_to_date(path):
+    assert path.read_text() == GENERATED[path]()
+
+
+def test_one_declaration_makes_an_option(monkeypatch):
+    """A new field of RowOptions is checked, stored, read back and documented without another edit."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Extended(RowOptions):
+        colour: str | None = option(checks.choice("red", "blue"), '`"red"`, `"blue"`', "Colour of the text.")
+
+    declared = declared_options(Extended)
+    assert Extended(colour="red", ttl=60).to_json() == {"ttl": 60, "colour": "red"}
+    assert Extended.from_json({"colour": "red"}) == Extended(colour="red")
+    with pytest.raises(InvalidOption, match="colour must be one of red, blue"):
+        Extended.from_json({"colour": "green"})
+    assert '| `colour` | `"red"`, `"blue"` | Colour of the text. |' in options_table(declared)
+
+
+def test_one_attribute_of_the_message_shows_an_option():
+    @dataclass(slots=True, kw_only=True)
+    class Extended(Message):
+        text_colour: str = member("textColour", "string")
+
+    assert Extended(title="x", text_colour="red").notification() == {"title": "x", "textColour": "red"}
+    assert "  textColour?: string;\n" in payload_types(Extended)
+
+
+# what a row stores
+
+
+@given(some_options)
+def test_a_row_reads_back_what_was_stored(given_options):
+    options = SendOptions.parse(given_options)
+    stored = json.loads(json.dumps(options.to_json()))
+    assert RowOptions.from_json(stored).to_json() == stored
+
+
+def test_a_timestamp_is_stored_as_text():
+    options = SendOptions.parse({"timestamp": NOON})
+    assert options.to_json() == {"timestamp": "2026-11-22T12:00:00+00:00"}
+    assert RowOptions.from_json(options.to_json()) == RowOptions(timestamp=NOON)
+
+
+def test_names_of_a_newer_version_and_null_are_ignored():
+    assert RowOptions.from_json({"ttl": 60, "of_a_newer_version": 1, "url": None, "data": {}}) == RowOptions(ttl=60)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ([], "options must be a JSON object, not list"),
+        ("x", "options must be a JSON object, not str"),
+        (None, "options must be a JSON object, not NoneType"),
+        ({"ttl": "soon"}, "ttl must be int or float, not str"),
+        ({"ttl": 1e300}, "ttl must be from 0"),
+        ({"urgency": 7}, "urgency must be one of"),
+        ({"actions": [7]}, r"actions\[0\] must be dict, not int"),
+        ({"retry_base": [1]}, "retry_base must be int or float, not list"),
+        ({"timestamp": 1764000000}, "timestamp must be str, not int"),
+        ({"timestamp": "yesterday"}, "timestamp must be an ISO 8601 date and time, not 'yesterday'"),
+        ({"timestamp": "2026-11-22T12:00:00"}, "timestamp must be an aware datetime"),
+    ],
+)
+def test_malformed_stored_options_are_one_kind_of_error(stored, message):
+    with pytest.raises(InvalidOption, match=message):
+        RowOptions.from_json(stored)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ROW_OPTIONS)), anything) | anything)
+def test_no_stored_value_raises_anything_but_invalid_option(stored):
+    try:
+        RowOptions.from_json(stored)
+    except InvalidOption:
+        assert stored != {}
+
+
+def test_a_row_without_options_has_the_defaults():
+    assert (RowOptions().ttl_seconds, RowOptions().urgency_header) == (DEFAULT_TTL, "normal")
+    assert (RowOptions(ttl=0).ttl_seconds, RowOptions(urgency="low").urgency_header) == (0, "low")
 
 
 # the setting DEFAULTS
@@ -245,7 +357,7 @@ def test_a_mistake_in_the_defaults_is_one_of_the_configuration(settings, default
 
 
 def test_templates_and_defaults_hold_only_options_that_exist():
-    assert TEMPLATE_OPTIONS < DEFAULT_OPTIONS < set(_CHECKS)
+    assert TEMPLATE_OPTIONS < DEFAULT_OPTIONS < set(OPTIONS)
 
 
 # templates

@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
 from django_webpush_kit.protocol.message import MAX_PAYLOAD
+from django_webpush_kit.protocol.responses import DEFAULT_URGENCY, MAX_TTL
 from django_webpush_kit.protocol.vapid import VapidKey
 
 Value = TypeVar("Value")
@@ -144,7 +145,7 @@ class KitSettings:
     SERVICE_WORKER_SCOPE = Setting("/")
 
     NOTIFICATION_TYPES = Setting[Mapping[str, Any]]({}, dict)
-    DEFAULTS = Setting[Mapping[str, Any]]({"ttl": 2_419_200, "urgency": "normal"}, dict)
+    DEFAULTS = Setting[Mapping[str, Any]]({"ttl": MAX_TTL, "urgency": DEFAULT_URGENCY}, dict)
     RECIPIENT_CONTEXT = Setting[str | Callable[[Any], dict[str, Any]]](
         "django_webpush_kit.templating.renderer.recipient_context",
         str,

@@ -1,70 +1,235 @@
-"""The keyword options of `send()` and its kin: which exist, what each accepts, and who wins.
+"""The options of `send()` and its kin, each declared once: type, check, where it is kept, documentation.
 
-Explicit options win over the template, the template over `WEBPUSH_KIT["DEFAULTS"]`. `SendOptions` keeps what is about
-the call; `row_options()` is the JSON an outbox row carries until it is sent.
+A field of `RowOptions` is stored as JSON in the outbox row; a field of `SendOptions` alone has a column of its own or
+concerns the call. Checks, storage, payloads, template options, the setting `DEFAULTS`, the reference page and
+`push-payload.d.ts` all follow from these declarations. `SendOptionsDict` gives type checkers what a caller may pass.
+
+Options of the call win over the template's, the template's over `WEBPUSH_KIT["DEFAULTS"]`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils import timezone
 from django.utils.functional import Promise
 
+from django_webpush_kit import option_checks as checks
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
-from django_webpush_kit.protocol.endpoints import check_click_url
+from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.protocol.responses import DEFAULT_URGENCY, MAX_TTL, URGENCIES
 
-DEFAULT_TTL = 2_419_200
-"""Seconds: four weeks, the most that every push service accepts."""
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-YEARS = range(1970, 9000)
-"""A moment outside of these years would overflow where time zones and TTLs are added."""
+DEFAULT_TTL = MAX_TTL
+"""Seconds: four weeks, the longest TTL that every push service accepts."""
 
-URGENCIES = ("very-low", "low", "normal", "high")
+
+class Place(Enum):
+    """Where the value of an option is kept."""
+
+    ROW = "the JSON field `options` of the outbox row"
+    COLUMN = "a field of its own in the outbox row"
+    CALL = "nowhere: it concerns the call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendOptions:
-    """Checked options; None means not given."""
+class Option:
+    """How one option is checked, kept and documented."""
 
-    data: dict[str, Any] | None = None
-    url: str | None = None
-    icon: str | None = None
-    badge: str | None = None
-    image: str | None = None
-    tag: str | None = None
-    actions: list[dict[str, str]] | None = None
-    silent: bool | None = None
-    require_interaction: bool | None = None
-    renotify: bool | None = None
-    vibrate: list[int] | None = None
-    app_badge: int | None = None
-    language: str | None = None
-    ttl: int | None = None
-    urgency: str | None = None
-    topic: str | None = None
-    critical: bool | None = None
-    max_retries: int | None = None
-    retry_base: float | None = None
-    retry_cap: float | None = None
-    expires_at: datetime | None = None
-    scheduled_for: datetime | None = None
-    scheduled_local: datetime | None = None
-    idempotency_key: str | None = None
+    check: Callable[[str, Any], Any]
+    """`(name, value) -> checked value`; raises `InvalidOption`."""
+    accepts: str
+    """The values it takes, for the reference page."""
+    meaning: str
+    """What it does, for the reference page."""
+    place: Place = Place.ROW
+    in_templates: bool = True
+    """Whether the `options` field of a template may hold it."""
+    in_defaults: bool = True
+    """Whether the setting `DEFAULTS` may hold it."""
+    to_json: Callable[[Any], Any] | None = None
+    """The checked value as JSON; None where it is JSON already."""
+    check_stored: Callable[[str, Any], Any] | None = None
+    """Reads the JSON that `to_json` made; None where `check` does."""
+
+
+def option(check: Callable[[str, Any], Any], accepts: str, meaning: str, **details: Any) -> Any:
+    """A dataclass field that declares an option; None, its default, means "not given"."""
+    declared = Option(check=check, accepts=accepts, meaning=meaning, **details)
+    return field(default=None, metadata={"option": declared})
+
+
+def declared_options(kind: type[Any]) -> dict[str, Option]:
+    """The options that a class declares, its bases included, in order."""
+    return {declared.name: declared.metadata["option"] for declared in fields(kind)}
+
+
+def stored_options(kind: type[Any]) -> dict[str, Option]:
+    """Those of the options that the JSON of a row holds."""
+    return {name: declared for name, declared in declared_options(kind).items() if declared.place is Place.ROW}
+
+
+@lru_cache
+def _stored(kind: type[Any]) -> ItemsView[str, Option]:
+    return stored_options(kind).items()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """The options that an outbox row stores; None means not given."""
+
+    url: str | None = option(checks.link, "URL", "Opened by a click.", in_templates=False)
+    icon: str | None = option(checks.link, "URL", "Picture beside the text.", in_templates=False)
+    badge: str | None = option(checks.link, "URL", "Small monochrome picture, for example in Android's status bar.")
+    image: str | None = option(checks.link, "URL", "Large picture below the text.")
+    tag: str | None = option(
+        checks.text(200),
+        "`str`, at most 200 characters",
+        "A notification replaces the one on screen with the same tag. By default each has its own.",
+    )
+    actions: list[dict[str, str]] | None = option(
+        checks.actions,
+        'list of `{"action", "title", "icon", "url"}`',
+        "Buttons. `icon` and `url` are optional.",
+        in_templates=False,
+    )
+    silent: bool | None = option(checks.flag, "`bool`", "Neither sound nor vibration.")
+    require_interaction: bool | None = option(checks.flag, "`bool`", "Stays until clicked or dismissed.")
+    renotify: bool | None = option(checks.flag, "`bool`", "Alerts again when it replaces another with the same tag.")
+    vibrate: list[int] | None = option(checks.vibration, "list of milliseconds", "Vibration pattern: on, off, on, ...")
+    app_badge: int | None = option(checks.whole(0, 2**31), "`int`", "Number on the icon of an installed app.")
+    dir: str | None = option(
+        checks.choice("auto", "ltr", "rtl"), '`"auto"`, `"ltr"`, `"rtl"`', "Direction of the text."
+    )
+    timestamp: datetime | None = option(
+        checks.aware_datetime,
+        "aware `datetime`",
+        "Time shown with the notification, for example when the event happened.",
+        in_templates=False,
+        in_defaults=False,
+        to_json=datetime.isoformat,
+        check_stored=checks.stored_datetime,
+    )
+    ttl: int | None = option(
+        checks.ttl,
+        "seconds or `timedelta`, at most 30 days",
+        "How long the message may wait, in the outbox and at the push service. 0 means now or never.",
+    )
+    urgency: str | None = option(
+        checks.choice(*URGENCIES),
+        ", ".join(f'`"{urgency}"`' for urgency in URGENCIES),
+        "More urgent rows are sent first. Devices that save power receive less urgent ones later.",
+    )
+    critical: bool | None = option(checks.flag, "`bool`", "Bypasses preferences, quiet hours and daily caps.")
+    retry_base: float | None = option(checks.seconds, "seconds or `timedelta`", "Replaces `RETRY_BASE_SECONDS`.")
+    retry_cap: float | None = option(checks.seconds, "seconds or `timedelta`", "Replaces `RETRY_CAP_SECONDS`.")
+
+    @classmethod
+    def from_json(cls, stored: object) -> Self:
+        """Read what `to_json` made. Names it does not know are ignored; anything malformed is an `InvalidOption`."""
+        if not isinstance(stored, dict):
+            raise InvalidOption(f"options must be a JSON object, not {type(stored).__name__}")
+        given = {
+            name: (declared.check_stored or declared.check)(name, value)
+            for name, declared in _stored(cls)  # type: ignore[arg-type]  # classes are hashable
+            if (value := stored.get(name)) is not None
+        }
+        return cls(**given)
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored options that are given, as JSON."""
+        return {
+            name: value if declared.to_json is None else declared.to_json(value)
+            for name, declared in _stored(type(self))  # type: ignore[arg-type]  # classes are hashable
+            if (value := getattr(self, name)) is not None
+        }
+
+    @property
+    def ttl_seconds(self) -> int:
+        """The TTL, or its default."""
+        return DEFAULT_TTL if self.ttl is None else self.ttl
+
+    @property
+    def urgency_header(self) -> str:
+        """The urgency, or its default."""
+        return self.urgency or DEFAULT_URGENCY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions(RowOptions):
+    """The checked options of a call; None means not given."""
+
+    data: dict[str, Any] | None = option(
+        checks.plain_json,
+        "`dict` of JSON values",
+        "Your own data. Your pages and service worker hooks receive it unchanged.",
+        place=Place.COLUMN,
+    )
+    topic: str | None = option(
+        checks.topic,
+        "`str`, at most 32 letters, digits, `-` and `_`",
+        "A newer message replaces an undelivered one with the same topic.",
+        place=Place.COLUMN,
+    )
+    max_retries: int | None = option(
+        checks.whole(0, 100),
+        "`int`",
+        "Replaces `MAX_RETRIES`.",
+        place=Place.COLUMN,
+    )
+    language: str | None = option(
+        checks.text(35),
+        "`str`",
+        "Renders in this language instead of the subscription's.",
+        in_templates=False,
+        place=Place.COLUMN,
+    )
+    scheduled_for: datetime | None = option(
+        checks.aware_datetime,
+        "aware `datetime`",
+        "Sends no earlier than this.",
+        in_templates=False,
+        in_defaults=False,
+        place=Place.COLUMN,
+    )
+    scheduled_local: datetime | None = option(
+        checks.naive_datetime,
+        "naive `datetime`",
+        "Sends no earlier than this, on each recipient's own clock.",
+        in_templates=False,
+        in_defaults=False,
+        place=Place.CALL,
+    )
+    expires_at: datetime | None = option(
+        checks.aware_datetime,
+        "aware `datetime`",
+        "Sends no later than this, whatever the TTL.",
+        in_templates=False,
+        in_defaults=False,
+        place=Place.COLUMN,
+    )
+    idempotency_key: str | None = option(
+        checks.key,
+        "`str`, at most 200 characters",
+        "A second call with the same key writes nothing.",
+        in_templates=False,
+        in_defaults=False,
+        place=Place.CALL,
+    )
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> SendOptions:
         """Check what a caller gave: an unknown name is a TypeError, an unusable value an `InvalidOption`."""
-        if unknown := sorted(set(given) - set(_CHECKS)):
-            raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(sorted(_CHECKS))}")
-        options = cls(**{name: _CHECKS[name](name, value) for name, value in given.items() if value is not None})
+        if unknown := sorted(set(given) - set(OPTIONS)):
+            raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(sorted(OPTIONS))}")
+        options = cls(**{name: OPTIONS[name].check(name, value) for name, value in given.items() if value is not None})
         if options.scheduled_for and options.scheduled_local:
             raise InvalidOption("give scheduled_for or scheduled_local, not both")
         if options.expires_at and options.scheduled_for and options.expires_at <= options.scheduled_for:
@@ -72,43 +237,23 @@ class SendOptions:
         return options
 
     def over(self, weaker: SendOptions) -> SendOptions:
-        """These options, filled up with those of `weaker`."""
-        return SendOptions(
-            **{
-                option.name: value
-                for option in fields(self)
-                if (value := _first(getattr(self, option.name), getattr(weaker, option.name))) is not None
-            }
-        )
+        """These options, completed with those of `weaker`."""
+        return SendOptions(**{**dict(weaker._given()), **dict(self._given())})
 
-    def row_options(self) -> dict[str, Any]:
-        """What an outbox row keeps as JSON: everything given that has no column of its own."""
-        return {name: value for name in ROW_OPTIONS if (value := getattr(self, name)) is not None}
+    def _given(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name in OPTIONS if (value := getattr(self, name)) is not None)
 
 
-ROW_OPTIONS = (
-    "url",
-    "icon",
-    "badge",
-    "image",
-    "tag",
-    "actions",
-    "silent",
-    "require_interaction",
-    "renotify",
-    "vibrate",
-    "app_badge",
-    "ttl",
-    "urgency",
-    "critical",
-    "retry_base",
-    "retry_cap",
-)
+ROW_OPTIONS = declared_options(RowOptions)
+"""The options that an outbox row stores as JSON, by name."""
 
-TEMPLATE_OPTIONS = frozenset(ROW_OPTIONS) - {"url", "icon", "actions"} | {"data", "topic", "max_retries"}
-"""What the `options` field of a template may hold; the rest are fields of the template or about the call."""
+OPTIONS = declared_options(SendOptions)
+"""All options, by name."""
 
-DEFAULT_OPTIONS = TEMPLATE_OPTIONS | {"url", "icon", "actions", "language"}
+TEMPLATE_OPTIONS = frozenset(name for name, declared in OPTIONS.items() if declared.in_templates)
+"""What the `options` field of a template may hold; url, icon and actions are fields of the template."""
+
+DEFAULT_OPTIONS = frozenset(name for name, declared in OPTIONS.items() if declared.in_defaults)
 """What the setting `DEFAULTS` may hold."""
 
 
@@ -138,179 +283,55 @@ def template_options(template: Any) -> SendOptions:
     return SendOptions.parse(given)
 
 
-def storable(text: str) -> str:
-    """The text without what no database takes: NUL is left out, a lone surrogate becomes "?"."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+# --- For type checkers: what a caller may pass -------------------------------------------------------------------
+
+Text: TypeAlias = str | Promise
+Seconds: TypeAlias = float | timedelta
 
 
-def _first(strong: Any, weak: Any) -> Any:
-    return weak if strong is None else strong
+class _ActionTexts(TypedDict):
+    action: Text
+    title: Text
 
 
-def _text(maximum: int) -> Callable[[str, Any], str]:
-    def check(name: str, value: Any) -> str:
-        text = str(_of_type(name, str(value) if isinstance(value, Promise) else value, str))
-        if len(text) > maximum:
-            raise InvalidOption(f"{name} has {len(text)} characters; at most {maximum} are allowed")
-        return storable(text)
+class Action(_ActionTexts, total=False):
+    """A button of a notification."""
 
-    return check
+    icon: Text
+    url: Text
 
 
-def _link(name: str, value: Any) -> str:
-    text = _text(2000)(name, value)
-    try:
-        check_click_url(text)
-    except (InvalidSubscription, ValueError) as error:
-        raise InvalidOption(f"{name}: {error}") from None
-    return text
+class BroadcastOptionsDict(TypedDict, total=False):
+    """The keyword options of `broadcast()`, apart from its own arguments."""
+
+    url: Text | None
+    icon: Text | None
+    badge: Text | None
+    image: Text | None
+    tag: Text | None
+    actions: Sequence[Action] | None
+    silent: bool | None
+    require_interaction: bool | None
+    renotify: bool | None
+    vibrate: Sequence[int] | None
+    app_badge: int | None
+    dir: Literal["auto", "ltr", "rtl"] | None
+    timestamp: datetime | None
+    ttl: Seconds | None
+    urgency: Literal["very-low", "low", "normal", "high"] | None
+    critical: bool | None
+    retry_base: Seconds | None
+    retry_cap: Seconds | None
+    data: Mapping[str, Any] | None
+    topic: Text | None
+    max_retries: int | None
+    language: Text | None
+    scheduled_local: datetime | None
+    expires_at: datetime | None
 
 
-def _flag(name: str, value: Any) -> bool:
-    return bool(_of_type(name, value, bool))
+class SendOptionsDict(BroadcastOptionsDict, total=False):
+    """The keyword options of `send()` and `send_templated()`; use it as `**options: Unpack[SendOptionsDict]`."""
 
-
-def _whole(minimum: int, maximum: int) -> Callable[[str, Any], int]:
-    def check(name: str, value: Any) -> int:
-        number = int(_of_type(name, value, int))
-        if not minimum <= number <= maximum:
-            raise InvalidOption(f"{name} must be from {minimum} to {maximum}, not {number}")
-        return number
-
-    return check
-
-
-def _seconds(name: str, value: Any) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    number = float(_of_type(name, value, int, float))
-    if not 0 <= number <= 30 * 86400:
-        raise InvalidOption(f"{name} must be from 0 to 2592000 seconds (30 days), not {number:g}")
-    return number
-
-
-def _ttl(name: str, value: Any) -> int:
-    return math.ceil(_seconds(name, value))  # 0 means "now or never", which half a second does not
-
-
-def _urgency(name: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in URGENCIES:
-        raise InvalidOption(f"{name} must be one of {', '.join(URGENCIES)}, not {value!r}")
-    return str(value)
-
-
-def _topic(name: str, value: Any) -> str:
-    text = _text(32)(name, value)
-    if not all(character.isascii() and (character.isalnum() or character in "-_") for character in text):
-        raise InvalidOption(f"{name} takes letters, digits, - and _ only (RFC 8030), not {text!r}")
-    return text
-
-
-def _actions(name: str, value: Any) -> list[dict[str, str]]:
-    if not isinstance(value, list | tuple):
-        raise InvalidOption(f"{name} must be a list of dicts, not {type(value).__name__}")
-    return [_action(f"{name}[{number}]", action) for number, action in enumerate(value)]
-
-
-def _action(name: str, value: Any) -> dict[str, str]:
-    action = _of_type(name, value, dict)
-    if not {"action", "title"} <= set(action) <= {"action", "title", "icon", "url"}:
-        raise InvalidOption(f"{name} takes the keys action and title and, if wanted, icon and url")
-    checked = {
-        key: _link(f"{name}.{key}", text) if key in ("icon", "url") else _text(100)(f"{name}.{key}", text)
-        for key, text in action.items()
-        if text
-    }
-    if missing := {"action", "title"} - set(checked):
-        raise InvalidOption(f"{name}.{min(missing)} must not be empty")
-    return checked
-
-
-def _vibrate(name: str, value: Any) -> list[int]:
-    if not isinstance(value, list | tuple) or len(value) > 50:
-        raise InvalidOption(f"{name} must be a list of at most 50 whole numbers (milliseconds)")
-    return [_whole(0, 10_000)(f"{name}[{number}]", duration) for number, duration in enumerate(value)]
-
-
-def _key(name: str, value: Any) -> str:
-    key = _text(200)(name, value)
-    if not key:
-        raise InvalidOption(f"{name} must not be empty")
-    if key != str(value):
-        raise InvalidOption(f"{name} must not contain NUL characters or lone surrogates")
-    return key
-
-
-def _data(name: str, value: Any) -> dict[str, Any]:
-    data = _of_type(name, value, dict)
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False), object_pairs_hook=_storable_object)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidOption(f"{name} must be plain JSON: {error}") from None
-    return copy
-
-
-def _storable_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {storable(key): _storable_value(value) for key, value in members}
-
-
-def _storable_value(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_storable_value(item) for item in value]
-    return storable(value) if isinstance(value, str) else value
-
-
-def _moment(name: str, value: Any) -> datetime:
-    moment: datetime = _of_type(name, value, datetime)
-    if moment.year not in YEARS:
-        raise InvalidOption(f"{name} must be in the years from {YEARS[0]} to {YEARS[-1]}, not {moment.year}")
-    return moment
-
-
-def _aware(name: str, value: Any) -> datetime:
-    moment = _moment(name, value)
-    if timezone.is_naive(moment):
-        raise InvalidOption(f"{name} must be an aware datetime, such as timezone.now() + timedelta(hours=1)")
-    return moment
-
-
-def _naive(name: str, value: Any) -> datetime:
-    moment = _moment(name, value)
-    if timezone.is_aware(moment):
-        raise InvalidOption(f"{name} must be a naive datetime: it is the wall clock of each recipient's time zone")
-    return moment
-
-
-def _of_type(name: str, value: Any, *types: type) -> Any:
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        wanted = " or ".join(kind.__name__ for kind in types)
-        raise InvalidOption(f"{name} must be {wanted}, not {type(value).__name__}")
-    return value
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "data": _data,
-    "url": _link,
-    "icon": _link,
-    "badge": _link,
-    "image": _link,
-    "tag": _text(200),
-    "actions": _actions,
-    "silent": _flag,
-    "require_interaction": _flag,
-    "renotify": _flag,
-    "vibrate": _vibrate,
-    "app_badge": _whole(0, 2**31),
-    "language": _text(35),
-    "ttl": _ttl,
-    "urgency": _urgency,
-    "topic": _topic,
-    "critical": _flag,
-    "max_retries": _whole(0, 100),
-    "retry_base": _seconds,
-    "retry_cap": _seconds,
-    "expires_at": _aware,
-    "scheduled_for": _aware,
-    "scheduled_local": _naive,
-    "idempotency_key": _key,
-}
+    scheduled_for: datetime | None
+    idempotency_key: Text | None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit.delivery.backoff import backoff_seconds
+from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline, ttl_header
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
@@ -26,15 +27,15 @@ def test_backoff_takes_base_and_cap_from_the_settings(settings):
 
 
 def test_the_deadline_is_expires_at_else_due_time_and_ttl():
-    assert deadline(NOW, {"ttl": 60}, None) == NOW + timedelta(seconds=60)
-    assert deadline(NOW, {"ttl": 60}, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
-    assert deadline(NOW, {}, None) == NOW + timedelta(days=28)
-    assert deadline(NOW, {"ttl": 0}, None) is None
+    assert deadline(NOW, RowOptions(ttl=60), None) == NOW + timedelta(seconds=60)
+    assert deadline(NOW, RowOptions(ttl=60), NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
+    assert deadline(NOW, RowOptions(), None) == NOW + timedelta(days=28)
+    assert deadline(NOW, RowOptions(ttl=0), None) is None
 
 
 @time_machine.travel(NOW, tick=False)
 def test_the_ttl_header_is_lowered_only_by_expires_at():
-    assert ttl_header({"ttl": 60}, None) == 60
-    assert ttl_header({"ttl": 60}, NOW + timedelta(seconds=30)) == 30
-    assert ttl_header({"ttl": 60}, NOW - timedelta(seconds=30)) == 0
-    assert ttl_header({}, NOW + timedelta(days=90)) == 2_419_200
+    assert ttl_header(RowOptions(ttl=60), None) == 60
+    assert ttl_header(RowOptions(ttl=60), NOW + timedelta(seconds=30)) == 30
+    assert ttl_header(RowOptions(ttl=60), NOW - timedelta(seconds=30)) == 0
+    assert ttl_header(RowOptions(), NOW + timedelta(days=90)) == 2_419_200

@@ -1,4 +1,5 @@
 import json
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,8 @@ def full_message():
         vibrate=[100, 50],
         app_badge=3,
         language="de",
+        dir="ltr",
+        timestamp=datetime(2026, 11, 22, 12, tzinfo=timezone.utc),
         data={"booking": 7},
     )
 
@@ -51,6 +54,8 @@ NOTIFICATION = {
     "image": "/image.png",
     "tag": "7",
     "lang": "de",
+    "dir": "ltr",
+    "timestamp": 1795348800000,
     "silent": True,
     "requireInteraction": True,
     "renotify": True,

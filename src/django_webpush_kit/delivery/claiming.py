@@ -20,7 +20,9 @@ from django.utils import timezone
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.transport import request_seconds
+from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
 
@@ -47,11 +49,15 @@ class Lease(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A claimed outbox row with its subscription. Rows may share their JSON values: these are only read."""
+    """A claimed outbox row with its subscription. Rows may share their JSON values: these are only read.
+
+    `problem` says why the stored values cannot be sent, "" when they can; such a row has empty `data` and `options`.
+    """
 
     data: dict[str, Any]
-    options: dict[str, Any]
+    options: RowOptions
     preferences: dict[str, Any]
+    problem: str
     pk: Any
     title: str
     body: str
@@ -232,10 +238,23 @@ def read_rows(lease: Lease) -> list[Row]:
     padding = () if _user_column() else (True,)
     # The rows of one call mostly hold the same JSON: each text is read once.
     read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
-    return [
-        Row(read(data), read(options), read(preferences), *values, *padding)
-        for data, options, preferences, *values in columns
-    ]
+    read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)
+    rows = []
+    for data_text, options_text, preferences, *values in columns:
+        data, options, problem = read_message(data_text, options_text)
+        rows.append(Row(data, options, read(preferences), problem, *values, *padding))
+    return rows
+
+
+def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], RowOptions, str]:
+    """The stored data and options of a row, and what is wrong with them: code of the host may have written anything."""
+    try:
+        data = json.loads(data_text)
+        if not isinstance(data, dict):
+            raise InvalidOption(f"data must be a JSON object, not {type(data).__name__}")
+        return data, RowOptions.from_json(json.loads(options_text)), ""
+    except (ValueError, TypeError, RecursionError) as error:
+        return {}, RowOptions(), f"{type(error).__name__}: {error}"[:200]
 
 
 @lru_cache(maxsize=1)

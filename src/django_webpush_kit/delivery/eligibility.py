@@ -59,6 +59,8 @@ class Gate:
         if not row.is_active:
             reason = row.deactivation_reason or "deactivated"
             return NotificationStatus.SUPPRESSED, f"The subscription is not active: {reason}"
+        if row.problem:
+            return NotificationStatus.FAILED, row.problem
         if row.topic and self._topics.supersedes(row):
             return NotificationStatus.CANCELLED, SUPERSEDED
         if deadline is not None and deadline <= self._now:
@@ -67,7 +69,7 @@ class Gate:
 
     def _may_be_sent_now(self, row: Row, deadline: datetime | None) -> bool:
         """Ask the subscriber and the breakers; a row that has to wait, or is not wanted, is recorded as such."""
-        if not row.options.get("critical"):
+        if not row.options.critical:
             decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=deadline)
             suppressed = decision.suppressed or self._caps.refusal(row)
             if suppressed:

@@ -171,8 +171,7 @@ class Recorder:
         if row.retry_count >= row.max_retries:
             self._finish(NotificationStatus.FAILED, row, answer, status)
             return
-        options = row.options
-        wait = backoff_seconds(row.retry_count, base=options.get("retry_base"), cap=options.get("retry_cap"))
+        wait = backoff_seconds(row.retry_count, base=row.options.retry_base, cap=row.options.retry_cap)
         self._wait(row, answer, status, max(wait, answer.retry_after or 0.0), now, counts_retry=True)
 
     def _wait_for_pause(self, row: Row, answer: Answer, status: int | None, end: datetime, now: datetime) -> None:

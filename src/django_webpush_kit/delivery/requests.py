@@ -76,7 +76,7 @@ class RequestBuilder:
             auth=row.auth,
             payload=payload,
             ttl=ttl_header(row.options, row.expires_at),
-            urgency=row.options.get("urgency", "normal"),
+            urgency=row.options.urgency_header,
             topic=row.topic,
             vapid_authorization=authorization,
         )

@@ -114,7 +114,7 @@ def _row(notification: Any, subscription: Any, draft: Draft, batch: UUID, now: d
             subscription.timezone,
             type=draft.type,
             due=due,
-            deadline=deadline(due, content.row_options, options.expires_at),
+            deadline=deadline(due, options, options.expires_at),
         )
     return notification(
         subscription_id=subscription.pk,

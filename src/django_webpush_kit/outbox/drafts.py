@@ -12,7 +12,8 @@ from django.utils.functional import Promise
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
 from django_webpush_kit.models import get_template_model
-from django_webpush_kit.options import SendOptions, default_options, storable, template_options
+from django_webpush_kit.option_checks import storable
+from django_webpush_kit.options import SendOptions, default_options, template_options
 from django_webpush_kit.outbox.payloads import PayloadEncoder
 from django_webpush_kit.subscriptions.preferences import recipient_zone
 from django_webpush_kit.templating.renderer import MAX_TITLE, RenderedText, TemplateRenderer
@@ -59,12 +60,9 @@ class Draft(ABC):
             if kit_settings.OVERSIZE == "error":
                 raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
             title = f"{title[: MAX_TITLE - 1]}…"
-        row_options = options.row_options()
-        self._encoder.check_size(
-            title=title, body=body, data=options.data or {}, language=language, options=row_options
-        )
+        self._encoder.check_size(title=title, body=body, data=options.data or {}, language=language, options=options)
         max_retries = kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries
-        return Content(title, body, language, template_id, options, row_options, max_retries)
+        return Content(title, body, language, template_id, options, options.to_json(), max_retries)
 
 
 class PlainDraft(Draft):

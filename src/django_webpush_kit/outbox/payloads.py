@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,19 +11,19 @@ from django.urls import NoReverseMatch, reverse
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.options import ROW_OPTIONS, RowOptions
 from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
 from django_webpush_kit.tokens import notification_signer
 
-MESSAGE_OPTIONS = frozenset(
-    ("url", "icon", "badge", "image", "tag", "actions", "silent", "require_interaction", "renotify", "vibrate")
-) | {"app_badge"}
+SHOWN_OPTIONS = tuple(part.name for part in fields(Message) if part.name in ROW_OPTIONS)
+"""The options of a row that its message shows."""
 
 
 def build_message(
-    *, title: str, body: str, data: dict[str, Any], language: str, options: dict[str, Any], notification_id: object
+    *, title: str, body: str, data: dict[str, Any], language: str, options: RowOptions, notification_id: object
 ) -> Message:
     """The message of one row. The default `tag` is the row's id, so that a repeated push replaces itself."""
-    shown = {name: value for name, value in options.items() if name in MESSAGE_OPTIONS}
+    shown = {name: value for name in SHOWN_OPTIONS if (value := getattr(options, name)) is not None}
     shown.setdefault("tag", str(notification_id))
     return Message(title=title, body=body, data=data, language=language, **shown)
 

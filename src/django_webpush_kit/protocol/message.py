@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urljoin
 
@@ -18,52 +20,66 @@ DECLARATIVE_MARK = 8030
 """The value of `web_push` that makes a payload a Declarative Web Push message."""
 
 
+def member(name: str, typescript: str, default: Any = "", *, to_json: Callable[[Any], Any] | None = None) -> Any:
+    """A field of `Message` that becomes a member of the payload's `notification` object, unless it is empty.
+
+    `name` is that of the Notifications API, `typescript` its type there; `to_json` turns the value into JSON.
+    """
+    metadata = {"name": name, "typescript": typescript, "to_json": to_json}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _payload_actions(actions: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [
+        {"navigate" if key == "url" else key: value for key, value in action.items() if value} for action in actions
+    ]
+
+
 @dataclass(slots=True, kw_only=True)
 class Message:
     """What the browser will show, before it is turned into JSON.
 
     Mutable on purpose: receivers of `pre_send` may change it. `url` and action URLs are what a click opens: a
-    same-origin path or an https URL. `data` is the host's own and reaches its page untouched.
+    same-origin path or an https URL. `data` is the application's own and reaches its page untouched.
     """
 
-    title: str
-    body: str = ""
-    url: str = ""
-    icon: str = ""
-    badge: str = ""
-    image: str = ""
-    tag: str = ""
-    actions: list[dict[str, str]] = field(default_factory=list)
-    silent: bool | None = None
-    require_interaction: bool = False
-    renotify: bool = False
-    vibrate: list[int] = field(default_factory=list)
+    title: str = member("title", "string")
+    body: str = member("body", "string")
+    url: str = member("navigate", "string")
+    icon: str = member("icon", "string")
+    badge: str = member("badge", "string")
+    image: str = member("image", "string")
+    tag: str = member("tag", "string")
+    language: str = member("lang", "string")
+    dir: str = member("dir", '"auto" | "ltr" | "rtl"')
+    silent: bool | None = member("silent", "boolean", None)
+    require_interaction: bool = member("requireInteraction", "boolean", False)
+    renotify: bool = member("renotify", "boolean", False)
+    vibrate: list[int] = member("vibrate", "number[]", list)
+    timestamp: datetime | None = member("timestamp", "number", None, to_json=_milliseconds)
+    actions: list[dict[str, str]] = member("actions", "PushAction[]", list, to_json=_payload_actions)
+    data: dict[str, Any] = member("data", "Record<string, unknown>", dict)
     app_badge: int | None = None
-    language: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
 
     def notification(self) -> dict[str, Any]:
         """The `notification` member of the payload: the names of the Notifications API, empty ones left out."""
-        members: dict[str, Any] = {
-            "title": self.title,
-            "body": self.body,
-            "navigate": self.url,
-            "icon": self.icon,
-            "badge": self.badge,
-            "image": self.image,
-            "tag": self.tag,
-            "lang": self.language,
-            "silent": self.silent,
-            "requireInteraction": self.require_interaction,
-            "renotify": self.renotify,
-            "vibrate": self.vibrate,
-            "actions": [
-                {"navigate" if key == "url" else key: value for key, value in action.items() if value}
-                for action in self.actions
-            ],
-            "data": self.data,
-        }
-        return {name: value for name, value in members.items() if value or name == "title"}
+        members: dict[str, Any] = {}
+        for attribute, name, to_json in _members_of(type(self)):  # type: ignore[arg-type]  # classes are hashable
+            value = getattr(self, attribute)
+            if value or name == "title":
+                members[name] = value if to_json is None else to_json(value)
+        return members
+
+
+@lru_cache
+def _members_of(kind: type[Message]) -> list[tuple[str, str, Callable[[Any], Any] | None]]:
+    return [(part.name, part.metadata["name"], part.metadata["to_json"]) for part in fields(kind) if part.metadata]
 
 
 def encode_payload(

@@ -25,6 +25,8 @@ MAX_TTL_ELSEWHERE = 30 * 24 * 3600
 URGENCIES = ("very-low", "low", "normal", "high")
 """RFC 8030, section 5.3."""
 
+DEFAULT_URGENCY = "normal"
+
 
 class Outcome(str, Enum):
     """What became of one request, the same for all push services."""
@@ -115,7 +117,7 @@ def parse_retry_after(value: str, now: float) -> float | None:
     return min(max(moment.timestamp() - now, 0.0), MAX_RETRY_AFTER)
 
 
-def request_headers(push_service: str, ttl: int, urgency: str = "normal", topic: str = "") -> dict[str, str]:
+def request_headers(push_service: str, ttl: int, urgency: str = DEFAULT_URGENCY, topic: str = "") -> dict[str, str]:
     """Return the headers of a push request, apart from `Authorization`, as this push service wants them.
 
     Raises ValueError for an urgency or a topic that RFC 8030 does not know. A `ttl` out of range is clamped.

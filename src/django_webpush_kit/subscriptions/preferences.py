@@ -23,7 +23,7 @@ from django.conf import settings
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import InvalidSubscription
-from django_webpush_kit.options import storable
+from django_webpush_kit.option_checks import storable
 
 MAX_CATEGORIES = 200
 

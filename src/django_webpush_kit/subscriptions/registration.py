@@ -23,7 +23,7 @@ from django_webpush_kit import conf
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.models import get_notification_model, get_subscription_model
-from django_webpush_kit.options import storable
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.protocol.encryption import parse_keys
 from django_webpush_kit.protocol.endpoints import push_service
 from django_webpush_kit.querysets import endpoint_hash

@@ -12,8 +12,8 @@ from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
 from django_webpush_kit.management.users import find_user
-from django_webpush_kit.options import URGENCIES
 from django_webpush_kit.outbox.batches import SendResult
+from django_webpush_kit.protocol.responses import URGENCIES
 
 SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempotency_key")
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.cache import caches
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from django_webpush_kit.delivery.transport import close_transport
+from django_webpush_kit.testing.fake_browser import new_keys
 from django_webpush_kit.transports import locmem
 
 EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
@@ -113,15 +111,3 @@ def make_subscription() -> Callable[..., Any]:
 def subscription(user: Any, make_subscription: Callable[..., Any]) -> Any:
     """The one active subscription of `user`."""
     return make_subscription(user)
-
-
-def new_keys() -> dict[str, str]:
-    """The keys of a new browser, as `PushSubscription.toJSON()` gives them."""
-    point = (
-        ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    )
-    return {"p256dh": _base64url(point), "auth": _base64url(secrets.token_bytes(16))}
-
-
-def _base64url(value: bytes) -> str:
-    return urlsafe_b64encode(value).decode().rstrip("=")

@@ -59,44 +59,51 @@ class HostProject:
         self._imports += "".join(re.findall(r"^(?:from .*|user = .*)\n", code, re.MULTILINE))
         return output
 
-    def do(self, language: str, text: str) -> None:
-        """Do what a block of a page says: append to a file, write one, run code or commands."""
+    def do(self, language: str, text: str) -> str:
+        """Do what a block of a page says, append, write, run code or commands; returns what was printed."""
+        printed = ""
         head, _, body = text.partition("\n")
-        match language, head.strip("<!-#> "):
-            case "python", "settings.py" | "urls.py" as name:
-                self.append(name, body)
+        match language, head.strip("<!-#/> "):
+            case "python", "settings.py" | "urls.py" | "mysite/settings.py" | "mysite/urls.py" as name:
+                self.append(Path(name).name, body)
             case "python", "shell":
-                self.shell(body)
-            case "python", name:
+                printed = self.shell(body)
+            case (("python" | "html" | "ini" | "json"), name):
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self.folder / name).write_text(body)
-                self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", name)
-            case (("html" | "ini"), name):
-                (self.folder / name).parent.mkdir(exist_ok=True)
-                (self.folder / name).write_text(body)
+                if name.startswith("test_"):
+                    self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", name)
             case "sh", _:
                 for line in text.splitlines():
                     if line.startswith("python manage.py"):
                         # the password is in the environment, where a person would type it
-                        self.run(*line.split()[1:], *(["--noinput"] if "createsuperuser" in line else []))
+                        printed += self.run(*line.split()[1:], *(["--noinput"] if "createsuperuser" in line else []))
+        return printed
 
     @contextmanager
     def served(self) -> Iterator[str]:
         """Run `manage.py runserver`; yields the origin of the site."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        server = subprocess.Popen(
-            [sys.executable, "manage.py", "runserver", "--noreload", str(port)],
+        with self.running("runserver", "--noreload", str(port)) as server:
+            _wait_for_port(port, server)
+            yield f"http://localhost:{port}"
+
+    @contextmanager
+    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a management command beside the block, and end it."""
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *command],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            _wait_for_port(port, server)
-            yield f"http://localhost:{port}"
+            yield process
         finally:
-            server.terminate()
-            server.wait(30)
+            process.terminate()
+            process.wait(30)
 
 
 def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:

@@ -87,11 +87,12 @@ class Browser(ABC):
         )
         return shown
 
-    def wait_for_notification(self, title: str) -> dict[str, Any]:
+    def wait_for_notification(self, title: str, seconds: float = 20) -> dict[str, Any]:
         """Wait until a notification with this title is on display: at least `{"title", "body"}`."""
         return wait_until(
             lambda: next((shown for shown in self.notifications() if shown["title"] == title), None),
             f"the notification {title!r}",
+            seconds,
         )
 
     @abstractmethod

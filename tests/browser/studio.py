@@ -49,7 +49,7 @@ def log_in(browser: Browser, studio: Studio, username: str) -> None:
 
 
 def toggle_state(browser: Browser) -> str:
-    state: str = browser.run("return document.querySelector('webpush-toggle').getAttribute('state')")
+    state: str = browser.run("return document.querySelector('webpush-toggle')?.getAttribute('state') ?? ''")
     return state
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from django_webpush_kit import services
@@ -18,6 +19,17 @@ def subscribe():
         return services.subscribe(**{**browser.subscription_fields, "endpoint": ENDPOINT})
 
 
+class OwnSetUpTests(PushTestCaseMixin, TestCase):
+    def setUp(self):
+        """Forget to call the mixin's setUp: nothing may leave the process all the same."""
+        self.subscription = self.push_subscribe()
+
+    def test_messages_stay_in_the_process(self):
+        with self.push_commit():
+            services.send(self.subscription, "Booked")
+        assert [message.title for message in self.push_outbox] == ["Booked"]
+
+
 class MixinTests(PushTestCaseMixin, TestCase):
     def test_messages_are_sent_at_commit(self):
         subscription = subscribe()
@@ -26,13 +38,19 @@ class MixinTests(PushTestCaseMixin, TestCase):
             assert len(self.push_outbox) == 0
         assert [message.title for message in self.push_outbox] == ["Booked"]
 
+    def test_a_users_browser_subscribes(self):
+        user = get_user_model().objects.create_user("ada")
+        subscription = self.push_subscribe(user, language="de")
+        assert (subscription.user, subscription.language) == (user, "de")
+        with self.push_commit():
+            services.send(user, "Booked")
+        assert [message.title for message in self.push_outbox] == ["Booked"]
+
     def test_each_test_starts_with_an_empty_outbox(self):
         assert self.push_outbox == []
         with self.push_commit():
             services.send(subscribe(), "Booked")
         assert len(outbox) == 1
-        self.doCleanups()
-        assert outbox == []
 
     def test_the_settings_are_the_hosts_own_but_for_the_ways_out(self):
         before = settings.WEBPUSH_KIT

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_webpush_kit.testing.messages import Outbox, outbox
 from django_webpush_kit.testing.overrides import locmem_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from unittest import TestResult
 
     from django.test import TestCase as _Base
 else:
@@ -23,24 +25,37 @@ class PushTestCaseMixin(_Base):
 
         class BookingTests(PushTestCaseMixin, TestCase):
             def test_confirmation(self):
+                self.push_subscribe(self.user)
                 with self.push_commit():
                     self.client.post("/bookings/", {...})
                 self.assertEqual(self.push_outbox[0].title, "Booked")
     """
 
-    def setUp(self) -> None:
-        """Switch to the locmem transport and immediate delivery for this test, and empty the outbox."""
-        override = locmem_settings()
-        override.enable()
-        self.addCleanup(override.disable)
+    def run(self, result: TestResult | None = None) -> TestResult | None:
+        """Run the test with the locmem transport, immediate delivery and an empty outbox, whatever its `setUp` does."""
         outbox.clear()
-        self.addCleanup(outbox.clear)
-        super().setUp()
+        try:
+            with locmem_settings():
+                return super().run(result)
+        finally:
+            outbox.clear()
 
     @property
     def push_outbox(self) -> Outbox:
         """What has been sent in this test."""
         return outbox
+
+    def push_subscribe(self, user: Any = None, **fields: Any) -> Any:
+        """Store a subscription for `user` as a browser would make one, and return it.
+
+        `fields` are keyword arguments of `services.subscribe`, such as `language="de"`. The keys belong to no browser:
+        use `FakeBrowser` to decrypt what arrives.
+        """
+        from django_webpush_kit.services import subscribe
+        from django_webpush_kit.testing.fake_browser import new_keys
+
+        endpoint = f"https://updates.push.services.mozilla.com/wpush/v2/{secrets.token_urlsafe(16)}"
+        return subscribe(user=user, **{"endpoint": endpoint, **new_keys(), **fields})
 
     @contextmanager
     def push_commit(self) -> Iterator[None]:

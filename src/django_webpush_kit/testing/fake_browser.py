@@ -157,7 +157,6 @@ class FakeBrowser:
     def _new_subscription(self, application_server_key: str | None) -> dict[str, Any]:
         self._private_key = ec.generate_private_key(ec.SECP256R1())
         self._auth_secret = secrets.token_bytes(16)
-        point = self._private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         reply = self._call_service("POST", "/subscriptions", {"vapid": application_server_key})
         if reply.status != 201:
             raise ValueError(f"The push service refused to subscribe: {reply.body.decode()}")
@@ -166,7 +165,7 @@ class FakeBrowser:
         return {
             "endpoint": registration["endpoint"],
             "expirationTime": None,
-            "keys": {"p256dh": _base64url(point), "auth": _base64url(self._auth_secret)},
+            "keys": _encoded_keys(self._private_key, self._auth_secret),
         }
 
     def _fetch(self) -> None:
@@ -230,6 +229,16 @@ class FakeBrowser:
             return call_http(method, urljoin(self._service, url), body, ca_bundle=self._ca_bundle)
         ca_bundle = self._service.ca_bundle if self._service.tls else None
         return call_http(method, urljoin(self._service.origin, url), body, ca_bundle=ca_bundle)
+
+
+def new_keys() -> dict[str, str]:
+    """Return the keys of a new browser, `{"p256dh", "auth"}`, as `PushSubscription.toJSON()` gives them."""
+    return _encoded_keys(ec.generate_private_key(ec.SECP256R1()), secrets.token_bytes(16))
+
+
+def _encoded_keys(private_key: ec.EllipticCurvePrivateKey, auth_secret: bytes) -> dict[str, str]:
+    point = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return {"p256dh": _base64url(point), "auth": _base64url(auth_secret)}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -23,6 +24,12 @@ EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
 
 _numbers = count(1)
 
+# set before pytest-xdist starts its workers, which inherit it
+SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**9)))
+"""What all random inputs of a run follow from: TEST_SEED=... in the environment repeats them."""
+
+_random = random.Random(SEED)
+
 # how long an example takes says something about the machine, not about the code
 # In CI the same commit gets the same examples; at a developer's desk every run tries others.
 hypothesis_settings.register_profile(
@@ -39,10 +46,21 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
 
 
+def pytest_report_header() -> str:
+    """Print the seed of this run."""
+    return f"random inputs: TEST_SEED={SEED}"
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name keys and bodies by their argument: random ones would give each of pytest-xdist's workers other tests."""
     is_readable = isinstance(val, str) and (len(val) < 12 or re.fullmatch(r"[a-z0-9 .,:_/-]{,80}", val))
     return argname if isinstance(val, str | bytes) and not is_readable else None
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request: pytest.FixtureRequest) -> None:
+    """Give each test random numbers of its own, the same whichever tests run before it."""
+    random.seed(f"{SEED} {request.node.nodeid}")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ import time
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
 )
+
+from django_webpush_kit.protocol.private_keys import read_private_key
 
 TOKEN_LIFETIME = 12 * 3600
 """Seconds. Push services refuse more than 24 hours."""
@@ -56,16 +55,12 @@ class VapidKey:
 
     @classmethod
     def load(cls, text_or_path: str | PathLike[str]) -> VapidKey:
-        r"""Read a private key from text in any usual form, or from the file of that name.
+        """Read a private key from text in any usual form, or from the file of that name.
 
-        Forms: 32 raw bytes as base64url; PEM or DER (PKCS #8 or SEC 1) as base64url or base64; PEM text, also with
-        "\n" spelled out. Raises ValueError, whose text never contains the key. A missing file is an error too.
+        The forms are those of `private_keys.read_private_key`. Raises ValueError, whose text never contains the key. A
+        missing file is an error too.
         """
-        if isinstance(text_or_path, str):
-            private_key = _read_text(text_or_path.strip())
-            if private_key is not None:
-                return cls(private_key)
-        return cls(_read_file(text_or_path))
+        return cls(read_private_key(text_or_path))
 
     def __repr__(self) -> str:
         return f"<VapidKey {self.key_id}>"
@@ -190,7 +185,6 @@ _ES256 = ec.ECDSA(hashes.SHA256())
 _CLOCK_TOLERANCE = 300
 _MAX_AUDIENCES = 1024
 _END_OF_AUTHORITY = re.compile(r"[/?#]")
-_BASE64 = re.compile(r"[A-Za-z0-9_+/\s-]+={0,2}")
 _AUTHORIZATION = re.compile(
     r"vapid +t=(?P<token>[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *, *k=(?P<key>[A-Za-z0-9_-]{87})"
 )
@@ -205,51 +199,6 @@ _JWT_HEADER = _base64url(b'{"typ":"JWT","alg":"ES256"}')
 
 def _from_base64(text: str) -> bytes:
     return binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "==")
-
-
-def _read_text(text: str) -> ec.EllipticCurvePrivateKey | None:
-    """Read a key from text; None when the text is not one, so that it may be the name of a file."""
-    if "-----BEGIN" in text:
-        return _read_bytes(text.replace("\\n", "\n").encode())
-    if not _BASE64.fullmatch(text):
-        return None
-    try:
-        data = _from_base64(text)
-    except binascii.Error:
-        return None
-    if len(data) == 32 or data.startswith((b"-----BEGIN", b"\x30")):
-        return _read_bytes(data)
-    return None
-
-
-def _read_file(path: str | PathLike[str]) -> ec.EllipticCurvePrivateKey:
-    try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError):
-        # The text may be a mistyped key: it must not appear in the message.
-        raise ValueError(
-            "The VAPID private key is neither a key in a known form nor the name of a readable file."
-        ) from None
-    if data.startswith(b"\x30"):
-        return _read_bytes(data)
-    private_key = _read_text(data.decode("ascii", "replace").strip())
-    if private_key is None:
-        raise ValueError("The VAPID private key file contains no key in a known form.")
-    return private_key
-
-
-def _read_bytes(data: bytes) -> ec.EllipticCurvePrivateKey:
-    try:
-        if len(data) == 32:
-            return ec.derive_private_key(int.from_bytes(data, "big"), ec.SECP256R1())
-        load = load_pem_private_key if data.startswith(b"-----BEGIN") else load_der_private_key
-        private_key = load(data, None)
-    except (ValueError, TypeError):
-        # `cryptography` may quote what it read: say it in our own words.
-        raise ValueError("The VAPID private key is malformed, encrypted or not a private key.") from None
-    if not isinstance(private_key, ec.EllipticCurvePrivateKey) or private_key.curve.name != "secp256r1":
-        raise ValueError("The VAPID private key is not on the curve P-256.")
-    return private_key
 
 
 def _verified_claims(token: str, public_key: str) -> dict[str, Any]:

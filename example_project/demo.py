@@ -1,4 +1,4 @@
-"""A play in ten scenes: `python example_project/demo.py`.
+"""A play in eleven scenes, about a minute long: `python example_project/demo.py`.
 
 Everything is real but the browsers and their push service, and those are strict: an HTTP server that checks every
 request against the RFCs, and browsers that decrypt with their own keys. The site and the django-q2 cluster run as
@@ -28,6 +28,7 @@ def main():
     interrupts.install()
     began = time.monotonic()
     screen.title("Studio Grünspecht 🌳 a play about django-webpush-kit")
+    screen.say("It takes about a minute: site, queue and push service really run.")
     try:
         perform(screen, interrupts)
     except KeyboardInterrupt:

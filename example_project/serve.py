@@ -16,7 +16,13 @@ def main():
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parent.parent / ".demo")
     options = parser.parse_args()
-    options.data.mkdir(parents=True, exist_ok=True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
+    try:
+        options.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"{options.data} cannot be made ({error.strerror}). Try: make serve DATA=~/studio", file=sys.stderr)
+        return 1
     interrupts = Interrupts()
     interrupts.install()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,23 @@ def test_a_demo_without_its_cluster_fails(tmp_path):
     assert demo.returncode == 1, output
     assert "The cluster ended with code -9" in output, output
     assert started_by(tmp_path) == {}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_that_somebody_listens_on_is_refused(tmp_path, address):
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as other:
+        port = other.getsockname()[1]
+        serve = start(tmp_path, str(EXAMPLE / "serve.py"), f"--port={port}", f"--data={tmp_path / 'data'}")
+        output, _ = serve.communicate(timeout=120)
+    assert (serve.returncode, output) == (1, f"Port {port} is taken. Try: make serve PORT={port + 1}\n")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    serve = start(tmp_path, str(EXAMPLE / "serve.py"), f"--data={tmp_path / 'file' / 'data'}")
+    output, _ = serve.communicate(timeout=120)
+    assert serve.returncode == 1
+    assert output.startswith(f"{tmp_path / 'file' / 'data'} cannot be made (Not a directory)")
 
 
 @linux_only

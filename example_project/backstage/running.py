@@ -4,6 +4,7 @@ Used by `demo.py`, `serve.py` and the browser tests. Needs POSIX (Linux, macOS):
 so that all it started can be ended with it.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -108,12 +109,9 @@ class Studio:
 
     def check_port(self):
         """Raise `StudioError` when somebody else listens on our port, who would answer in our place."""
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", self.port))
-            except OSError:
-                raise StudioError(f"Port {self.port} is taken. Try: make serve PORT={self.port + 1}") from None
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            if is_taken(family, address, self.port):
+                raise StudioError(f"Port {self.port} is taken. Try: make serve PORT={self.port + 1}")
 
     def start_site(self):
         self._start("site", "runserver", "--noreload", f"127.0.0.1:{self.port}")
@@ -188,6 +186,17 @@ class Studio:
                 return reply.status == 200
         except (URLError, OSError):
             return False
+
+
+def is_taken(family, address, port):
+    """Whether somebody listens there; browsers try ::1 as well when they are told localhost."""
+    try:
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def free_port():

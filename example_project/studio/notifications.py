@@ -16,7 +16,9 @@ REMIND_AHEAD = timedelta(hours=1)
 
 def confirm_booking(booking):
     """Tell the member at once, in every browser that has subscribed."""
-    services.send_templated("booking_confirmed", to=booking.member, context=booking_context(booking))
+    services.send_templated(
+        "booking_confirmed", to=booking.member, context=booking_context(booking), **newest_about(booking.course)
+    )
 
 
 def schedule_reminder(booking):
@@ -50,6 +52,7 @@ def announce_new_time(course):
         "course_moved",
         to=get_user_model().objects.filter(bookings__in=bookings),
         context=course_context(course),
+        **newest_about(course),
     )
     for booking in bookings:
         cancel_reminder(booking)
@@ -78,6 +81,15 @@ def course_context(course):
     """The time is that of the clock on the studio's wall; an aware one would be shown in each reader's time zone."""
     starts_at = timezone.make_naive(course.starts_at, timezone.get_default_timezone())
     return {"course": course.title, "teacher": course.teacher, "room": course.room, "starts_at": starts_at}
+
+
+def newest_about(course):
+    """Options that let the newest message about a course replace older ones, unsent or on the screen.
+
+    Without them a confirmation that is retried would tell the old time after the new one.
+    """
+    name = f"course-{course.pk}"
+    return {"topic": name, "tag": name}
 
 
 def reminder_key(booking):

@@ -6,10 +6,12 @@ never be reported.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer, TimestampSigner, b64_encode
@@ -22,9 +24,43 @@ SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
 USER_SALT = "django_webpush_kit.user"
 
 
-def sign_notification(notification_id: object) -> str:
-    """The token a payload carries: names its notification, and when it was made."""
-    return notification_signer().sign(str(notification_id))
+class NotificationIdentity(NamedTuple):
+    """What payloads and tokens call a notification: its primary key and its batch.
+
+    A batch is a random UUID, so the name is unique for ever, also where another database, a restored backup or a second
+    site on the same origin gives the same primary key to another notification. The key finds the row by its index.
+    """
+
+    key: str
+    batch: UUID
+
+    @classmethod
+    def of(cls, notification: Any) -> NotificationIdentity:
+        """The identity of a row of the outbox: anything with `pk` and `batch`."""
+        return cls(str(notification.pk), notification.batch)
+
+    @classmethod
+    def parse(cls, text: str) -> NotificationIdentity | None:
+        """Read what `str()` made; None for any other text."""
+        key, _dot, batch = text.rpartition(".")
+        try:
+            return cls(key, UUID(bytes=urlsafe_b64decode(f"{batch}==")))
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.key}.{_short(self.batch)}"
+
+
+@lru_cache(maxsize=256)
+def _short(batch: UUID) -> str:
+    """A UUID in 22 characters; the rows of one call share theirs."""
+    return urlsafe_b64encode(batch.bytes).decode().rstrip("=")
+
+
+def sign_notification(notification: Any) -> str:
+    """The token that the payload of an outbox row carries: it holds the row's identity and the time of signing."""
+    return notification_signer().sign(str(NotificationIdentity.of(notification)))
 
 
 def notification_signer() -> TimestampSigner:
@@ -32,10 +68,10 @@ def notification_signer() -> TimestampSigner:
     return _NotificationSigner()
 
 
-def read_notification_token(token: str, *, max_age: timedelta) -> str | None:
-    """The notification's primary key as text, or None for a forged, damaged or old token."""
+def read_notification_token(token: str, *, max_age: timedelta) -> NotificationIdentity | None:
+    """The notification that a token names, or None for a forged, damaged or old token."""
     try:
-        return notification_signer().unsign(token, max_age=max_age)
+        return NotificationIdentity.parse(notification_signer().unsign(token, max_age=max_age))
     except BadSignature:
         return None
 

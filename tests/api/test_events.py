@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
@@ -11,7 +13,7 @@ import time_machine
 from django_webpush_kit.api import events
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.signals import event_recorded
-from django_webpush_kit.tokens import sign_notification, sign_subscription
+from django_webpush_kit.tokens import NotificationIdentity, sign_notification, sign_subscription
 from tests.api.conftest import ApiClient
 from tests.factories import make_notification
 
@@ -30,7 +32,7 @@ def notification(subscription: Any) -> Any:
 
 @pytest.fixture
 def token(notification: Any) -> str:
-    return sign_notification(notification.pk)
+    return sign_notification(notification)
 
 
 def report(api: ApiClient, *reported: Any, **options: Any) -> Any:
@@ -103,10 +105,20 @@ class TestReports:
 
     def test_a_token_is_for_one_notification(self, api: ApiClient, token: str, subscription: Any) -> None:
         other = make_notification(subscription, options={"url": "/orders/8"})
-        moved = token.replace(token.partition(":")[0], str(other.pk), 1)
+        moved = token.replace(token.partition(":")[0], str(NotificationIdentity.of(other)), 1)
         assert report(api, {"token": moved, "action": "delivered"}).status_code == 400
         assert api.call("GET", f"open/{moved}").status_code == 404
         assert recorded() == []
+
+    def test_a_token_of_another_database_names_nothing_here(self, api: ApiClient, notification: Any) -> None:
+        """A second site, a restored backup or a new database gives the same keys to other notifications."""
+        foreign = sign_notification(SimpleNamespace(pk=notification.pk, batch=uuid4()))
+        assert report(api, {"token": foreign, "action": "delivered"}).json()["recorded"] == 0
+        own = {"token": sign_notification(notification), "action": "delivered"}
+        assert report(api, {"token": foreign, "action": "delivered"}, own).json()["recorded"] == 1
+        assert report(api, own, {"token": foreign, "action": "clicked"}).json()["recorded"] == 0
+        assert api.call("GET", f"open/{foreign}").status_code == 404
+        assert recorded() == [("delivered", "")]
 
     def test_a_token_is_for_one_purpose(self, api: ApiClient, subscription: Any) -> None:
         assert report(api, {"token": sign_subscription(subscription), "action": "clicked"}).status_code == 400
@@ -129,7 +141,12 @@ class TestReports:
         assert report(api, {"token": token, "action": "delivered"}).json() == {"success": True, "recorded": 0}
 
     def test_a_token_from_before_the_model_was_swapped_is_not_valid(self, api: ApiClient) -> None:
-        assert report(api, {"token": sign_notification("not-a-key"), "action": "delivered"}).status_code == 400
+        assert (
+            report(
+                api, {"token": sign_notification(SimpleNamespace(pk="not-a-key", batch=uuid4())), "action": "delivered"}
+            ).status_code
+            == 400
+        )
 
     @pytest.mark.parametrize(
         ("timestamp", "stored"),
@@ -177,7 +194,7 @@ class TestReports:
         self, api: ApiClient, subscription: Any, django_assert_max_num_queries: Any
     ) -> None:
         reported = [
-            {"token": sign_notification(make_notification(subscription).pk), "action": "delivered"} for _ in range(50)
+            {"token": sign_notification(make_notification(subscription)), "action": "delivered"} for _ in range(50)
         ]
         report(api, *reported)
         with django_assert_max_num_queries(4):
@@ -186,7 +203,7 @@ class TestReports:
 
 def test_the_same_event_stored_meanwhile_is_not_counted(notification: Any, monkeypatch: Any) -> None:
     model = get_analytics_model()
-    event = events.Event(notification.pk, "clicked")
+    event = events.Event(notification.pk, notification.batch, "clicked")
     events.record([event])
     monkeypatch.setattr(model.objects, "filter", lambda **_: model.objects.none())  # as if it came right after the look
     assert events.record([event]) == 0

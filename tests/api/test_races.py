@@ -76,7 +76,7 @@ def test_of_two_repairs_with_one_token_one_succeeds(user: Any, login: Any) -> No
 
 
 def test_repeated_reports_at_once_are_one_event(subscription: Any) -> None:
-    token = sign_notification(make_notification(subscription).pk)
+    token = sign_notification(make_notification(subscription))
     events = [{"token": token, "action": action} for action in ("delivered", "clicked")]
     answers = at_once([lambda: ApiClient().call("POST", "events", {"events": events}) for _ in range(THREADS)])
     assert {answer.status_code for answer in answers} == {200}

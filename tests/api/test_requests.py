@@ -251,7 +251,7 @@ def test_who_has_an_account_or_a_token_is_known_on_a_site_that_requires_login_ev
     assert login(user).subscribe(new_body()).status_code == 201
     assert api.on("GET preferences", subscription.endpoint, token=sign_subscription(subscription)).status_code == 200
     notification = make_notification(subscription, options={"url": "/orders/7"})
-    token = sign_notification(notification.pk)
+    token = sign_notification(notification)
     assert api.call("POST", "events", {"events": [{"token": token, "action": "delivered"}]}).json()["recorded"] == 1
     assert api.call("GET", f"open/{token}").headers["Location"] == "/orders/7"
 

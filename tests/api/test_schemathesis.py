@@ -145,7 +145,7 @@ class Asking:
     def __init__(self, cookies: dict[str, str], known: list[dict[str, Any]], notification: Any) -> None:
         self.cookies = cookies
         self.known = known
-        self.token = "" if notification is None else sign_notification(notification.pk)
+        self.token = "" if notification is None else sign_notification(notification)
         self.answers: Counter[tuple[str, int]] = Counter()
 
     def make_both(self, operation: Any, cases: int) -> None:

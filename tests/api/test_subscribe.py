@@ -389,7 +389,7 @@ class TestSubscriptionToken:
         assert rows.count() == 1
 
     def test_a_token_of_another_kind_is_void(self, token: str, api: ApiClient) -> None:
-        other = sign_notification(make_notification(the_row()).pk)
+        other = sign_notification(make_notification(the_row()))
         assert api.subscribe(new_body(), token=other).status_code == 401
 
     def test_deactivation_voids_it(self, token: str, body: dict[str, Any], api: ApiClient) -> None:

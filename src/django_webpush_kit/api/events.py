@@ -6,10 +6,11 @@ The signed token in each payload is the whole credential; cookies play no part. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -31,29 +32,41 @@ class Event:
     """One event; `happened_at` is the browser's word for when, which its clock may have wrong."""
 
     notification_id: Any
+    batch: UUID
     action: str
     action_id: str = ""
     happened_at: datetime | None = None
 
     @property
     def key(self) -> tuple[Any, str, str]:
-        """What makes two reports the same event."""
+        """What makes two reports about a notification the same event."""
         return self.notification_id, self.action, self.action_id
 
 
-def notification_of(token: str) -> Any:
-    """The primary key a token names; None for a forged, damaged or old token."""
-    key = read_notification_token(token, max_age=timedelta(days=kit_settings.EVENT_TOKEN_DAYS))
+def notification_of(token: str) -> tuple[Any, UUID] | None:
+    """The primary key and the batch of the notification a token names; None for a forged, damaged or old token."""
+    identity = read_notification_token(token, max_age=timedelta(days=kit_settings.EVENT_TOKEN_DAYS))
+    if identity is None:
+        return None
     try:
-        return None if key is None else get_notification_model()._meta.pk.to_python(key)
+        return get_notification_model()._meta.pk.to_python(identity.key), identity.batch
     except ValidationError:
         return None  # signed before the model was swapped for one with other keys
 
 
+def find_notification(token: str) -> Any:
+    """The notification a token names; None when there is none, or none any more."""
+    named = notification_of(token)
+    if named is None:
+        return None
+    key, batch = named
+    return get_notification_model().objects.filter(pk=key, batch=batch).first()
+
+
 def record(events: Iterable[Event]) -> int:
     """Store what is new about notifications that still exist; returns how many events that were."""
-    wanted = {event.key: event for event in sorted(events, key=lambda event: str(event.key))}
-    created = retry_on_conflict(lambda: _store(wanted)) if wanted else []
+    wanted = {(*event.key, event.batch): event for event in sorted(events, key=lambda event: str(event.key))}
+    created = retry_on_conflict(lambda: _store(wanted.values())) if wanted else []
     for analytics in created:
         emit(
             event_recorded,
@@ -68,7 +81,7 @@ def record(events: Iterable[Event]) -> int:
 def record_click(notification: Any, action: str) -> None:
     """Record that a link was followed; `action` is the button's id, or ""."""
     kind = ActionType.ACTION_CLICKED if action else ActionType.CLICKED
-    record([Event(notification.pk, kind, action)])
+    record([Event(notification.pk, notification.batch, kind, action)])
 
 
 def click_target(notification: Any, action: str) -> str:
@@ -87,9 +100,9 @@ def has_button(notification: Any, action: str) -> bool:
     return any(button.get("action") == action for button in notification.options.get("actions") or ())
 
 
-def _store(wanted: dict[tuple[Any, str, str], Event]) -> list[Any]:
+def _store(events: Collection[Event]) -> list[Any]:
     model = get_analytics_model()
-    keys = {event.notification_id for event in wanted.values()}
+    keys = {event.notification_id for event in events}
     with transaction.atomic(using=outbox_database()):
         notifications = get_notification_model().objects.in_bulk(keys)
         known = set(
@@ -97,9 +110,11 @@ def _store(wanted: dict[tuple[Any, str, str], Event]) -> list[Any]:
         )
         counts = Counter(notification_id for notification_id, _action, _action_id in known)
         created = []
-        for key, event in wanted.items():
+        for event in events:
             notification = notifications.get(event.notification_id)
-            if notification is None or key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
+            if notification is None or notification.batch != event.batch:
+                continue  # deleted, or a notification of another database
+            if event.key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
                 continue
             counts[notification.pk] += 1
             if (row := _insert(event, notification)) is not None:

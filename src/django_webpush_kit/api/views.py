@@ -26,7 +26,6 @@ from django_webpush_kit.conf import kit_settings, vapid_keyring
 from django_webpush_kit.database import retry_on_conflict
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.health import get_health, http_status
-from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import ActionType
 from django_webpush_kit.subscriptions.registration import BrowserSubscription, Registration, register, repair
 from django_webpush_kit.tokens import read_subscription_token, sign_subscription
@@ -145,9 +144,9 @@ def events(call: Call) -> HttpResponse:
     """Record what browsers report; `recorded` counts what was new. Events with a bad token are left out."""
     given = validated(EventsForm, call.body)["events"]
     signed = [
-        reports.Event(key, event["action"], _button(event), event["timestamp"])
+        reports.Event(*named, event["action"], _button(event), event["timestamp"])
         for event in given
-        if (key := reports.notification_of(event["token"])) is not None
+        if (named := reports.notification_of(event["token"])) is not None
     ]
     if not signed:
         raise invalid({"events": [_("No event has a valid token.")]})
@@ -157,8 +156,7 @@ def events(call: Call) -> HttpResponse:
 @api_view("open", "GET")
 def open_notification(call: Call, token: str) -> HttpResponse:
     """Record a click and redirect to the URL stored with the notification, or with its button `?action=`."""
-    key = reports.notification_of(token)
-    notification = None if key is None else get_notification_model().objects.filter(pk=key).first()
+    notification = reports.find_notification(token)
     if notification is None:
         raise not_found(_("There is no such notification."))
     action = call.request.GET.get("action", "")

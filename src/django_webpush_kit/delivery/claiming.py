@@ -25,6 +25,7 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
+from django_webpush_kit.tokens import NotificationIdentity
 
 LAPSES_BEFORE_ISOLATION = 2
 """A row whose lease lapsed this often is claimed alone from then on."""
@@ -59,6 +60,7 @@ class Row(NamedTuple):
     preferences: dict[str, Any]
     problem: str
     pk: Any
+    batch: UUID
     title: str
     body: str
     language: str
@@ -83,6 +85,11 @@ class Row(NamedTuple):
     push_service: str
     vapid_key_id: str
     user_is_active: bool | None
+
+    @property
+    def identity(self) -> str:
+        """What the payload calls the notification."""
+        return str(NotificationIdentity.of(self))
 
     @property
     def due(self) -> datetime:
@@ -200,6 +207,7 @@ _JSON_COLUMNS = ("data", "options", "subscription__preferences")
 
 _COLUMNS = (
     "pk",
+    "batch",
     "title",
     "body",
     "language",

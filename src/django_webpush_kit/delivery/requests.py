@@ -58,7 +58,7 @@ class RequestBuilder:
             return None
         try:
             message = self._message(row)
-            payload = None if message is None else self._encoder.encode(message, row.pk)
+            payload = None if message is None else self._encoder.encode(message, row.identity)
             authorization = signer.authorization(row.endpoint)
         except PayloadTooLarge as error:
             self._recorder.finished(row, NotificationStatus.FAILED, str(error))
@@ -102,7 +102,7 @@ class RequestBuilder:
             data=data,
             language=row.language,
             options=options,
-            notification_id=row.pk,
+            identity=row.identity,
         )
         if not self._has_receivers:
             return message

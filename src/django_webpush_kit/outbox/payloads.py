@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.db.models import IntegerField
 from django.urls import NoReverseMatch, reverse
@@ -13,18 +14,18 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import ROW_OPTIONS, RowOptions
 from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
-from django_webpush_kit.tokens import notification_signer
+from django_webpush_kit.tokens import NotificationIdentity, notification_signer
 
 SHOWN_OPTIONS = tuple(part.name for part in fields(Message) if part.name in ROW_OPTIONS)
 """The options of a row that its message shows."""
 
 
 def build_message(
-    *, title: str, body: str, data: dict[str, Any], language: str, options: RowOptions, notification_id: object
+    *, title: str, body: str, data: dict[str, Any], language: str, options: RowOptions, identity: str
 ) -> Message:
-    """The message of one row. The default `tag` is the row's id, so that a repeated push replaces itself."""
+    """The message of one row. The default `tag` is the row's identity, so that a repeated push replaces itself."""
     shown = {name: value for name in SHOWN_OPTIONS if (value := getattr(options, name)) is not None}
-    shown.setdefault("tag", str(notification_id))
+    shown.setdefault("tag", identity)
     return Message(title=title, body=body, data=data, language=language, **shown)
 
 
@@ -38,13 +39,12 @@ class PayloadEncoder:
         self._events = _url("events")
         self._signer = notification_signer()
 
-    def encode(self, message: Message, notification_id: object) -> bytes:
+    def encode(self, message: Message, identity: str) -> bytes:
         """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
-        identifier = str(notification_id)
-        token = self._signer.sign(identifier)
+        token = self._signer.sign(identity)
         if self._base_url:
             message = _counting_clicks(message, token)
-        envelope = {"id": identifier, "token": token}
+        envelope = {"id": identity, "token": token}
         if self._events:
             envelope["events"] = self._events
         return encode_payload(
@@ -56,15 +56,16 @@ class PayloadEncoder:
         )
 
     def check_size(self, **row: Any) -> None:
-        """Raise `PayloadTooLarge` if a row with this content could not be sent, whatever id it gets."""
-        longest = _longest_id()
-        self.encode(build_message(**row, notification_id=longest), longest)
+        """Raise `PayloadTooLarge` if a row with this content could not be sent, whatever key it gets."""
+        longest = _longest_identity()
+        self.encode(build_message(**row, identity=longest), longest)
 
 
-def _longest_id() -> str:
-    """An id as long as they get: 19 digits, or 36 characters where the host's model has UUIDs for keys."""
+def _longest_identity() -> str:
+    """An identity as long as they get: keys have 19 digits, or 36 characters where your model has UUIDs for keys."""
     key = get_notification_model()._meta.pk
-    return "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
+    longest = "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
+    return str(NotificationIdentity(longest, UUID(int=0)))
 
 
 def _counting_clicks(message: Message, token: str) -> Message:

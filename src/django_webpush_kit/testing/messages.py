@@ -93,7 +93,7 @@ class SentMessage:
         """The row of the database's outbox that this message came from."""
         from django_webpush_kit.models import get_notification_model
 
-        return get_notification_model().objects.get(pk=self.id)
+        return get_notification_model().objects.get(pk=self.request.id)
 
     @property
     def type(self) -> str:

@@ -45,6 +45,9 @@ class TestInstalled:
     def test_has_the_version_of_the_project_file(self):
         assert version("django-webpush-kit") == PROJECT["version"]
 
+    def test_is_cited_with_the_version_of_the_project_file(self):
+        assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
     def test_offers_every_extra_of_the_project_file(self):
         assert set(metadata("django-webpush-kit").get_all("Provides-Extra", [])) == set(
             PROJECT["optional-dependencies"]
@@ -106,6 +109,10 @@ class TestDistributions:
         with zipfile.ZipFile(distributions[1]) as archive:
             names = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert names == source_files()
+
+    def test_the_package_index_can_render_the_readme(self, distributions):
+        for distribution in distributions:
+            run(sys.executable, "-m", "twine", "check", "--strict", str(distribution), cwd=distribution.parent)
 
     def test_the_sdist_can_be_tested(self, distributions):
         with tarfile.open(distributions[0]) as archive:

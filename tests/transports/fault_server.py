@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import select
 import socket
 import ssl
@@ -11,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from http.client import parse_headers
 from io import BytesIO
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -26,12 +28,14 @@ class Received:
 class FaultServer:
     """Accepts connections on 127.0.0.1 and answers each path in its own way; a context manager.
 
-    `certificate` is a PEM file with key and certificate, "" for plain HTTP. `connections` counts accepted ones.
+    `certificate` is a PEM file with key and certificate, "" for plain HTTP. `connections` counts accepted ones,
+    `open_connections` those that neither side has closed.
     """
 
     certificate: str = ""
     listen: str = "127.0.0.1"
     connections: int = 0
+    open_connections: int = 0
     received: list[Received] = field(default_factory=list)
     bytes_sent: int = 0
 
@@ -65,11 +69,18 @@ class FaultServer:
                 continue
             connection, _ = self._listener.accept()
             self.connections += 1
+            self.open_connections += 1
             thread = threading.Thread(target=self._serve, args=(connection,))
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, connection):
+        try:
+            self._serve_requests(connection)
+        finally:
+            self.open_connections -= 1
+
+    def _serve_requests(self, connection):
         with contextlib.suppress(OSError), connection:
             connection.settimeout(10)
             if self._context is None:
@@ -81,7 +92,7 @@ class FaultServer:
     def _answer_requests(self, connection):
         while (request := self._read_request(connection)) is not None:
             self.received.append(request)
-            name, _, argument = request.path.strip("/").partition("?")[0].partition("/")
+            name, _, argument = urlsplit(request.path).path.strip("/").partition("/")
             if not getattr(self, f"do_{name.replace('-', '_')}")(connection, argument):
                 return
 
@@ -175,6 +186,34 @@ class FaultServer:
     def do_endless_headers(self, connection, argument):
         connection.sendall(b"HTTP/1.1 201 Created\r\n")
         self._pour(connection, b"X-More: " + b"x" * 1000 + b"\r\n", 50_000_000)
+        return False
+
+    def do_endless_interim(self, connection, argument):
+        self._pour(connection, b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 50_000_000)
+        return False
+
+    def do_endless_chunks(self, connection, argument):
+        connection.sendall(b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._pour(connection, b"1;" + b"x" * 1000 + b"\r\nx\r\n", 50_000_000)
+        return False
+
+    def do_endless_trailers(self, connection, argument):
+        connection.sendall(b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n")
+        self._pour(connection, b"X-More: " + b"x" * 1000 + b"\r\n", 50_000_000)
+        return False
+
+    def do_gzip(self, connection, argument):
+        body = gzip.compress(b"x" * 10_000_000)
+        head = f"HTTP/1.1 400 X\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        return True
+
+    def do_chunked(self, connection, argument):
+        connection.sendall(b"HTTP/1.1 400 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nVAP\r\n2\r\nID\r\n0\r\n\r\n")
+        return True
+
+    def do_then_close(self, connection, argument):
+        self.do_status(connection, "201")
         return False
 
     def do_huge_body(self, connection, argument):

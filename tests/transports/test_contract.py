@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import multiprocessing
 import resource
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 
+import certifi
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -19,10 +21,12 @@ from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.protocol.vapid import verify_authorization
 from django_webpush_kit.testing.certificates import write_certificate
 from django_webpush_kit.transports import MAX_REPLY_BYTES
+from django_webpush_kit.transports.network import trusted_certificates
 
 from ..browser.waiting import wait_until
 from ..protocol.hostile_endpoints import HOSTILE_URLS
 from .fault_server import FaultServer
+from .forking import in_child
 
 
 class AnyPort(EndpointPolicy):
@@ -196,6 +200,7 @@ class TestReplies:
             ("/half-head", {TransportError.RESET, TransportError.PROTOCOL}),
             ("/garbage", {TransportError.PROTOCOL}),
             ("/endless-headers", {TransportError.PROTOCOL}),
+            ("/endless-interim", {TransportError.PROTOCOL}),
         ],
     )
     def test_a_broken_reply_is_an_error(self, send, server, path, errors):
@@ -214,6 +219,20 @@ class TestReplies:
     def test_a_known_status_counts_whatever_happens_to_the_body(self, make_transport, send, server, path):
         response = send(server.url(path), make_transport(timeout=0.4))
         assert (response.status, response.error) == (201, "")
+
+    @pytest.mark.parametrize("path", ["/endless-chunks", "/endless-trailers"])
+    def test_an_endless_frame_is_cut_off(self, send, server, path):
+        response = send(server.url(path))
+        assert (response.status, response.error) == (500, "")
+        assert server.bytes_sent < 20_000_000
+
+    def test_a_chunked_body_is_read(self, send, server):
+        response = send(server.url("/chunked"))
+        assert (response.status, response.body) == (400, b"VAPID")
+
+    def test_a_compressed_body_is_not_expanded(self, send, server):
+        response = send(server.url("/gzip"))
+        assert (response.status, len(response.body)) == (400, MAX_REPLY_BYTES)
 
     def test_an_endless_body_is_cut_off(self, send, server):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -258,6 +277,13 @@ class TestConnecting:
             assert send(server.url("/status/201")).status == 201
             assert proxy.connections == 0
 
+    def test_a_certificate_that_only_the_environment_trusts_is_refused(
+        self, make_transport, send, server, monkeypatch, certificates
+    ):
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.setenv(name, str(certificates / "ca.pem"))
+        assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
+
 
 class TestProxy:
     def test_requests_go_through_it(self, make_transport, send, server):
@@ -267,6 +293,32 @@ class TestProxy:
             transport = make_transport(proxy=f"http://127.0.0.1:{proxy.port}", endpoint_policy=policy)
             assert send(server.url("/status/201"), transport).status == 201
             assert proxy.targets == [f"localhost:{server.port}"]
+
+    def test_it_can_be_given_without_a_scheme(self, make_transport, send, server):
+        with TunnelProxy(server.port) as proxy:
+            assert send(server.url("/status/201"), make_transport(proxy=f"127.0.0.1:{proxy.port}")).status == 201
+            assert proxy.targets == [f"localhost:{server.port}"]
+
+    def test_it_gets_the_credentials_and_the_push_service_does_not(self, make_transport, send, server):
+        with TunnelProxy(server.port) as proxy:
+            transport = make_transport(proxy=f"http://ada:p%40ss@127.0.0.1:{proxy.port}")
+            assert send(server.url("/status/201"), transport).status == 201
+            assert b"Proxy-Authorization: Basic YWRhOnBAc3M=" in proxy.heads[0]
+            assert "proxy-authorization" not in server.received[0].headers
+
+    def test_http_is_forwarded(self, make_transport, send):
+        with FaultServer() as proxy:
+            transport = make_transport(proxy=f"http://ada:x@127.0.0.1:{proxy.port}")
+            assert send("http://localhost:7/status/201", transport).status is not None
+            (request,) = proxy.received
+            assert request.path == "http://localhost:7/status/201"
+            assert request.headers["host"] == "localhost:7"
+            assert request.headers["proxy-authorization"] == "Basic YWRhOng="
+
+    def test_a_silent_one_is_cut_off_at_the_deadline(self, make_transport, send, server):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            transport = make_transport(proxy=f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.4)
+            assert send(server.url("/status/201"), transport).error == TransportError.TIMEOUT.value
 
     def test_an_address_is_refused(self, make_transport, send, server):
         with TunnelProxy(server.port) as proxy:
@@ -286,6 +338,7 @@ class TunnelProxy:
 
     def __init__(self, port, answer=b"HTTP/1.1 200 OK\r\nRetry-After: 99\r\n\r\n"):
         self.target_port, self.answer, self.targets, self._tunnels = port, answer, [], []
+        self.heads = []
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -308,7 +361,8 @@ class TunnelProxy:
             except OSError:
                 return
             with client:
-                self.targets.append(client.recv(65536).split()[1].decode())
+                self.heads.append(client.recv(65536))
+                self.targets.append(self.heads[-1].split()[1].decode())
                 client.sendall(self.answer)
                 if b" 200 " in self.answer:
                     self._tunnel(client)
@@ -363,22 +417,20 @@ class TestBounds:
             assert send(server.url("/status/201"), transport).status == 201
         assert server.connections == 1
 
+    def test_a_connection_that_the_server_closed_is_replaced_and_nothing_is_sent_twice(
+        self, make_transport, send, server
+    ):
+        transport = make_transport()
+        for _ in range(3):
+            assert send(server.url("/then-close"), transport).status == 201
+            wait_until(lambda: not server.open_connections, "the end of the connection")
+        assert (server.connections, len(server.received)) == (3, 3)
+
     def test_nothing_to_send(self, make_transport):
         assert list(make_transport().send([])) == []
 
 
 forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-def in_child(function):
-    """Run the function in a forked process and return the number it returns."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    with receiver, sender:
-        process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(function()))
-        process.start()
-        process.join(20)
-        assert process.exitcode == 0
-        return receiver.recv()
 
 
 class TestLife:
@@ -445,6 +497,32 @@ class TestLife:
             thread.join()
         assert statuses == [201] * 20
 
+    def test_nothing_stays_behind_when_each_send_has_a_thread_of_its_own(self, make_transport, send, server):
+        # Django under ASGI: a thread for each request
+        transport = make_transport()
+
+        def one_request():
+            thread = threading.Thread(target=send, args=(server.url("/status/201"), transport))
+            thread.start()
+            thread.join()
+
+        one_request()
+        before = (threading.active_count(), open_descriptors())
+        for _ in range(30):
+            one_request()
+        assert (threading.active_count(), open_descriptors()) == before
+        assert server.connections == 1
+
+    def test_it_closes_what_nothing_has_used_for_a_while(self, make_transport, browser, server, monkeypatch):
+        monkeypatch.setattr(make_transport.transport_class, "idle_seconds", 0.2)
+        transport = make_transport()
+        before = (threading.active_count(), open_descriptors())
+        for _ in range(2):
+            requests = [browser.request(server.url("/status/201"), id=number) for number in range(5)]
+            assert [response.status for response in transport.send(requests)] == [201] * 5
+            wait_until(lambda: not server.open_connections, "the end of the connections")
+            wait_until(lambda: (threading.active_count(), open_descriptors()) == before, "the end of the threads")
+
     def test_one_send_may_run_inside_another(self, make_transport, browser, send, server):
         transport = make_transport()
         requests = [browser.request(server.url("/status/201"), id=number) for number in range(3)]
@@ -481,27 +559,62 @@ class TestLife:
         assert server.connections == connections
 
 
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 class TestOptions:
     def test_an_unknown_option_is_a_type_error(self, make_transport):
         with pytest.raises(TypeError, match="retries"):
             make_transport(retries=3)
 
     @pytest.mark.parametrize(
-        "options", [{"timeout": 0}, {"max_in_flight": 0}, {"ca_bundle": "/missing.pem"}], ids=lambda o: next(iter(o))
+        "options",
+        [
+            {"timeout": 0},
+            {"timeout": "30"},
+            {"timeout": float("nan")},
+            {"max_in_flight": 0},
+            {"max_in_flight": 1.5},
+            {"ca_bundle": "/missing.pem"},
+            {"proxy": "proxy.example.com"},
+            {"proxy": "https://proxy.example.com:3128"},
+            {"proxy": "socks5://proxy.example.com:1080"},
+            {"proxy": "http://proxy.example.com:99999"},
+            {"proxy": "http://proxy.example.com:3128/path"},
+            {"proxy": 3128},
+        ],
+        ids=str,
     )
     def test_a_bad_option_is_named(self, make_transport, options):
         with pytest.raises(ImproperlyConfigured, match=next(iter(options))):
             make_transport(**options)
 
+    def test_a_bad_proxy_is_named_without_its_password(self, make_transport):
+        with pytest.raises(ImproperlyConfigured) as caught:
+            make_transport(proxy="https://ada:secret@proxy.example.com:3128")
+        assert "secret" not in str(caught.value)
+
     def test_the_defaults_trust_the_systems_certificates(self, make_transport, send, server):
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
 
     @pytest.mark.parametrize("directory", ["missing", "empty"])
-    def test_without_a_system_file_its_directory_or_certifi_is_trusted(
+    def test_without_certificates_of_the_system_certifis_are_trusted(
         self, make_transport, send, server, monkeypatch, tmp_path, directory
     ):
-        # Python looks there when it is asked for the default paths.
         (tmp_path / "empty").mkdir()
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / directory))
+        paths = ssl.get_default_verify_paths()._replace(
+            openssl_cafile=str(tmp_path / "missing.pem"), openssl_capath=str(tmp_path / directory)
+        )
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+        assert trusted_certificates(None) == (certifi.where(), None)
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
+
+    def test_the_systems_file_is_trusted_before_its_directory(self, monkeypatch, tmp_path):
+        file = tmp_path / "cert.pem"
+        file.touch()
+        paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(file), openssl_capath=str(tmp_path))
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+        assert trusted_certificates(None) == (str(file), None)
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths._replace(openssl_cafile="/missing.pem"))
+        assert trusted_certificates(None) == (None, str(tmp_path))

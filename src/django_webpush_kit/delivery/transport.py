@@ -1,8 +1,10 @@
-"""What a worker keeps between chunks: its transport with open connections, and signers with their tokens."""
+"""The transport of this process with its open connections, and the signers with their VAPID tokens."""
 
 from __future__ import annotations
 
-import threading
+import os
+import sys
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
@@ -17,41 +19,42 @@ from django_webpush_kit.transports.network import NetworkTransport
 
 REQUEST_SECONDS = 30.0
 
-_local = threading.local()
-
 
 def get_transport() -> Transport:
-    """Return this thread's transport, made from the settings as they stand, and kept while they do not change."""
+    """Return this process's transport, which its threads share; a change of the settings replaces it."""
     path, options = transport_spec()
     policy = endpoint_policy()
     wanted = (path, repr(sorted(options.items())), policy)
-    if getattr(_local, "wanted", None) != wanted:
-        close_transport()
-        _local.transport = _build(path, {**options, "endpoint_policy": policy})
-        _local.wanted = wanted
-    transport: Transport = _local.transport
-    return transport
+    current = _state.current
+    if current is None or current.made_from != wanted or current.process_id != os.getpid():
+        current = _replace(_Current(_build(path, {**options, "endpoint_policy": policy}), wanted, os.getpid()))
+    return current.transport
 
 
 def close_transport() -> None:
-    """Close this thread's transport, if it has one."""
-    transport: Transport | None = getattr(_local, "transport", None)
-    _local.transport = _local.wanted = None
-    if transport is not None:
-        transport.close()
+    """Close this process's transport, if it has one."""
+    _replace(None)
 
 
 def transport_spec() -> tuple[str, dict[str, Any]]:
-    """The dotted path and options of the transport; "auto" is curl where pycurl is installed, else pywebpush.
+    """The dotted path and options of the transport.
 
-    Network transports are given a `timeout` of at most half a lease, so that every request ends within its lease.
+    "auto" is curl where pycurl is installed, else the portable transport, as it is under gevent and eventlet. Network
+    transports are given a `timeout` of at most half a lease, so that every request ends within its lease.
     """
     path, options = backend_spec("TRANSPORT")
     if path == "auto":
-        path = f"django_webpush_kit.transports.{'CurlTransport' if find_spec('pycurl') else 'PyWebPushTransport'}"
+        is_fast = find_spec("pycurl") is not None and not is_monkey_patched()
+        path = f"django_webpush_kit.transports.{'CurlTransport' if is_fast else 'PyWebPushTransport'}"
     if issubclass(import_string(path), NetworkTransport):
         options["timeout"] = min(options.get("timeout", REQUEST_SECONDS), kit_settings.LEASE_SECONDS / 2)
     return path, options
+
+
+def is_monkey_patched() -> bool:
+    """Whether gevent or eventlet have put their sockets in the place of Python's."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    return bool((gevent and gevent.is_module_patched("socket")) or (eventlet and eventlet.is_monkey_patched("socket")))
 
 
 def request_seconds() -> float:
@@ -69,6 +72,28 @@ def find_signer(keyring: VapidKeyring, key_id: str) -> VapidSigner | None:
     """The signer for the key a subscription was made with, or None when that key is no longer configured."""
     key = keyring.find(key_id)
     return None if key is None else get_signer(key, keyring.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    transport: Transport
+    made_from: tuple[object, ...]
+    process_id: int
+
+
+class _State:
+    current: _Current | None = None
+
+
+_state = _State()
+
+
+def _replace(new: _Current | None) -> Any:
+    """Make `new` the current one and close the former, unless it was inherited over a fork."""
+    former, _state.current = _state.current, new
+    if former is not None and former.process_id == os.getpid():
+        former.transport.close()
+    return new
 
 
 def _build(path: str, options: dict[str, Any]) -> Transport:

@@ -20,6 +20,7 @@ from django_webpush_kit.protocol.responses import READ_HEADERS, TransportError
 
 from .base import MAX_REPLY_BYTES, PushResponse
 from .network import Batch, NetworkTransport, PreparedRequest, failure, trusted_certificates
+from .threads import IdleTimer
 
 try:
     import pycurl
@@ -47,47 +48,68 @@ class CurlTransport(NetworkTransport):
                 "CurlTransport needs pycurl: pip install django-webpush-kit[curl], or use PyWebPushTransport."
             )
         super().__init__(**options)
-        self._idle: list[_Multi] = []
-        self._process_id = os.getpid()
-        self._lock = threading.Lock()
+        self._handles = _Handles(self)
 
     def open_batch(self) -> Batch:
         """Take a multi handle with its open connections, one for each `send` that runs at a time."""
-        with self._lock:
-            self._forget_inherited()
-            return self._idle.pop() if self._idle else _Multi(self)
+        return self._own_handles().take()
 
     def close(self) -> None:
         """Close the connections."""
+        self._own_handles().close()
+
+    def _own_handles(self) -> _Handles:
+        if self._handles.process_id != os.getpid():
+            # The parent's connections are left alone after a fork: closing them here would end them there.
+            _inherited.append(self._handles)
+            self._handles = _Handles(self)
+        return self._handles
+
+
+class _Handles:
+    """The multi handles of one process that no `send` is using; closed after the transport's `idle_seconds`."""
+
+    def __init__(self, transport: CurlTransport) -> None:
+        self.process_id = os.getpid()
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._idle: list[_Multi] = []
+        self._timer = IdleTimer(transport.idle_seconds, self._close_idle)
+
+    def take(self) -> _Multi:
+        """Take the handle that was used last, or make one."""
         with self._lock:
-            self._forget_inherited()
+            return self._idle.pop() if self._idle else _Multi(self._transport, self)
+
+    def give_back(self, multi: _Multi) -> None:
+        """Keep a handle for the next `send`."""
+        with self._lock:
+            self._idle.append(multi)
+        self._timer.restart()
+
+    def close(self) -> None:
+        """Close the handles that are not in use."""
+        self._timer.expire()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
         for multi in idle:
             multi.close()
 
-    def take_back(self, multi: _Multi) -> None:
-        """Keep a multi handle for the next `send`."""
-        with self._lock:
-            self._forget_inherited()
-            self._idle.append(multi)
 
-    def _forget_inherited(self) -> None:
-        """After a fork, leave the parent's connections alone: to close them here would be to end them there."""
-        if self._process_id != os.getpid():
-            _inherited.extend(self._idle)
-            self._idle, self._process_id = [], os.getpid()
+_inherited: list[_Handles | _Multi] = []
+"""Kept for ever: letting them go would close them."""
 
+_MAX_WAIT_SECONDS = 1.0
+"""curl is asked again after this time, whatever its timer says."""
 
-_inherited: list[_Multi] = []
+_QUIET_SECONDS = 0.02
+"""After so long without an event, every socket is read for replies that libcurl may have buffered.
 
-_LONGEST_WAIT = 1.0
-"""Seconds after which curl is asked again, whatever its timer says."""
-
-_QUIET = 0.02
-"""Seconds without an event after which curl is asked whether it holds replies that it has read and not handed out.
-
-When one request's reply ends, curl may stop reading in the middle of what TLS has decrypted already. The other replies
-there wait for an event of a socket that has nothing more to say: without this question, until they time out.
+When one reply ends, libcurl may stop in the middle of what TLS has decrypted. The other replies there wait for an event
+of a socket that will have none: without this look, until they time out.
 """
 
 
@@ -97,9 +119,9 @@ class _Multi(Batch):
     A network thread beside the caller was tried: it costs more processor time than it saves.
     """
 
-    def __init__(self, transport: CurlTransport) -> None:
+    def __init__(self, transport: CurlTransport, handles: _Handles) -> None:
         self._transport = transport
-        self._process_id = os.getpid()
+        self._handles = handles
         self._due = inf
         self._may_hold_replies = False
         self._exchanges: dict[Any, _Exchange] = {}
@@ -126,12 +148,12 @@ class _Multi(Batch):
 
     def next_response(self) -> PushResponse:
         while not self._responses:
-            self._proceed(min(max(self._due - time.monotonic(), 0), _LONGEST_WAIT))
+            self._proceed(min(max(self._due - time.monotonic(), 0), _MAX_WAIT_SECONDS))
         self.in_flight -= 1
         return self._responses.popleft()
 
     def end(self) -> None:
-        if self._process_id != os.getpid():
+        if self._handles.process_id != os.getpid():
             _inherited.append(self)
             return
         for curl in self._exchanges:
@@ -140,7 +162,7 @@ class _Multi(Batch):
         self._exchanges.clear()
         self._responses.clear()
         self.in_flight = 0
-        self._transport.take_back(self)
+        self._handles.give_back(self)
 
     def close(self) -> None:
         for exchange in self._spare:
@@ -148,25 +170,33 @@ class _Multi(Batch):
         self._multi.close()
         self._selector.close()
 
-    def _proceed(self, wait: float) -> None:
-        """Wait for sockets, at most so many seconds, and do what they and curl's timer ask for."""
-        multi = self._multi
-        is_quiet_after_reply = self._may_hold_replies and wait >= _QUIET
-        selected = self._selector.select(_QUIET if is_quiet_after_reply else wait)
-        if is_quiet_after_reply and not selected:
-            self._may_hold_replies = False
-            selected = [(key, key.events) for key in self._selector.get_map().values()]
-        for key, events in selected:
-            multi.socket_action(key.fd, _SELECTED[events])
-        if not selected or time.monotonic() >= self._due:
+    def _proceed(self, seconds: float) -> None:
+        """Wait for the sockets at most so long, let curl read and write, and collect the requests that ended."""
+        events = self._wait(seconds)
+        for descriptor, event in events:
+            self._multi.socket_action(descriptor, _SELECTED[event])
+        if not events or time.monotonic() >= self._due:
             self._due = inf
-            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._collect()
+
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        """Return the sockets that can be read or written; all of them after a quiet moment that follows a reply."""
+        if not self._may_hold_replies or seconds < _QUIET_SECONDS:
+            return [(key.fd, events) for key, events in self._selector.select(seconds)]
+        selected = self._selector.select(_QUIET_SECONDS)
+        if selected:
+            return [(key.fd, events) for key, events in selected]
+        self._may_hold_replies = False
+        return [(key.fd, key.events) for key in self._selector.get_map().values()]
+
+    def _collect(self) -> None:
         remaining = 1
         while remaining:
-            remaining, complete, failed = multi.info_read()
+            remaining, complete, failed = self._multi.info_read()
             for curl in complete:
                 self._finish(curl, 0)
-            for curl, code, _ in failed:
+            for curl, code, _message in failed:
                 self._finish(curl, code)
 
     def _finish(self, curl: Any, code: int) -> None:
@@ -200,10 +230,9 @@ class _Exchange:
         self._body = b""
         self._address_refused = False
         file, directory = trusted_certificates(transport.ca_bundle)
-        if file:
-            curl.setopt(pycurl.CAINFO, file)
-        if directory:
-            curl.setopt(pycurl.CAPATH, directory)
+        # What is not set is unset: libcurl is often built with certificates of its own to trust.
+        for option, path in ((pycurl.CAINFO, file), (pycurl.CAPATH, directory)):
+            curl.setopt(option, path) if path else curl.unsetopt(option)
         private = transport.endpoint_policy.allow_private
         options = {
             pycurl.POST: 1,
@@ -218,14 +247,18 @@ class _Exchange:
             pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
             pycurl.TIMEOUT_MS: max(int(transport.timeout * 1000), 1),
             # Both are set so that the environment's proxy variables have no say.
-            pycurl.PROXY: transport.proxy or "",
+            pycurl.PROXY: transport.proxy.url if transport.proxy else "",
             pycurl.NOPROXY: "" if transport.proxy else "*",
             pycurl.HEADERFUNCTION: self._take_header,
             pycurl.WRITEFUNCTION: self._take_body,
         }
         for option, value in options.items():
             curl.setopt(option, value)
-        if not transport.proxy:
+        if transport.proxy:
+            headers = [f"{name}: {value}" for name, value in transport.proxy.headers.items()]
+            curl.setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)
+            curl.setopt(pycurl.PROXYHEADER, headers)
+        else:
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def set_up(self, request: PreparedRequest) -> None:
@@ -242,7 +275,7 @@ class _Exchange:
     def response(self, code: int) -> PushResponse:
         seconds = self.curl.getinfo(pycurl.TOTAL_TIME)
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        if code and not (status >= 200 and self._headers and self._headers[-1] == b"\r\n"):
+        if code and not (status >= 200 and self._has_head()):
             error = TransportError.ADDRESS_REFUSED if self._address_refused else _ERRORS.get(code, TransportError.RESET)
             return failure(self.request, error, seconds)
         return PushResponse(
@@ -255,8 +288,12 @@ class _Exchange:
         self._header_bytes += len(line)
         if self._header_bytes > MAX_REPLY_HEADER_BYTES:
             return 0
-        self._headers.append(line)
+        if not self._has_head():  # else it is a trailer
+            self._headers.append(line)
         return None
+
+    def _has_head(self) -> bool:
+        return bool(self._headers) and not self._headers[-1].strip()
 
     def _take_body(self, data: bytes) -> int | None:
         self._body += data[: MAX_REPLY_BYTES - len(self._body)]

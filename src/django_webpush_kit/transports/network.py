@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import certifi
 from django.core.exceptions import ImproperlyConfigured
@@ -23,11 +26,11 @@ from .base import PushRequest, PushResponse, Transport
 
 USER_AGENT = "django-webpush-kit"
 
-GROUP = 64
-"""Requests that are made, encrypted and handed to the network together, each step for all of them.
+ENCRYPT_BATCH = 64
+"""Requests that are prepared, encrypted and handed to the network together, each step for all of them.
 
-One by one they cost a third more: every request would be a wake-up and a TLS record of its own, and each step would
-find the processor's caches full of the others.
+One at a time they cost a third more: each would be a wake-up and a TLS record of its own, and the steps would compete
+for the processor's caches.
 """
 
 
@@ -37,11 +40,15 @@ class NetworkTransport(Transport, ABC):
     `send` may be called from several threads at a time and works again after `close` and after a fork.
 
     Options: `ca_bundle`, a file of certificates to trust instead of the system's; `timeout`, seconds for one request
-    in all; `max_in_flight`, requests; `proxy`, an http URL. Proxies from the environment are ignored. With a proxy the
-    host list decides alone, as the proxy resolves the names, and endpoints that are literal IP addresses are refused.
+    in all; `max_in_flight`, requests of one `send` at a time; `proxy`, "host:port" or an http URL. Proxies and
+    certificates from the environment are ignored. With a proxy the host list decides alone, as the proxy resolves the
+    names, and endpoints that are literal IP addresses are refused.
     """
 
     default_max_in_flight = 100
+
+    idle_seconds = 30.0
+    """Connections and threads that nothing has used for so long are closed. Servers close theirs after 60 s or more."""
 
     def __init__(
         self,
@@ -55,38 +62,40 @@ class NetworkTransport(Transport, ABC):
         super().__init__(endpoint_policy=endpoint_policy)
         self.max_in_flight = self.default_max_in_flight if max_in_flight is None else max_in_flight
         self.timeout = timeout
-        self.proxy = proxy or None
+        self.proxy = Proxy.parse(proxy) if proxy else None
         self.ca_bundle = fspath(ca_bundle) if ca_bundle else None
-        if self.timeout <= 0:
-            raise ImproperlyConfigured("The transport's option 'timeout' must be more than 0 seconds.")
-        if self.max_in_flight < 1:
-            raise ImproperlyConfigured("The transport's option 'max_in_flight' must be at least 1.")
+        if not _is_number(self.timeout) or not 0 < self.timeout < inf:
+            raise _bad_option("timeout", "must be a number of seconds above 0", self.timeout)
+        if not isinstance(self.max_in_flight, int) or self.max_in_flight < 1:
+            raise _bad_option("max_in_flight", "must be a whole number of at least 1", self.max_in_flight)
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
-            raise ImproperlyConfigured(f"The transport's option 'ca_bundle' names no file: {self.ca_bundle}")
+            raise _bad_option("ca_bundle", "must be the path of a PEM file", self.ca_bundle)
 
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         """Send every request, at most `max_in_flight` at a time; see `Transport.send`."""
         batch = self.open_batch()
         source = iter(requests)
-        size = min(GROUP, max(self.max_in_flight // 4, 1))
+        size = min(ENCRYPT_BATCH, max(self.max_in_flight // 4, 1))
         try:
             while True:
-                while batch.in_flight + size > self.max_in_flight:
-                    yield batch.next_response()
+                yield from batch.responses_until(self.max_in_flight - size)
                 group = list(islice(source, size))
                 if not group:
                     break
-                prepared = [self.prepare(request) for request in group]
-                ready = [request for request in prepared if isinstance(request, PreparedRequest)]
-                batch.in_flight += len(ready)
-                batch.submit(ready)
-                yield from (request for request in prepared if isinstance(request, PushResponse))
+                yield from self._submit(batch, group)
                 while batch.has_response():
                     yield batch.next_response()
-            while batch.in_flight:
-                yield batch.next_response()
+            yield from batch.responses_until(0)
         finally:
             batch.end()
+
+    def _submit(self, batch: Batch, requests: list[PushRequest]) -> list[PushResponse]:
+        """Start what can be sent, and return the responses of what cannot."""
+        prepared = [self.prepare(request) for request in requests]
+        ready = [request for request in prepared if isinstance(request, PreparedRequest)]
+        batch.in_flight += len(ready)
+        batch.submit(ready)
+        return [response for response in prepared if isinstance(response, PushResponse)]
 
     def prepare(self, request: PushRequest) -> PreparedRequest | PushResponse:
         """Check and encrypt one request; what cannot be sent comes back as its response."""
@@ -138,6 +147,42 @@ class Batch(ABC):
     def end(self) -> None:
         """Give up what is still in flight."""
 
+    def responses_until(self, in_flight: int) -> Iterator[PushResponse]:
+        """Yield responses until at most so many requests are in flight."""
+        while self.in_flight > in_flight:
+            yield self.next_response()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy: its address, and the headers that authorize us there."""
+
+    host: str
+    port: int
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, value: str) -> Proxy:
+        """Read the option "proxy": "host:port" or "http://[user:password@]host:port"; raises ImproperlyConfigured."""
+        try:
+            parts = urlsplit(value if "://" in value else f"http://{value}")
+            host, port = parts.hostname, parts.port
+        except (TypeError, ValueError, AttributeError):
+            host = port = parts = None
+        if parts is None or parts.scheme != "http" or not host or not port or parts.path.strip("/") or parts.query:
+            shown = value.rpartition("@")[2] if isinstance(value, str) else value  # without the password
+            raise _bad_option("proxy", 'must be "host:port" or an http URL with a port', shown)
+        headers = {}
+        if parts.username is not None:
+            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = f"Basic {b64encode(secret.encode()).decode()}"
+        return cls(host, port, headers)
+
+    @property
+    def url(self) -> str:
+        """The proxy's URL, without credentials."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
@@ -155,10 +200,24 @@ def failure(request: PushRequest | PreparedRequest, error: TransportError, secon
 
 
 def trusted_certificates(ca_bundle: str | None) -> tuple[str | None, str | None]:
-    """Return the file and the directory of trusted certificates: the option's, else Python's own, else certifi's."""
+    """Return the file and the directory of trusted certificates: the option's, else the system's, else certifi's.
+
+    The variables SSL_CERT_FILE and SSL_CERT_DIR are ignored.
+    """
     if ca_bundle:
         return ca_bundle, None
     paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return paths.cafile, paths.capath
+    file, directory = Path(paths.openssl_cafile), Path(paths.openssl_capath)
+    if file.is_file():
+        return str(file), None
+    if directory.is_dir() and any(directory.iterdir()):
+        return None, str(directory)
     return certifi.where(), None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _bad_option(name: str, problem: str, value: object) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"The transport's option {name!r} {problem}, not {value!r}.")

@@ -1,54 +1,52 @@
-"""The portable transport: pywebpush encrypts, our own aiohttp session posts.
+"""The portable transport: pywebpush encrypts, a pool of threads posts over connections that are kept open.
 
-pywebpush's own sending follows redirects and reads replies without end; here neither can happen.
+pywebpush's own sending follows redirects and reads replies without end; here neither can happen. There is no event
+loop: threads work in every server and worker, and turn into greenlets where gevent or eventlet patch them.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
-import selectors
-import socket
 import ssl
 import threading
 import time
-from queue import SimpleQueue
+from collections import deque
+from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.abc import ResolveResult
-from aiohttp.resolver import ThreadedResolver
+import h11
 from pywebpush import WebPusher
-from yarl import URL
 
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 from django_webpush_kit.protocol.encryption import MAX_PLAINTEXT, decode_keys
-from django_webpush_kit.protocol.endpoints import EndpointPolicy
-from django_webpush_kit.protocol.responses import READ_HEADERS, TransportError
+from django_webpush_kit.protocol.responses import TransportError
 
-from .base import MAX_REPLY_BYTES, PushRequest, PushResponse
+from .base import PushRequest, PushResponse
+from .connections import Connection, ConnectionPool, Connector, ExchangeError, Origin, Reply
 from .network import Batch, NetworkTransport, PreparedRequest, failure, trusted_certificates
+from .threads import JobThreads
+
+LATE_SECONDS = 0.5
+"""A request that has no response so long after its deadline is given up: looking up a name knows no deadline."""
+
+_logger = logging.getLogger(__name__)
 
 
 class PyWebPushTransport(NetworkTransport):
-    """Sends over HTTP/1.1 with connections kept open, from an event loop in a thread of its own.
-
-    The thread is there because the caller may be running an event loop itself. Options: `NetworkTransport`.
-    """
+    """Sends over HTTP/1.1, a thread and a connection for each request in flight. Options: `NetworkTransport`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         file, directory = trusted_certificates(self.ca_bundle)
         self.ssl_context = ssl.create_default_context(cafile=file, capath=directory)
-        self._loop: _Loop | None = None
-        self._lock = threading.Lock()
+        self._sender = _Sender(self)
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop and loop.process_id == os.getpid():
-            loop.close()
+        """Close the connections and end the threads."""
+        sender, self._sender = self._sender, _Sender(self)
+        sender.close()
 
     def encrypt(self, request: PushRequest) -> bytes:
         """Encrypt with pywebpush, which by itself checks neither the keys' lengths nor the payload's."""
@@ -63,175 +61,142 @@ class PyWebPushTransport(NetworkTransport):
         return cast("bytes", encoded["body"])
 
     def open_batch(self) -> Batch:
-        """Open a batch at this process's event loop."""
-        with self._lock:
-            if self._loop is None or self._loop.process_id != os.getpid():
-                # A thread inherited over a fork does not run here, and its connections are the parent's.
-                self._loop = _Loop(self)
-            return _Batch(self._loop)
+        """Open a batch that uses this process's threads and connections."""
+        if self._sender.process_id != os.getpid():
+            # A forked child has none of the threads, and the connections are the parent's.
+            self._sender = _Sender(self)
+        return _Batch(self._sender)
 
 
-class _Batch(Batch):
-    def __init__(self, loop: _Loop) -> None:
-        self.responses: SimpleQueue[PushResponse] = SimpleQueue()
-        self._loop = loop
-
-    def submit(self, requests: list[PreparedRequest]) -> None:
-        self._loop.call(self._loop.start, self, requests)
-
-    def has_response(self) -> bool:
-        return not self.responses.empty()
-
-    def next_response(self) -> PushResponse:
-        response = self.responses.get()
-        self.in_flight -= 1
-        return response
-
-    def end(self) -> None:
-        if self.in_flight:
-            self._loop.call(self._loop.cancel, self)
-
-
-class _Loop:
-    """An event loop in a thread, with an aiohttp session in it."""
+class _Sender:
+    """The threads and connections of one process."""
 
     def __init__(self, transport: PyWebPushTransport) -> None:
         self.process_id = os.getpid()
-        self._transport = transport
-        self._tasks: dict[asyncio.Task[PushResponse], tuple[_Batch, PreparedRequest]] = {}
-        self._selector = selectors.DefaultSelector()
-        self._loop = asyncio.SelectorEventLoop(self._selector)
-        self.call = self._loop.call_soon_threadsafe
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="webpush", daemon=True)
-        self._thread.start()
+        self.timeout = transport.timeout
+        self._connector = Connector(transport.endpoint_policy, transport.proxy, transport.ssl_context)
+        self._connections = ConnectionPool(transport.idle_seconds)
+        self._threads = JobThreads(
+            name="webpush", idle_seconds=transport.idle_seconds, on_idle=self._connections.close_expired
+        )
+        self.run = self._threads.run
 
     def close(self) -> None:
-        self.call(self._stop.set)
-        self._thread.join()
+        if self.process_id == os.getpid():
+            self._connections.close()
+            self._threads.close()
 
-    def start(self, batch: _Batch, requests: list[PreparedRequest]) -> None:
-        for request in requests:
-            task = self._loop.create_task(self._post(request))
-            self._tasks[task] = (batch, request)
-            task.add_done_callback(self._answer)
+    def post(self, request: PreparedRequest, deadline: float) -> Reply:
+        """Post over a connection that is open already, or else over a new one; raises ExchangeError."""
+        origin = Origin.of(request.url)
+        kept = self._connections.take(origin)
+        if kept is not None:
+            try:
+                return self._exchange(kept, request, deadline)
+            except ExchangeError as error:
+                # The server closed the connection a moment ago. Only what it cannot have read is sent again.
+                if not error.is_unsent:
+                    raise
+        return self._exchange(self._connector.open(origin, deadline), request, deadline)
 
-    def cancel(self, batch: _Batch) -> None:
-        for task, (its_batch, _) in self._tasks.items():
-            if its_batch is batch:
-                task.cancel()
-
-    def _answer(self, task: asyncio.Task[PushResponse]) -> None:
-        batch, request = self._tasks.pop(task)
-        # Whatever happened, the caller is waiting for exactly one response.
-        lost = task.cancelled() or task.exception()
-        batch.responses.put(failure(request, TransportError.INTERNAL) if lost else task.result())
-
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._main())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
-
-    async def _main(self) -> None:
-        transport = self._transport
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            ssl=transport.ssl_context,
-            resolver=ThreadedResolver() if transport.proxy else _VettingResolver(transport.endpoint_policy),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=transport.timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
-        async with self._session:
-            await self._stop.wait()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        # aiohttp does not wait for its connections to say goodbye. The last socket is the loop's own.
-        until = time.monotonic() + _LONGEST_GOODBYE
-        while len(self._selector.get_map()) > 1 and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-
-    async def _post(self, request: PreparedRequest) -> PushResponse:
-        started = time.monotonic()
+    def _exchange(self, connection: Connection, request: PreparedRequest, deadline: float) -> Reply:
+        url = urlsplit(request.url)
+        target = request.url[len(f"{url.scheme}://{url.netloc}") :] or "/"
+        headers = {"Host": url.netloc, **request.headers, "Content-Length": str(len(request.body))}
+        if self._connector.proxy and url.scheme == "http":
+            target, headers = request.url, headers | self._connector.proxy.headers
         try:
-            async with self._session.post(
-                URL(request.url, encoded=True),
-                data=request.body,
-                headers={**request.headers, "Accept-Encoding": "identity"},
-                allow_redirects=False,
-                proxy=self._transport.proxy,
-            ) as reply:
-                return PushResponse(
-                    id=request.id,
-                    status=reply.status,
-                    body=await _bounded_body(reply),
-                    headers={
-                        name.lower(): value for name, value in reply.headers.items() if name.lower() in READ_HEADERS
-                    },
-                    seconds=time.monotonic() - started,
-                )
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            return failure(request, _kind_of(error), time.monotonic() - started)
+            reply = connection.exchange(target, list(headers.items()), request.body, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        if reply.is_complete:
+            self._connections.give_back(connection)
+        else:
+            connection.close()
+        return reply
 
 
-_LONGEST_GOODBYE = 0.5
+class _Batch(Batch):
+    """Hands requests to the threads and waits for their responses."""
+
+    def __init__(self, sender: _Sender) -> None:
+        self._sender = sender
+        self._arrived = threading.Condition()
+        self._waiting: dict[_Job, None] = {}
+        self._responses: deque[PushResponse] = deque()
+
+    def submit(self, requests: list[PreparedRequest]) -> None:
+        started = time.monotonic()
+        jobs = [_Job(self, request, started, started + self._sender.timeout) for request in requests]
+        with self._arrived:
+            self._waiting.update(dict.fromkeys(jobs))
+        self._sender.run(jobs)
+
+    def has_response(self) -> bool:
+        return bool(self._responses)
+
+    def next_response(self) -> PushResponse:
+        with self._arrived:
+            while not self._responses:
+                oldest = next(iter(self._waiting))
+                wait = oldest.deadline + LATE_SECONDS - time.monotonic()
+                if wait > 0:
+                    self._arrived.wait(wait)
+                else:
+                    self.answer(oldest, oldest.failure(TransportError.TIMEOUT))
+            self.in_flight -= 1
+            return self._responses.popleft()
+
+    def end(self) -> None:
+        with self._arrived:
+            self._waiting.clear()
+
+    def is_waiting_for(self, job: _Job) -> bool:
+        return job in self._waiting
+
+    def answer(self, job: _Job, response: PushResponse) -> None:
+        """Keep the first response of a job; that of a job which was given up is dropped."""
+        with self._arrived:
+            if job in self._waiting:
+                del self._waiting[job]
+                self._responses.append(response)
+                self._arrived.notify()
+
+    def post(self, request: PreparedRequest, deadline: float) -> Reply:
+        return self._sender.post(request, deadline)
 
 
-async def _bounded_body(reply: aiohttp.ClientResponse) -> bytes:
-    """Read at most `MAX_REPLY_BYTES`; what remains unread makes aiohttp close the connection."""
-    body = b""
-    try:
-        while len(body) < MAX_REPLY_BYTES:
-            chunk = await reply.content.read(MAX_REPLY_BYTES - len(body))
-            if not chunk:
-                return body
-            body += chunk
-    except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
-        # The status is known, and it counts: a broken body must not make us send the message again.
-        pass
-    reply.close()
-    return body
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One request on its way: runs in a thread, and gives its batch exactly one response."""
 
+    batch: _Batch
+    request: PreparedRequest
+    started: float
+    deadline: float
 
-class _AddressRefused(OSError):
-    """No address of this name may be connected to."""
+    def __call__(self) -> None:
+        if self.batch.is_waiting_for(self):
+            self.batch.answer(self, self._response())
 
+    def failure(self, error: TransportError) -> PushResponse:
+        return failure(self.request, error, time.monotonic() - self.started)
 
-class _VettingResolver(ThreadedResolver):
-    """Resolves names to the addresses that the policy allows; aiohttp connects to no others."""
-
-    def __init__(self, policy: EndpointPolicy) -> None:
-        super().__init__()
-        self._policy = policy
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        results = await super().resolve(host, port, family)
-        allowed = [result for result in results if not self._policy.address_refusal(result["host"])]
-        if results and not allowed:
-            raise _AddressRefused
-        return allowed
-
-
-def _kind_of(error: Exception) -> TransportError:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        refused = isinstance(error.os_error, _AddressRefused)
-        return TransportError.ADDRESS_REFUSED if refused else TransportError.DNS
-    for kinds, meaning in _KINDS:
-        if isinstance(error, kinds):
-            return meaning
-    return TransportError.PROTOCOL
-
-
-_KINDS: tuple[tuple[tuple[type[Exception], ...], TransportError], ...] = (
-    ((asyncio.TimeoutError, TimeoutError), TransportError.TIMEOUT),
-    ((aiohttp.ClientSSLError, ssl.SSLError), TransportError.TLS),
-    ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), TransportError.CONNECT),
-    ((aiohttp.ServerConnectionError, aiohttp.ClientPayloadError, OSError), TransportError.RESET),
-)
+    def _response(self) -> PushResponse:
+        try:
+            reply = self.batch.post(self.request, self.deadline)
+        except ExchangeError as error:
+            return self.failure(error.error)
+        except h11.LocalProtocolError:
+            return self.failure(TransportError.INVALID_REQUEST)
+        except Exception:
+            _logger.exception("A push request failed inside the transport")
+            return self.failure(TransportError.INTERNAL)
+        return PushResponse(
+            id=self.request.id,
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            seconds=time.monotonic() - self.started,
+        )

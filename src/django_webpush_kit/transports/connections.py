@@ -1,0 +1,310 @@
+"""HTTP/1.1 connections of the portable transport: vetted addresses, TLS, one deadline and a bounded reply.
+
+h11 writes requests and reads replies; `socket` and `ssl` carry them. A deadline is a moment of `time.monotonic()`, and
+no call blocks beyond it, looking up a name excepted.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+
+from django_webpush_kit.protocol.endpoints import EndpointPolicy
+from django_webpush_kit.protocol.responses import READ_HEADERS, TransportError
+
+from .base import MAX_REPLY_BYTES
+from .network import Proxy
+
+RECEIVE_BYTES = 16_384
+MAX_REPLY_HEADER_BYTES = 32_768
+MAX_RECEIVED_BYTES = 65_536
+"""Limit for one reply as received: interim replies, headers, body and the framing of chunks."""
+
+
+class ExchangeError(Exception):
+    """No status was received: `error` says why. With `is_unsent` the push service cannot have read the request."""
+
+    def __init__(self, error: TransportError, *, is_unsent: bool = False) -> None:
+        super().__init__(error.value)
+        self.error = error
+        self.is_unsent = is_unsent
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection leads: scheme, host (without brackets) and port of an endpoint."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Return the origin of a checked endpoint."""
+        parts = urlsplit(url)
+        return cls(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+
+    @property
+    def authority(self) -> str:
+        """Host and port, as a CONNECT request names them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(slots=True)
+class Reply:
+    """Status, the headers that `protocol.responses` reads, and at most `MAX_REPLY_BYTES` of the body.
+
+    `is_complete` says that the reply was read to its end and that the connection can carry another request.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    is_complete: bool = False
+
+
+class Connector:
+    """Opens connections by the rules of one transport."""
+
+    def __init__(self, policy: EndpointPolicy, proxy: Proxy | None, tls: ssl.SSLContext) -> None:
+        self.proxy = proxy
+        self._policy = policy
+        self._tls = tls
+
+    def open(self, origin: Origin, deadline: float) -> Connection:
+        """Connect to the origin, through the proxy if there is one; raises ExchangeError."""
+        host, port = (self.proxy.host, self.proxy.port) if self.proxy else (origin.host, origin.port)
+        sock = self._connect(host, port, deadline)
+        try:
+            if origin.scheme == "https":
+                if self.proxy:
+                    _open_tunnel(sock, origin, self.proxy, deadline)
+                sock = self._encrypt(sock, origin.host, deadline)
+        except BaseException:
+            sock.close()
+            raise
+        return Connection(sock, origin)
+
+    def _connect(self, host: str, port: int, deadline: float) -> socket.socket:
+        """Try the host's addresses in turn, each for an equal share of the time left."""
+        addresses = self._addresses(host, port)
+        failed: OSError = TimeoutError()
+        for position, (family, address) in enumerate(addresses):
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:  # no descriptor is left, or this machine does not speak the family
+                failed = error
+                continue
+            try:
+                sock.settimeout(_seconds_until(deadline) / (len(addresses) - position))
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                failed = error
+            else:
+                return sock
+        raise ExchangeError(_kind_of(failed, TransportError.CONNECT), is_unsent=True) from failed
+
+    def _addresses(self, host: str, port: int) -> list[tuple[int, Any]]:
+        """Look up the addresses that may be connected to. The proxy is the operator's choice and is not vetted."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise ExchangeError(TransportError.DNS, is_unsent=True) from error
+        addresses: list[tuple[int, Any]] = [(family, address) for family, _type, _protocol, _name, address in found]
+        if self.proxy is None:
+            addresses = [(family, to) for family, to in addresses if not self._policy.address_refusal(str(to[0]))]
+        if not addresses:
+            raise ExchangeError(TransportError.ADDRESS_REFUSED, is_unsent=True)
+        return addresses
+
+    def _encrypt(self, sock: socket.socket, host: str, deadline: float) -> ssl.SSLSocket:
+        try:
+            sock.settimeout(_seconds_until(deadline))
+            return self._tls.wrap_socket(sock, server_hostname=host)
+        except OSError as error:
+            raise ExchangeError(_kind_of(error, TransportError.TLS), is_unsent=True) from error
+
+
+class Connection:
+    """An open connection, which carries one request at a time."""
+
+    def __init__(self, sock: socket.socket, origin: Origin) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
+        self._socket = sock
+        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_REPLY_HEADER_BYTES)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def is_alive(self) -> bool:
+        """Whether the idle connection is open still: the server has neither closed it nor sent anything unasked."""
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def exchange(self, target: str, headers: list[tuple[str, str]], body: bytes, deadline: float) -> Reply:
+        """Post a request and return its reply; raises ExchangeError."""
+        request = h11.Request(method="POST", target=target, headers=headers)
+        parts = (self._protocol.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage()))
+        data = b"".join(part for part in parts if part)
+        try:
+            self._socket.settimeout(_seconds_until(deadline))
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise ExchangeError(TransportError.TIMEOUT) from error
+        except OSError as error:
+            # All of it is one write: what the system did not take is not with the push service either.
+            raise ExchangeError(TransportError.RESET, is_unsent=True) from error
+        return self._read_reply(deadline)
+
+    def _read_reply(self, deadline: float) -> Reply:
+        events = _received_events(self._socket, self._protocol, deadline)
+        reply = _read_head(events)
+        # The status counts, whatever happens to the body: a message whose body breaks off must not be sent again.
+        with suppress(OSError, h11.ProtocolError):
+            for event in events:
+                if isinstance(event, h11.Data):
+                    reply.body += event.data[: MAX_REPLY_BYTES - len(reply.body)]
+                if len(reply.body) == MAX_REPLY_BYTES:
+                    break
+                if isinstance(event, h11.EndOfMessage):
+                    reply.is_complete = self._is_ready_for_next()
+                    break
+        return reply
+
+    def _is_ready_for_next(self) -> bool:
+        if self._protocol.their_state is not h11.DONE:
+            return False
+        self._protocol.start_next_cycle()
+        return True
+
+
+class ConnectionPool:
+    """The idle connections of one transport, by origin. Threads share it."""
+
+    def __init__(self, max_idle_seconds: float) -> None:
+        self._max_idle_seconds = max_idle_seconds
+        self._lock = threading.Lock()
+        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
+        self._is_closed = False
+
+    def take(self, origin: Origin) -> Connection | None:
+        """Take the connection that was used last, if one is alive."""
+        while True:
+            with self._lock:
+                if not self._idle[origin]:
+                    return None
+                connection = self._idle[origin].pop()
+            if time.monotonic() - connection.idle_since < self._max_idle_seconds and connection.is_alive():
+                return connection
+            connection.close()
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next request to its origin."""
+        connection.idle_since = time.monotonic()
+        with self._lock:
+            self._idle[connection.origin].append(connection)
+        if self._is_closed:
+            self.close()
+
+    def close_expired(self) -> None:
+        """Close the connections that have been idle for too long."""
+        self._close_idle_since(time.monotonic() - self._max_idle_seconds)
+
+    def close(self) -> None:
+        """Close the idle connections now, and the others when they are given back."""
+        self._is_closed = True
+        self._close_idle_since(time.monotonic())
+
+    def _close_idle_since(self, latest: float) -> None:
+        with self._lock:
+            idle = [connection for kept in self._idle.values() for connection in kept]
+            expired = [connection for connection in idle if connection.idle_since <= latest]
+            for connection in expired:
+                self._idle[connection.origin].remove(connection)
+        for connection in expired:
+            connection.close()
+
+
+def _open_tunnel(sock: socket.socket, origin: Origin, proxy: Proxy, deadline: float) -> None:
+    """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
+    protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_REPLY_HEADER_BYTES)
+    headers = [("Host", origin.authority), *proxy.headers.items()]
+    request = protocol.send(h11.Request(method="CONNECT", target=origin.authority, headers=headers)) or b""
+    protocol.send(h11.EndOfMessage())
+    try:
+        sock.settimeout(_seconds_until(deadline))
+        sock.sendall(request)
+        reply = _read_head(_received_events(sock, protocol, deadline))
+    except (OSError, ExchangeError) as error:
+        is_late = isinstance(error, TimeoutError) or getattr(error, "error", None) is TransportError.TIMEOUT
+        raise ExchangeError(TransportError.TIMEOUT if is_late else TransportError.CONNECT, is_unsent=True) from error
+    if not 200 <= reply.status < 300:
+        raise ExchangeError(TransportError.CONNECT, is_unsent=True)
+
+
+def _received_events(sock: socket.socket, protocol: h11.Connection, deadline: float) -> Iterator[Any]:
+    """Yield what h11 makes of the bytes received; raises OSError and h11.ProtocolError."""
+    received = 0
+    while True:
+        event = protocol.next_event()
+        if event is not h11.NEED_DATA:
+            yield event
+            continue
+        sock.settimeout(_seconds_until(deadline))
+        data = sock.recv(RECEIVE_BYTES)
+        received += len(data)
+        if received > MAX_RECEIVED_BYTES:
+            raise h11.RemoteProtocolError("The reply is too long.")
+        if not data and protocol.their_state is h11.SEND_RESPONSE:
+            raise ConnectionResetError("The connection was closed before the end of the headers.")
+        protocol.receive_data(data)
+
+
+def _read_head(events: Iterator[Any]) -> Reply:
+    """Return status and headers of the final reply; interim ones are skipped."""
+    try:
+        head = next(event for event in events if isinstance(event, h11.Response))
+    except (OSError, h11.ProtocolError) as error:
+        is_malformed = isinstance(error, h11.ProtocolError)
+        raise ExchangeError(
+            _kind_of(error, TransportError.PROTOCOL if is_malformed else TransportError.RESET)
+        ) from error
+    headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+    return Reply(head.status_code, {name: headers[name] for name in READ_HEADERS & headers.keys()})
+
+
+def _seconds_until(deadline: float) -> float:
+    """The seconds left; raises TimeoutError when there are none."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def _kind_of(error: Exception, default: TransportError) -> TransportError:
+    if isinstance(error, TimeoutError):
+        return TransportError.TIMEOUT
+    return TransportError.TLS if isinstance(error, ssl.SSLError) else default

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -19,16 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.testing.fake_browser import new_keys
 from django_webpush_kit.transports import locmem
+from tests.randomness import SEED, per_test
 
 EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
 
 _numbers = count(1)
-
-# set before pytest-xdist starts its workers, which inherit it
-SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**9)))
-"""What all random inputs of a run follow from: TEST_SEED=... in the environment repeats them."""
-
-_random = random.Random(SEED)
 
 # how long an example takes says something about the machine, not about the code
 # In CI the same commit gets the same examples; at a developer's desk every run tries others.
@@ -38,12 +31,15 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("suite")
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
     """Keep `importorskip` honest: a test of an extra may be skipped only where the extras are left out on purpose."""
     installed = [name for name in EXTRAS if find_spec(name)]
     wanted = {"required": list(EXTRAS), "absent": []}.get(os.environ.get("TEST_EXTRAS", ""), installed)
     if installed != wanted:
         raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
+    if "CI" not in os.environ and config.getoption("--hypothesis-seed") is None:
+        config.option.hypothesis_seed = SEED
 
 
 def pytest_report_header() -> str:
@@ -59,8 +55,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 @pytest.fixture(autouse=True)
 def _seeded(request: pytest.FixtureRequest) -> None:
-    """Give each test random numbers of its own, the same whichever tests run before it."""
-    random.seed(f"{SEED} {request.node.nodeid}")
+    """Give each test random inputs of its own, the same whichever tests run before it."""
+    per_test.restart(request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +104,7 @@ def make_subscription() -> Callable[..., Any]:
     def make(user: Any = None, **fields: Any) -> Any:
         keys = new_keys()
         arguments: dict[str, Any] = {
-            "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{secrets.token_urlsafe(12)}",
+            "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{per_test.name()}",
             "p256dh": keys["p256dh"],
             "auth": keys["auth"],
         }

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_webpush_kit import services
 from django_webpush_kit.models import get_analytics_model, get_notification_model, get_template_model
 from tests.conftest import new_keys
+from tests.randomness import per_test
 
 
 def make_user(username: str = "ada", **fields: Any) -> Any:
@@ -20,7 +21,7 @@ def make_user(username: str = "ada", **fields: Any) -> Any:
 
 def make_subscription(user: Any = None, **values: Any) -> Any:
     """A subscription as a browser makes one: keys and an endpoint of its own."""
-    endpoint = f"https://updates.push.services.mozilla.com/wpush/v2/{uuid.uuid4().hex}"
+    endpoint = f"https://updates.push.services.mozilla.com/wpush/v2/{per_test.name()}"
     return services.subscribe(user=user, **{"endpoint": endpoint, **new_keys(), **values})
 
 

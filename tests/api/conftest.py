@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from django.test import Client
 
 from django_webpush_kit.conf import given_settings
 from tests.conftest import new_keys
+from tests.randomness import per_test
 
 BASE = "/api/v1/push/"
 
@@ -81,7 +81,7 @@ def kit(settings: Any) -> Callable[..., None]:
 
 
 def new_endpoint() -> str:
-    return f"https://updates.push.services.mozilla.com/wpush/v2/{secrets.token_urlsafe(12)}"
+    return f"https://updates.push.services.mozilla.com/wpush/v2/{per_test.name()}"
 
 
 def new_body(**members: Any) -> dict[str, Any]:

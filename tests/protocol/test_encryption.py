@@ -1,5 +1,4 @@
 import base64
-import os
 
 import http_ece
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 from django_webpush_kit.protocol import encryption
 from django_webpush_kit.protocol.encryption import MAX_PLAINTEXT, decrypt, encrypt, parse_keys
+from tests.randomness import Randomness
 
 CURVE = ec.SECP256R1()
 
@@ -32,8 +32,9 @@ def point(key):
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-BROWSER = ec.generate_private_key(CURVE)
-P256DH, SECRET = base64url(point(BROWSER)), os.urandom(16)
+RANDOM = Randomness(__name__)
+BROWSER = RANDOM.private_key()
+P256DH, SECRET = base64url(point(BROWSER)), RANDOM.randbytes(16)
 AUTH = base64url(SECRET)
 
 
@@ -75,7 +76,7 @@ def test_what_is_encrypted_can_be_read_by_another_implementation_and_ours(payloa
 
 @given(st.binary(min_size=1, max_size=3000))
 def test_what_another_implementation_encrypts_can_be_read(payload):
-    sender = ec.generate_private_key(CURVE)
+    sender = RANDOM.private_key()
     body = http_ece.encrypt(payload, private_key=sender, dh=point(BROWSER), auth_secret=SECRET, version="aes128gcm")
     assert decrypt(body, BROWSER, SECRET) == payload
 
@@ -147,12 +148,12 @@ def test_a_damaged_body_is_refused_in_words(body, why):
 
 def test_another_subscription_cannot_read_it():
     with pytest.raises(ValueError, match="does not decrypt"):
-        decrypt(BODY, BROWSER, os.urandom(16))
+        decrypt(BODY, BROWSER, RANDOM.randbytes(16))
 
 
 @pytest.mark.parametrize("padded", [b"hello", b"hello\x01", b"", b"\x00\x00"])
 def test_a_record_without_the_last_delimiter_is_refused(padded):
-    sender, salt = ec.generate_private_key(CURVE), os.urandom(16)
+    sender, salt = RANDOM.private_key(), RANDOM.randbytes(16)
     shared = sender.exchange(ec.ECDH(), BROWSER.public_key())
     key, nonce = encryption._derive(shared, SECRET, point(BROWSER), point(sender), salt)
     header = salt + (4096).to_bytes(4, "big") + b"\x41" + point(sender)
@@ -162,7 +163,7 @@ def test_a_record_without_the_last_delimiter_is_refused(padded):
 
 
 def test_padding_is_taken_off():
-    sender, salt = ec.generate_private_key(CURVE), os.urandom(16)
+    sender, salt = RANDOM.private_key(), RANDOM.randbytes(16)
     shared = sender.exchange(ec.ECDH(), BROWSER.public_key())
     key, nonce = encryption._derive(shared, SECRET, point(BROWSER), point(sender), salt)
     header = salt + (4096).to_bytes(4, "big") + b"\x41" + point(sender)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 
 import pytest
@@ -13,20 +12,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from django_webpush_kit.protocol.private_keys import read_private_key
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
+from tests.randomness import P256_ORDER, per_test
 
 from . import key_forms
 from .key_forms import base64, base64url, file_forms, jwk, openssl, point, public_pem, raw, text_forms
 
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 KEY = ec.derive_private_key(0x5EED << 200, ec.SECP256R1())
 
 
 def random_key(first_byte: int | None = None) -> ec.EllipticCurvePrivateKey:
     """A key from the run's seed; its first byte can be chosen, because the first byte is what guessing goes by."""
-    number = random.randrange(1, ORDER)
-    if first_byte is not None:
-        number = (first_byte << 248 | random.getrandbits(248)) % ORDER
-    return ec.derive_private_key(number, ec.SECP256R1())
+    if first_byte is None:
+        return per_test.private_key()
+    return ec.derive_private_key((first_byte << 248 | per_test.getrandbits(248)) % P256_ORDER, ec.SECP256R1())
 
 
 def number(key: ec.EllipticCurvePrivateKey) -> int:
@@ -70,7 +68,7 @@ class TestForms:
             key = random_key()
             for name, text in text_forms(key):
                 assert number(read_private_key(text)) == number(key), (name, text)
-            name, content = random.choice([*text_forms(key), *file_forms(key)])
+            name, content = per_test.choice([*text_forms(key), *file_forms(key)])
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             assert number(read_private_key(path)) == number(key), (turn, name, content)
 
@@ -205,8 +203,8 @@ class TestRefusals:
     def test_no_refusal_shows_what_was_given(self, tmp_path):
         """Random damage to every form: whatever comes out, it is a key or words without any eight characters of it."""
         for name, text in [*text_forms(random_key())] * 4:
-            where = random.randrange(len(text))
-            damaged = text[:where] + random.choice(["", "?", "A", "\n", "\x00", '"', "-----"]) + text[where + 1 :]
+            where = per_test.randrange(len(text))
+            damaged = text[:where] + per_test.choice(["", "?", "A", "\n", "\x00", '"', "-----"]) + text[where + 1 :]
             try:
                 read_private_key(damaged)
             except ValueError as error:

@@ -17,8 +17,9 @@ from django_webpush_kit.protocol.vapid import (
     generate_vapid_keys,
     verify_authorization,
 )
+from tests.randomness import Randomness
 
-PRIVATE = ec.generate_private_key(ec.SECP256R1())
+PRIVATE = Randomness(__name__).private_key()
 RAW = PRIVATE.private_numbers().private_value.to_bytes(32, "big")
 KEY = VapidKey(PRIVATE)
 ENDPOINT = "https://fcm.googleapis.com/fcm/send/abc"

@@ -17,7 +17,7 @@ from django_webpush_kit.models import (
     get_notification_model,
     get_subscription_model,
 )
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.states import ActionType, NotificationStatus
 from tests.factories import make_event, make_notification, make_template
 

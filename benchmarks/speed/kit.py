@@ -114,7 +114,7 @@ def _subscribe(port: int, rows: int) -> None:
     """Insert subscriptions; above 10,000 they are copied inside the database, which is not what is measured."""
     from django_webpush_kit.conf import vapid_keyring
     from django_webpush_kit.models import get_subscription_model
-    from django_webpush_kit.querysets import endpoint_hash
+    from django_webpush_kit.protocol.endpoints import endpoint_hash
 
     model: Any = get_subscription_model()
     key_id = vapid_keyring().current.key_id

@@ -15,12 +15,11 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit.protocol.endpoints import push_service
+from django_webpush_kit.protocol.endpoints import endpoint_hash, push_service
 from django_webpush_kit.querysets import (
     NotificationTemplateQuerySet,
     PushNotificationQuerySet,
     PushSubscriptionQuerySet,
-    endpoint_hash,
 )
 from django_webpush_kit.states import ActionType, Lane, NotificationStatus
 from django_webpush_kit.templating.renderer import validate_template

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-
-
-def endpoint_hash(endpoint: str) -> str:
-    """SHA-256 of an endpoint URL, as hex: what uniqueness and look-ups go by."""
-    return sha256(endpoint.encode()).hexdigest()
 
 
 class PushSubscriptionQuerySet(models.QuerySet[Any]):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.signals import subscription_created
 from django_webpush_kit.tokens import sign_notification
 from tests.api.conftest import ApiClient, new_body, new_endpoint

@@ -19,7 +19,7 @@ from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
 from django_webpush_kit.delivery.fan_out import audience
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.recipients import keyset_pages, subscription_pages
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.protocol.endpoints import endpoint_hash
 from tests.conftest import new_keys
 from tests.factories import new_notification
 

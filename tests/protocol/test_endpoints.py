@@ -3,19 +3,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit.exceptions import InvalidSubscription
-from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy, check_click_url, push_service
+from django_webpush_kit.protocol.endpoints import (
+    DEFAULT_PUSH_SERVICES,
+    Endpoint,
+    EndpointPolicy,
+    check_click_url,
+    endpoint_hash,
+    push_service,
+    split_allowed_host,
+)
 
 from .hostile_endpoints import HOSTILE_ADDRESSES, HOSTILE_URLS, OPEN_MODE_URLS
 
 OPEN = EndpointPolicy(allowed_hosts=("*",))
 PRIVATE = EndpointPolicy(allow_private=True)
+WITH_PORTS = EndpointPolicy(
+    allowed_hosts=(*DEFAULT_PUSH_SERVICES, "push.example.org:8443", ".example.net:8443", "[2606:4700::1111]:8443")
+)
 
 
 @pytest.mark.parametrize("url", HOSTILE_URLS)
 def test_a_hostile_endpoint_is_refused_in_words(url):
-    with pytest.raises(InvalidSubscription, match=r"^The endpoint .+\.$") as refusal:
-        EndpointPolicy().check(url)
-    assert refusal.value.field == "endpoint"
+    for policy in (EndpointPolicy(), WITH_PORTS):
+        with pytest.raises(InvalidSubscription, match=r"^(The endpoint|Allowed push services) .+\.$") as refusal:
+            policy.check(url)
+        assert refusal.value.field == "endpoint"
 
 
 @pytest.mark.parametrize("url", [url for url in HOSTILE_URLS if url not in OPEN_MODE_URLS])
@@ -70,7 +82,10 @@ def test_metadata_services_stay_refused_where_private_addresses_are_allowed(addr
     ],
 )
 def test_the_endpoints_of_the_browsers_are_allowed(url, origin, host):
-    assert EndpointPolicy().check(url) == Endpoint(url, origin, host)
+    endpoint = EndpointPolicy().check(url)
+    assert (endpoint.url, endpoint.origin, endpoint.host, endpoint.port) == (url, origin, host, 443)
+    assert endpoint == Endpoint.parse(url)
+    assert not endpoint.is_address
 
 
 @pytest.mark.parametrize(
@@ -130,6 +145,144 @@ def test_nothing_that_is_let_through_leads_elsewhere(text):
             continue
         assert endpoint.origin == "https://fcm.googleapis.com"
         assert endpoint.url.removeprefix(endpoint.origin)[:1] in ("", "/", "?")
+
+
+class TestPorts:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://push.example.org:8443/wpush/v2/gAAA",
+            "https://PUSH.example.org:8443/x",
+            "https://a.b.example.net:8443/x",
+            "https://[2606:4700::1111]:8443/x",
+            "https://fcm.googleapis.com/x",
+        ],
+    )
+    def test_a_listed_port_is_allowed(self, url):
+        endpoint = WITH_PORTS.check(url)
+        assert endpoint.url.startswith(endpoint.origin)
+        assert endpoint.port == (443 if "fcm" in url else 8443)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://push.example.org/x",
+            "https://push.example.org:443/x",
+            "https://push.example.org:8444/x",
+            "http://push.example.org:8443/x",
+            "https://push.example.org:08443/x",
+            "https://example.net:8443/x",
+            "https://push.example.net/x",
+            "https://evilexample.net:8443/x",
+            "https://push.example.org:8443.evil.example/x",
+            "https://push.example.org:8443@evil.example/x",
+            "https://evil.example:8443/x",
+            "https://[2606:4700::1112]:8443/x",
+            "https://fcm.googleapis.com:8443/x",
+        ],
+    )
+    def test_no_other_port_or_host_is(self, url):
+        with pytest.raises(InvalidSubscription):
+            WITH_PORTS.check(url)
+
+    def test_listing_the_default_port_lists_the_host(self):
+        policy = EndpointPolicy(allowed_hosts=("push.example.org:443",))
+        assert policy.check("https://push.example.org/x").origin == "https://push.example.org"
+
+    def test_where_private_endpoints_are_allowed_a_listed_host_may_use_any_port(self):
+        policy = EndpointPolicy(allowed_hosts=("push",), allow_private=True)
+        assert policy.check("http://push:8000/x").port == 8000
+
+    @pytest.mark.parametrize(
+        ("entry", "host", "port"),
+        [
+            ("Push.Example.org", "push.example.org", 443),
+            (".example.org:8443", ".example.org", 8443),
+            ("8.8.8.8:8443", "8.8.8.8", 8443),
+            ("[2606:4700::1111]", "2606:4700::1111", 443),
+        ],
+    )
+    def test_entries_of_the_list(self, entry, host, port):
+        assert split_allowed_host(entry) == (host, port)
+
+    @pytest.mark.parametrize(
+        "entry",
+        ["", ".", "*", "*.example.org", "https://push.example.org", "a b", "push.example.org:", "x:0", "x:65536", 7],
+    )
+    def test_what_is_no_entry_of_the_list_allows_nothing(self, entry):
+        with pytest.raises(ValueError, match=r"host|address"):
+            split_allowed_host(entry)
+        if entry != "*":
+            with pytest.raises(InvalidSubscription):
+                EndpointPolicy(allowed_hosts=(entry,)).check("https://push.example.org/x")
+
+
+def test_a_foreign_endpoint_is_refused_by_its_host_and_the_setting():
+    with pytest.raises(InvalidSubscription) as refusal:
+        EndpointPolicy().check("https://push.example.net/x?secret=1")
+    assert (
+        str(refusal.value) == "Allowed push services are listed in PUSH_SERVICES; push.example.net is not one of them."
+    )
+    with pytest.raises(InvalidSubscription, match=r"; push\.example\.net:8443 is not one of them\.$"):
+        EndpointPolicy().check("https://push.example.net:8443/x")
+    with pytest.raises(InvalidSubscription, match=r"must use port 443, or PUSH_SERVICES must list x\.example:8443\."):
+        OPEN.check("https://x.example:8443/x")
+
+
+class TestParsing:
+    def test_a_parsed_endpoint_is_checked_without_being_parsed_again(self):
+        endpoint = Endpoint.parse("https://fcm.googleapis.com/x")
+        assert EndpointPolicy().check(endpoint) is endpoint
+        with pytest.raises(InvalidSubscription):
+            EndpointPolicy(allowed_hosts=()).check(endpoint)
+
+    @pytest.mark.parametrize(
+        ("url", "origin"),
+        [
+            ("HTTPS://FCM.googleapis.com:443/x", "https://fcm.googleapis.com"),
+            ("https://push.example.com:8443?x=https://evil.example/", "https://push.example.com:8443"),
+            ("http://localhost:80/x", "http://localhost"),
+            ("http://[::1]:443/x", "http://[::1]:443"),
+            ("https://[2606:4700:0:0::1111]/x", "https://[2606:4700::1111]"),
+        ],
+    )
+    def test_the_origin(self, url, origin):
+        assert Endpoint.parse(url).origin == origin
+
+    def test_one_endpoint_has_one_hash_in_every_spelling(self):
+        hashes = {
+            Endpoint.parse(url).hash for url in ("HTTPS://FCM.googleapis.com:443/Ab", "https://fcm.googleapis.com/Ab")
+        }
+        assert hashes == {endpoint_hash("https://fcm.googleapis.com/Ab")}
+        assert Endpoint.parse("https://fcm.googleapis.com/ab").hash not in hashes
+
+    @pytest.mark.parametrize("text", ["", "no URL", "\ud800", "https://x#"])
+    def test_other_text_has_a_hash_and_no_push_service(self, text):
+        assert len(endpoint_hash(text)) == 64
+        assert push_service(text) == ""
+
+
+# The endpoints that these push services hand out: their form, with made-up tokens.
+MOZILLA = "updates.push.services.mozilla.com"
+WIRE_FORMS = {
+    "autopush": (f"https://{MOZILLA}/wpush/v2/gAAAAABm-x_Zq0=", MOZILLA),
+    "autopush before VAPID": (f"https://{MOZILLA}/wpush/v1/gAAAAABm", MOZILLA),
+    "autopush on a port": ("https://autopush.example.org:8443/wpush/v2/gAAAAABm-x_Zq0=", "autopush.example.org:8443"),
+    "KaiOS": ("https://push.kaiostech.com:8443/wpush/v2/gAAAAABm-x_Zq0=", "push.kaiostech.com:8443"),
+    "ntfy.sh": ("https://ntfy.sh/upQ3xZbVd6Ykx2?up=1", "ntfy.sh"),
+    "ntfy on a port": ("https://ntfy.example.org:8443/upQ3xZbVd6Ykx2?up=1", "ntfy.example.org:8443"),
+    "NextPush": (
+        "https://cloud.example.org/index.php/apps/uppush/push/0f8fad5b-d9cb-469f-a165-70867728950e",
+        "cloud.example.org",
+    ),
+    "NextPush on a port": ("https://cloud.example.org:8443/apps/uppush/push/0f8fad5b", ".example.org:8443"),
+}
+
+
+@pytest.mark.parametrize("form", WIRE_FORMS)
+def test_endpoints_of_self_hosted_push_services_pass_once_they_are_listed(form):
+    url, entry = WIRE_FORMS[form]
+    assert EndpointPolicy(allowed_hosts=(entry,)).check(url).url == url
 
 
 @pytest.mark.parametrize(

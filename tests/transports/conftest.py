@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.protocol.endpoints import EndpointPolicy
 from django_webpush_kit.protocol.vapid import VapidKey, VapidSigner
 from django_webpush_kit.testing.certificates import write_certificate
@@ -28,6 +29,12 @@ class Browser:
         self.auth = base64.urlsafe_b64encode(self.secret).rstrip(b"=").decode()
         self.signer = VapidSigner(VapidKey.generate(), "mailto:ops@example.com")
 
+    def authorization(self, endpoint):
+        try:
+            return self.signer.authorization(endpoint)
+        except InvalidSubscription:
+            return "vapid"
+
     def request(self, endpoint, **changes):
         members = {
             "id": endpoint,
@@ -36,7 +43,7 @@ class Browser:
             "auth": self.auth,
             "payload": b'{"title": "x"}',
             "ttl": 60,
-            "vapid_authorization": self.signer.authorization(endpoint) if isinstance(endpoint, str) else "vapid",
+            "vapid_authorization": self.authorization(endpoint),
         }
         return PushRequest(**{**members, **changes})
 

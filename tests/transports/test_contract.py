@@ -16,7 +16,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.protocol.encryption import decrypt
-from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy
+from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy, PushServer
 from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.protocol.vapid import verify_authorization
 from django_webpush_kit.testing.certificates import write_certificate
@@ -32,9 +32,12 @@ from .forking import in_child
 class AnyPort(EndpointPolicy):
     """The default rules for addresses behind a host list that lets everything through, as after a DNS rebinding."""
 
-    def check(self, url):
-        host = url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]")
-        return Endpoint(url, url.rpartition("/")[0], host)
+    def check(self, endpoint):
+        scheme, _, rest = endpoint.partition("://")
+        host, _, port = rest.partition("/")[0].rpartition(":")
+        is_address = ":" in host or host.rpartition(".")[2].isdigit()
+        origin = f"{scheme}://{host}:{port}"
+        return Endpoint(endpoint, PushServer(scheme, host.strip("[]"), int(port), origin, host, is_address))
 
 
 WAYS_TO_LOOPBACK = [

@@ -11,10 +11,9 @@ from typing import Any
 
 from django_webpush_kit.api.calls import Call
 from django_webpush_kit.api.errors import invalid_token, not_authenticated, not_found
-from django_webpush_kit.conf import endpoint_policy
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.protocol.endpoints import Endpoint, endpoint_hash
 from django_webpush_kit.tokens import SubscriptionClaim, read_subscription_token
 
 
@@ -47,8 +46,8 @@ def is_latest(claim: SubscriptionClaim) -> bool:
 
 
 def _hashes(endpoint: str) -> set[str]:
-    """Of the endpoint as it came and as it was stored; the policy may have changed since."""
+    """Return the hashes of the endpoint as it came and as `subscribe` stores it."""
     hashes = {endpoint_hash(endpoint)}
     with suppress(InvalidSubscription):
-        hashes.add(endpoint_hash(endpoint_policy().check(endpoint).url))
+        hashes.add(Endpoint.parse(endpoint).hash)
     return hashes

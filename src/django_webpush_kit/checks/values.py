@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.conf import backend_spec, kit_settings, vapid_keyring, vapid_subject
+from django_webpush_kit.protocol.endpoints import ANY_HOST, split_allowed_host
 from django_webpush_kit.protocol.vapid import check_subject
 
 
@@ -214,11 +215,15 @@ def _defaults() -> Messages:
 
 def _push_services() -> Messages:
     for host in kit_settings.PUSH_SERVICES:
-        if host != "*" and (not isinstance(host, str) or not host or any(mark in host for mark in "/:@* ")):
+        try:
+            if host != ANY_HOST:
+                split_allowed_host(host)
+        except ValueError:
             yield messages.error(
                 14,
                 f"{named('PUSH_SERVICES')}: {host!r} is not a host.",
-                'Give a host, ".example.com" for its subdomains, or "*" alone for every public host.',
+                'Write "push.example.com", ".example.com" for its subdomains, "push.example.com:8443" for another '
+                'port than 443, or "*" for every public host.',
             )
 
 

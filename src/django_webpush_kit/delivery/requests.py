@@ -14,11 +14,13 @@ from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.transport import find_signer
-from django_webpush_kit.exceptions import PayloadTooLarge
+from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.outbox.lifetime import ttl_header
 from django_webpush_kit.outbox.payloads import PayloadEncoder, build_message
+from django_webpush_kit.protocol.endpoints import Endpoint
 from django_webpush_kit.protocol.message import Message
+from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.protocol.vapid import VapidSigner
 from django_webpush_kit.signals import emit, pre_send
 from django_webpush_kit.states import NotificationStatus
@@ -59,9 +61,13 @@ class RequestBuilder:
         try:
             message = self._message(row)
             payload = None if message is None else self._encoder.encode(message, row.identity)
-            authorization = signer.authorization(row.endpoint)
+            endpoint = Endpoint.parse(row.endpoint)
+            authorization = signer.authorization(endpoint)
         except PayloadTooLarge as error:
             self._recorder.finished(row, NotificationStatus.FAILED, str(error))
+            return None
+        except InvalidSubscription:
+            self._recorder.finished(row, NotificationStatus.FAILED, TransportError.INVALID_ENDPOINT.value)
             return None
         except (ValueError, TypeError) as error:
             self._recorder.finished(row, NotificationStatus.FAILED, f"Not sendable: {type(error).__name__}")
@@ -79,6 +85,7 @@ class RequestBuilder:
             urgency=row.options.urgency_header,
             topic=row.topic,
             vapid_authorization=authorization,
+            parsed_endpoint=endpoint,
         )
 
     def _signer(self, key_id: str) -> VapidSigner | None:

@@ -1,14 +1,15 @@
-"""Which URLs may be posted to and which a click may open.
+"""Parse and check push endpoints, and check the URLs that a click may open.
 
-An endpoint is a URL that a stranger gave us and that we post to.
+An endpoint is a URL that a stranger gives us and that we post to.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from django_webpush_kit.exceptions import InvalidSubscription
@@ -22,7 +23,7 @@ DEFAULT_PUSH_SERVICES: tuple[str, ...] = (
     ".push.apple.com",
     ".notify.windows.com",
 )
-"""The hosts of the browsers' push services; a leading dot means every subdomain."""
+"""The hosts of the browsers' push services. A leading dot allows every subdomain."""
 
 MAX_ENDPOINT_BYTES = 2048
 
@@ -30,37 +31,98 @@ ANY_HOST = "*"
 """Open mode: every public host is allowed."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PushServer:
+    """Who is behind an endpoint: `host` in lower case, without brackets; `origin` as in RFC 6454.
+
+    `push_service` is the stable name of the service: its host, or one name for a family of hosts. `is_address` says
+    whether the host is a literal IP address.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    origin: str
+    push_service: str
+    is_address: bool
+
+    @property
+    def netloc(self) -> str:
+        """The host, and the port unless it is the default one of the scheme, as `PUSH_SERVICES` lists them."""
+        return self.origin.partition("://")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A checked endpoint: the normalised `url`, its `origin` (RFC 6454) and its `host`, lower case, no brackets."""
+    """An endpoint, parsed once: what the checks, the VAPID audience, the stored columns and the connection all use.
+
+    `url` is normalised: scheme and host in lower case, no default port. The path and the query stay as they are.
+    """
 
     url: str
-    origin: str
-    host: str
+    server: PushServer = field(compare=False, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """Read an http or https URL; `InvalidSubscription(field="endpoint")` for whatever parsers could read twice.
+
+        Whether messages may go there is for `EndpointPolicy.check` to say.
+        """
+        scheme, authority, rest = _split(url)
+        server = _server(scheme, authority)
+        return cls(server.origin + rest, server)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a VAPID token names as its audience."""
+        return self.server.origin
+
+    @property
+    def host(self) -> str:
+        """The host, in lower case, without brackets."""
+        return self.server.host
+
+    @property
+    def port(self) -> int:
+        """The port to connect to."""
+        return self.server.port
+
+    @property
+    def push_service(self) -> str:
+        """The stable name of the push service."""
+        return self.server.push_service
 
     @property
     def is_address(self) -> bool:
         """Whether the host is a literal IP address."""
-        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+        return self.server.is_address
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the URL, as hexadecimal text."""
+        return endpoint_hash(self.url)
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
     """The rules for endpoints: an allow-list of hosts, strict URLs, and no way into private networks.
 
-    `allowed_hosts` holds exact hosts, ".example.com" for subdomains, or "*" for every public host. With
-    `allow_private` (tests and local demos only) loopback and private addresses and `localhost` pass without being
-    listed, on any port, with http too.
+    `allowed_hosts` holds exact hosts ("push.example.com"), ".example.com" for subdomains, each with a port unless it
+    is 443 ("push.example.com:8443"), or "*" for every public host. With `allow_private` (tests and local demos only)
+    loopback and private addresses and `localhost` pass without being listed, on any port, with http too.
     """
 
     allowed_hosts: tuple[str, ...] = DEFAULT_PUSH_SERVICES
     allow_private: bool = False
 
-    def check(self, url: str) -> Endpoint:
-        """Return the endpoint, normalised, or raise `InvalidSubscription(field="endpoint")` that says why not."""
-        scheme, authority, rest = _split(url)
-        origin, host = _checked_origin(self, scheme, authority)
-        return Endpoint(origin + rest, origin, host)
+    def check(self, endpoint: str | Endpoint) -> Endpoint:
+        """Return the endpoint, or raise `InvalidSubscription(field="endpoint")` that says why not."""
+        if not isinstance(endpoint, Endpoint):
+            endpoint = Endpoint.parse(endpoint)
+        refusal = _refusal(self, endpoint.server)
+        if refusal:
+            raise InvalidSubscription(refusal, field="endpoint")
+        return endpoint
 
     def address_refusal(self, ip: str) -> str:
         """Say why no connection may go to this IP address, in words; "" when it may."""
@@ -79,14 +141,17 @@ class EndpointPolicy:
         return ""
 
 
-def push_service(endpoint: str) -> str:
-    """Return the stable name of the endpoint's push service: its host, or one name for a family of hosts."""
-    authority = _END_OF_AUTHORITY.split(endpoint.partition("://")[2], maxsplit=1)[0].lower()
-    host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
-    for family in _FAMILIES:
-        if host.endswith(family):
-            return family[1:]
-    return host
+def push_service(url: str) -> str:
+    """Return the name of an endpoint's push service; "" for what is not an endpoint."""
+    try:
+        return Endpoint.parse(url).push_service
+    except InvalidSubscription:
+        return ""
+
+
+def endpoint_hash(url: str) -> str:
+    """Return SHA-256 of the text, as hexadecimal text: what stored subscriptions are unique by and found by."""
+    return sha256(url.encode(errors="surrogatepass")).hexdigest()
 
 
 def check_click_url(url: str, *, allow_data: bool = False) -> str:
@@ -107,7 +172,6 @@ def check_click_url(url: str, *, allow_data: bool = False) -> str:
     raise ValueError('A URL must be a path that starts with a single "/" or an https URL.')
 
 
-_END_OF_AUTHORITY = re.compile(r"[/?#]")
 _FAMILIES = (".push.apple.com", ".notify.windows.com")
 
 
@@ -146,7 +210,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?"
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def _refused(why: str) -> InvalidSubscription:
+def _malformed(why: str) -> InvalidSubscription:
     return InvalidSubscription(f"The endpoint {why}.", field="endpoint")
 
 
@@ -154,11 +218,11 @@ def _split(url: str) -> tuple[str, str, str]:
     """Split into scheme, authority and the rest, refusing whatever two URL parsers could read differently."""
     match = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= MAX_ENDPOINT_BYTES else None
     if match is None:
-        raise _refused(_malformation(url))
+        raise _malformed(_malformation(url))
     scheme, authority, rest = match.groups()
     if "@" in authority:
-        raise _refused("must not have a user name or password")
-    return scheme.lower(), authority, rest
+        raise _malformed("must not have a user name or password")
+    return scheme, authority, rest
 
 
 def _malformation(url: object) -> str:
@@ -173,60 +237,44 @@ def _malformation(url: object) -> str:
     return "must be an https URL"
 
 
-def _split_authority(authority: str) -> tuple[str, str]:
+@lru_cache(maxsize=4096)
+def _server(scheme: str, authority: str) -> PushServer:
+    """Return whom the endpoint belongs to. Cached: a million endpoints have a handful of servers."""
+    scheme = scheme.lower()
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise _refused("has a malformed host or port")
-    host, port = match.group(1).lower(), match.group(2) or ""
-    if port and int(port) > 65535:
-        raise _refused("has a malformed host or port")
-    if host.startswith("["):
-        try:
-            return ipaddress.IPv6Address(host[1:-1]).compressed, port
-        except ValueError:
-            raise _refused("has a malformed host or port") from None
-    return host, port
-
-
-@lru_cache(maxsize=4096)
-def _checked_origin(policy: EndpointPolicy, scheme: str, authority: str) -> tuple[str, str]:
-    """Return origin and host, or raise `InvalidSubscription`. Cached: a million endpoints have a handful of origins."""
-    host, port = _split_authority(authority)
-    if not policy.allow_private:
-        if scheme != "https":
-            raise _refused("must be an https URL")
-        if port not in ("", "443"):
-            raise _refused("must use port 443")
-    refusal = _host_refusal(policy, host)
-    if refusal:
-        raise _refused(refusal)
+        raise _malformed("has a malformed host or port")
+    host, is_address = _host(match.group(1).lower())
+    port = _port(match.group(2), scheme)
     origin = f"{scheme}://[{host}]" if ":" in host else f"{scheme}://{host}"
-    if port and port != _DEFAULT_PORTS[scheme]:
+    if port != _DEFAULT_PORTS[scheme]:
         origin = f"{origin}:{port}"
-    return origin, host
+    return PushServer(scheme, host, port, origin, _push_service(host), is_address)
 
 
-_DEFAULT_PORTS = {"https": "443", "http": "80"}
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def _host_refusal(policy: EndpointPolicy, host: str) -> str:
-    labels = host.split(".")
-    if ":" in host or _looks_numeric(labels[-1]):
-        return _address_host_refusal(policy, host)
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        return "has a malformed host or port"
-    if policy.allow_private and host == "localhost":
-        return ""
-    if _listed(policy, host):
-        return ""
-    if ANY_HOST not in policy.allowed_hosts:
-        return "is not at an allowed push service"
-    if not policy.allow_private and (len(labels) == 1 or labels[-1] in _LOCAL_DOMAINS):
-        return "is not at a public host"
-    return ""
+def _host(text: str) -> tuple[str, bool]:
+    """Return the host and whether it is an IP address."""
+    try:
+        if text.startswith("["):
+            return ipaddress.IPv6Address(text[1:-1]).compressed, True
+        labels = text.split(".")
+        if _looks_numeric(labels[-1]):
+            return str(ipaddress.IPv4Address(text)), True
+    except ValueError:
+        raise _malformed("has a malformed address") from None
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise _malformed("has a malformed host or port")
+    return text, False
 
 
-_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "arpa", "onion"})
+def _port(digits: str | None, scheme: str) -> int:
+    port = int(digits or _DEFAULT_PORTS[scheme])
+    if port > 65535:
+        raise _malformed("has a malformed host or port")
+    return port
 
 
 def _looks_numeric(label: str) -> bool:
@@ -234,20 +282,64 @@ def _looks_numeric(label: str) -> bool:
     return re.fullmatch(r"[0-9]+|0x[0-9a-f]*", label) is not None
 
 
-def _address_host_refusal(policy: EndpointPolicy, host: str) -> str:
-    refusal = policy.address_refusal(host)
-    if refusal:
-        return f"address {refusal}"
-    if policy.allow_private and _is_in(ipaddress.ip_address(host), _PRIVATE_NETWORKS):
-        return ""
-    if ANY_HOST in policy.allowed_hosts or _listed(policy, host):
-        return ""
-    return "is not at an allowed push service"
+def _push_service(host: str) -> str:
+    return next((family[1:] for family in _FAMILIES if host.endswith(family)), host)
 
 
-def _listed(policy: EndpointPolicy, host: str) -> bool:
-    for allowed in policy.allowed_hosts:
-        name = allowed.lower()
-        if host == name or (name.startswith(".") and host.endswith(name) and len(host) > len(name)):
+@lru_cache(maxsize=4096)
+def _refusal(policy: EndpointPolicy, server: PushServer) -> str:
+    """Say why no message may go to this server, in words; "" when it may."""
+    if server.is_address:
+        reason = policy.address_refusal(server.host)
+        if reason:
+            return f"The endpoint address {reason}."
+    if policy.allow_private and _is_private(server):
+        return ""
+    if server.scheme != "https" and not policy.allow_private:
+        return "The endpoint must be an https URL."
+    if _is_listed(policy, server):
+        return ""
+    if ANY_HOST not in policy.allowed_hosts:
+        return f"Allowed push services are listed in PUSH_SERVICES; {server.netloc} is not one of them."
+    if policy.allow_private:
+        return ""
+    if server.port != _DEFAULT_PORTS["https"]:
+        return f"The endpoint must use port 443, or PUSH_SERVICES must list {server.netloc}."
+    labels = server.host.split(".")
+    if not server.is_address and (len(labels) == 1 or labels[-1] in _LOCAL_DOMAINS):
+        return f"The endpoint must be at a public host; {server.host} is not one."
+    return ""
+
+
+_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "arpa", "onion"})
+
+
+def _is_private(server: PushServer) -> bool:
+    if server.is_address:
+        return _is_in(ipaddress.ip_address(server.host), _PRIVATE_NETWORKS)
+    return server.host == "localhost"
+
+
+def _is_listed(policy: EndpointPolicy, server: PushServer) -> bool:
+    for entry in policy.allowed_hosts:
+        try:
+            host, port = split_allowed_host(entry)
+        except ValueError:
+            continue  # a system check names it
+        is_below = host.startswith(".") and server.host.endswith(host)
+        if (server.host == host or is_below) and (server.port == port or policy.allow_private):
             return True
     return False
+
+
+def split_allowed_host(entry: str) -> tuple[str, int]:
+    """Return the host and the port of an entry of an allow-list; ValueError for anything else, `ANY_HOST` included.
+
+    The host is in lower case, an IPv6 address without brackets. It begins with "." where it means every subdomain.
+    """
+    match = _AUTHORITY.fullmatch(entry.lower()) if isinstance(entry, str) else None
+    if match is None:
+        raise ValueError("not a host")
+    host, _is_address = _host(match.group(1).removeprefix("."))
+    dot = "." if entry.startswith(".") else ""
+    return dot + host, _port(match.group(2), "https")

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from django_webpush_kit.protocol.endpoints import Endpoint
 from django_webpush_kit.protocol.private_keys import read_private_key
 
 TOKEN_LIFETIME = 12 * 3600
@@ -84,7 +85,7 @@ class VapidKey:
 
 
 class VapidSigner:
-    """Makes `Authorization` values and reuses one token per audience until half of its `lifetime` (seconds) is over.
+    """Make `Authorization` values; reuse one token per audience for half of its `lifetime` (seconds).
 
     Safe to share between threads. Raises ValueError for a subject or lifetime that push services refuse.
     """
@@ -98,9 +99,12 @@ class VapidSigner:
         self._values: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def authorization(self, endpoint: str, now: float | None = None) -> str:
-        """Return the `Authorization` value for this endpoint, "vapid t=..., k=..."; `now` in seconds since 1970."""
-        to = audience(endpoint)
+    def authorization(self, endpoint: str | Endpoint, now: float | None = None) -> str:
+        """Return the `Authorization` value for this endpoint, "vapid t=..., k=..."; `now` in seconds since 1970.
+
+        Raises `InvalidSubscription` for a malformed URL.
+        """
+        to = (endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint)).origin
         now = time.time() if now is None else now
         with self._lock:
             issued, value = self._values.get(to, (0.0, ""))
@@ -134,14 +138,6 @@ def generate_vapid_keys() -> dict[str, str]:
     """Make a key pair: `{"private_key": base64url of its PEM, "public_key": base64url of its point}`, unpadded."""
     key = VapidKey.generate()
     return {"private_key": key.encoded_private_key(), "public_key": key.public_key}
-
-
-def audience(endpoint: str) -> str:
-    """Return the endpoint's origin: what a token for it must name in `aud`."""
-    scheme, _, rest = endpoint.partition("://")
-    authority = _END_OF_AUTHORITY.split(rest, maxsplit=1)[0].lower()
-    scheme = scheme.lower()
-    return f"{scheme}://{authority.removesuffix(':443' if scheme == 'https' else ':80')}"
 
 
 def check_subject(subject: str) -> str:
@@ -184,7 +180,6 @@ def verify_authorization(header: str, *, audience: str, now: float) -> VerifiedT
 _ES256 = ec.ECDSA(hashes.SHA256())
 _CLOCK_TOLERANCE = 300
 _MAX_AUDIENCES = 1024
-_END_OF_AUTHORITY = re.compile(r"[/?#]")
 _AUTHORIZATION = re.compile(
     r"vapid +t=(?P<token>[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *, *k=(?P<key>[A-Za-z0-9_-]{87})"
 )

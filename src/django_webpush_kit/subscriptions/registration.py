@@ -25,8 +25,7 @@ from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, Toke
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.protocol.encryption import parse_keys
-from django_webpush_kit.protocol.endpoints import push_service
-from django_webpush_kit.querysets import endpoint_hash
+from django_webpush_kit.protocol.endpoints import Endpoint, endpoint_hash
 from django_webpush_kit.signals import NEW, NEW_OWNER, REACTIVATED, emit, subscription_created
 from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import OWNER_CHANGED, deactivate_subscriptions
@@ -56,7 +55,7 @@ class Registration:
 class BrowserSubscription:
     """What a browser says about itself; make it with `check`."""
 
-    endpoint: str
+    endpoint: Endpoint
     p256dh: str
     auth: str
     expiration_time: datetime | None = None
@@ -81,12 +80,12 @@ class BrowserSubscription:
         ip_address: str | None = None,
     ) -> BrowserSubscription:
         """Return the values as they will be stored; raise `InvalidSubscription` naming the field that cannot be."""
-        url = conf.endpoint_policy().check(endpoint).url
+        checked_endpoint = conf.endpoint_policy().check(endpoint)
         parse_keys(p256dh, auth)
         if expiration_time is not None and expiration_time <= django_timezone.now():
             raise InvalidSubscription("The subscription's expirationTime has passed.", field="expirationTime")
         return cls(
-            endpoint=url,
+            endpoint=checked_endpoint,
             p256dh=p256dh,
             auth=auth,
             expiration_time=expiration_time,
@@ -96,11 +95,6 @@ class BrowserSubscription:
             user_agent=storable(user_agent),
             ip_address=ip_address,
         )
-
-    @property
-    def endpoint_hash(self) -> str:
-        """What the row is found by."""
-        return endpoint_hash(self.endpoint)
 
 
 def register(
@@ -130,7 +124,7 @@ def repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registrati
 
 def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: str = "") -> Any:
     """A subscription for the user with the primary key `owner`, not saved; made with the current VAPID key or this."""
-    subscription = get_subscription_model()(user_id=owner, endpoint=browser.endpoint, vapid_key_id=vapid_key_id)
+    subscription = get_subscription_model()(user_id=owner, endpoint=browser.endpoint.url, vapid_key_id=vapid_key_id)
     _copy(browser, subscription)
     return subscription
 
@@ -156,7 +150,7 @@ def _register(
     browser: BrowserSubscription, user: Any, old_endpoint: str, limit: int | None, keeps_owner: bool
 ) -> Registration:
     owner = None if user is None else user.pk
-    row = _locked(endpoint_hash=browser.endpoint_hash)
+    row = _locked(endpoint_hash=browser.endpoint.hash)
     old = None
     if old_endpoint and owner is not None:
         old = _locked(endpoint_hash=endpoint_hash(old_endpoint), user=owner)
@@ -177,7 +171,7 @@ def _register(
 
 
 def _repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registration:
-    row = _locked(endpoint_hash=browser.endpoint_hash)
+    row = _locked(endpoint_hash=browser.endpoint.hash)
     claimed = _locked(pk=claim.subscription_id)
     if claimed is None or not claim.matches(claimed):
         raise TokenVoid
@@ -233,13 +227,13 @@ def _joined(subscription: Any, owner: Any) -> str:
 
 
 def _copy(browser: BrowserSubscription, subscription: Any) -> None:
-    is_same = subscription.endpoint == browser.endpoint
-    subscription.endpoint = browser.endpoint
-    subscription.endpoint_hash = browser.endpoint_hash
+    is_same = endpoint_hash(subscription.endpoint) == browser.endpoint.hash
+    subscription.endpoint = browser.endpoint.url
+    subscription.endpoint_hash = browser.endpoint.hash
     subscription.p256dh_key = browser.p256dh
     subscription.auth_key = browser.auth
     subscription.expiration_time = browser.expiration_time
-    subscription.push_service = push_service(browser.endpoint)
+    subscription.push_service = browser.endpoint.push_service
     if not (is_same and subscription.vapid_key_id):
         # An endpoint stays with the key it was made with, also after a rotation.
         subscription.vapid_key_id = _current_key_id()

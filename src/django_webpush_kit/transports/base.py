@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_webpush_kit.protocol.endpoints import EndpointPolicy
+from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class PushRequest:
 
     `id` is the caller's: it comes back in the response. `p256dh` and `auth` are base64url text as the browser gave
     them, `payload` the plaintext, `ttl` seconds. `vapid_authorization` is the whole `Authorization` header value
-    (RFC 8292) for this endpoint's origin.
+    (RFC 8292) for this endpoint's origin. A caller that has parsed the endpoint hands it over as `parsed_endpoint`.
     """
 
     id: Any
@@ -30,6 +30,13 @@ class PushRequest:
     urgency: str = "normal"
     topic: str = ""
     vapid_authorization: str = field(repr=False)
+    parsed_endpoint: Endpoint | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def target(self) -> str | Endpoint:
+        """The endpoint, parsed if the caller has done so and it still is the same."""
+        parsed = self.parsed_endpoint
+        return parsed if parsed is not None and parsed.url == self.endpoint else self.endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

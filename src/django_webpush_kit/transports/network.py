@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.protocol.encryption import encrypt
-from django_webpush_kit.protocol.endpoints import EndpointPolicy, push_service
+from django_webpush_kit.protocol.endpoints import EndpointPolicy
 from django_webpush_kit.protocol.responses import TransportError, request_headers
 
 from .base import PushRequest, PushResponse, Transport
@@ -100,10 +100,10 @@ class NetworkTransport(Transport, ABC):
     def prepare(self, request: PushRequest) -> PreparedRequest | PushResponse:
         """Check and encrypt one request; what cannot be sent comes back as its response."""
         try:
-            endpoint = self.endpoint_policy.check(request.endpoint)
+            endpoint = self.endpoint_policy.check(request.target)
             if endpoint.is_address and (self.proxy or self.endpoint_policy.address_refusal(endpoint.host)):
                 return failure(request, TransportError.ADDRESS_REFUSED)
-            headers = request_headers(push_service(endpoint.url), request.ttl, request.urgency, request.topic)
+            headers = request_headers(endpoint.push_service, request.ttl, request.urgency, request.topic)
             authorization = request.vapid_authorization
             if not authorization.isascii() or not authorization.isprintable():
                 return failure(request, TransportError.INVALID_REQUEST)

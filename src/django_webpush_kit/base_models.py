@@ -22,7 +22,7 @@ from django_webpush_kit.querysets import (
     PushSubscriptionQuerySet,
 )
 from django_webpush_kit.states import ActionType, Lane, NotificationStatus
-from django_webpush_kit.templating.renderer import validate_template
+from django_webpush_kit.templating.validation import validate_template
 
 
 class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a plain text column to everyone else

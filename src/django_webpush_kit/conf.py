@@ -147,10 +147,11 @@ class KitSettings:
     NOTIFICATION_TYPES = Setting[Mapping[str, Any]]({}, dict)
     DEFAULTS = Setting[Mapping[str, Any]]({"ttl": MAX_TTL, "urgency": DEFAULT_URGENCY}, dict)
     RECIPIENT_CONTEXT = Setting[str | Callable[[Any], dict[str, Any]]](
-        "django_webpush_kit.templating.renderer.recipient_context",
+        "django_webpush_kit.templating.context.recipient_context",
         str,
         Callable,  # type: ignore[arg-type]  # isinstance works
     )
+    MISSING_VARIABLES = Setting("error", choices=("error", "warn", "empty"))
     AUDIENCES = Setting[Mapping[str, Any]]({}, dict)
     QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
     PAYLOAD_BUDGET = Setting(3000, least=200, most=MAX_PAYLOAD)

@@ -16,7 +16,7 @@ from django_webpush_kit.exceptions import InvalidOption, TemplateNotFound
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.outbox.snapshots import freeze, thaw
 from django_webpush_kit.signals import notifications_queued
-from django_webpush_kit.templating.renderer import plain_context
+from django_webpush_kit.templating.context import plain_context
 from django_webpush_kit.testing import outbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

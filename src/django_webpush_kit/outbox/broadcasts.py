@@ -21,7 +21,7 @@ from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.snapshots import freeze
 from django_webpush_kit.states import UNFINISHED, NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
-from django_webpush_kit.templating.renderer import plain_context
+from django_webpush_kit.templating.context import plain_context
 
 Status = PushBroadcast.Status
 
@@ -37,7 +37,7 @@ def start(
     """Check a broadcast and store it; the one that used the idempotency key before comes back instead."""
     parsed = SendOptions.parse(options)
     check_audience(audience)
-    TemplateDraft(type, context, parsed)
+    TemplateDraft(type, context, parsed).check()
     about_the_call = ("scheduled_for", "idempotency_key")
     stored = {name: value for name, value in options.items() if value is not None and name not in about_the_call}
     batch, database = uuid4(), outbox_database()

@@ -16,7 +16,8 @@ from django_webpush_kit.option_checks import storable
 from django_webpush_kit.options import SendOptions, default_options, template_options
 from django_webpush_kit.outbox.payloads import PayloadEncoder
 from django_webpush_kit.subscriptions.preferences import recipient_zone
-from django_webpush_kit.templating.renderer import MAX_TITLE, RenderedText, TemplateRenderer
+from django_webpush_kit.templating.compiled import RenderedText
+from django_webpush_kit.templating.renderer import MAX_TITLE, TemplateRenderer
 
 MAX_TYPE = 50
 
@@ -109,6 +110,10 @@ class TemplateDraft(Draft):
         if key not in self._contents:
             self._contents[key] = self._render(language, template, time_zone, None)
         return self._contents[key]
+
+    def check(self) -> None:
+        """Render every language; a `TemplateRenderError` names the variable that the context lacks."""
+        self._renderer.check()
 
     def _render(self, language: str, template: Any, time_zone: str, user: Any) -> Content:
         """Render and check one text; the row's language is that of the template, "" where it is the default one."""

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.templating.preview import preview
-from django_webpush_kit.templating.renderer import validate_template
+from django_webpush_kit.templating.validation import validate_template
 
 
 @dataclass(frozen=True, slots=True)

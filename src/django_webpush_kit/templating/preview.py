@@ -1,75 +1,66 @@
-"""What a notification template looks like before anything was sent with it: rendered with sample values."""
+"""Render a template with sample values, for the admin and for lint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.conf import settings
-from django.template import Context
-from django.template.base import FilterExpression, Template, Variable, VariableNode
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.templating.renderer import RenderedText, compile_text
+from django_webpush_kit.templating.compiled import CompiledTemplate, RenderedText, raise_missing
+from django_webpush_kit.templating.context import plain_context
+from django_webpush_kit.templating.variables import TemplateVariable
 
-MOMENT_FILTERS = frozenset(("date", "time", "timesince", "timeuntil"))
+DATE_FILTERS = frozenset(("date", "time", "timesince", "timeuntil"))
 
-NUMBER_FILTERS = frozenset(("floatformat", "pluralize"))
+NUMBER_FILTERS = frozenset(("floatformat", "pluralize", "stringformat"))
 
 
-def preview(template: Any) -> RenderedText:
-    """The template's texts with every variable replaced by its name in brackets, dates by the present moment.
+def preview(template: Any, context: Mapping[str, Any] | None = None) -> RenderedText:
+    """Return the texts of a template; a variable that `context` does not give shows its name in brackets.
 
-    Raises `TemplateRenderError` for a template that cannot be rendered.
+    Raises `TemplateRenderError` for a template that cannot be rendered, and TypeError for values that are not plain.
     """
+    compiled = compile_template(template)
+    values = sample_context(compiled.variables) | dict(plain_context(context or {}))
+    return compiled.render(values, raise_missing)
+
+
+def template_variables(template: Any) -> list[TemplateVariable]:
+    """Return the variables that a template names, in order of appearance; `TemplateRenderError` if it is malformed."""
+    return compile_template(template).variables
+
+
+def compile_template(template: Any) -> CompiledTemplate:
+    """Compile a row that may never have been validated; everything that is wrong is a `TemplateRenderError`."""
     try:
-        with translation.override(template.language or settings.LANGUAGE_CODE):
-            return _render(template, sample_context(template))
-    except Exception as error:  # whatever a tag or a filter raises is the template's mistake
-        raise TemplateRenderError(str(error)) from error
+        return CompiledTemplate(template)
+    except TemplateRenderError:
+        raise
+    except Exception as error:  # stored JSON may have any shape
+        raise TemplateRenderError(f"Template {template}: {error}") from error
 
 
-def sample_context(template: Any) -> dict[str, Any]:
-    """A value for each variable the template names: `{"number": "[number]", "recipient": {"first_name": ...}}`."""
+def sample_context(variables: Iterable[TemplateVariable]) -> dict[str, Any]:
+    """Return a value for each variable, nested by its path: `{"order": {"number": "[order.number]"}}`.
+
+    Variables used as dates become the current time, those used as numbers become 2.
+    """
     context: dict[str, Any] = {}
-    sources = [template.title_template, template.body_template, template.url_template, template.icon_template]
-    sources += [text for action in template.actions for text in action.values()]
-    for source in sources:
-        for expression in _expressions(compile_text(source)):
-            if isinstance(expression.var, Variable) and expression.var.lookups:
-                _put(context, list(expression.var.lookups), _sample(expression))
+    for variable in variables:
+        _put(context, variable.name.split("."), _sample(variable))
     return context
 
 
-def _render(template: Any, context: dict[str, Any]) -> RenderedText:
-    def text(source: str) -> str:
-        return str(compile_text(source).render(Context(context, autoescape=False))).strip()
-
-    return RenderedText(
-        title=text(template.title_template),
-        body=text(template.body_template),
-        url=text(template.url_template),
-        icon=text(template.icon_template),
-        actions=[{key: text(source) for key, source in action.items()} for action in template.actions],
-    )
-
-
-def _expressions(compiled: Template) -> Iterator[FilterExpression]:
-    nodes: list[Any] = compiled.nodelist.get_nodes_by_type(VariableNode)
-    for node in nodes:
-        yield node.filter_expression
-
-
-def _sample(expression: FilterExpression) -> Any:
-    names = {getattr(function, "__wrapped__", function).__name__ for function, _arguments in expression.filters}
-    if names & MOMENT_FILTERS:
+def _sample(variable: TemplateVariable) -> Any:
+    if variable.filters & DATE_FILTERS:
         return timezone.now()
-    return 2 if names & NUMBER_FILTERS else f"[{'.'.join(expression.var.lookups)}]"
+    return 2 if variable.filters & NUMBER_FILTERS else f"[{variable.name}]"
 
 
 def _put(context: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a nested value; what another place of the template needs as a dict stays one."""
+    """Set a nested value; a variable that is used as a dict elsewhere in the template stays one."""
     *parents, name = path
     for parent in parents:
         if not isinstance(context.get(parent), dict):

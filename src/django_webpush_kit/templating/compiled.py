@@ -1,0 +1,120 @@
+"""One notification template with its texts compiled: title, body, URL, icon and buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.template import TemplateSyntaxError
+from django.utils import translation
+
+from django_webpush_kit.exceptions import TemplateRenderError
+from django_webpush_kit.templating.engine import OnMissing, TextTemplate, compile_link, compile_text
+from django_webpush_kit.templating.variables import TemplateVariable, merged_variables, variables_of
+
+TEXTS = {"title": compile_text, "body": compile_text, "url": compile_link, "icon": compile_link}
+"""How each text field of a template row is compiled."""
+
+ACTION_TEXTS = {"action": compile_link, "title": compile_text, "icon": compile_link, "url": compile_link}
+"""How each text of a button is compiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedText:
+    """The texts of one message. `actions` have their titles and URLs rendered."""
+
+    title: str
+    body: str = ""
+    url: str = ""
+    icon: str = ""
+    actions: list[dict[str, str]] = field(default_factory=list)
+
+
+class MissingVariable(Exception):
+    """A variable of the template is not in the context."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class CompiledTemplate:
+    """The compiled texts of one template row. Raises `TemplateRenderError` naming the field that is malformed."""
+
+    def __init__(self, template: Any) -> None:
+        self._template = template
+        self._texts = {
+            name: self._compile(f"{name}_template", compiler, getattr(template, f"{name}_template"))
+            for name, compiler in TEXTS.items()
+        }
+        self._actions = [
+            {
+                key: self._compile(f"actions[{number}].{key}", ACTION_TEXTS.get(key, compile_text), text)
+                for key, text in action.items()
+            }
+            for number, action in enumerate(template.actions)
+        ]
+        self.variables: list[TemplateVariable] = merged_variables(map(variables_of, self._all_texts()))
+        """The variables that the template names, in order of appearance."""
+        self.is_personal = any(variable.is_about_recipient for variable in self.variables)
+        """Whether the text may differ from one recipient to the next."""
+
+    def render(self, values: Mapping[str, Any], on_missing: OnMissing) -> RenderedText:
+        """Render every text with plain values, in the template's language.
+
+        Raises `TemplateRenderError` naming the field.
+        """
+        with translation.override(self._template.language or settings.LANGUAGE_CODE):
+            return self._render_all(values, on_missing)
+
+    def _render_all(self, values: Mapping[str, Any], on_missing: OnMissing) -> RenderedText:
+        texts = {name: self._render(name, compiled, values, on_missing) for name, compiled in self._texts.items()}
+        actions = [
+            {
+                key: self._render(f"actions[{number}].{key}", compiled, values, on_missing)
+                for key, compiled in action.items()
+            }
+            for number, action in enumerate(self._actions)
+        ]
+        return RenderedText(actions=actions, **texts)
+
+    def _all_texts(self) -> Iterator[TextTemplate]:
+        yield from self._texts.values()
+        for action in self._actions:
+            yield from action.values()
+
+    def _compile(self, name: str, compiler: Any, source: str) -> TextTemplate:
+        try:
+            compiled: TextTemplate = compiler(source)
+        except TemplateSyntaxError as error:
+            raise TemplateRenderError(f"Template {self._template}, {name}: {error}") from error
+        return compiled
+
+    def _render(self, name: str, compiled: TextTemplate, values: Mapping[str, Any], on_missing: OnMissing) -> str:
+        try:
+            return compiled.render_values(values, on_missing)
+        except MissingVariable as error:
+            problem = _missing_problem(error.name)
+            raise TemplateRenderError(f"Template {self._template}, {name}: {problem}") from None
+        except Exception as error:  # a filter may raise anything; the template is to blame
+            problem = str(error) or type(error).__name__
+            raise TemplateRenderError(f"Template {self._template}, {name}: {problem}") from error
+
+
+def raise_missing(name: str) -> None:
+    """Refuse a missing variable: what `MISSING_VARIABLES = "error"` does."""
+    raise MissingVariable(name)
+
+
+def _missing_problem(name: str) -> str:
+    source = (
+        "This recipient has none; the function in RECIPIENT_CONTEXT provides these values"
+        if name.partition(".")[0] == "recipient"
+        else "Pass it in the context"
+    )
+    return (
+        f"The variable {name!r} is missing. {source}. Where it may be missing, write "
+        f"{{{{ {name}|default:'...' }}}} or {{% if {name} %}} in the template."
+    )

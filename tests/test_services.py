@@ -189,9 +189,9 @@ def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings
     make_template("news", options={"max_retries": 5})
     make_template("plain")
     assert send(subscription, "Hello").notifications.get().max_retries == 7
-    assert send_templated("plain", subscription).notifications.get().max_retries == 7
-    assert send_templated("news", subscription).notifications.get().max_retries == 5
-    assert send_templated("news", subscription, max_retries=0).notifications.get().max_retries == 0
+    assert send_templated("plain", subscription, {"number": 1}).notifications.get().max_retries == 7
+    assert send_templated("news", subscription, {"number": 1}).notifications.get().max_retries == 5
+    assert send_templated("news", subscription, {"number": 1}, max_retries=0).notifications.get().max_retries == 0
 
 
 def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subscription, settings):
@@ -202,10 +202,10 @@ def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subsc
         icon_template="/template.png",
         require_interaction=True,
         vibrate_pattern=[1],
-        actions=[{"action": "a", "title": "A{{ n }}", "url": "/a/{{ n }}", "icon": "{{ missing }}"}],
+        actions=[{"action": "a", "title": "A{{ n }}", "url": "/a/{{ n }}", "icon": "{{ icon }}"}],
         options={"ttl": 2, "tag": "template", "data": {"from": "template"}},
     )
-    options = send_templated("news", subscription, {"n": 7}).notifications.get().options
+    options = send_templated("news", subscription, {"n": 7, "number": 1, "icon": ""}).notifications.get().options
     assert options == {
         "url": "/template/7",
         "icon": "/template.png",
@@ -218,7 +218,7 @@ def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subsc
         "urgency": "low",
     }
     explicit = {"url": "/call", "icon": "/call.png", "actions": [], "ttl": 3, "tag": "call", "vibrate": []}
-    row = send_templated("news", subscription, **explicit, data={"from": "call"}).notifications.get()
+    row = send_templated("news", subscription, {"number": 1}, **explicit, data={"from": "call"}).notifications.get()
     assert {name: row.options[name] for name in explicit} == explicit
     assert row.data == {"from": "call"}
 
@@ -388,7 +388,12 @@ def test_templates_take_plain_values_only(subscription):
 @pytest.mark.parametrize(
     ("fields", "context", "error", "message"),
     [
-        ({"title_template": "{{ missing }}"}, {}, TemplateRenderError, "Template news: title must not be empty"),
+        (
+            {"title_template": "{{ empty }}"},
+            {"empty": ""},
+            TemplateRenderError,
+            "Template news: title must not be empty",
+        ),
         ({"title_template": "{% if %}"}, {}, TemplateRenderError, "Template news, title_template: "),
         ({"title_template": "{{ t }}"}, {"t": "x" * 201}, TemplateRenderError, "Template news: title has 201"),
         ({"url_template": "{{ u }}"}, {"u": "javascript:x"}, TemplateRenderError, "Template news: url: A URL must"),
@@ -396,8 +401,8 @@ def test_templates_take_plain_values_only(subscription):
         ({"options": {"ttl": -1}}, {}, TemplateRenderError, "Template news: ttl must be from 0"),
         ({"options": {"nope": 1}}, {}, TemplateRenderError, "Template news: options cannot hold 'nope'"),
         (
-            {"actions": [{"action": "a", "title": "{{ missing }}"}]},
-            {},
+            {"actions": [{"action": "a", "title": "{{ empty }}"}]},
+            {"empty": ""},
             TemplateRenderError,
             r"Template news: actions\[0\].title must not be empty",
         ),

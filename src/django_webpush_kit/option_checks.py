@@ -100,19 +100,29 @@ def topic(name: str, value: Any) -> str:
 
 
 def actions(name: str, value: Any) -> list[dict[str, str]]:
-    """Accept a list of dicts with `action` and `title` and, if wanted, `icon` and `url`."""
+    """Accept a list of dicts with `action` and `title`, and optionally `icon` and `url`."""
+    return [_action(f"{name}[{number}]", action) for number, action in enumerate(action_list(name, value))]
+
+
+def action_list(name: str, value: Any) -> list[Any] | tuple[Any, ...]:
+    """Accept a list; its items are not checked."""
     if not isinstance(value, list | tuple):
         raise InvalidOption(f"{name} must be a list of dicts, not {type(value).__name__}")
-    return [_action(f"{name}[{number}]", action) for number, action in enumerate(value)]
+    return value
+
+
+def action_keys(name: str, value: Any) -> dict[str, Any]:
+    """Accept a dict with the keys of one button; its values are not checked."""
+    action: dict[str, Any] = _of_type(name, value, dict)
+    if not {"action", "title"} <= set(action) <= {"action", "title", "icon", "url"}:
+        raise InvalidOption(f"{name} takes the keys action and title, and optionally icon and url")
+    return action
 
 
 def _action(name: str, value: Any) -> dict[str, str]:
-    action = _of_type(name, value, dict)
-    if not {"action", "title"} <= set(action) <= {"action", "title", "icon", "url"}:
-        raise InvalidOption(f"{name} takes the keys action and title and, if wanted, icon and url")
     checked = {
         key: (link if key in ("icon", "url") else text(100))(f"{name}.{key}", value)
-        for key, value in action.items()
+        for key, value in action_keys(name, value).items()
         if value
     }
     if missing := {"action", "title"} - set(checked):

@@ -43,14 +43,14 @@ def test_deliver_sends_in_this_process_and_shows_the_bar(capsys):
 def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, settings, monkeypatch):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1}
     monkeypatch.setattr(push_broadcast, "deliver_due", lambda limit: deliver_due(limit=1))
-    out = run(capsys, "news", "--deliver", "--progress")
+    out = run(capsys, "news", "--deliver", "--progress", context={"number": 7})
     assert "1 of 3" in out
     assert "3 of 3" in out
 
 
 def test_watch_follows_the_workers_to_the_end(capsys, monkeypatch):
     monkeypatch.setattr(push_broadcast, "WATCH_SECONDS", 0.01)
-    broadcast = services.broadcast("news")
+    broadcast = services.broadcast("news", context={"number": 7})
 
     def work():
         deliver_due()
@@ -64,7 +64,7 @@ def test_watch_follows_the_workers_to_the_end(capsys, monkeypatch):
 
 
 def test_pause_resume_and_cancel_by_number(capsys):
-    broadcast = services.broadcast("news")
+    broadcast = services.broadcast("news", context={"number": 7})
     assert "is paused" in run(capsys, pause=broadcast.pk)
     assert "0 of 0" in run(capsys, watch=broadcast.pk)
     assert "is pending" in run(capsys, resume=broadcast.pk)
@@ -91,7 +91,7 @@ def test_the_line_has_rate_and_remaining_time_once_they_are_known():
 
 
 def test_progress_counts_what_came_to_an_end():
-    broadcast = services.broadcast("news")
+    broadcast = services.broadcast("news", context={"number": 7})
     assert progress(broadcast) == BroadcastProgress(0, 0, 0, None, None)
     deliver_due()
     state = progress(broadcast)

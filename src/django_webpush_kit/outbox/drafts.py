@@ -94,7 +94,8 @@ class TemplateDraft(Draft):
         super().__init__(type, options)
         if templates is None:
             templates = get_template_model().objects.filter(type=self.type)
-        self._renderer = TemplateRenderer(self.type, context, templates=templates)
+        replaced = [name for name in ("url", "icon", "actions") if getattr(options, name) is not None]
+        self._renderer = TemplateRenderer(self.type, context, templates=templates, replaced=replaced)
         self._contents: dict[tuple[str, str], Content] = {}
         self.needs_user = self._renderer.names_recipient
 

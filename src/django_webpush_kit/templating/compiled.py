@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,24 +61,27 @@ class CompiledTemplate:
         self.is_personal = any(variable.is_about_recipient for variable in self.variables)
         """Whether the text may differ from one recipient to the next."""
 
-    def render(self, values: Mapping[str, Any], on_missing: OnMissing) -> RenderedText:
-        """Render every text with plain values, in the template's language.
+    def render(
+        self, values: Mapping[str, Any], on_missing: OnMissing, *, replaced: Collection[str] = ()
+    ) -> RenderedText:
+        """Render the texts with plain values, in the template's language.
 
-        Raises `TemplateRenderError` naming the field.
+        `replaced` names those that the caller does not need: "url", "icon", "actions". Raises `TemplateRenderError`
+        naming the field.
         """
-        with translation.override(self._template.language or settings.LANGUAGE_CODE):
-            return self._render_all(values, on_missing)
 
-    def _render_all(self, values: Mapping[str, Any], on_missing: OnMissing) -> RenderedText:
-        texts = {name: self._render(name, compiled, values, on_missing) for name, compiled in self._texts.items()}
-        actions = [
-            {
-                key: self._render(f"actions[{number}].{key}", compiled, values, on_missing)
-                for key, compiled in action.items()
-            }
-            for number, action in enumerate(self._actions)
-        ]
-        return RenderedText(actions=actions, **texts)
+        def text(name: str, compiled: TextTemplate) -> str:
+            return self._render(name, compiled, values, on_missing)
+
+        actions = [] if "actions" in replaced else self._actions
+        with translation.override(self._template.language or settings.LANGUAGE_CODE):
+            return RenderedText(
+                actions=[
+                    {key: text(f"actions[{number}].{key}", compiled) for key, compiled in action.items()}
+                    for number, action in enumerate(actions)
+                ],
+                **{name: text(name, compiled) for name, compiled in self._texts.items() if name not in replaced},
+            )
 
     def _all_texts(self) -> Iterator[TextTemplate]:
         yield from self._texts.values()

@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.options import storable
+from django_webpush_kit.option_checks import storable
 
 PLAIN_TYPES = frozenset((str, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, type(None)))
 
@@ -36,8 +36,8 @@ def plain_context(values: Mapping[str, Any], name: str = "context") -> Mapping[s
     """Return a read-only copy of `values` that holds plain values only.
 
     Subclasses are copied to the plain type, lists become tuples, and characters that databases refuse are removed from
-    strings. A TypeError names the key of anything else: `context['order.total'] is not finite`. `name` is what the
-    message calls the dict.
+    strings. A TypeError names the key of anything else: "context['order.total'] is inf; numbers must be finite."
+    `name` is what the message calls the dict.
     """
     if not isinstance(values, Mapping):
         raise TypeError(f"{name} must be a dict, not {type(values).__name__}.")
@@ -130,12 +130,11 @@ class _Copier:
     def _key(self, key: object, path: str) -> str:
         if not isinstance(key, str):
             where = f"{self._name}[{_shortened(path)!r}]" if path else self._name
-            raise TypeError(f"{self._name} keys must be str, not {type(key).__name__} ({key!r:.40} in {where}).")
+            raise TypeError(f"{self._name} keys must be str, not {type(key).__name__} (in {where}).")
         return storable(str.__str__(key))
 
     def _error(self, path: str, problem: str) -> TypeError:
-        where = f"{self._name}[{_shortened(path)!r}]" if path else self._name
-        return TypeError(f"{where} {problem}.")
+        return TypeError(f"{self._name}[{_shortened(path)!r}] {problem}.")
 
 
 def _shortened(path: str) -> str:

@@ -23,7 +23,7 @@ def preview(template: Any, context: Mapping[str, Any] | None = None) -> Rendered
     Raises `TemplateRenderError` for a template that cannot be rendered, and TypeError for values that are not plain.
     """
     compiled = compile_template(template)
-    values = sample_context(compiled.variables) | dict(plain_context(context or {}))
+    values = _samples(compiled.variables) | dict(plain_context(context or {}))
     return compiled.render(values, raise_missing)
 
 
@@ -42,11 +42,15 @@ def compile_template(template: Any) -> CompiledTemplate:
         raise TemplateRenderError(f"Template {template}: {error}") from error
 
 
-def sample_context(variables: Iterable[TemplateVariable]) -> dict[str, Any]:
-    """Return a value for each variable, nested by its path: `{"order": {"number": "[order.number]"}}`.
+def sample_context(template: Any) -> dict[str, Any]:
+    """Return a value for each variable of a template, nested by its path: `{"order": {"number": "[order.number]"}}`.
 
     Variables used as dates become the current time, those used as numbers become 2.
     """
+    return _samples(compile_template(template).variables)
+
+
+def _samples(variables: Iterable[TemplateVariable]) -> dict[str, Any]:
     context: dict[str, Any] = {}
     for variable in variables:
         _put(context, variable.name.split("."), _sample(variable))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,8 +37,12 @@ class TemplateRenderer:
         context: Mapping[str, Any] | None = None,
         *,
         templates: Iterable[Any],
+        replaced: Collection[str] = (),
     ) -> None:
-        """Take the rows of this type, one a language; `TemplateNotFound` when there are none."""
+        """Take the rows of this type, one a language; `TemplateNotFound` when there are none.
+
+        `replaced` names the texts that options of the call replace ("url", "icon", "actions"): they are not rendered.
+        """
         self.type = type
         self.context = plain_context({} if context is None else context)
         self.is_zoned = holds_datetime(self.context)
@@ -48,6 +52,7 @@ class TemplateRenderer:
                 f"No notification template of type {type!r} exists. Add one in the admin, or load it with "
                 "`manage.py push_templates import` or `loaddata`."
             )
+        self._replaced = replaced
         self._chosen: dict[str, str] = {}
         self._compiled: dict[str, CompiledTemplate] = {}
         self._reported: set[str] = set()
@@ -96,7 +101,7 @@ class TemplateRenderer:
         compiled = self._compile(chosen)
         zone = timezone.override(ZoneInfo(time_zone)) if time_zone else nullcontext()
         with zone:
-            return compiled.render(values, on_missing)
+            return compiled.render(values, on_missing, replaced=self._replaced)
 
     def _choose(self, language: str) -> str:
         chosen = self._chosen.get(language)

@@ -9,13 +9,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.template import TemplateSyntaxError
 
+from django_webpush_kit import option_checks
 from django_webpush_kit.exceptions import InvalidOption
-from django_webpush_kit.options import storable, template_options
+from django_webpush_kit.option_checks import storable
+from django_webpush_kit.options import template_options
 from django_webpush_kit.templating.compiled import ACTION_TEXTS, TEXTS
+from django_webpush_kit.templating.engine import compile_link
 
 LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-
-ACTION_SHAPE = "must be an object with the keys action and title, and optionally icon and url"
 
 MAX_JSON_DEPTH = 20
 
@@ -25,12 +26,14 @@ def validate_template(template: Any) -> None:
     problems = {
         "type": _stored_text_problem(template.type),
         "language": _language_problem(template.language),
+        **{
+            f"{name}_template": _text_problem(name, compiler, getattr(template, f"{name}_template"))
+            for name, compiler in TEXTS.items()
+        },
         "vibrate_pattern": _json_problem(template.vibrate_pattern),
         "actions": _json_problem(template.actions) or _actions_problem(template.actions),
         "options": _json_problem(template.options),
     }
-    for name, compiler in TEXTS.items():
-        problems[f"{name}_template"] = _source_problem(compiler, getattr(template, f"{name}_template"))
     if not problems["options"] and not problems["vibrate_pattern"]:
         problems |= _options_problem(template)
     if found := {name: problem for name, problem in problems.items() if problem}:
@@ -51,12 +54,14 @@ def _options_problem(template: Any) -> dict[str, str]:
     return {}
 
 
-def _source_problem(compiler: Callable[[str], Any], source: object) -> str:
+def _text_problem(name: str, compiler: Callable[[str], Any], source: object) -> str:
     if problem := _stored_text_problem(source):
         return problem
     try:
         compiler(str(source))
-    except TemplateSyntaxError as error:
+        if compiler is compile_link and source and "{" not in str(source) and not name.endswith("action"):
+            option_checks.link(name, source)
+    except (TemplateSyntaxError, InvalidOption) as error:
         return str(error)
     return ""
 
@@ -68,14 +73,14 @@ def _stored_text_problem(text: object) -> str:
 
 
 def _actions_problem(actions: object) -> str:
-    if not isinstance(actions, list):
-        return f"must be a list; each entry {ACTION_SHAPE}"
-    for number, action in enumerate(actions):
-        if not isinstance(action, dict) or not {"action", "title"} <= set(action) <= set(ACTION_TEXTS):
-            return f"actions[{number}] {ACTION_SHAPE}"
-        for key, text in action.items():
-            if problem := _source_problem(ACTION_TEXTS[key], text):
-                return f"actions[{number}].{key}: {problem}"
+    try:
+        for number, action in enumerate(option_checks.action_list("actions", actions)):
+            name = f"actions[{number}]"
+            for key, text in option_checks.action_keys(name, action).items():
+                if problem := _text_problem(f"{name}.{key}", ACTION_TEXTS[key], text):
+                    return f"{name}.{key}: {problem}"
+    except InvalidOption as error:
+        return str(error)
     return ""
 
 

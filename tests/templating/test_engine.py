@@ -1,0 +1,177 @@
+"""What templates can say, and what they cannot do."""
+
+import tracemalloc
+import uuid
+from collections import OrderedDict
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from django.template import TemplateSyntaxError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_webpush_kit.exceptions import TemplateRenderError
+from django_webpush_kit.templating.engine import TAGS, compile_link, compile_text
+from django_webpush_kit.templating.filters import FILTERS, MAX_OUTPUT
+from tests.templating.texts import body, renderer
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% debug %}",
+        "{% load static %}",
+        "{% include 'admin/base.html' %}",
+        "{% extends 'admin/base.html' %}",
+        "{% url 'admin:index' %}",
+        "{% for x in list %}{{ x }}{% endfor %}",
+        "{% now 'Y' %}",
+        "{% csrf_token %}",
+        "{% cycle 'a' 'b' %}",
+        "{% lorem 100000 %}",
+        "{% autoescape on %}{% endautoescape %}",
+        '{{ "a"|center:200000000 }}',
+        '{{ "a"|ljust:200000000 }}',
+        '{{ "a"|rjust:200000000 }}',
+        "{{ list|pprint }}",
+        "{{ text|safe }}",
+        "{{ text|linebreaks }}",
+        "{{ text|make_list }}",
+        "{{ text|add:text }}",
+        "{{ text|wordwrap:1 }}",
+        "{{ number|unknown }}",
+        "{{ dict.__class__ }}",
+        "{{ text._private }}",
+        "{% if %}",
+        "{% if x %}",
+        "{% with %}{% endwith %}",
+        "{{ }}",
+        "{{ a b }}",
+        "{{ text",
+        "{{ text }",
+        "{{\ntext }}",
+        "Hello {% if text %}{% firstof text{% endif %}",
+        "{% if " + "not " * 2000 + "x %}{% endif %}",
+        "{% if x" + " and x" * 60 + " %}{% endif %}",
+        "{% if x %}" * 25 + "{% endif %}" * 25,
+        "{{ 1e400 }}",
+        "{{ x|floatformat:1e400 }}",
+        "{{ a..b }}",
+        "{{ x|default:a..b }}",
+        "x" * (MAX_OUTPUT + 1),
+    ],
+)
+def test_what_templates_may_not_do_is_a_syntax_error(source):
+    with pytest.raises(TemplateSyntaxError):
+        compile_text(source)
+    with pytest.raises(TemplateRenderError, match="Template news, body_template: "):
+        body(source)
+
+
+LONG = "long " * 1900
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ many|join:long }}",
+        "{{ long|join:long }}",
+        "{{ long|urlencode }}",
+        "{{ number|floatformat:200000000 }}",
+        "{{ number|floatformat:'-200000000' }}",
+        "{{ number|floatformat:'200000000g' }}",
+        "{{ long }}{{ long }}",
+        "{{ day|date:long }}",
+        "{{ long|upper }}" * 500,
+        "{% with a=long|join:'zzzzzzzz' %}{{ a }}{% endwith %}",
+        "{{ very_long }}" * 500,
+        "{% firstof very_long %}" * 500,
+        "{{ very_long|truncatewords:10000 }}",
+        "{{ number|stringformat:'0200000000d' }}",
+        "{{ number|stringformat:'.200000000f' }}",
+        "{{ number|stringformat:'d%200000000d' }}",
+        "{{ dict|stringformat:'(a)200000000s' }}",
+        "{{ text|stringformat:long }}",
+    ],
+)
+def test_huge_output_is_refused_before_it_takes_memory(source):
+    context = {
+        "many": list(range(5000)),
+        "long": LONG.strip(),
+        "number": Decimal("1.5"),
+        "day": date(2026, 1, 1),
+        "dict": {"a": 1},
+    }
+    context |= {"very_long": "word " * 100_000, "text": "x"}
+    if source.startswith("{{ day"):
+        context["long"] = "l F " * 2000
+    one = renderer(context, body_template=source)
+    one.render  # noqa: B018  # looked up before measuring
+    tracemalloc.start()
+    with pytest.raises(TemplateRenderError, match="Template news, body"):
+        one.render("")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * MEBIBYTE
+
+
+def test_templates_cannot_change_what_they_were_given():
+    values = {"dict": OrderedDict(a=1), "list": [3, 1], "text": "x"}
+    source = "{% firstof dict.clear dict.popitem list.clear list.sort %}{{ dict.a }}{{ list.0 }}"
+    one = renderer(values, title_template="{{ dict.a }}", body_template=source)
+    assert one.render("").body == "13"
+    assert one.render("").title == "1"
+    assert values == {"dict": OrderedDict(a=1), "list": [3, 1], "text": "x"}
+
+
+@pytest.mark.parametrize(
+    "name", ["text.upper", "price.exp", "day.today", "dict.items", "list.clear", "when.now", "key.hex.title"]
+)
+def test_methods_cannot_be_called(name):
+    values = {
+        "text": "x",
+        "price": Decimal(2),
+        "day": date(2026, 1, 1),
+        "dict": {"a": 1},
+        "list": [1],
+        "when": datetime(2026, 1, 1, tzinfo=timezone.utc),
+        "key": uuid.UUID(int=7),
+    }
+    with pytest.raises(TemplateRenderError, match=f"'{name}' is missing"):
+        body(f"{{{{ {name} }}}}", **values)
+
+
+def test_attributes_that_are_values_can_be_read():
+    assert body("{{ day.year }} {{ span.days }}", day=date(2026, 1, 1), span=timedelta(days=3)) == "2026 3"
+
+
+def test_whatever_a_filter_raises_names_the_template_and_the_field():
+    with pytest.raises(TemplateRenderError, match="Template news, title: the filter 'floatformat'"):
+        renderer({"n": 1.5}, title_template="{{ n|floatformat:'1000' }}").render("")
+
+
+@pytest.mark.parametrize("compiler", [compile_text, compile_link])
+def test_the_engine_knows_only_the_listed_tags_and_filters(compiler):
+    engine = compiler("x").engine
+    tags = {name for library in engine.template_builtins for name in library.tags}
+    filters = {name for library in engine.template_builtins for name in library.filters}
+    assert tags == set(TAGS)
+    assert filters == set(FILTERS)
+    assert not engine.template_libraries
+    assert not engine.template_loaders
+
+
+def test_braces_can_still_be_written():
+    assert body("{{ '{{' }} {x} %} }}") == "{{ {x} %} }}"
+
+
+@given(st.text(alphabet="{}%|'\" .:ifendwithx#0_\\\n", max_size=60))
+def test_no_source_raises_anything_but_a_syntax_error(source):
+    try:
+        compiled = compile_text(source)
+    except TemplateSyntaxError:
+        return
+    assert compiled.source == source

@@ -52,7 +52,7 @@ ONLY = {
     "conf": {"protocol", "exceptions"},
     "exceptions": set(),
     "signals": set(),
-    "tokens": set(),
+    "tokens": {"conf"},
 }
 """Rooms that may import less than their layer would allow: `services` knows nothing of the worker's side."""
 

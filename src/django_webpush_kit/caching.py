@@ -14,7 +14,7 @@ from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.conf import current_scope, kit_settings
 
 Value = TypeVar("Value")
 
@@ -29,7 +29,7 @@ def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: f
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0 or not is_cache_shared():
         return compute()
-    key = f"webpush_kit:{name}:{sha256(repr(parts).encode()).hexdigest()}"
+    key = scoped_key(name, *parts)
     kept = _ask_cache(lambda: cache.get(key))
     if kept is not None:
         found: Value = kept[0]
@@ -37,6 +37,11 @@ def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: f
     value = compute()
     _ask_cache(lambda: cache.set(key, (value,), seconds))
     return value
+
+
+def scoped_key(name: str, *parts: object) -> str:
+    """A cache key for `name`, for these `parts` and the current tenant (the setting `SCOPE`)."""
+    return f"webpush_kit:{name}:{sha256(repr((current_scope(), *parts)).encode()).hexdigest()}"
 
 
 def is_cache_shared() -> bool:

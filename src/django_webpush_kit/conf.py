@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
@@ -143,6 +144,7 @@ class KitSettings:
         dict,
     )
     SERVICE_WORKER_SCOPE = Setting("/")
+    SCOPE = Setting[str | Callable[[], str]]("", str, Callable)  # type: ignore[arg-type]  # isinstance works
 
     NOTIFICATION_TYPES = Setting[Mapping[str, Any]]({}, dict)
     DEFAULTS = Setting[Mapping[str, Any]]({"ttl": MAX_TTL, "urgency": DEFAULT_URGENCY}, dict)
@@ -198,6 +200,26 @@ def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
             f'WEBPUSH_KIT["{name}"] takes "BACKEND" (a dotted path) and "OPTIONS" (a dict), not {sorted(value)}.'
         )
     return value["BACKEND"], dict(value.get("OPTIONS") or {})
+
+
+def current_scope() -> str:
+    """The tenant that tokens, cache keys and wake-ups are valid for: what the setting `SCOPE` says now, "" for none.
+
+    A `SCOPE` with a dot is the dotted path of a function; an `ImproperlyConfigured` when it cannot be called.
+    """
+    given = kit_settings.SCOPE
+    if isinstance(given, str):
+        if "." not in given:
+            return given
+        try:
+            given = import_string(given)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'WEBPUSH_KIT["SCOPE"]: {error}. Give the dotted path of a function, or text without dots.'
+            ) from error
+    if not callable(given):
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {kit_settings.SCOPE!r} cannot be called.')
+    return str(given())
 
 
 def endpoint_policy() -> EndpointPolicy:

@@ -18,10 +18,17 @@ from django.core.signing import BadSignature, Signer, TimestampSigner, b64_encod
 from django.utils.crypto import salted_hmac
 from django.utils.encoding import force_bytes
 
+from django_webpush_kit.conf import current_scope
+
 EVENT_SALT = "django_webpush_kit.event"
-_SIGNATURE_SALT = f"{EVENT_SALT}signer"  # what Django's signers make of a salt
 SUBSCRIPTION_SALT = "django_webpush_kit.subscription"
 USER_SALT = "django_webpush_kit.user"
+
+
+def scoped_salt(salt: str) -> str:
+    """The salt with the current tenant (the setting `SCOPE`): the tokens of one tenant are void for the others."""
+    scope = current_scope()
+    return f"{salt}.{scope}" if scope else salt
 
 
 class NotificationIdentity(NamedTuple):
@@ -80,10 +87,9 @@ class _NotificationSigner(TimestampSigner):
     """Makes the signatures of its base class, which derives the key and reads the clock anew for each."""
 
     def __init__(self) -> None:
-        super().__init__(salt=EVENT_SALT)
-        self._derived = lru_cache(maxsize=8)(
-            lambda key: salted_hmac(_SIGNATURE_SALT, "", key, algorithm=self.algorithm)
-        )
+        super().__init__(salt=scoped_salt(EVENT_SALT))
+        salt = f"{scoped_salt(EVENT_SALT)}signer"  # what Django's signers make of a salt
+        self._derived = lru_cache(maxsize=8)(lambda key: salted_hmac(salt, "", key, algorithm=self.algorithm))
         self._made_at = super().timestamp()
 
     def timestamp(self) -> str:
@@ -112,15 +118,19 @@ class SubscriptionClaim:
 def sign_subscription(subscription: Any) -> str:
     """The token its browser keeps; made void by a new `token_version`, another owner, endpoint, or deactivation."""
     claim = _claim(subscription)
-    return Signer(salt=SUBSCRIPTION_SALT).sign_object(
+    return _subscription_signer().sign_object(
         [claim.subscription_id, claim.user_id, claim.token_version, claim.endpoint_hash]
     )
+
+
+def _subscription_signer() -> Signer:
+    return Signer(salt=scoped_salt(SUBSCRIPTION_SALT))
 
 
 def read_subscription_token(token: str) -> SubscriptionClaim | None:
     """What the token claims, or None for a forged or damaged one. Compare with `SubscriptionClaim.matches`."""
     try:
-        subscription_id, user_id, token_version, endpoint_hash = Signer(salt=SUBSCRIPTION_SALT).unsign_object(token)
+        subscription_id, user_id, token_version, endpoint_hash = _subscription_signer().unsign_object(token)
     except (BadSignature, ValueError, TypeError):
         return None
     return SubscriptionClaim(subscription_id, user_id, token_version, endpoint_hash)
@@ -133,7 +143,7 @@ def user_mark(user_id: object) -> str:
     """
     if user_id is None:
         return ""
-    return salted_hmac(USER_SALT, str(user_id), algorithm="sha256").hexdigest()[:16]
+    return salted_hmac(scoped_salt(USER_SALT), str(user_id), algorithm="sha256").hexdigest()[:16]
 
 
 def primary_key(model: Any, text: object) -> Any:

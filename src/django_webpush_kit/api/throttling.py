@@ -10,7 +10,6 @@ import logging
 import re
 import time
 from functools import lru_cache
-from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -20,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from django_webpush_kit.api.errors import ApiError
+from django_webpush_kit.caching import scoped_key
 from django_webpush_kit.conf import kit_settings
 
 _logger = logging.getLogger("django_webpush_kit")
@@ -80,7 +80,7 @@ def _network(address: str | None) -> str:
 
 
 def _count(name: str, period: int) -> int:
-    key = f"webpush_kit.rate.{sha256(name.encode()).hexdigest()}"
+    key = scoped_key("rate", name)
     try:
         cache.add(key, 0, timeout=period * 2)
         return cache.incr(key)

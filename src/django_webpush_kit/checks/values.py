@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
-from django_webpush_kit.conf import backend_spec, kit_settings, vapid_keyring, vapid_subject
+from django_webpush_kit.conf import backend_spec, current_scope, kit_settings, vapid_keyring, vapid_subject
 from django_webpush_kit.protocol.endpoints import ANY_HOST, split_allowed_host
 from django_webpush_kit.protocol.vapid import check_subject
 
@@ -202,6 +202,18 @@ def _dotted_paths() -> Messages:
                 )
 
 
+def _scope() -> Messages:
+    try:
+        current_scope()
+    except ImproperlyConfigured as error:
+        yield messages.error(12, str(error), "Such as a function that returns connection.schema_name.")
+    except Exception as error:  # noqa: BLE001  # your own function may need a request, which checks do not have
+        yield messages.warning(7, f"{named('SCOPE')} raises {type(error).__name__} outside a request.", SCOPE_HINT)
+
+
+SCOPE_HINT = "Workers and commands ask it too: return the name of the current schema or database."
+
+
 def _defaults() -> Messages:
     from django_webpush_kit.options import default_options
 
@@ -237,6 +249,7 @@ CHECKS: CheckTable = (
     (("RATE_LIMITS",), _rate_limits),
     (("NOTIFICATION_TYPES",), _notification_types),
     (("RECIPIENT_CONTEXT", "AUTHENTICATORS", "AUDIENCES"), _dotted_paths),
+    (("SCOPE",), _scope),
     (("DEFAULTS",), _defaults),
     (("PUSH_SERVICES",), _push_services),
 )

@@ -17,12 +17,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
-from django_webpush_kit.caching import is_cache_shared
+from django_webpush_kit.caching import is_cache_shared, scoped_key
 from django_webpush_kit.conf import backend_spec
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
 
-WAKE_MARK = "webpush_kit:wake"
+WAKE_MARK = "wake"
+"""The name of the cache entry that says that a wake-up waits; each tenant has its own."""
+
 WAKE_MARK_SECONDS = 30
 """A wake-up that was lost keeps others from being sent for this long at most."""
 
@@ -112,7 +114,7 @@ def clear_wake_mark() -> None:
     """Called by a worker before it looks: what is written from now on needs a wake-up of its own."""
     try:
         if is_cache_shared():
-            cache.delete(WAKE_MARK)
+            cache.delete(scoped_key(WAKE_MARK))
     except Exception:
         _logger.exception("The cache does not answer; wake-ups may come late for %d seconds", WAKE_MARK_SECONDS)
 
@@ -120,7 +122,7 @@ def clear_wake_mark() -> None:
 def _set_wake_mark() -> bool:
     """Whether a wake-up has to be enqueued: none is known to wait. A cache that is away holds up no delivery."""
     try:
-        return not is_cache_shared() or cache.add(WAKE_MARK, 1, WAKE_MARK_SECONDS)
+        return not is_cache_shared() or cache.add(scoped_key(WAKE_MARK), 1, WAKE_MARK_SECONDS)
     except Exception:
         _logger.exception("The cache does not answer; wake-ups are not coalesced")
         return True

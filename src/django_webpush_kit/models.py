@@ -52,10 +52,11 @@ class NotificationAnalytics(AbstractNotificationAnalytics):
 class PushBroadcast(models.Model):
     """One message to a stored audience, fanned out in the background by a resumable cursor.
 
-    `cursor` is the last subscription key that was written; `batch` joins the rows. `texts` holds the template of each
-    language as it stood at the start. `total` is the size of the audience, estimated while the fan-out is running.
-    `failed` counts recipients whose row could not be written. Broadcasts of a lower `lane` are fanned out first.
-    `next_page_at` is when more rows may be written: set by `rate` ("5000/m") and after an error.
+    `cursor` is the last subscription key that was processed; `batch` joins the rows. `texts` holds the template of each
+    language as it stood at the start. `total` is the size of the audience, counted for a short time at the start and
+    exact at the end; `processed` is how many of it were read. `failed` counts recipients whose row could not be
+    written. Broadcasts of a lower `lane` are fanned out first. `next_page_at` is when more rows may be written: set by
+    `rate` ("5000/m") and after an error.
     """
 
     class Status(models.TextChoices):
@@ -81,6 +82,7 @@ class PushBroadcast(models.Model):
     next_page_at = models.DateTimeField(null=True, blank=True, editable=False)
     cursor = models.TextField(blank=True, editable=False)
     total = models.PositiveBigIntegerField(_("recipients"), default=0, editable=False)
+    processed = models.PositiveBigIntegerField(_("processed"), default=0, editable=False)
     queued = models.PositiveBigIntegerField(_("queued"), default=0, editable=False)
     suppressed = models.PositiveBigIntegerField(_("suppressed"), default=0, editable=False)
     failed = models.PositiveBigIntegerField(_("failed"), default=0, editable=False)

@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
-from django_webpush_kit.delivery.fan_out import audience
 from django_webpush_kit.models import get_notification_model, get_subscription_model
-from django_webpush_kit.outbox.recipients import keyset_pages, subscription_pages
+from django_webpush_kit.outbox.audiences import audience
+from django_webpush_kit.outbox.recipients import find_recipients, keyset_pages
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from tests.conftest import new_keys
 from tests.factories import new_notification
@@ -127,7 +127,7 @@ def test_looking_for_lapsed_leases_does_not_grow_with_the_outbox(subscription: A
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
 def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> None:
     everybody = model().objects.exclude(pk=0)
-    assert grows(lambda: next(subscription_pages(everybody)), subscribe) < MOST
+    assert grows(lambda: next(find_recipients(everybody).pages()), subscribe) < MOST
 
 
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])

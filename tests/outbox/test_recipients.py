@@ -12,7 +12,7 @@ from django.utils.functional import SimpleLazyObject
 from django_webpush_kit.exceptions import InvalidRecipient, WebPushKitError
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.outbox import recipients
-from django_webpush_kit.outbox.recipients import keyset_pages, subscription_pages
+from django_webpush_kit.outbox.recipients import find_recipients, keyset_pages
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def users(subscriptions):
 
 def meant(to, **options):
     """The subscriptions meant by `to`; each page has some, and no subscription comes twice."""
-    pages = list(subscription_pages(to, **options))
+    pages = list(find_recipients(to).pages(**options))
     assert all(pages)
     found = [subscription for page in pages for subscription in page]
     assert len({one.pk for one in found}) == len(found)
@@ -175,7 +175,7 @@ def test_querysets_are_read_in_keyset_pages(user):
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        sizes = [len(page) for page in subscription_pages(type(user).objects.all())]
+        sizes = [len(page) for page in find_recipients(type(user).objects.all()).pages()]
     assert sizes == [500, 500, 234]
     assert len(queries) == len(sizes) + 1
     assert all("OFFSET" not in query["sql"] for query in queries)
@@ -184,7 +184,7 @@ def test_querysets_are_read_in_keyset_pages(user):
 
 def test_pages_are_not_read_ahead(user):
     bulk(1001, user)
-    pages = subscription_pages(user)
+    pages = find_recipients(user).pages()
     with CaptureQueriesContext(connection) as queries:
         next(pages)
     assert len(queries) == 1

@@ -14,7 +14,7 @@ from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.daily_caps import DailyCaps
 from django_webpush_kit.delivery.topics import NewestOfTopic
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.outbox.batches import SUPERSEDED
+from django_webpush_kit.outbox.rows import SUPERSEDED
 from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import EXPIRED, OWNER_CHANGED, deactivate_subscriptions
 from django_webpush_kit.subscriptions.preferences import decide

@@ -1,155 +1,350 @@
-"""Fanning a broadcast out: pages of its audience become outbox rows, a little ahead of delivery.
+"""Fan a broadcast out: pages of its audience become outbox rows, a little ahead of delivery.
 
 The rows of a page and the cursor that moves past it are written in one transaction, so a fan-out that is killed
-anywhere continues without gaps or repeats. One worker fans out a broadcast at a time, under a lease; the others
-deliver. No more than `BROADCAST_AHEAD` rows wait at once, so that the outbox stays small and urgent messages pass.
+anywhere continues without gaps or repeats. A page is written only if the cursor stands where the page began and the
+broadcast is still running: a worker that overslept its lease, a pause and a cancellation can never be overwritten.
+At most `BROADCAST_AHEAD` rows of a broadcast are due and unsent, so that the outbox stays small. Broadcasts take turns
+by urgency, then age.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.exceptions import WebPushKitError
-from django_webpush_kit.models import (
-    PushBroadcast,
-    get_notification_model,
-    get_subscription_model,
-    get_template_model,
-)
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import EVERYBODY, audience
-from django_webpush_kit.outbox.batches import write_page
-from django_webpush_kit.outbox.broadcasts import pending_rows
+from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
 from django_webpush_kit.outbox.drafts import TemplateDraft
-from django_webpush_kit.outbox.recipients import PAGE_SIZE, keyset_pages
+from django_webpush_kit.outbox.rates import Rate
+from django_webpush_kit.outbox.recipients import PAGE_SIZE, active_subscriptions, keyset_page
+from django_webpush_kit.outbox.rows import Counts, Page, build_page, insert_page, is_refusal, log_failures
 from django_webpush_kit.outbox.snapshots import freeze_templates, thaw, thaw_templates
 from django_webpush_kit.signals import emit, notifications_queued
 
 FAN_OUT_SECONDS = 0.5
 """A worker fans out for this long before it delivers again: urgent messages may be waiting."""
 
+COUNT_SECONDS = 0.5
+"""The size of an audience is counted for this long; of a larger one the part counted until then is known."""
+
+COUNT_SLICE = 10_000
+"""Subscriptions that one counting statement reads at most."""
+
 LEASE_SECONDS = 60
-"""How long a page of a fan-out may take; each page renews it. The setting of the same name bounds something else: a
-chunk's requests to push services. A page is one transaction without any."""
+"""How long other workers leave a broadcast alone after its last page. It saves work; the cursor keeps pages apart."""
+
+ERROR_PAUSE_SECONDS = 30
+"""A broadcast that has written rows, and whose audience or template raises, goes on after this pause."""
+
+ROOM_SHARE = 10
+"""A broadcast gets its turn once this part (1/10) of `BROADCAST_AHEAD` is free: a page of a few rows is expensive."""
 
 Status = PushBroadcast.Status
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 
-def fan_out(give_up_at: float = float("inf")) -> int:
-    """Write the next pages of a broadcast that is due; returns how many rows were written (0: nothing to do).
+def fan_out(deadline: float = float("inf")) -> int:
+    """Write the next pages of the broadcast whose turn it is; returns how many recipients were processed.
 
-    Stops when `BROADCAST_AHEAD` rows wait, after a few seconds, or at `give_up_at` (time.monotonic()).
+    0 means that no broadcast can go on now. Stops after `FAN_OUT_SECONDS`, or at `deadline` (time.monotonic()).
+    Broadcasts that turn out to be empty, or fail, pass their turn on.
     """
-    broadcast = _lease_next()
-    if broadcast is None:
-        return 0
-    try:
-        written = _write_pages(broadcast, min(give_up_at, time.monotonic() + FAN_OUT_SECONDS))
-    except (WebPushKitError, ImproperlyConfigured, TypeError, ValueError) as error:
-        _logger.exception("Broadcast %s cannot go on", broadcast.pk)
-        reason = f"{type(error).__name__}: {error}"[:200]
-        _change(broadcast, status=Status.FAILED, failure_reason=reason, finished_at=timezone.now())
-        return 0
-    finally:
-        mine = PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
-        retry_on_conflict(lambda: mine.update(lease_token=None, lease_until=None))
-    return written
+    deadline = min(deadline, time.monotonic() + FAN_OUT_SECONDS)
+    processed = 0
+    while not processed and (broadcast := _lease_next()) is not None:
+        try:
+            processed = FanOut(broadcast).run(deadline)
+        except Exception as error:
+            if _is_database_away(error):
+                raise
+            _logger.exception("Broadcast %s cannot go on", broadcast.pk)
+            _suspend(broadcast, error)
+        finally:
+            mine = stored_broadcasts().filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
+            retry_on_conflict(partial(mine.update, lease_token=None, lease_until=None))
+        if time.monotonic() >= deadline:
+            break
+    return processed
+
+
+@dataclass(slots=True)
+class Part:
+    """Subscriptions of the audience up to the key `end`, and the errors of those that could not be read."""
+
+    subscriptions: list[Any]
+    end: Any
+    failures: list[Exception] = field(default_factory=list)
+
+
+class FanOut:
+    """One worker's turn at one broadcast."""
+
+    def __init__(self, broadcast: PushBroadcast) -> None:
+        self._broadcast = broadcast
+        self._rate = Rate.parse(broadcast.rate) if broadcast.rate else None
+
+    def run(self, deadline: float) -> int:
+        """Write pages until the broadcast has ended, is far enough ahead, or time is up; returns recipients read."""
+        if self._broadcast.status == Status.PENDING and not _start(self._broadcast):
+            return 0
+        draft = _draft(self._broadcast)
+        members = audience(self._broadcast.audience, self._broadcast.type, with_users=draft.needs_user)
+        room = kit_settings.BROADCAST_AHEAD - due_rows(self._broadcast)
+        processed = 0
+        while size := self._page_size(room):
+            part = _read_part(members, self._after, size)
+            if part is None:
+                _finish(self._broadcast)
+                break
+            counts = self._write(part, draft)
+            if counts is None:
+                break
+            processed += len(part.subscriptions) + len(part.failures)
+            room -= counts.queued
+            if time.monotonic() >= deadline:
+                break
+        return processed
+
+    @property
+    def _after(self) -> Any:
+        """The key of the last subscription that was processed; None at the start."""
+        cursor = self._broadcast.cursor
+        return get_subscription_model()._meta.pk.to_python(cursor) if cursor else None
+
+    def _page_size(self, room: int) -> int:
+        size = max(0, min(PAGE_SIZE, room))
+        if self._rate is None:
+            return size
+        return min(size, self._rate.allowance(self._broadcast.next_page_at, timezone.now()))
+
+    def _write(self, part: Part, draft: TemplateDraft) -> Counts | None:
+        """Write one part and move the cursor past it; None when the broadcast is no longer this worker's to write.
+
+        A refusal that comes at commit, because a subscription or user was deleted meanwhile, names no row: the part is
+        halved until the rows that cause it are alone.
+        """
+        now = timezone.now()
+        page = build_page(part.subscriptions, draft, batch=self._broadcast.batch, now=now)
+        try:
+            return self._commit(page, part)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(part.subscriptions) <= 1:
+                log_failures([error])
+                return self._commit(Page([], [], now), Part([], part.end, [*part.failures, error]))
+        middle = len(part.subscriptions) // 2
+        halves = part.subscriptions[:middle], part.subscriptions[middle:]
+        first = self._write(Part(halves[0], halves[0][-1].pk), draft)
+        second = first and self._write(Part(halves[1], part.end, part.failures), draft)
+        return first + second if first and second else None
+
+    def _commit(self, page: Page, part: Part) -> Counts | None:
+        broadcast, end = self._broadcast, str(part.end)
+        here = stored_broadcasts().filter(pk=broadcast.pk, status=Status.RUNNING, cursor=broadcast.cursor)
+        lease = {"lease_token": broadcast.lease_token, "lease_until": _lease_end()}
+
+        def statements() -> tuple[Counts, datetime | None] | None:
+            with transaction.atomic(using=outbox_database()):
+                if not here.update(cursor=end, **lease):
+                    return None
+                counts = insert_page(page, keep_suppressed=False) + _failed(part.failures)
+                next_page_at = self._next_page_at(counts.queued + counts.deferred)
+                stored_broadcasts().filter(pk=broadcast.pk).update(
+                    processed=F("processed") + len(part.subscriptions) + len(part.failures),
+                    queued=F("queued") + counts.queued + counts.deferred,
+                    suppressed=F("suppressed") + counts.suppressed,
+                    failed=F("failed") + counts.failed,
+                    next_page_at=next_page_at,
+                    **({"failure_reason": _reason(counts.error)} if counts.error else {}),
+                )
+            return counts, next_page_at
+
+        written = retry_on_conflict(statements)
+        if written is None:
+            return None
+        counts, broadcast.next_page_at = written
+        broadcast.cursor = end
+        return counts
+
+    def _next_page_at(self, rows: int) -> datetime | None:
+        if self._rate is None:
+            return None
+        return self._rate.after(rows, self._broadcast.next_page_at, timezone.now())
 
 
 def _lease_next() -> PushBroadcast | None:
-    """Take the oldest broadcast that is due and that no living worker fans out."""
+    """Lease the most urgent, then oldest broadcast that is due, has room and is not leased."""
     now = timezone.now()
-    free = PushBroadcast.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now)).filter(
-        Q(status=Status.RUNNING) | Q(status=Status.PENDING) & (Q(scheduled_for=None) | Q(scheduled_for__lte=now))
+    free = stored_broadcasts().filter(
+        Q(lease_until=None) | Q(lease_until__lte=now),
+        Q(status=Status.RUNNING) | Q(status=Status.PENDING) & (Q(scheduled_for=None) | Q(scheduled_for__lte=now)),
+        Q(next_page_at=None) | Q(next_page_at__lte=now),
     )
-    for key in free.order_by("pk").values_list("pk", flat=True):
-        token = uuid4()
-        lease = {"lease_token": token, "lease_until": now + timedelta(seconds=LEASE_SECONDS)}
-        if retry_on_conflict(lambda key=key, lease=lease: free.filter(pk=key).update(**lease)):  # type: ignore[misc]
-            broadcast = PushBroadcast.objects.get(pk=key)
-            if pending_rows(broadcast) < kit_settings.BROADCAST_AHEAD:
-                return broadcast
-            _change(broadcast, lease_token=None, lease_until=None)
+    ahead = kit_settings.BROADCAST_AHEAD
+    for candidate in free.order_by("lane", "pk").only("pk", "batch"):
+        if ahead - due_rows(candidate) < max(1, min(PAGE_SIZE, ahead // ROOM_SHARE)):
+            continue
+        token, mine = uuid4(), free.filter(pk=candidate.pk)
+        lease = partial(mine.update, lease_token=token, lease_until=_lease_end())
+        if retry_on_conflict(lease):
+            return stored_broadcasts().get(pk=candidate.pk)
     return None
 
 
-def _write_pages(broadcast: PushBroadcast, give_up_at: float) -> int:
-    members = audience(broadcast.audience, broadcast.type)
-    if broadcast.status == Status.PENDING:
-        _start(broadcast, members)
-    draft = TemplateDraft(
+def _start(broadcast: PushBroadcast) -> bool:
+    """Freeze the texts, count the audience, and let the broadcast run; False when it was paused or cancelled."""
+    templates = get_template_model().objects.using(outbox_database()).filter(type=broadcast.type)
+    broadcast.texts = {"templates": freeze_templates(templates)}
+    draft = _draft(broadcast)
+    total, everybody = _count(broadcast)
+    values = {
+        "status": Status.RUNNING,
+        "texts": broadcast.texts,
+        "lane": draft.lane,
+        "started_at": timezone.now(),
+        "lease_until": _lease_end(),
+        "total": total,
+        "suppressed": max(everybody - total, 0) if broadcast.audience == EVERYBODY else 0,
+    }
+    pending = stored_broadcasts().filter(pk=broadcast.pk, status=Status.PENDING)
+    if not retry_on_conflict(lambda: pending.update(**values)):
+        return False
+    broadcast.refresh_from_db(using=outbox_database(), fields=[*values, "cursor", "next_page_at"])
+    return True
+
+
+def _draft(broadcast: PushBroadcast) -> TemplateDraft:
+    return TemplateDraft(
         broadcast.type,
         thaw(broadcast.context),
         SendOptions.parse(thaw(broadcast.options)),
         templates=thaw_templates(broadcast.texts["templates"]),
     )
-    room = kit_settings.BROADCAST_AHEAD - pending_rows(broadcast)
-    after = get_subscription_model()._meta.pk.to_python(broadcast.cursor) if broadcast.cursor else None
-    if draft.needs_user:
-        members = members.select_related("user")
-    written = 0
-    for page in keyset_pages(members, after=after, size=min(PAGE_SIZE, kit_settings.BROADCAST_AHEAD)):
-        if not _write(broadcast, page, draft):
-            return written
-        written += len(page)
-        if written >= room or time.monotonic() >= give_up_at:
-            return written
-    _change(broadcast, status=Status.COMPLETED, finished_at=timezone.now())
-    broadcast.refresh_from_db()
-    emit(notifications_queued, get_notification_model(), batch=broadcast.batch, result=broadcast)
-    return written
 
 
-def _start(broadcast: PushBroadcast, members: QuerySet[Any]) -> None:
-    """Freeze the texts and count the audience."""
-    everybody = get_subscription_model().objects.active().count() if broadcast.audience == EVERYBODY else None
-    total = members.count()
-    broadcast.texts = {"templates": freeze_templates(get_template_model().objects.filter(type=broadcast.type))}
-    broadcast.status = Status.RUNNING
-    _change(
-        broadcast,
-        status=Status.RUNNING,
-        texts=broadcast.texts,
-        started_at=timezone.now(),
-        total=total,
-        suppressed=max((everybody or total) - total, 0),
-    )
+def _count(broadcast: PushBroadcast) -> tuple[int, int]:
+    """Count the audience and all active subscriptions, slice by slice, for `COUNT_SECONDS`."""
+    members = audience(broadcast.audience, broadcast.type)
+    everybody = active_subscriptions()
+    keys = everybody.order_by("pk").values_list("pk", flat=True)
+    counted = total = 0
+    after = None
+    end = time.monotonic() + COUNT_SECONDS
+    while time.monotonic() < end:
+        ahead = keys if after is None else keys.filter(pk__gt=after)
+        until = ahead[COUNT_SLICE - 1 : COUNT_SLICE].first()
+        try:
+            total += _in_range(members, after, until).count()
+        except Exception as error:
+            if not _is_contained(error):
+                raise
+        counted += COUNT_SLICE if until is not None else ahead.count()
+        if until is None:
+            break
+        after = until
+    return total, counted
 
 
-def _write(broadcast: PushBroadcast, page: list[Any], draft: TemplateDraft) -> bool:
-    """Write one page and move the cursor past it; False when the broadcast was paused, cancelled or taken over."""
+def _in_range(members: QuerySet[Any], after: Any, until: Any) -> QuerySet[Any]:
+    if after is not None:
+        members = members.filter(pk__gt=after)
+    return members if until is None else members.filter(pk__lte=until)
+
+
+def _read_part(members: QuerySet[Any], after: Any, size: int) -> Part | None:
+    """The next `size` subscriptions of the audience; None when there are no more.
+
+    When one of them cannot be read, the part ends before it, or consists of it alone.
+    """
+    try:
+        page = keyset_page(members, after=after, size=size)
+    except Exception as error:
+        if not _is_contained(error):
+            raise
+        keys = active_subscriptions().order_by("pk").values_list("pk", flat=True)
+        return _readable(members, after, list((keys if after is None else keys.filter(pk__gt=after))[:size]), error)
+    return Part(page, page[-1].pk) if page else None
+
+
+def _readable(members: QuerySet[Any], after: Any, keys: Sequence[Any], error: Exception) -> Part:
+    """The longest half of the keys, of a half, ... that the audience can be asked about."""
+    while len(keys) > 1:
+        keys = keys[: len(keys) // 2]
+        try:
+            return Part(keyset_page(members, after=after, until=keys[-1], size=len(keys)), keys[-1])
+        except Exception as smaller:
+            if not _is_contained(smaller):
+                raise
+            error = smaller
+    if not keys:
+        raise error
+    log_failures([error])
+    return Part([], keys[0], [error])
+
+
+def _finish(broadcast: PushBroadcast) -> None:
+    """End a broadcast that has reached the end of its audience: failed when nobody could be written."""
+    database = outbox_database()
+    broadcast.refresh_from_db(using=database, fields=["queued", "failed", "processed"])
+    is_failed = broadcast.failed and not broadcast.queued
+    here = stored_broadcasts().filter(pk=broadcast.pk, status=Status.RUNNING, cursor=broadcast.cursor)
+    values = {
+        "status": Status.FAILED if is_failed else Status.COMPLETED,
+        "total": F("processed"),
+        "finished_at": timezone.now(),
+    }
+    if retry_on_conflict(lambda: here.update(**values)):
+        broadcast.refresh_from_db(using=database)
+        emit(notifications_queued, get_notification_model(), batch=broadcast.batch, result=broadcast)
+
+
+def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
+    """Fail a broadcast that has not written anybody; let any other try again after a pause."""
     now = timezone.now()
+    running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
+    reason = {"failure_reason": _reason(error)}
+    is_passing = isinstance(error, OperationalError | InterfaceError)  # a time-out, a lock, a connection that was lost
 
-    def statements() -> bool:
-        with transaction.atomic(using=outbox_database()):
-            moved = PushBroadcast.objects.filter(
-                pk=broadcast.pk, lease_token=broadcast.lease_token, status=Status.RUNNING
-            ).update(cursor=str(page[-1].pk), lease_until=now + timedelta(seconds=LEASE_SECONDS))
-            if not moved:
-                return False
-            counts = write_page(page, draft, batch=broadcast.batch, now=now, keep_suppressed=False)
-            PushBroadcast.objects.filter(pk=broadcast.pk).update(
-                queued=F("queued") + counts.queued + counts.deferred, suppressed=F("suppressed") + counts.suppressed
-            )
-            return True
+    def statements() -> None:
+        failed = {"status": Status.FAILED, "finished_at": now, **reason}
+        if is_passing or not running.filter(queued=0).update(**failed):
+            running.update(next_page_at=now + timedelta(seconds=ERROR_PAUSE_SECONDS), **reason)
 
-    return retry_on_conflict(statements)
+    retry_on_conflict(statements)
 
 
-def _change(broadcast: PushBroadcast, **values: Any) -> None:
-    """Write to a broadcast that is still this worker's."""
-    mine = PushBroadcast.objects.filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
-    retry_on_conflict(lambda: mine.exclude(status=Status.CANCELLED).update(**values))
+def _failed(failures: Sequence[Exception]) -> Counts:
+    return Counts(failed=len(failures), error=failures[0] if failures else None)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+def _lease_end() -> datetime:
+    return timezone.now() + timedelta(seconds=LEASE_SECONDS)
+
+
+def _is_contained(error: Exception) -> bool:
+    """Whether the error may be about one subscription: stored data that cannot be read, an expression that fails."""
+    return is_refusal(error) or not isinstance(error, Error)
+
+
+def _is_database_away(error: Exception) -> bool:
+    return isinstance(error, Error) and not connections[outbox_database()].is_usable()

@@ -270,6 +270,10 @@ class Migration(migrations.Migration):
                     "total",
                     models.PositiveBigIntegerField(default=0, editable=False, verbose_name="recipients"),
                 ),
+                (
+                    "processed",
+                    models.PositiveBigIntegerField(default=0, editable=False, verbose_name="processed"),
+                ),
                 ("queued", models.PositiveBigIntegerField(default=0, editable=False, verbose_name="queued")),
                 (
                     "suppressed",

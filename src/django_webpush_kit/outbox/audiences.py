@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.utils.module_loading import import_string
@@ -12,24 +13,35 @@ from django.utils.module_loading import import_string
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.outbox.recipients import belonging_to
+from django_webpush_kit.outbox.recipients import active_subscriptions, belonging_to
 
 EVERYBODY = "all"
 OPTED_IN = "opted-in"
 """The built-in audiences: all who have not opted out of the type, and those who opted in to it explicitly."""
 
 
-def audience(name: str, type_: str) -> QuerySet[Any]:
+class ObjectKey(str):
+    """A key of a JSON object. Django takes a text of digits for the index of an array; this one it does not."""
+
+    __slots__ = ()
+
+    def __int__(self) -> int:
+        raise ValueError(f"{self!r} is the key of an object")
+
+
+def audience(name: str, type_: str, *, with_users: bool = False) -> QuerySet[Any]:
     """The active subscriptions of a named audience, less those who opted out of the notification type.
 
     "all" and "opted-in" are built in; others are functions in the setting `AUDIENCES` that return a queryset of users
     or of subscriptions.
     """
-    wanted: QuerySet[Any] = get_subscription_model().objects.active()
+    wanted: QuerySet[Any] = active_subscriptions(with_users=with_users)
     if name not in (EVERYBODY, OPTED_IN):
-        wanted = belonging_to(wanted, _audience_function(name)())
+        wanted = belonging_to(wanted, _members(name))
     is_on_by_default = kit_settings.NOTIFICATION_TYPES.get(type_, {}).get("default", True)
-    wanted = wanted.annotate(_wants=KeyTransform(type_, KeyTransform("categories", "preferences")))
+    category = KeyTransform(type_, KeyTransform("categories", "preferences"))
+    category.key_name = ObjectKey(type_)
+    wanted = wanted.annotate(_wants=category)
     if name == OPTED_IN or not is_on_by_default:
         return wanted.filter(_wants=True)
     return wanted.filter(Q(_wants=True) | Q(_wants__isnull=True))
@@ -46,10 +58,20 @@ def check_audience(name: str) -> None:
         _audience_function(name)
 
 
+def _members(name: str) -> QuerySet[Any]:
+    members = _audience_function(name)()
+    models = (get_user_model(), get_subscription_model())
+    if isinstance(members, QuerySet) and issubclass(members.model, models):
+        return members
+    raise InvalidOption(
+        f'AUDIENCES["{name}"] must return a queryset of users or of subscriptions, not {type(members).__name__}'
+    )
+
+
 def _audience_function(name: str) -> Callable[[], QuerySet[Any]]:
     function = kit_settings.AUDIENCES.get(name)
     if function is None:
         known = ", ".join(sorted(audience_names()))
-        raise InvalidOption(f"audience {name!r} is unknown; built in, or in the setting AUDIENCES, are: {known}")
+        raise InvalidOption(f"audience {name!r} is unknown. Known audiences, from AUDIENCES and built in: {known}")
     found: Callable[[], QuerySet[Any]] = import_string(function) if isinstance(function, str) else function
     return found

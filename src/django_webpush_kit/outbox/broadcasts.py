@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
-from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
 from django_webpush_kit.models import PushBroadcast, get_notification_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.audiences import check_audience
 from django_webpush_kit.outbox.drafts import TemplateDraft
+from django_webpush_kit.outbox.rates import Rate
 from django_webpush_kit.outbox.snapshots import freeze
-from django_webpush_kit.states import UNFINISHED, NotificationStatus
+from django_webpush_kit.states import UNFINISHED, Lane, NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
 from django_webpush_kit.templating.context import plain_context
 
 Status = PushBroadcast.Status
+
+ABOUT_THE_CALL = frozenset({"scheduled_for", "idempotency_key"})
+"""Options that are columns of a broadcast, or end with the call."""
 
 
 def start(
@@ -32,46 +37,77 @@ def start(
     context: Mapping[str, Any] | None,
     options: Mapping[str, Any],
     *,
+    rate: str | None = None,
     created_by: Any = None,
 ) -> PushBroadcast:
     """Check a broadcast and store it; the one that used the idempotency key before comes back instead."""
     parsed = SendOptions.parse(options)
-    check_audience(audience)
-    TemplateDraft(type, context, parsed).check()
-    about_the_call = ("scheduled_for", "idempotency_key")
-    stored = {name: value for name, value in options.items() if value is not None and name not in about_the_call}
-    batch, database = uuid4(), outbox_database()
+    broadcast = check(type, audience, context, parsed, rate=rate)
+    broadcast.created_by = created_by
+    database = outbox_database()
     with transaction.atomic(using=database):
-        key, is_new = idempotency.reserve(parsed.idempotency_key, batch)
+        key, is_new = idempotency.reserve(parsed.idempotency_key, broadcast.batch)
         if key is not None and not is_new:
-            first = PushBroadcast.objects.filter(batch=key.batch).first()
-            if first is None:
-                raise InvalidOption(
-                    f"idempotency_key {parsed.idempotency_key!r} was used for send(), not for a broadcast"
-                )
-            return first
-        row = PushBroadcast.objects.create(
-            batch=batch,
-            type=type,
-            audience=audience,
-            context=freeze(plain_context(context or {})),
-            options=freeze(stored),
-            scheduled_for=parsed.scheduled_for,
-            created_by=created_by,
-        )
-        wake_on_commit(batch, using=database)
-    return row
+            return _started_before(key.batch, parsed.idempotency_key)
+        broadcast.save(using=database)
+        wake_on_commit(broadcast.batch, using=database)
+    return broadcast
+
+
+def check(
+    type: str,  # noqa: A002  # the field's own name
+    audience: str,
+    context: Mapping[str, Any] | None,
+    options: SendOptions,
+    *,
+    rate: str | None = None,
+) -> PushBroadcast:
+    """The broadcast that these arguments describe, unsaved; raises for the first that is not usable."""
+    check_audience(audience)
+    if rate is not None:
+        Rate.parse(rate)
+    draft = TemplateDraft(type, context, options)
+    draft.check()
+    try:
+        lane = draft.lane
+    except InvalidOption as error:
+        raise TemplateRenderError(f"Template {type}: {error}") from error
+    return PushBroadcast(
+        batch=uuid4(),
+        type=draft.type,
+        audience=audience,
+        context=freeze(plain_context(context or {}), "context"),
+        options=freeze(_stored(options), "options"),
+        scheduled_for=options.scheduled_for,
+        lane=lane,
+        rate=rate or "",
+    )
+
+
+def stored_broadcasts() -> QuerySet[PushBroadcast]:
+    """All broadcasts, in the database of the outbox."""
+    return PushBroadcast.objects.using(outbox_database())
 
 
 def pause(broadcast: PushBroadcast) -> bool:
     """Stop a fan-out until it is resumed; False when it had ended."""
-    return _switch(broadcast, (Status.PENDING, Status.RUNNING), Status.PAUSED)
+    return _switch(broadcast, (Status.PENDING, Status.RUNNING), status=Status.PAUSED)
 
 
 def resume(broadcast: PushBroadcast) -> bool:
-    """Continue a paused fan-out where it stopped; False when it was not paused."""
-    broadcast.refresh_from_db()
-    resumed = _switch(broadcast, (Status.PAUSED,), Status.RUNNING if broadcast.started_at else Status.PENDING)
+    """Continue a paused or failed fan-out where it stopped; False when it was neither.
+
+    One that failed before it wrote a row starts over, with the templates as they stand then.
+    """
+    broadcast.refresh_from_db(using=outbox_database())
+    if broadcast.status not in (Status.PAUSED, Status.FAILED):
+        return False
+    values: dict[str, Any] = {"failure_reason": "", "finished_at": None, "next_page_at": None}
+    if broadcast.status == Status.FAILED and not broadcast.queued:
+        values |= {"started_at": None, "cursor": "", "processed": 0, "failed": 0, "suppressed": 0}
+    has_started = values.get("started_at", broadcast.started_at) is not None
+    values["status"] = Status.RUNNING if has_started else Status.PENDING
+    resumed = _switch(broadcast, (broadcast.status,), **values)
     if resumed:
         wake_on_commit(broadcast.batch, using=outbox_database())
     return resumed
@@ -79,45 +115,73 @@ def resume(broadcast: PushBroadcast) -> bool:
 
 def stop(batch: UUID) -> None:
     """Cancel the broadcast of this batch, unless it has ended."""
-    PushBroadcast.objects.filter(batch=batch).exclude(status__in=(Status.COMPLETED, Status.FAILED)).update(
-        status=Status.CANCELLED, finished_at=timezone.now()
-    )
+    unfinished = stored_broadcasts().filter(batch=batch).exclude(status__in=(Status.COMPLETED, Status.FAILED))
+    unfinished.update(status=Status.CANCELLED, finished_at=timezone.now())
 
 
 @dataclass(frozen=True, slots=True)
 class BroadcastProgress:
-    """How far a broadcast is: recipients in all, rows written, rows that came to an end, and how fast.
+    """How far a broadcast is.
 
-    `rate` is ended rows per second since the start, `remaining` the seconds left at that rate; None while unknown.
+    `total` recipients are in the audience, `processed` of them were read; for these, `written` rows were written.
+    `ended` rows came to an end: `accepted` by a push service, the others failed, expired or were cancelled. `rate` is
+    ended rows a second since the start, `remaining` the seconds left at that rate; None while unknown, and when the
+    broadcast is paused, cancelled, failed or finished.
     """
 
-    total: int
-    written: int
-    ended: int
-    rate: float | None
-    remaining: float | None
+    total: int = 0
+    processed: int = 0
+    written: int = 0
+    ended: int = 0
+    accepted: int = 0
+    rate: float | None = None
+    remaining: float | None = None
 
 
 def progress(broadcast: PushBroadcast) -> BroadcastProgress:
     """The progress of a broadcast as it stands in the database now."""
-    broadcast.refresh_from_db()
-    rows = get_notification_model().objects.filter(batch=broadcast.batch)
-    waiting = rows.filter(status__in=UNFINISHED).count()
+    database = outbox_database()
+    broadcast.refresh_from_db(using=database)
+    rows = get_notification_model().objects.using(database).filter(batch=broadcast.batch)
+    by_status = dict(rows.order_by().values_list("status").annotate(Count("pk")))
+    waiting = sum(by_status.get(status, 0) for status in UNFINISHED)
     ended = max(broadcast.queued - waiting, 0)
-    if broadcast.started_at is None or not ended:
-        return BroadcastProgress(broadcast.total, broadcast.queued, ended, None, None)
-    rate = ended / max((timezone.now() - broadcast.started_at).total_seconds(), 0.001)
-    left = max(broadcast.total - ended, 0)
-    return BroadcastProgress(broadcast.total, broadcast.queued, ended, rate, left / rate)
+    unread = max(broadcast.total - broadcast.processed, 0) if broadcast.status == Status.RUNNING else 0
+    rate = None
+    if broadcast.started_at and ended and waiting + unread and broadcast.status in (Status.RUNNING, Status.COMPLETED):
+        rate = ended / max((timezone.now() - broadcast.started_at).total_seconds(), 0.001)
+    return BroadcastProgress(
+        total=max(broadcast.total, broadcast.processed),
+        processed=broadcast.processed,
+        written=broadcast.queued,
+        ended=ended,
+        accepted=by_status.get(NotificationStatus.SENT, 0),
+        rate=rate,
+        remaining=(waiting + unread) / rate if rate else None,
+    )
 
 
-def pending_rows(broadcast: Any) -> int:
-    """How many rows of a broadcast wait to be sent; counts no further than `BROADCAST_AHEAD`."""
-    waiting = get_notification_model().objects.filter(batch=broadcast.batch, status=NotificationStatus.PENDING)
-    return waiting.values("pk")[: kit_settings.BROADCAST_AHEAD].count()
+def due_rows(broadcast: PushBroadcast) -> int:
+    """How many rows of a broadcast are due and not sent; counts no further than `BROADCAST_AHEAD`."""
+    rows = get_notification_model().objects.using(outbox_database())
+    # the lanes, of which there are no others, let the index of the outbox be used
+    due = rows.due().filter(batch=broadcast.batch, lane__in=Lane.values)
+    return due.values("pk")[: kit_settings.BROADCAST_AHEAD].count()
 
 
-def _switch(broadcast: PushBroadcast, before: tuple[str, ...], after: str) -> bool:
-    changed = PushBroadcast.objects.filter(pk=broadcast.pk, status__in=before).update(status=after)
-    broadcast.refresh_from_db()
+def _started_before(batch: UUID, key: str | None) -> PushBroadcast:
+    first = stored_broadcasts().filter(batch=batch).first()
+    if first is None:
+        raise InvalidOption(f"idempotency_key {key!r} was used for send(), not for a broadcast")
+    return first
+
+
+def _stored(options: SendOptions) -> dict[str, Any]:
+    given = {option.name: getattr(options, option.name) for option in fields(options)}
+    return {name: value for name, value in given.items() if value is not None and name not in ABOUT_THE_CALL}
+
+
+def _switch(broadcast: PushBroadcast, before: tuple[str, ...], **values: Any) -> bool:
+    changed = stored_broadcasts().filter(pk=broadcast.pk, status__in=before).update(**values)
+    broadcast.refresh_from_db(using=outbox_database())
     return bool(changed)

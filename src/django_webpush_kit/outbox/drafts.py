@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError, WebPushKitError
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.options import SendOptions, default_options, template_options
 from django_webpush_kit.outbox.payloads import PayloadEncoder
+from django_webpush_kit.states import Lane
 from django_webpush_kit.subscriptions.preferences import recipient_zone
 from django_webpush_kit.templating.compiled import RenderedText
 from django_webpush_kit.templating.renderer import MAX_TITLE, TemplateRenderer
@@ -53,12 +56,21 @@ class Draft(ABC):
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription."""
 
-    def _finish(self, text: RenderedText, options: SendOptions, language: str, template_id: Any = None) -> Content:
+    def _finish(
+        self,
+        text: RenderedText,
+        options: SendOptions,
+        language: str,
+        template_id: Any = None,
+        *,
+        is_personal: bool = False,
+    ) -> Content:
+        """Check the size of one message. A recipient's own data shortens their title, whatever `OVERSIZE` says."""
         title, body = storable(text.title), storable(text.body)
         if not title:
             raise InvalidOption("title must not be empty: browsers show nothing without one")
         if len(title) > MAX_TITLE:
-            if kit_settings.OVERSIZE == "error":
+            if kit_settings.OVERSIZE == "error" and not is_personal:
                 raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
             title = f"{title[: MAX_TITLE - 1]}…"
         self._encoder.check_size(title=title, body=body, data=options.data or {}, language=language, options=options)
@@ -93,11 +105,17 @@ class TemplateDraft(Draft):
     ) -> None:
         super().__init__(type, options)
         if templates is None:
-            templates = get_template_model().objects.filter(type=self.type)
+            templates = get_template_model().objects.using(outbox_database()).filter(type=self.type)
+        self._templates = list(templates)
         replaced = [name for name in ("url", "icon", "actions") if getattr(options, name) is not None]
-        self._renderer = TemplateRenderer(self.type, context, templates=templates, replaced=replaced)
-        self._contents: dict[tuple[str, str], Content] = {}
+        self._renderer = TemplateRenderer(self.type, context, templates=self._templates, replaced=replaced)
+        self._contents: dict[tuple[str, str], Content | Exception] = {}
         self.needs_user = self._renderer.names_recipient
+
+    @property
+    def lane(self) -> Lane:
+        """The lane of the most urgent language."""
+        return min(Lane.for_urgency(self._merged(SendOptions(), template).urgency) for template in self._templates)
 
     def content_for(self, subscription: Any) -> Content:
         """The content for one subscription, rendered once per language where the template names no recipient."""
@@ -106,27 +124,41 @@ class TemplateDraft(Draft):
         is_personal = self._renderer.is_personal(language)
         time_zone = recipient_zone(subscription.timezone).key if is_personal or self._renderer.is_zoned else ""
         if is_personal:
-            return self._render(language, template, time_zone, subscription.user)
+            return self._render(language, template, time_zone, subscription.user, is_personal=True)
         key = (template.language, time_zone)
         if key not in self._contents:
-            self._contents[key] = self._render(language, template, time_zone, None)
-        return self._contents[key]
+            self._contents[key] = self._render_or_error(language, template, time_zone)
+        content = self._contents[key]
+        if isinstance(content, Exception):
+            raise content.with_traceback(None)  # raised again and again, it would keep every traceback
+        return content
 
     def check(self) -> None:
         """Render every language; a `TemplateRenderError` names the variable that the context lacks."""
         self._renderer.check()
 
-    def _render(self, language: str, template: Any, time_zone: str, user: Any) -> Content:
+    def _render_or_error(self, language: str, template: Any, time_zone: str) -> Content | Exception:
+        """A text that all recipients of a language and time zone share; what it raises is kept for all of them."""
+        try:
+            return self._render(language, template, time_zone, None, is_personal=False)
+        except (WebPushKitError, ImproperlyConfigured, TypeError, ValueError) as error:
+            return error
+
+    def _render(self, language: str, template: Any, time_zone: str, user: Any, *, is_personal: bool) -> Content:
         """Render and check one text; the row's language is that of the template, "" where it is the default one."""
         text = self._renderer.render(language, recipient=user, time_zone=time_zone)
         try:
             rendered = SendOptions.parse(
                 {"url": text.url or None, "icon": text.icon or None, "actions": text.actions or None}
             )
-            options = self.options.over(rendered).over(template_options(template)).over(self._defaults)
-            return self._finish(text, options, template.language, template.pk)
+            options = self._merged(rendered, template)
+            return self._finish(text, options, template.language, template.pk, is_personal=is_personal)
         except InvalidOption as error:
             raise TemplateRenderError(f"Template {template}: {error}") from error
+
+    def _merged(self, rendered: SendOptions, template: Any) -> SendOptions:
+        """The options of the call, over those a template renders, over those it sets, over the defaults."""
+        return self.options.over(rendered).over(template_options(template)).over(self._defaults)
 
 
 def _checked_text(name: str, value: Any) -> str:

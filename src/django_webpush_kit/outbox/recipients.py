@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db import router
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from django_webpush_kit.database import outbox_database
@@ -28,54 +31,164 @@ _NOT_READ = (
     "created_at",
     "updated_at",
 )
-"""What writing the outbox does not need to know of a subscription: a third of the time of reading it."""
+"""Columns deferred when enqueueing; skipping them makes reading subscriptions about a third faster."""
 
 
-def subscription_pages(to: Any, *, with_users: bool = False) -> Iterator[list[Any]]:
-    """Yield the active subscriptions meant by `to` in pages, each subscription once.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many recipients a call named, and how many of them have no active subscription."""
+
+    recipients: int = 0
+    unreachable: int = 0
+
+
+class Recipients(ABC):
+    """The recipients of one call. Read `pages` to the end before asking for `reach`."""
+
+    @abstractmethod
+    def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
+        """Yield the active subscriptions in pages, each subscription once.
+
+        `with_users` fetches each subscription's user along with it.
+        """
+
+    @abstractmethod
+    def reach(self) -> Reach:
+        """Count the recipients, and those without an active subscription."""
+
+
+def find_recipients(to: Any) -> Recipients:
+    """What `to` means; `InvalidRecipient` when it means nobody who can be sent to.
 
     Querysets are read by keyset (primary key greater than the last one), so memory does not grow with recipients and
-    no server-side cursor is needed. Of one that is sliced, combined, or distinct on fields, only the primary keys are
-    held. `with_users` fetches each subscription's user along with it.
+    no server-side cursor is needed. Of one that is sliced, combined, distinct on fields or in another database, the
+    primary keys are held.
     """
-    active = get_subscription_model().objects.using(outbox_database()).active()
-    if with_users:
-        active = active.select_related("user")
     if isinstance(to, QuerySet):
-        yield from _queryset_pages(to, active)
-    elif _is_recipient(to):
-        yield from keyset_pages(_matching(active, [to]))
-    elif isinstance(to, str | bytes | dict):
+        return _queryset_recipients(to)
+    if _is_recipient(to):
+        return _Named([to])
+    if isinstance(to, str | bytes | dict):
         raise _invalid(to)
-    else:
-        try:
-            several = iter(to)
-        except TypeError:  # a lazy anonymous user claims to be iterable
-            raise _invalid(to) from None
-        yield from _iterable_pages(several, active)
+    try:
+        return _Named(iter(to))
+    except TypeError:  # a lazy anonymous user claims to be iterable
+        raise _invalid(to) from None
 
 
 def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
     """Pages of a queryset of subscriptions in primary key order, starting behind `after`."""
-    queryset = queryset.order_by("pk").defer(*_NOT_READ)
-    while True:
-        page = list((queryset if after is None else queryset.filter(pk__gt=after))[:size])
-        if not page:
-            return
+    while page := keyset_page(queryset, after=after, size=size):
         after = page[-1].pk
-        # a queryset with joins repeats rows; in primary key order the repeats are neighbours
-        yield [row for number, row in enumerate(page) if number == 0 or row.pk != page[number - 1].pk]
+        yield page
 
 
-def _queryset_pages(to: QuerySet[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
+def keyset_page(queryset: QuerySet[Any], *, after: Any = None, until: Any = None, size: int) -> list[Any]:
+    """The first `size` subscriptions in primary key order, behind `after` and up to `until`."""
+    queryset = queryset.order_by("pk").defer(*_NOT_READ)
+    if after is not None:
+        queryset = queryset.filter(pk__gt=after)
+    if until is not None:
+        queryset = queryset.filter(pk__lte=until)
+    page = list(queryset[:size])
+    # a queryset with joins repeats rows; in primary key order the repeats are neighbours
+    return [row for number, row in enumerate(page) if number == 0 or row.pk != page[number - 1].pk]
+
+
+def active_subscriptions(*, with_users: bool = False) -> QuerySet[Any]:
+    """The subscriptions that may be sent to, in the database of the outbox."""
+    active = get_subscription_model().objects.using(outbox_database()).active()
+    return active.select_related("user") if with_users else active
+
+
+class _Named(Recipients):
+    """Users and subscriptions one by one. A user may stand beside their own subscription, or twice."""
+
+    def __init__(self, several: Iterable[Any]) -> None:
+        self._several = iter(several)
+        self._users: set[Any] = set()
+        self._subscriptions: set[Any] = set()
+        self._found: set[Any] = set()
+        self._reached_users: set[Any] = set()
+
+    def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
+        active = active_subscriptions(with_users=with_users)
+        while part := list(islice(self._several, PAGE_SIZE)):
+            for page in keyset_pages(self._note(active, part)):
+                fresh = [subscription for subscription in page if subscription.pk not in self._found]
+                self._found.update(subscription.pk for subscription in fresh)
+                self._reached_users.update(subscription.user_id for subscription in fresh)
+                if fresh:
+                    yield fresh
+
+    def reach(self) -> Reach:
+        missing = len(self._users - self._reached_users) + len(self._subscriptions - self._found)
+        return Reach(len(self._users) + len(self._subscriptions), missing)
+
+    def _note(self, active: QuerySet[Any], part: list[Any]) -> QuerySet[Any]:
+        """Remember the recipients of one part, and return their subscriptions."""
+        for recipient in part:
+            if not _is_recipient(recipient):
+                raise _invalid(recipient)
+        subscription_model = get_subscription_model()
+        subscriptions = [one.pk for one in part if isinstance(one, subscription_model)]
+        users = [one.pk for one in part if not isinstance(one, subscription_model)]
+        self._subscriptions.update(subscriptions)
+        self._users.update(users)
+        return active.filter(Q(pk__in=subscriptions) | Q(user__in=users))
+
+
+class _Queried(Recipients):
+    """A queryset in the database of the outbox."""
+
+    def __init__(self, to: QuerySet[Any]) -> None:
+        self._to = to
+        self._found = 0
+
+    def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
+        for page in keyset_pages(belonging_to(active_subscriptions(with_users=with_users), self._to)):
+            self._found += len(page)
+            yield page
+
+    def reach(self) -> Reach:
+        keys = self._to.order_by().values("pk").distinct()
+        recipients = keys.count()
+        if _column_of(self._to) == "pk":
+            return Reach(recipients, max(recipients - self._found, 0))
+        has_subscription = Exists(active_subscriptions().filter(user=OuterRef("pk")))
+        return Reach(recipients, keys.filter(~has_subscription).count())
+
+
+class _Keyed(Recipients):
+    """A queryset whose primary keys are read first: it cannot be filtered, or is in another database."""
+
+    def __init__(self, to: QuerySet[Any]) -> None:
+        self._column = _column_of(to)
+        self._keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
+        self._reached: set[Any] = set()
+
+    def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
+        active = active_subscriptions(with_users=with_users)
+        for start in range(0, len(self._keys), PAGE_SIZE):
+            for page in keyset_pages(active.filter(**{f"{self._column}__in": self._keys[start : start + PAGE_SIZE]})):
+                self._reached.update(getattr(subscription, self._column) for subscription in page)
+                yield page
+
+    def reach(self) -> Reach:
+        return Reach(len(self._keys), len(self._keys) - len(self._reached))
+
+
+def _queryset_recipients(to: QuerySet[Any]) -> Recipients:
     if not issubclass(to.model, (get_user_model(), get_subscription_model())):
         raise _invalid(to)
-    if _can_be_filtered(to) and to.db == active.db:
-        yield from keyset_pages(belonging_to(active, to))
-        return
-    keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
-    for start in range(0, len(keys), PAGE_SIZE):
-        yield from keyset_pages(active.filter(**{f"{_column_of(to)}__in": keys[start : start + PAGE_SIZE]}))
+    to = on_primary(to)
+    return _Queried(to) if _can_be_filtered(to) and to.db == outbox_database() else _Keyed(to)
+
+
+def on_primary(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """The queryset in the database it names, else in the one its model is written to: a replica may lag."""
+    named = queryset._db  # type: ignore[attr-defined]  # noqa: SLF001  # `db` would ask the router about reading
+    return queryset.using(named or router.db_for_write(queryset.model))
 
 
 def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[Any]:
@@ -83,6 +196,7 @@ def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[An
 
     EXISTS, where that is possible, asks for each subscription of a page; an IN may go through all of `to` for a page.
     """
+    to = on_primary(to)
     keys = to.order_by().values("pk")
     if _can_be_filtered(to):
         return subscriptions.filter(Exists(keys.filter(pk=OuterRef(_column_of(to)))))
@@ -96,27 +210,6 @@ def _column_of(to: QuerySet[Any]) -> str:
 
 def _can_be_filtered(to: QuerySet[Any]) -> bool:
     return not (to.query.is_sliced or to.query.combinator or to.query.distinct_fields)
-
-
-def _iterable_pages(several: Iterator[Any], active: QuerySet[Any]) -> Iterator[list[Any]]:
-    """A user may stand beside their own subscription, or twice: what was yielded is remembered, by primary key."""
-    seen: set[Any] = set()
-    while part := list(islice(several, PAGE_SIZE)):
-        for recipient in part:
-            if not _is_recipient(recipient):
-                raise _invalid(recipient)
-        for page in keyset_pages(_matching(active, part)):
-            fresh = [subscription for subscription in page if subscription.pk not in seen]
-            seen.update(subscription.pk for subscription in fresh)
-            if fresh:
-                yield fresh
-
-
-def _matching(active: QuerySet[Any], recipients: list[Any]) -> QuerySet[Any]:
-    subscription_model = get_subscription_model()
-    subscriptions = [one.pk for one in recipients if isinstance(one, subscription_model)]
-    users = [one.pk for one in recipients if not isinstance(one, subscription_model)]
-    return active.filter(Q(pk__in=subscriptions) | Q(user__in=users))
 
 
 def _is_recipient(value: Any) -> bool:

@@ -1,17 +1,22 @@
-"""What a broadcast keeps until it is finished: its context, options and templates, as JSON and back.
+"""Serialize a broadcast's context, options and templates as JSON, and read them back.
 
-JSON knows no dates, decimals or UUIDs; these are kept as `{"$type": "datetime", "value": "..."}`.
+JSON has no dates, decimals or UUIDs; these are kept as `{"$type": "datetime", "value": "..."}`. A dict of the caller's
+that has the key "$type" ("$$type", ...) is kept with one more "$" in it, so that it is never read as a date.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_template_model
+from django_webpush_kit.option_checks import storable
 
 TYPE_KEY = "$type"
 
@@ -41,12 +46,19 @@ TEMPLATE_FIELDS = (
 """What a template says, apart from its key and dates: kept by broadcasts, moved between sites by `push_templates`."""
 
 
-def freeze(value: Any) -> Any:
-    """A plain context value (see `rendering.plain_context`) as JSON."""
+def freeze(value: Any, path: str = "") -> Any:
+    """A plain context value (see `plain_context`) as JSON that every database stores.
+
+    `InvalidOption` names the path of what cannot be stored: NaN, infinity, NUL characters and lone surrogates.
+    """
     if isinstance(value, Mapping):
-        return {key: freeze(item) for key, item in value.items()}
+        return {_escaped(_storable(key, path)): freeze(item, _below(path, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [freeze(item) for item in value]
+        return [freeze(item, f"{path}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, str):
+        return _storable(value, path)
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise InvalidOption(f"{path or 'the value'} must be a finite number, not {value}")
     for kind, name, to_json, _from_json in _FREEZE:
         if isinstance(value, kind):
             return {TYPE_KEY: name, "value": to_json(value)}
@@ -54,15 +66,37 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """The value that `freeze` turned into JSON."""
+    """The value that `freeze` turned into JSON; a marker that it cannot have written stays a dict."""
     if isinstance(value, list):
         return [thaw(item) for item in value]
     if not isinstance(value, dict):
         return value
-    for _kind, name, _to_json, from_json in _FREEZE:
-        if value.get(TYPE_KEY) == name:
-            return from_json(value["value"])
-    return {key: thaw(item) for key, item in value.items()}
+    if set(value) == {TYPE_KEY, "value"}:
+        for _kind, name, _to_json, from_json in _FREEZE:
+            if value[TYPE_KEY] == name:
+                try:
+                    return from_json(value["value"])
+                except (TypeError, ValueError, ArithmeticError, AttributeError):
+                    break
+    return {_unescaped(key): thaw(item) for key, item in value.items()}
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _storable(text: str, path: str) -> str:
+    if text != storable(text):
+        raise InvalidOption(f"{path or 'the value'} must not contain NUL characters or lone surrogates")
+    return text
+
+
+def _escaped(key: str) -> str:
+    return f"${key}" if key.lstrip("$") == TYPE_KEY[1:] and key.startswith("$") else key
+
+
+def _unescaped(key: str) -> str:
+    return key[1:] if key.startswith("$$") and key.lstrip("$") == TYPE_KEY[1:] else key
 
 
 def freeze_templates(templates: Iterable[Any]) -> list[dict[str, Any]]:
@@ -71,8 +105,10 @@ def freeze_templates(templates: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def thaw_templates(frozen: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """Unsaved template rows from `freeze_templates`. A template that was deleted since is no longer referred to."""
+    """Unsaved template rows from `freeze_templates`; one that was deleted since has no primary key."""
     model = get_template_model()
     rows = [thaw(dict(row)) for row in frozen]
-    living = set(model.objects.filter(pk__in=[row["pk"] for row in rows]).values_list("pk", flat=True))
+    living = set(
+        model.objects.using(outbox_database()).filter(pk__in=[row["pk"] for row in rows]).values_list("pk", flat=True)
+    )
     return [model(**{**row, "pk": row["pk"] if row["pk"] in living else None}) for row in rows]

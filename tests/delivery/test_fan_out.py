@@ -128,7 +128,7 @@ def test_a_missing_template_is_refused_at_once():
 
 def test_a_killed_fan_out_goes_on_without_gaps_or_repeats(subscriptions, monkeypatch):
     row = queue()
-    write = fan_out_module.write_page
+    write = fan_out_module.insert_page
 
     class Killed(BaseException):
         """Stands for the end of the process in the middle of a page."""
@@ -139,10 +139,10 @@ def test_a_killed_fan_out_goes_on_without_gaps_or_repeats(subscriptions, monkeyp
 
     fan_out()
     deliver_due(batch=row.batch)
-    monkeypatch.setattr(fan_out_module, "write_page", dies)
+    monkeypatch.setattr(fan_out_module, "insert_page", dies)
     with pytest.raises(Killed):
         fan_out()
-    monkeypatch.setattr(fan_out_module, "write_page", write)
+    monkeypatch.setattr(fan_out_module, "insert_page", write)
     assert fresh(row).queued == 5
     deliver_due()
     assert (fresh(row).status, row.queued) == (Status.COMPLETED, 12)
@@ -176,14 +176,14 @@ def test_pause_stops_the_fan_out_and_resume_goes_on(subscriptions):
 
 def test_a_pause_between_two_pages_is_seen(subscriptions, monkeypatch):
     row = queue()
-    write = fan_out_module.write_page
+    write = fan_out_module.insert_page
 
     def write_and_pause(*arguments, **options):
         counts = write(*arguments, **options)
         PushBroadcast.objects.update(status=Status.PAUSED)
         return counts
 
-    monkeypatch.setattr(fan_out_module, "write_page", write_and_pause)
+    monkeypatch.setattr(fan_out_module, "insert_page", write_and_pause)
     monkeypatch.setattr(fan_out_module, "PAGE_SIZE", 2)
     assert fan_out() == 2
     assert (fresh(row).status, row.queued) == (Status.PAUSED, 2)
@@ -249,7 +249,7 @@ def test_personal_texts_name_each_recipient(make_user, make_subscription, templa
 def test_the_fan_out_stops_when_its_time_is_up(subscriptions, monkeypatch):
     monkeypatch.setattr(fan_out_module, "PAGE_SIZE", 2)
     queue()
-    assert fan_out(give_up_at=0) == 2
+    assert fan_out(deadline=0) == 2
 
 
 def test_a_large_step_asks_for_more_workers(subscriptions, settings):

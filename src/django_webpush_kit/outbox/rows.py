@@ -1,0 +1,241 @@
+"""Build and insert the outbox rows of one page of subscriptions. A recipient that fails costs no other recipient."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    OperationalError,
+    connections,
+    transaction,
+)
+from django.db.models import Model
+
+from django_webpush_kit.database import error_code, outbox_database
+from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.outbox.drafts import Draft
+from django_webpush_kit.outbox.lifetime import deadline
+from django_webpush_kit.states import Lane, NotificationStatus
+from django_webpush_kit.subscriptions.preferences import Decision, decide, recipient_zone, wall_clock_instant
+
+INSERT_SIZE = 500
+
+SUPERSEDED = "Superseded by a newer notification with the same topic"
+
+MARIADB_INCORRECT_STRING = 1366
+"""The column's character set cannot hold the text, for example an emoji in utf8mb3. An OperationalError there."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of recipients: due now, due later, not wanted, failed. `error` is the first failure's exception."""
+
+    queued: int = 0
+    deferred: int = 0
+    suppressed: int = 0
+    failed: int = 0
+    error: Exception | None = None
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.queued + other.queued,
+            self.deferred + other.deferred,
+            self.suppressed + other.suppressed,
+            self.failed + other.failed,
+            self.error or other.error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one page, not yet inserted, and the exceptions of the recipients that have none."""
+
+    rows: list[Any]
+    failures: list[Exception]
+    now: datetime
+
+    @property
+    def pending(self) -> list[Any]:
+        """The rows that shall be sent."""
+        return [row for row in self.rows if row.status == NotificationStatus.PENDING]
+
+
+def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime) -> Page:
+    """Render the message for each subscription. Whatever that raises is the failure of one recipient."""
+    rows: list[Any] = []
+    failures: list[Exception] = []
+    position = 0
+    while position < len(subscriptions):
+        try:
+            with _savepoint(draft):
+                for subscription in subscriptions[position:]:
+                    try:
+                        rows.append(_row(subscription, draft, batch, now))
+                    except Error:
+                        raise
+                    except Exception as error:  # noqa: BLE001  # stored data and code of the project may raise anything
+                        failures.append(error)
+                    position += 1
+        except Error as error:
+            if not connections[outbox_database()].is_usable():
+                raise
+            failures.append(error)
+            position += 1
+    log_failures(failures)
+    return Page(rows, failures, now)
+
+
+def insert_page(page: Page, *, keep_suppressed: bool = True) -> Counts:
+    """Insert the rows of a page in the caller's transaction, and return what became of its recipients.
+
+    A suppressed recipient gets a row with the reason, unless `keep_suppressed` is false: then it is only counted.
+    """
+    refused: list[Exception] = []
+    inserted = _insert(page.rows if keep_suppressed else page.pending, page.now, refused)
+    log_failures(refused)
+    pending = [row for row in inserted if row.status == NotificationStatus.PENDING]
+    queued = sum(row.next_attempt_at <= page.now for row in pending)
+    failures = page.failures + refused
+    suppressed = len(page.rows) - len(pending) - len(refused)
+    return Counts(queued, len(pending) - queued, suppressed, len(failures), failures[0] if failures else None)
+
+
+def lock_recipients(subscriptions: list[Any]) -> list[Any]:
+    """Those of the subscriptions that exist, locked against deletion until the transaction ends.
+
+    PostgreSQL asks for the subscription and the user of a row only at commit, where one that was deleted meanwhile
+    would roll back everything. Other databases ask when a row is inserted.
+    """
+    if connections[outbox_database()].vendor != "postgresql":
+        return subscriptions
+    keys = _lock(get_subscription_model(), {subscription.pk for subscription in subscriptions})
+    users = _lock(get_user_model(), {subscription.user_id for subscription in subscriptions} - {None})
+    return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
+
+
+def log_failures(failures: Sequence[Exception]) -> None:
+    """Log the failures of a page: one traceback for each kind of exception."""
+    kinds: dict[type[Exception], list[Exception]] = {}
+    for error in failures:
+        kinds.setdefault(type(error), []).append(error)
+    for errors in kinds.values():
+        _logger.error("%d recipients were skipped: %r", len(errors), errors[0], exc_info=errors[0])
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the database refused a row for its content; not that it was away, busy or in conflict."""
+    if isinstance(error, OperationalError):
+        return bool(error_code(error) == MARIADB_INCORRECT_STRING)
+    return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
+
+
+def _savepoint(draft: Draft) -> AbstractContextManager[Any]:
+    """A savepoint where rendering calls code of the project that may query: an error would end the transaction."""
+    database = outbox_database()
+    is_needed = draft.needs_user and connections[database].in_atomic_block
+    return transaction.atomic(using=database) if is_needed else nullcontext()
+
+
+def _row(subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
+    content = draft.content_for(subscription)
+    options = content.options
+    scheduled = options.scheduled_for
+    if options.scheduled_local is not None:
+        scheduled = wall_clock_instant(options.scheduled_local, recipient_zone(subscription.timezone))
+    due = max(scheduled, now) if scheduled else now
+    decision = Decision()
+    if not options.critical:
+        decision = decide(
+            subscription.preferences,
+            subscription.timezone,
+            type=draft.type,
+            due=due,
+            deadline=deadline(due, options, options.expires_at),
+        )
+    return get_notification_model()(
+        subscription_id=subscription.pk,
+        template_id=content.template_id,
+        user_id=subscription.user_id,
+        batch=batch,
+        type=draft.type,
+        language=content.language,
+        title=content.title,
+        body=content.body,
+        data=options.data or {},
+        options=content.row_options,
+        topic=options.topic or "",
+        status=NotificationStatus.SUPPRESSED if decision.suppressed else NotificationStatus.PENDING,
+        failure_reason=decision.suppressed,
+        lane=Lane.for_urgency(options.urgency),
+        scheduled_for=scheduled,
+        next_attempt_at=decision.until or due,
+        expires_at=options.expires_at,
+        max_retries=content.max_retries,
+        created_at=now,
+    )
+
+
+def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[Any]:
+    """Insert the rows; halve a page that the database refuses until the refused rows are alone. Returns the others."""
+    if not rows:
+        return []
+    database = outbox_database()
+    try:
+        with transaction.atomic(using=database):
+            _supersede(rows, now)
+            _forget_keys(rows)
+            get_notification_model().objects.using(database).bulk_create(rows, batch_size=INSERT_SIZE)
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        if len(rows) == 1:
+            refused.append(error)
+            return []
+        middle = len(rows) // 2
+        return _insert(rows[:middle], now, refused) + _insert(rows[middle:], now, refused)
+    return rows
+
+
+def _forget_keys(rows: list[Any]) -> None:
+    """Let the database number the rows anew: an attempt that was rolled back may have left keys behind."""
+    if rows[0]._meta.auto_field is not None:
+        for row in rows:
+            row.pk = None
+
+
+def _supersede(rows: Sequence[Any], now: datetime) -> None:
+    """Cancel what would still be pending for the same subscriptions and topics when the new rows fall due."""
+    replaced: dict[tuple[str, datetime | None], list[Any]] = {}
+    for row in rows:
+        if row.topic and row.status == NotificationStatus.PENDING:
+            is_later = row.scheduled_for is not None and row.scheduled_for > now
+            replaced.setdefault((row.topic, row.scheduled_for if is_later else None), []).append(row.subscription_id)
+    for (topic, due), subscriptions in replaced.items():
+        older = get_notification_model().objects.using(outbox_database())
+        older = older.filter(topic=topic, subscription__in=subscriptions)
+        (older if due is None else older.filter(next_attempt_at__gte=due)).cancel(SUPERSEDED)
+
+
+def _lock(model: type[Model], keys: set[Any]) -> set[Any]:
+    """The keys that exist, under FOR KEY SHARE, which Django does not offer: it conflicts with deletion alone."""
+    if not keys:
+        return keys
+    database = outbox_database()
+    rows = model._base_manager.using(database).filter(pk__in=keys).order_by("pk").values_list("pk")
+    sql, parameters = rows.query.get_compiler(using=database).as_sql()
+    with connections[database].cursor() as cursor:
+        cursor.execute(f"{sql} FOR KEY SHARE", parameters)
+        count = len(cursor.fetchall())
+    return keys if count == len(keys) else {key for (key,) in rows}

@@ -494,8 +494,8 @@ def test_what_is_under_way_or_done_is_not_cancelled(user, make_subscription):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, TypeError, "one of them"),
-        ({"target": uuid.uuid4(), "idempotency_key": "x"}, TypeError, "one of them"),
+        ({}, TypeError, "exactly one of"),
+        ({"target": uuid.uuid4(), "idempotency_key": "x"}, TypeError, "exactly one of"),
         ({"target": "no-uuid"}, InvalidOption, "'no-uuid' is not a batch UUID"),
         ({"target": 7}, TypeError, "not int"),
         ({"target": get_template_model()()}, TypeError, "not a "),

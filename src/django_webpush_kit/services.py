@@ -9,10 +9,9 @@ under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -29,6 +28,7 @@ from django_webpush_kit.outbox import broadcasts, idempotency
 from django_webpush_kit.outbox.batches import SendResult as SendResult
 from django_webpush_kit.outbox.batches import write_batch
 from django_webpush_kit.outbox.drafts import PlainDraft, TemplateDraft
+from django_webpush_kit.outbox.recipients import on_primary
 from django_webpush_kit.privacy import erase_user as erase_user
 from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
@@ -37,16 +37,37 @@ from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptio
 from django_webpush_kit.subscriptions.preferences import check_preferences
 from django_webpush_kit.subscriptions.registration import BrowserSubscription, register
 
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+    from django.utils.functional import Promise
+    from typing_extensions import Unpack
+
+    from django_webpush_kit.base_models import AbstractPushNotification, AbstractPushSubscription
+    from django_webpush_kit.options import BroadcastOptionsDict, SendOptionsDict
+
+    Recipient: TypeAlias = AbstractBaseUser | AbstractPushSubscription
+    To: TypeAlias = Recipient | Iterable[Recipient]
+    Cancellable: TypeAlias = UUID | str | SendResult | PushBroadcast | AbstractPushNotification | QuerySet[Any]
+
 CANCELLED = "Cancelled by the application"
 
 CANCEL_SIZE = 1000
 
 
-def send(to: Any, title: str, body: str = "", *, type: str | None = None, **options: Any) -> SendResult:  # noqa: A002
+def send(
+    to: To,
+    title: str | Promise,
+    body: str | Promise = "",
+    *,
+    type: str | None = None,  # noqa: A002  # the public name
+    **options: Unpack[SendOptionsDict],
+) -> SendResult:
     """Queue one message for every active subscription of `to`.
 
-    `to` is a user, a subscription, or an iterable or queryset of either. The options are those of
-    `delivery.options.SendOptions`; an unknown one is a TypeError.
+    `to` is a user, a subscription, or an iterable or queryset of either. The options are the fields of
+    `options.SendOptions`; an unknown one is a TypeError. A recipient whose row cannot be written is counted in
+    `SendResult.failed`; a mistake that all recipients share is raised.
     """
     parsed = SendOptions.parse(options)
     return write_batch(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
@@ -54,14 +75,15 @@ def send(to: Any, title: str, body: str = "", *, type: str | None = None, **opti
 
 def send_templated(
     type: str,  # noqa: A002  # the public name
-    to: Any,
+    to: To,
     context: Mapping[str, Any] | None = None,
-    **options: Any,
+    **options: Unpack[SendOptionsDict],
 ) -> SendResult:
     """Queue the message of a notification template, in each recipient's language, for each active subscription of `to`.
 
     Raises `TemplateNotFound`, `TemplateRenderError`, `PayloadTooLarge`, `InvalidRecipient`, and TypeError for a context
-    value that is not plain. Explicit options win over the template's.
+    value that is not plain. What goes wrong for some recipients only is counted in `SendResult.failed`. Explicit
+    options win over the template's.
     """
     parsed = SendOptions.parse(options)
     return write_batch(to, lambda: TemplateDraft(type, context, parsed), parsed)
@@ -74,26 +96,31 @@ def broadcast(
     *,
     scheduled_for: datetime | None = None,
     idempotency_key: str | None = None,
-    created_by: Any = None,
-    **options: Any,
+    rate: str | None = None,
+    created_by: AbstractBaseUser | None = None,
+    **options: Unpack[BroadcastOptionsDict],
 ) -> PushBroadcast:
     """Send a template's message to a stored audience, fanned out by the workers; returns at once.
 
-    `audience` is "all", "opted-in" (those who chose the type) or a name from the setting `AUDIENCES`. The texts are
-    frozen when the fan-out starts. Pause, resume and cancel with the functions of these names; counters are on the
-    returned row. Raises as `send_templated` does.
+    `audience` is "all", "opted-in" (those who chose the type) or a name from the setting `AUDIENCES`. `rate`, such as
+    "5000/m", spreads the messages over time. The texts are frozen when the fan-out starts. Pause, resume and cancel
+    with the functions of these names; counters are on the returned row. Raises as `send_templated` does, and
+    `InvalidOption` for context values that cannot be stored.
     """
     given = {"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options}
-    return broadcasts.start(type, audience, context, given, created_by=created_by)
+    return broadcasts.start(type, audience, context, given, rate=rate, created_by=created_by)
 
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
-    """Stop a fan-out until it is resumed; what is already queued is still sent. False when it had ended."""
+    """Stop a fan-out until it is resumed; rows that are already queued are still sent. False when it had ended."""
     return broadcasts.pause(broadcast)
 
 
 def resume_broadcast(broadcast: PushBroadcast) -> bool:
-    """Go on with a paused fan-out where it stopped. False when it was not paused."""
+    """Continue a paused or failed fan-out where it stopped. False when it was neither.
+
+    A broadcast that failed before it wrote a row starts over, with the templates as they stand then.
+    """
     return broadcasts.resume(broadcast)
 
 
@@ -102,14 +129,14 @@ def subscribe(
     endpoint: str,
     p256dh: str,
     auth: str,
-    user: Any = None,
+    user: AbstractBaseUser | AnonymousUser | None = None,
     preferences: Mapping[str, Any] | None = None,
     user_agent: str = "",
     language: str = "",
     timezone: str = "",
     expiration_time: datetime | None = None,
     ip_address: str | None = None,
-) -> Any:
+) -> AbstractPushSubscription:
     """Store a browser's subscription for `user` (None: anonymous) and return it.
 
     The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
@@ -127,36 +154,41 @@ def subscribe(
         user_agent=user_agent,
         ip_address=ip_address,
     )
-    return register(browser, user=owner).subscription
-
-
-def unsubscribe(subscription: Any, *, reason: str = "") -> None:
-    """End a subscription: it is kept, inactive, with the reason; what is pending for it is suppressed."""
-    keys = get_subscription_model().objects.filter(pk=subscription.pk)
-    reason = reason or "unsubscribed"
-    with transaction.atomic(using=outbox_database()):
-        deactivate_subscriptions(keys, reason)
-        get_notification_model().objects.filter(subscription=subscription.pk, status=NotificationStatus.PENDING).update(
-            status=NotificationStatus.SUPPRESSED, failure_reason=f"The subscription is not active: {reason}"[:200]
-        )
-    subscription.refresh_from_db()
-
-
-def update_preferences(subscription: Any, preferences: Mapping[str, Any]) -> Any:
-    """Replace a subscription's preferences; raises `InvalidSubscription` naming the field that is wrong."""
-    subscription.preferences = check_preferences(preferences)
-    subscription.save(update_fields=["preferences"])
+    subscription: AbstractPushSubscription = register(browser, user=owner).subscription
     return subscription
 
 
-def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
-    """Cancel what is still pending; returns how many rows that were.
+def unsubscribe(subscription: AbstractPushSubscription, *, reason: str = "") -> None:
+    """End a subscription: it is kept, inactive, with the reason; its pending notifications are suppressed."""
+    database = outbox_database()
+    keys = get_subscription_model().objects.using(database).filter(pk=subscription.pk)
+    reason = reason or "unsubscribed"
+    with transaction.atomic(using=database):
+        deactivate_subscriptions(keys, reason)
+        pending = get_notification_model().objects.using(database).pending().filter(subscription=subscription.pk)
+        pending.update(
+            status=NotificationStatus.SUPPRESSED, failure_reason=f"The subscription is not active: {reason}"[:200]
+        )
+    subscription.refresh_from_db(using=database)
+
+
+def update_preferences(
+    subscription: AbstractPushSubscription, preferences: Mapping[str, Any]
+) -> AbstractPushSubscription:
+    """Replace a subscription's preferences; raises `InvalidSubscription` naming the field that is wrong."""
+    subscription.preferences = check_preferences(preferences)
+    subscription.save(using=outbox_database(), update_fields=["preferences"])
+    return subscription
+
+
+def cancel(target: Cancellable | None = None, *, idempotency_key: str | None = None) -> int:
+    """Cancel pending notifications; returns how many there were.
 
     `target` is a batch UUID, a `SendResult`, a broadcast, a notification, or a queryset of notifications. With
     `idempotency_key` it is the batch written under that key, and the key may be used again.
     """
     if (target is None) == (idempotency_key is None):
-        raise TypeError("cancel() takes a target or an idempotency_key, one of them")
+        raise TypeError("cancel() takes exactly one of target and idempotency_key")
     with transaction.atomic(using=outbox_database()):
         if idempotency_key is None:
             return _cancel(target)
@@ -164,24 +196,50 @@ def cancel(target: Any = None, *, idempotency_key: str | None = None) -> int:
         return 0 if batch is None else _cancel(batch)
 
 
-async def abroadcast(type: str, *arguments: Any, **options: Any) -> PushBroadcast:  # noqa: A002  # the public name
-    """Run `broadcast` for async callers."""
-    return await sync_to_async(partial(broadcast, type, *arguments, **options))()
-
-
-async def asend(to: Any, title: str, body: str = "", **options: Any) -> SendResult:
+async def asend(
+    to: To,
+    title: str | Promise,
+    body: str | Promise = "",
+    *,
+    type: str | None = None,  # noqa: A002  # the public name
+    **options: Unpack[SendOptionsDict],
+) -> SendResult:
     """Run `send` for async callers."""
-    return await sync_to_async(partial(send, to, title, body, **options))()
+    return await sync_to_async(send)(to, title, body, type=type, **options)
 
 
 async def asend_templated(
     type: str,  # noqa: A002  # the public name
-    to: Any,
+    to: To,
     context: Mapping[str, Any] | None = None,
-    **options: Any,
+    **options: Unpack[SendOptionsDict],
 ) -> SendResult:
     """Run `send_templated` for async callers."""
-    return await sync_to_async(partial(send_templated, type, to, context, **options))()
+    return await sync_to_async(send_templated)(type, to, context, **options)
+
+
+async def abroadcast(
+    type: str,  # noqa: A002  # the public name
+    audience: str = "all",
+    context: Mapping[str, Any] | None = None,
+    *,
+    scheduled_for: datetime | None = None,
+    idempotency_key: str | None = None,
+    rate: str | None = None,
+    created_by: AbstractBaseUser | None = None,
+    **options: Unpack[BroadcastOptionsDict],
+) -> PushBroadcast:
+    """Run `broadcast` for async callers."""
+    return await sync_to_async(broadcast)(
+        type,
+        audience,
+        context,
+        scheduled_for=scheduled_for,
+        idempotency_key=idempotency_key,
+        rate=rate,
+        created_by=created_by,
+        **options,
+    )
 
 
 def _checked_owner(user: Any) -> Any:
@@ -200,15 +258,17 @@ def _cancel(target: Any) -> int:
     if not (isinstance(target, QuerySet) and issubclass(target.model, model)):
         return int(_cancellable(target).cancel(CANCELLED))
     # by key, in groups: a queryset may be sliced, combined or joined, and no database takes any number of parameters
-    keys = list(target.values_list("pk", flat=True))
+    keys = list(on_primary(target).values_list("pk", flat=True))
     groups = (keys[start : start + CANCEL_SIZE] for start in range(0, len(keys), CANCEL_SIZE))
-    return sum(model.objects.filter(pk__in=group).cancel(CANCELLED) for group in groups)
+    rows = model.objects.using(outbox_database())
+    return sum(rows.filter(pk__in=group).cancel(CANCELLED) for group in groups)
 
 
 def _cancellable(target: Any) -> PushNotificationQuerySet:
     model = get_notification_model()
+    rows = model.objects.using(outbox_database())
     if isinstance(target, model):
-        return model.objects.filter(pk=target.pk)
+        return rows.filter(pk=target.pk)
     if isinstance(target, PushBroadcast | SendResult):
         target = target.batch
     if isinstance(target, str):
@@ -218,6 +278,9 @@ def _cancellable(target: Any) -> PushNotificationQuerySet:
             raise InvalidOption(f"cancel(): {target!r} is not a batch UUID") from None
     if isinstance(target, UUID):
         broadcasts.stop(target)
-        return model.objects.filter(batch=target)
+        return rows.filter(batch=target)
     found = type(target).__name__ if not isinstance(target, Model) else f"a {type(target).__name__} object"
-    raise TypeError(f"cancel() takes a batch UUID, a broadcast, a notification or a queryset of these, not {found}")
+    raise TypeError(
+        "cancel() takes a batch UUID, a SendResult, a broadcast, a notification or a queryset of notifications, "
+        f"not {found}"
+    )

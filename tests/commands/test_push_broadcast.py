@@ -42,7 +42,7 @@ def test_deliver_sends_in_this_process_and_shows_the_bar(capsys):
 
 def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, settings, monkeypatch):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1}
-    monkeypatch.setattr(push_broadcast, "deliver_due", lambda limit: deliver_due(limit=1))
+    monkeypatch.setattr(push_broadcast, "PROGRESS_STEP", 1)
     out = run(capsys, "news", "--deliver", "--progress", context={"number": 7})
     assert "1 of 3" in out
     assert "3 of 3" in out
@@ -85,15 +85,15 @@ def test_mistakes_are_named(capsys):
 
 
 def test_the_line_has_rate_and_remaining_time_once_they_are_known():
-    assert push_broadcast.progress_line(BroadcastProgress(0, 0, 0, None, None)).endswith("0 of 0")
-    line = push_broadcast.progress_line(BroadcastProgress(10_000, 6_000, 5_000, 2500.0, 2.0))
+    assert push_broadcast.progress_line(BroadcastProgress()).endswith("0 of 0")
+    state = BroadcastProgress(10_000, 6_000, 6_000, 5_000, 5_000, rate=2500.0, remaining=2.0)
+    line = push_broadcast.progress_line(state)
     assert line.endswith("5,000 of 10,000  2,500/s  2 s left")
 
 
 def test_progress_counts_what_came_to_an_end():
     broadcast = services.broadcast("news", context={"number": 7})
-    assert progress(broadcast) == BroadcastProgress(0, 0, 0, None, None)
+    assert progress(broadcast) == BroadcastProgress()
     deliver_due()
-    state = progress(broadcast)
-    assert (state.total, state.written, state.ended, state.remaining) == (3, 3, 3, 0.0)
+    assert progress(broadcast) == BroadcastProgress(total=3, processed=3, written=3, ended=3, accepted=3)
     assert PushBroadcast.objects.get().status == "completed"

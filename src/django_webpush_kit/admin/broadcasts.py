@@ -23,8 +23,7 @@ from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import audience_names
-from django_webpush_kit.outbox.broadcasts import progress
-from django_webpush_kit.outbox.drafts import TemplateDraft
+from django_webpush_kit.outbox.broadcasts import check, progress
 
 NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
 
@@ -53,7 +52,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         help_texts = {
             "context": _('The variables of the template, for example {"number": 7}.'),
             "options": _('Options of send(), for example {"ttl": 3600, "urgency": "low"}.'),
-            "scheduled_for": _("Empty: as soon as it is saved."),
+            "scheduled_for": _("Leave empty to send on save."),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -64,14 +63,14 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
                 self.add_error(name, _("This must be a JSON object."))
         for name in NOT_IN_OPTIONS:
             if name in given.get("options", ()):
-                self.add_error("options", _("%s has no place here.") % name)
+                self.add_error("options", _("Set %s in its own field.") % name)
         if self.errors:
             return given
         field = "options"
         try:
             options = SendOptions.parse({**given["options"], "scheduled_for": given["scheduled_for"]})
             field = "context"
-            TemplateDraft(given["type"], given["context"], options)
+            check(given["type"], given["audience"], given["context"], options)
         except (WebPushKitError, TypeError) as error:
             self.add_error(field, str(error))
         return given
@@ -101,7 +100,7 @@ class PushBroadcastAdmin(ReadingAdmin):
     list_select_related = ("created_by",)
     ordering = ("-pk",)
     actions = ("pause", "resume", "cancel")
-    readonly_fields = ("progress", "delivered")
+    readonly_fields = ("progress", "accepted")
     fields = (
         "type",
         "audience",
@@ -111,10 +110,12 @@ class PushBroadcastAdmin(ReadingAdmin):
         "status",
         "failure_reason",
         "progress",
-        "delivered",
+        "accepted",
         "total",
         "queued",
         "suppressed",
+        "failed",
+        "rate",
         "scheduled_for",
         "created_by",
         "created_at",
@@ -144,24 +145,26 @@ class PushBroadcastAdmin(ReadingAdmin):
 
     @admin.display(description=_("written"))
     def progress(self, broadcast: Any) -> str:
-        """How many recipients have been dealt with, of how many."""
-        if not broadcast.total:
+        """How many recipients of the audience have been processed, of how many."""
+        total = max(broadcast.total, broadcast.processed)
+        if not total:
             return "-"
-        done = broadcast.queued + broadcast.suppressed
-        return f"{done} / {broadcast.total} ({min(100, 100 * done // broadcast.total)} %)"
+        return f"{broadcast.processed:,} / {total:,} ({100 * broadcast.processed // total} %)"
 
-    @admin.display(description=_("delivered"))
-    def delivered(self, broadcast: Any) -> str:
-        """How many messages have come to an end, of how many; while some wait, how fast, and for how long still."""
+    @admin.display(description=_("accepted"))
+    def accepted(self, broadcast: Any) -> str:
+        """How many messages a push service accepted; while some are pending, how fast they end, and for how long."""
         state = progress(broadcast)
-        text = f"{state.ended} / {state.total}"
-        if state.rate is None or not state.remaining:
-            return text
-        rate = _("%(rate)s per second, %(seconds)s seconds left") % {
-            "rate": f"{state.rate:,.0f}" if state.rate >= 10 else f"{state.rate:.1f}",
-            "seconds": f"{state.remaining:,.0f}",
-        }
-        return f"{text}, {rate}"
+        parts = [f"{state.accepted:,} / {state.written:,}"]
+        if state.unaccepted:
+            parts.append(_("%(count)s not accepted") % {"count": f"{state.unaccepted:,}"})
+        if state.rate is not None and state.remaining is not None:
+            rate = f"{state.rate:,.0f}" if state.rate >= 10 else f"{state.rate:.1f}"
+            parts.append(
+                _("%(rate)s per second, %(seconds)s seconds left")
+                % {"rate": rate, "seconds": f"{state.remaining:,.0f}"}
+            )
+        return ", ".join(parts)
 
     @admin.action(description=_("Pause"), permissions=["act"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.exceptions import WebPushKitError
-from django_webpush_kit.models import IdempotencyKey, get_notification_model
+from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.drafts import Draft
@@ -50,12 +50,25 @@ class SendResult:
 
 
 def write_batch(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:
-    """Write one row per active subscription of `to`: the idempotency key first, then a page of rows at a time."""
-    batch, database = uuid4(), outbox_database()
-    with transaction.atomic(using=database):
+    """Write one row per active subscription of `to`: the idempotency key first, then a page of rows at a time.
+
+    A conflict with another transaction starts it over, unless the caller's transaction is open or `to` can be read once
+    only.
+    """
+    write = partial(_write, to, make_draft, options)
+    result = write() if isinstance(to, Iterator) else retry_on_conflict(write)
+    if not result.reused:
+        # outside the transaction: a savepoint of its own would keep the wake-ups of one transaction apart
+        _announce(result, outbox_database())
+    return result
+
+
+def _write(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:
+    batch = uuid4()
+    with transaction.atomic(using=outbox_database()):
         key, is_new = idempotency.reserve(options.idempotency_key, batch)
         if key is not None and not is_new:
-            return _earlier(key)
+            return SendResult(key.batch, reused=True, **{name: getattr(key, name) for name in COUNTS})
         draft = make_draft()
         recipients = find_recipients(to)
         counts = _write_pages(recipients, draft, batch)
@@ -71,17 +84,11 @@ def write_batch(to: Any, make_draft: Callable[[], Draft], options: SendOptions) 
         )
         if key is not None:
             idempotency.keep_counts(key, {name: getattr(result, name) for name in COUNTS})
-    # outside the block: a savepoint of its own would keep the wake-ups of one transaction apart
-    _announce(result, database)
     return result
 
 
 COUNTS = ("queued", "deferred", "suppressed", "failed", "recipients", "unreachable")
 """What later calls with the idempotency key are told."""
-
-
-def _earlier(key: IdempotencyKey) -> SendResult:
-    return SendResult(key.batch, reused=True, **{name: getattr(key, name) for name in COUNTS})
 
 
 def _write_pages(recipients: Recipients, draft: Draft, batch: UUID) -> Counts:

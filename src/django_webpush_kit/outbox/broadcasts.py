@@ -137,6 +137,16 @@ class BroadcastProgress:
     rate: float | None = None
     remaining: float | None = None
 
+    @property
+    def done(self) -> int:
+        """Recipients that are dealt with: their row came to an end, or none was written for them."""
+        return self.processed - self.written + self.ended
+
+    @property
+    def unaccepted(self) -> int:
+        """Rows that ended without a push service accepting them."""
+        return max(self.ended - self.accepted, 0)
+
 
 def progress(broadcast: PushBroadcast) -> BroadcastProgress:
     """The progress of a broadcast as it stands in the database now."""

@@ -81,7 +81,13 @@ class Draft(ABC):
 class PlainDraft(Draft):
     """A title and a body, the same for all recipients."""
 
-    def __init__(self, title: str, body: str, type: str, options: SendOptions) -> None:  # noqa: A002
+    def __init__(
+        self,
+        title: str | Promise,
+        body: str | Promise,
+        type: str,  # noqa: A002  # the field's own name
+        options: SendOptions,
+    ) -> None:
         super().__init__(type, options)
         text = RenderedText(_checked_text("title", title), _checked_text("body", body))
         merged = options.over(self._defaults)

@@ -8,22 +8,26 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_webpush_kit import services
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
+from django_webpush_kit.management.interruption import INTERRUPTED, Interruption, interruptible
 from django_webpush_kit.models import PushBroadcast
-from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
+from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress, stored_broadcasts
 
 BAR_WIDTH = 30
 ENDED = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.CANCELLED, PushBroadcast.Status.FAILED)
 WATCH_SECONDS = 0.5
+PROGRESS_STEP = 1000
+"""Rows delivered between two updates of the progress bar."""
 
 
 class Command(BaseCommand):
     """Start a broadcast, or act on one by its number."""
 
-    help = "Send a template's message to an audience; the workers fan it out. Or act on a broadcast by its number."
+    help = "Send a template's message to an audience, or act on a broadcast by its number. Ctrl-C ends a run cleanly."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -31,26 +35,35 @@ class Command(BaseCommand):
         parser.add_argument("--audience", default="all", help='"all", "opted-in" or a name from AUDIENCES')
         parser.add_argument("--context", type=json_object, metavar="JSON", help="the template's variables")
         parser.add_argument("--idempotency-key", help="the same key again finds the same broadcast")
-        parser.add_argument("--progress", action="store_true", help="show a bar until everything is delivered")
+        parser.add_argument("--rate", help='write at most so many messages: "5000/m" (s, m, h or d)')
+        parser.add_argument("--progress", action="store_true", help="show a progress bar until delivery is finished")
         parser.add_argument("--deliver", action="store_true", help="deliver in this process instead of the workers")
         for action in ("watch", "pause", "resume", "cancel"):
             parser.add_argument(f"--{action}", type=int, metavar="NUMBER", help=f"{action} this broadcast")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Start or act, then perhaps watch."""
+        """Start a broadcast or act on one; then deliver or watch it if asked to."""
         actions = [name for name in ("watch", "pause", "resume", "cancel") if options[name] is not None]
         if len(actions) + bool(options["type"]) != 1:
             raise CommandError("Give a TYPE to send, or one of --watch, --pause, --resume and --cancel.")
         broadcast = self._act(actions[0], options[actions[0]]) if actions else self._start(options)
-        if options["deliver"]:
-            self._deliver(broadcast, show=options["progress"])
-        elif options["progress"] or options["watch"]:
-            self._watch(broadcast)
+        if not (options["deliver"] or options["progress"] or options["watch"]):
+            return
+        with interruptible() as interruption:
+            if options["deliver"]:
+                self._deliver(broadcast, interruption, show=options["progress"])
+            else:
+                self._watch(broadcast, interruption)
+            self._conclude(broadcast, interruption)
 
     def _start(self, options: dict[str, Any]) -> PushBroadcast:
         try:
             broadcast = services.broadcast(
-                options["type"], options["audience"], options["context"], idempotency_key=options["idempotency_key"]
+                options["type"],
+                options["audience"],
+                options["context"],
+                idempotency_key=options["idempotency_key"],
+                rate=options["rate"],
             )
         except (WebPushKitError, TypeError) as error:
             raise CommandError(str(error)) from error
@@ -60,46 +73,71 @@ class Command(BaseCommand):
         return broadcast
 
     def _act(self, action: str, number: int) -> PushBroadcast:
-        broadcast = PushBroadcast.objects.filter(pk=number).first()
+        broadcast = stored_broadcasts().filter(pk=number).first()
         if broadcast is None:
             raise CommandError(f"There is no broadcast {number}.")
         if action == "cancel":
-            self.stdout.write(f"{services.cancel(broadcast)} waiting notifications cancelled.")
+            self.stdout.write(f"Cancelled {services.cancel(broadcast)} pending notifications.")
         elif action != "watch":
             act = services.pause_broadcast if action == "pause" else services.resume_broadcast
             if not act(broadcast):
                 raise CommandError(f"Broadcast {number} is {broadcast.status}; it cannot be {action}d.")
-        broadcast.refresh_from_db()
+        broadcast.refresh_from_db(using=outbox_database())
         self.stdout.write(f"Broadcast {number} is {broadcast.status}.")
         return broadcast
 
-    def _deliver(self, broadcast: PushBroadcast, *, show: bool) -> None:
+    def _deliver(self, broadcast: PushBroadcast, interruption: Interruption, *, show: bool) -> None:
         try:
-            while deliver_due(limit=None if not show else 1000).more:
+            while not interruption.is_requested:
+                report = deliver_due(
+                    limit=PROGRESS_STEP if show else None, is_stopped=lambda: interruption.is_requested
+                )
                 self._show(progress(broadcast))
+                if broadcast.status == PushBroadcast.Status.RUNNING and broadcast.next_page_at and not report.claimed:
+                    time.sleep(WATCH_SECONDS)
+                elif not report.more and not (broadcast.next_page_at and broadcast.status not in ENDED):
+                    break
         finally:
             close_transport()
-        self._show(progress(broadcast), end="\n")
 
-    def _watch(self, broadcast: PushBroadcast) -> None:
-        while True:
+    def _watch(self, broadcast: PushBroadcast, interruption: Interruption) -> None:
+        while not interruption.is_requested:
             state = progress(broadcast)
-            is_over = broadcast.status in ENDED and state.ended >= state.written
-            self._show(state, end="\n" if is_over or broadcast.status == PushBroadcast.Status.PAUSED else "\r")
-            if is_over or broadcast.status == PushBroadcast.Status.PAUSED:
+            if broadcast.status == PushBroadcast.Status.PAUSED:
                 return
+            if broadcast.status in ENDED and state.ended >= state.written:
+                return
+            self._show(state)
             time.sleep(WATCH_SECONDS)
 
     def _show(self, state: BroadcastProgress, end: str = "\r") -> None:
         self.stdout.write(progress_line(state), ending=end)
         self.stdout.flush()
 
+    def _conclude(self, broadcast: PushBroadcast, interruption: Interruption) -> None:
+        """Say how it ended: exit code 1 for a broadcast that failed, 130 when it was interrupted before its end."""
+        state = progress(broadcast)
+        self._show(state, end="\n")
+        if broadcast.status == PushBroadcast.Status.FAILED:
+            raise CommandError(
+                f"Broadcast {broadcast.pk} failed: {broadcast.failure_reason}. "
+                f"Correct the cause, then run push_broadcast --resume {broadcast.pk}."
+            )
+        if interruption.is_requested and (broadcast.status not in ENDED or state.ended < state.written):
+            raise CommandError(
+                f"Interrupted; broadcast {broadcast.pk} is {broadcast.status}, and the workers go on with it. "
+                f"Follow it with push_broadcast --watch {broadcast.pk}; stop it with --pause or --cancel.",
+                returncode=INTERRUPTED,
+            )
+
 
 def progress_line(state: BroadcastProgress) -> str:
-    """A bar, counts, rate and remaining time."""
-    share = state.ended / state.total if state.total else 1.0
+    """A bar, recipients done of all, rows not accepted, rate and remaining time."""
+    share = state.done / state.total if state.total else 1.0
     bar = "#" * round(BAR_WIDTH * min(share, 1.0))
-    line = f"[{bar:<{BAR_WIDTH}}] {state.ended:,} of {state.total:,}"
+    line = f"[{bar:<{BAR_WIDTH}}] {state.done:,} of {state.total:,}"
+    if state.unaccepted:
+        line += f"  {state.unaccepted:,} not accepted"
     if state.rate is not None and state.remaining is not None:
         line += f"  {state.rate:,.0f}/s  {state.remaining:,.0f} s left"
     return line

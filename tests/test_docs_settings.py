@@ -43,8 +43,8 @@ def test_a_row_is_true_to_the_code(name):
     named = types.partition(":")[0].partition(",")[0].replace("`", "").split(" or ")
     assert sorted(named) == sorted(filter(None, (TYPE_NAMES.get(kind, kind.__name__) for kind in setting.types)))
     assert re.findall(r'`"(\w+)"`', types.partition(":")[2]) == list(setting.choices)
-    assert re.findall(r"(\d+) or more", types) == ([] if setting.least is None else [f"{setting.least:g}"])
-    assert re.findall(r"(\d+) or less", types) == ([] if setting.most is None else [f"{setting.most:g}"])
+    assert re.findall(r"(\d+) or more", types) == ([] if setting.min_value is None else [f"{setting.min_value:.15g}"])
+    assert re.findall(r"(\d+) or less", types) == ([] if setting.max_value is None else [f"{setting.max_value:.15g}"])
     assert ("environment variable" in meaning) == bool(setting.environment)
 
 

@@ -1,8 +1,8 @@
-"""The host's settings: one dict, `WEBPUSH_KIT`, read through on every access, and four model names.
+"""Read the settings of your project: one dict, `WEBPUSH_KIT`, and the names of four swappable models.
 
-`kit_settings.MAX_RETRIES` is the host's value or the default; nothing is cached, so `override_settings` just works.
-Importing this module puts the four model settings on `django.conf.settings` where the host left them out, because
-Django writes `settings.WEBPUSH_KIT_..._MODEL` into the migrations of hosts that swap models.
+`kit_settings.MAX_RETRIES` is the given value or the default. Nothing is cached, so `override_settings` just works.
+Importing this module sets the four model settings on `django.conf.settings` where the project leaves them out, because
+Django writes `settings.WEBPUSH_KIT_..._MODEL` into the migrations of projects that swap models.
 """
 
 from __future__ import annotations
@@ -48,26 +48,39 @@ def swapped_model(setting: str) -> Any:
         raise ImproperlyConfigured(f"{setting} names the model {name!r}, which is not installed.") from None
 
 
+MAX_DAYS = 36_500
+"""A century: longer ones leave the calendar."""
+
+MAX_SMALL_INTEGER = 32_767
+"""What the columns of attempts hold."""
+
+MAX_CHUNK_SIZE = 10_000
+"""Rows. More than this is more than databases take as parameters of one statement."""
+
+MAX_LEASE_SECONDS = 86_400
+MAX_RETRY_SECONDS = 2_419_200
+
+
 class Setting(Generic[Value]):
     """One key of `WEBPUSH_KIT`: its default, and the types a given value may have.
 
-    `least` and `most` are the bounds of a number; `choices` the only values accepted. `environment` names the
-    environment variable that is read when the host's dict has no such key.
+    `min_value` and `max_value` are the bounds of a number, `choices` the only values accepted. `environment` names the
+    environment variable that is read when `WEBPUSH_KIT` has no such key.
     """
 
     def __init__(
         self,
         default: Value,
         *types: type,
-        least: float | None = None,
-        most: float | None = None,
+        min_value: float | None = None,
+        max_value: float | None = None,
         choices: tuple[str, ...] = (),
         environment: str = "",
     ) -> None:
         self.default = default
         self.types = types or (type(default),)
-        self.least = least
-        self.most = most
+        self.min_value = min_value
+        self.max_value = max_value
         self.choices = choices
         self.environment = environment
         self.name = ""
@@ -92,16 +105,20 @@ class Setting(Generic[Value]):
         return self.default
 
     def problem(self, value: object) -> str:
-        """What is wrong with a given value, in words; "" when it is fine."""
+        """Return what is wrong with a given value, in words; "" when it is fine."""
         if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, self.types):
-            wanted = " or ".join(kind.__name__ for kind in self.types)
-            return f"must be {wanted}, not {type(value).__name__}"
+            expected = " or ".join(kind.__name__ for kind in self.types)
+            return f"must be {expected}, not {type(value).__name__}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, not {value!r}"
-        if self.least is not None and isinstance(value, int | float) and value < self.least:
-            return f"must be {self.least:g} or more, not {value!r}"
-        if self.most is not None and isinstance(value, int | float) and value > self.most:
-            return f"must be {self.most:g} or less, not {value!r}"
+        return self._range_problem(value) if isinstance(value, int | float) else ""
+
+    def _range_problem(self, value: float) -> str:
+        # "not ... <=" refuses NaN, too
+        if self.min_value is not None and not self.min_value <= value:
+            return f"must be {self.min_value:.15g} or more, not {value!r}"
+        if self.max_value is not None and not value <= self.max_value:
+            return f"must be {self.max_value:.15g} or less, not {value!r}"
         return ""
 
 
@@ -126,11 +143,11 @@ class KitSettings:
     ALLOW_ANONYMOUS = Setting(False)
     STORE_CLIENT_INFO = Setting(False)
     HEALTH_PUBLIC = Setting(True)
-    HEALTH_MAX_LAG_SECONDS = Setting(300, least=1)
-    STATISTICS_CACHE_SECONDS = Setting(10, least=0)
+    HEALTH_MAX_LAG_SECONDS = Setting(300, min_value=1)
+    STATISTICS_CACHE_SECONDS = Setting(10, min_value=0)
     DETACH_ON_LOGOUT = Setting(False)
-    TRUSTED_PROXIES = Setting(0, least=0)
-    MAX_SUBSCRIPTIONS_PER_USER = Setting(20, least=1)
+    TRUSTED_PROXIES = Setting(0, min_value=0)
+    MAX_SUBSCRIPTIONS_PER_USER = Setting(20, min_value=1)
     RATE_LIMITS = Setting[Mapping[str, str]](
         {
             "subscribe": "60/m",
@@ -156,33 +173,33 @@ class KitSettings:
     MISSING_VARIABLES = Setting("error", choices=("error", "warn", "empty"))
     AUDIENCES = Setting[Mapping[str, Any]]({}, dict)
     QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
-    PAYLOAD_BUDGET = Setting(3000, least=200, most=MAX_PAYLOAD)
+    PAYLOAD_BUDGET = Setting(3000, min_value=200, max_value=MAX_PAYLOAD)
     OVERSIZE = Setting("error", choices=("error", "truncate"))
     DECLARATIVE = Setting(False)
 
-    MAX_RETRIES = Setting(3, least=0)
-    RETRY_BASE_SECONDS = Setting[float](30, int, float, least=0)
-    RETRY_CAP_SECONDS = Setting[float](3600, int, float, least=0)
-    MAX_CLAIMS = Setting(5, least=1)
-    CHUNK_SIZE = Setting(500, least=1)
-    LEASE_SECONDS = Setting(300, least=1)
-    BROADCAST_AHEAD = Setting(10_000, least=1)
+    MAX_RETRIES = Setting(3, min_value=0, max_value=MAX_SMALL_INTEGER)
+    RETRY_BASE_SECONDS = Setting[float](30, int, float, min_value=0, max_value=MAX_RETRY_SECONDS)
+    RETRY_CAP_SECONDS = Setting[float](3600, int, float, min_value=0, max_value=MAX_RETRY_SECONDS)
+    MAX_CLAIMS = Setting(5, min_value=1, max_value=MAX_SMALL_INTEGER)
+    CHUNK_SIZE = Setting(500, min_value=1, max_value=MAX_CHUNK_SIZE)
+    LEASE_SECONDS = Setting(300, min_value=1, max_value=MAX_LEASE_SECONDS)
+    BROADCAST_AHEAD = Setting(10_000, min_value=1)
 
-    IDEMPOTENCY_DAYS = Setting(30, least=1)
-    EVENT_TOKEN_DAYS = Setting(60, least=1)
-    RETENTION_DAYS = Setting(90, least=1)
+    IDEMPOTENCY_DAYS = Setting(30, min_value=1, max_value=MAX_DAYS)
+    EVENT_TOKEN_DAYS = Setting(60, min_value=1, max_value=MAX_DAYS)
+    RETENTION_DAYS = Setting(90, min_value=1, max_value=MAX_DAYS)
 
 
 kit_settings = KitSettings()
 
 
 def known_settings() -> dict[str, Setting[Any]]:
-    """Every key `WEBPUSH_KIT` may have."""
+    """Return every key that `WEBPUSH_KIT` may have, by name."""
     return {name: value for name, value in vars(KitSettings).items() if isinstance(value, Setting)}
 
 
 def given_settings() -> Mapping[str, Any]:
-    """The host's `WEBPUSH_KIT` as it stands now; an `ImproperlyConfigured` when it is not a dict."""
+    """Return `WEBPUSH_KIT` as it is now; raise ImproperlyConfigured when it is not a dict."""
     given = getattr(settings, "WEBPUSH_KIT", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"WEBPUSH_KIT must be a dict, not {type(given).__name__}.")
@@ -190,16 +207,19 @@ def given_settings() -> Mapping[str, Any]:
 
 
 def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
-    """The dotted path and the options of the BACKEND/OPTIONS setting `name`; a plain dotted string is accepted too."""
+    """Return the dotted path and the options of the BACKEND/OPTIONS setting `name`, which may be a plain path, too."""
     value = getattr(kit_settings, name)
     if isinstance(value, str):
         return value, {}
-    unknown = set(value) - {"BACKEND", "OPTIONS"}
-    if unknown or not isinstance(value.get("BACKEND"), str):
+    unknown = [key for key in value if key not in ("BACKEND", "OPTIONS")]
+    options = value.get("OPTIONS") or {}
+    if unknown or not isinstance(value.get("BACKEND"), str) or not isinstance(options, Mapping):
+        keys = ", ".join(map(repr, unknown or value)) or "nothing"
         raise ImproperlyConfigured(
-            f'WEBPUSH_KIT["{name}"] takes "BACKEND" (a dotted path) and "OPTIONS" (a dict), not {sorted(value)}.'
+            f'WEBPUSH_KIT["{name}"] must be a dotted path, or a dict of "BACKEND" (a dotted path) and "OPTIONS" '
+            f"(a dict). Found: {keys}."
         )
-    return value["BACKEND"], dict(value.get("OPTIONS") or {})
+    return value["BACKEND"], dict(options)
 
 
 def current_scope() -> str:
@@ -223,7 +243,7 @@ def current_scope() -> str:
 
 
 def endpoint_policy() -> EndpointPolicy:
-    """Where messages may be sent to, from `PUSH_SERVICES` and `ALLOW_PRIVATE_ENDPOINTS`."""
+    """Return the rules for endpoints, from `PUSH_SERVICES` and `ALLOW_PRIVATE_ENDPOINTS`."""
     return EndpointPolicy(
         allowed_hosts=tuple(kit_settings.PUSH_SERVICES), allow_private=kit_settings.ALLOW_PRIVATE_ENDPOINTS
     )
@@ -238,20 +258,20 @@ class VapidKeyring:
     subject: str
 
     def find(self, key_id: str) -> VapidKey | None:
-        """The key a subscription was made with; the current one when the subscription does not say."""
+        """Return the key a subscription was made with, the current one for ""; None when it is not configured."""
         if not key_id:
             return self.current
         return next((key for key in (self.current, *self.fallbacks) if key.key_id == key_id), None)
 
 
 def vapid_subject() -> str:
-    """The contact push services are given: `VAPID_SUBJECT`, or `VAPID_CONTACT_EMAIL` as a mailto: address."""
+    """Return the contact for push services: `VAPID_SUBJECT`, or `VAPID_CONTACT_EMAIL` as a mailto: address."""
     email = kit_settings.VAPID_CONTACT_EMAIL
     return kit_settings.VAPID_SUBJECT or (f"mailto:{email.removeprefix('mailto:')}" if email else "")
 
 
 def vapid_keyring() -> VapidKeyring:
-    """The keys of the settings, parsed; an `ImproperlyConfigured` that names the setting when one is unusable."""
+    """Return the VAPID keys of the settings; raise ImproperlyConfigured that names the setting of an unusable one."""
     return _keyring(kit_settings.VAPID_PRIVATE_KEY, tuple(kit_settings.VAPID_FALLBACK_PRIVATE_KEYS), vapid_subject())
 
 

@@ -143,6 +143,7 @@ class KitSettings:
     ALLOW_ANONYMOUS = Setting(False)
     STORE_CLIENT_INFO = Setting(False)
     HEALTH_PUBLIC = Setting(True)
+    HEALTH_STRICT = Setting(False)
     HEALTH_MAX_LAG_SECONDS = Setting(300, min_value=1)
     STATISTICS_CACHE_SECONDS = Setting(10, min_value=0)
     DETACH_ON_LOGOUT = Setting(False)

@@ -34,6 +34,11 @@ def outbox_database() -> str:
     return router.db_for_write(swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
 
 
+def rows_of(model: Any) -> Any:
+    """Every row of a model, read from the database that holds the outbox: a replica may be behind."""
+    return model.objects.using(outbox_database())
+
+
 def is_inside_transaction(alias: str) -> bool:
     """Whether a transaction is open that is not merely the one Django's TestCase wraps around a test."""
     blocks = connections[alias].atomic_blocks

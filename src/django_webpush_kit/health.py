@@ -56,9 +56,12 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     return {**found["public"], **(found["details"] if details else {})}
 
 
-def http_status(health: dict[str, Any]) -> int:
-    """The HTTP status that goes with an answer of `get_health`: 503 when unhealthy, else 200."""
-    return 503 if health["status"] == UNHEALTHY else 200
+def http_status(health: dict[str, Any], *, strict: bool) -> int:
+    """The HTTP status that goes with an answer of `get_health`: 200, or 503 when it is unhealthy and `strict`.
+
+    Load balancers that read 503 take a site out of service; they should not do so because of push alone.
+    """
+    return 503 if strict and health["status"] == UNHEALTHY else 200
 
 
 def _look() -> dict[str, Any]:

@@ -10,19 +10,21 @@ under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.legacy_service import PushNotificationService as PushNotificationService
-from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.models import PushBroadcast, get_notification_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import broadcasts, idempotency
 from django_webpush_kit.outbox.batches import SendResult as SendResult
@@ -32,10 +34,9 @@ from django_webpush_kit.outbox.recipients import on_primary
 from django_webpush_kit.privacy import erase_user as erase_user
 from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
-from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
-from django_webpush_kit.subscriptions.preferences import check_preferences
-from django_webpush_kit.subscriptions.registration import BrowserSubscription, register
+from django_webpush_kit.subscriptions.preferences import store_preferences
+from django_webpush_kit.subscriptions.registration import BrowserSubscription, ByUser, register
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -131,10 +132,10 @@ def subscribe(
     auth: str,
     user: AbstractBaseUser | AnonymousUser | None = None,
     preferences: Mapping[str, Any] | None = None,
-    user_agent: str = "",
-    language: str = "",
-    timezone: str = "",
-    expiration_time: datetime | None = None,
+    user_agent: str | None = "",
+    language: str | None = "",
+    timezone: str | None = "",
+    expiration_time: datetime | float | None = None,
     ip_address: str | None = None,
 ) -> AbstractPushSubscription:
     """Store a browser's subscription for `user` (None: anonymous) and return it.
@@ -154,30 +155,28 @@ def subscribe(
         user_agent=user_agent,
         ip_address=ip_address,
     )
-    subscription: AbstractPushSubscription = register(browser, user=owner).subscription
+    subscription: AbstractPushSubscription = register(browser, ByUser(owner)).subscription
     return subscription
 
 
 def unsubscribe(subscription: AbstractPushSubscription, *, reason: str = "") -> None:
-    """End a subscription: it is kept, inactive, with the reason; its pending notifications are suppressed."""
-    database = outbox_database()
-    keys = get_subscription_model().objects.using(database).filter(pk=subscription.pk)
-    reason = reason or "unsubscribed"
-    with transaction.atomic(using=database):
-        deactivate_subscriptions(keys, reason)
-        pending = get_notification_model().objects.using(database).pending().filter(subscription=subscription.pk)
-        pending.update(
-            status=NotificationStatus.SUPPRESSED, failure_reason=f"The subscription is not active: {reason}"[:200]
-        )
-    subscription.refresh_from_db(using=database)
+    """End a subscription: it is kept, inactive, with the reason.
+
+    Its pending notifications are suppressed when they are due, unless the browser has subscribed again by then. A
+    subscription that was deleted, or belongs to somebody else by now, is left alone.
+    """
+    rows = rows_of(type(subscription))
+    deactivate_subscriptions(rows.filter(pk=subscription.pk, user=subscription.user_id), reason or "unsubscribed")
+    with suppress(ObjectDoesNotExist):
+        subscription.refresh_from_db(using=outbox_database())
 
 
 def update_preferences(
     subscription: AbstractPushSubscription, preferences: Mapping[str, Any]
 ) -> AbstractPushSubscription:
     """Replace a subscription's preferences; raises `InvalidSubscription` naming the field that is wrong."""
-    subscription.preferences = check_preferences(preferences)
-    subscription.save(using=outbox_database(), update_fields=["preferences"])
+    if not store_preferences(subscription, preferences):
+        raise InvalidSubscription("The subscription was deleted, or belongs to somebody else by now.")
     return subscription
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from django_webpush_kit import services
 from django_webpush_kit.conf import given_settings
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.tokens import sign_subscription
+from django_webpush_kit.tokens import sign_subscription, user_mark
 from tests.api.conftest import ACTIONS, ApiClient, new_body, new_endpoint
 from tests.factories import make_notification, make_subscription, make_user
 
@@ -168,7 +168,11 @@ def test_preferences_are_replaced_and_shown(world: World) -> None:
     client, _token = world.actors["owner"]
     wanted = {"categories": {"news": False}, "quiet_hours": {"enabled": True, "start": "22:00", "end": "08:00"}}
     assert client.on("PUT preferences", world.subscription.endpoint, wanted).json()["preferences"] == wanted
-    assert world.ask("token holder", "GET preferences").json() == {"success": True, "preferences": wanted}
+    assert world.ask("token holder", "GET preferences").json() == {
+        "success": True,
+        "preferences": wanted,
+        "user": user_mark(world.subscription.user_id),
+    }
     refused = client.call("PUT", "preferences", {"endpoint": world.subscription.endpoint, "preferences": {"x": 1}})
     assert (refused.status_code, [*refused.json()["errors"]]) == (400, ["preferences"])
     missing = client.call("PUT", "preferences", {"endpoint": world.subscription.endpoint})

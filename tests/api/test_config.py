@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.urls import URLPattern, include, path, reverse
@@ -18,6 +18,8 @@ from django.utils.functional import SimpleLazyObject
 
 from django_webpush_kit import urls
 from django_webpush_kit.api import forms, views
+from django_webpush_kit.api.authentication import AuthenticationFailed
+from django_webpush_kit.api.errors import STATUSES, ErrorCode
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
 from django_webpush_kit.states import ActionType
@@ -26,6 +28,10 @@ from tests.api.conftest import ApiClient
 pytestmark = pytest.mark.django_db
 
 urlpatterns = [path("v2/", include(([path("push/", include("django_webpush_kit.urls"))], "outer")))]
+
+
+def refusing(request: HttpRequest) -> None:
+    raise AuthenticationFailed("expired")
 
 
 class TestConfig:
@@ -44,7 +50,22 @@ class TestConfig:
                 "service_worker": "/api/v1/push/service-worker.js",
             },
             "service_worker_scope": "/",
+            "user": "",
         }
+
+    def test_it_says_whose_session_it_is(self, api: ApiClient, login: Any, make_user: Any) -> None:
+        users = [make_user(), make_user()]
+        answers = [login(one).call("GET", "config") for one in users]
+        assert [answer.json()["user"] for answer in answers] == [
+            head(user=one).metas["webpush-kit-user"] for one in users
+        ]
+        assert len({answer.headers["ETag"] for answer in [*answers, api.call("GET", "config")]}) == 3
+        assert {"Cookie", "Authorization"} <= set(answers[0].headers["Vary"].split(", "))
+
+    def test_refused_credentials_are_nobodys(self, api: ApiClient, kit: Any) -> None:
+        kit(AUTHENTICATORS=[f"{__name__}.refusing"])
+        answer = api.call("GET", "config")
+        assert (answer.status_code, answer.json()["user"]) == (200, "")
 
     def test_without_a_key_it_says_so(self, api: ApiClient, kit: Any) -> None:
         kit(VAPID_PRIVATE_KEY="")
@@ -181,6 +202,28 @@ class TestHealth:
         assert set(login(make_user()).call("GET", "health").json()) == public
         assert set(login(make_user(is_staff=True)).call("GET", "health").json()) > public
 
+    @pytest.mark.parametrize(
+        ("is_strict", "query", "status"),
+        [
+            (False, "", 200),
+            (False, "?strict=1", 503),
+            (False, "?strict=0", 200),
+            (False, "?strict=", 200),
+            (True, "", 503),
+            (True, "?strict=1", 503),
+        ],
+    )
+    def test_unhealthy_is_503_for_those_who_ask_for_it(
+        self, api: ApiClient, kit: Any, subscription: Any, is_strict: bool, query: str, status: int
+    ) -> None:
+        kit(VAPID_PRIVATE_KEY="", HEALTH_STRICT=is_strict)
+        answer = api.call("GET", f"health{query}")
+        assert (answer.status_code, answer.json()["status"]) == (status, "unhealthy")
+
+    def test_healthy_is_200_however_strict(self, api: ApiClient, kit: Any) -> None:
+        kit(HEALTH_STRICT=True)
+        assert api.call("GET", "health?strict=1").status_code == 200
+
     def test_it_can_be_kept_for_staff(self, api: ApiClient, login: Any, make_user: Any, kit: Any) -> None:
         kit(HEALTH_PUBLIC=False)
         assert api.call("GET", "health").status_code == 401
@@ -247,13 +290,26 @@ def contents(value: Any, name: str = "") -> Any:
             yield from contents(inner, f"{name}/{key}")
 
 
-def test_the_reference_lists_every_path_and_error_code() -> None:
-    root = Path(__file__).resolve().parents[2]
-    page = (root / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+REFERENCE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_lists_every_path() -> None:
+    listed = set(re.findall(r"^\| `([^`]+)` \|", REFERENCE, re.MULTILINE))
     assert listed == {str(pattern.pattern) for pattern in urls.urlpatterns}
+
+
+def test_the_reference_lists_every_error_code_with_its_status() -> None:
+    rows = re.findall(r"^\| (\d{3})[\d, ]* \| `(\w+)`", REFERENCE, re.MULTILINE)
+    assert {code: int(status) for status, code in rows} == {code.value: status for code, status in STATUSES.items()}
+    assert set(STATUSES) == set(ErrorCode)
+
+
+def test_the_openapi_document_lists_every_error_code(api: ApiClient) -> None:
+    document = api.call("GET", "openapi.json").json()
+    assert document["components"]["schemas"]["Error"]["properties"]["code"]["enum"] == [*ErrorCode]
+
+
+def test_every_error_code_is_used() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (views.PACKAGE / "api").glob("*.py"))
-    codes = set(re.findall(r'ApiError\(\s*\d{3}, "(\w+)"', source)) | set(
-        re.findall(r'code(?:: str)? ?= ?"(\w+)"', source)
-    )
-    assert set(re.findall(r"^\| [\d, ]+ \| `(\w+)`", page, re.MULTILINE)) == codes
+    used = re.findall(r"(?<!    )ErrorCode\.(\w+)(?!: )", source)
+    assert set(used) == set(ErrorCode.__members__)

@@ -11,6 +11,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from django_webpush_kit.api.logout import COOKIE
+from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.tokens import sign_subscription
 from tests.api.conftest import ApiClient, new_body
@@ -40,6 +41,7 @@ def the_row() -> Any:
 def test_logging_out_ends_what_goes_to_this_browser(browser: ApiClient) -> None:
     waiting = make_notification(the_row(), "pending")
     browser.post("/logout/")
+    assert deliver_due().outcomes == {"suppressed": 1}
     waiting.refresh_from_db()
     assert (the_row().is_active, the_row().deactivation_reason) == (False, "logged out")
     assert waiting.status == "suppressed"
@@ -96,7 +98,7 @@ def test_the_bearer_of_a_token_gets_no_cookie(kit: Any, login: Any, user: Any, m
     body = new_body()
     token = login(user).subscribe(body).json()["subscription_token"]
     answer = login(make_user()).on("GET preferences", body["subscription"]["endpoint"], token=token)
-    assert (answer.status_code, dict(answer.cookies)) == (200, {})
+    assert (answer.status_code, answer.json()["code"], dict(answer.cookies)) == (404, "owner_changed", {})
 
 
 def test_a_forged_cookie_detaches_nothing(browser: ApiClient, user: Any) -> None:

@@ -12,7 +12,7 @@ from django.db.models.signals import pre_save
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_notification_model, get_subscription_model
-from django_webpush_kit.subscriptions.registration import RACES
+from django_webpush_kit.subscriptions.registration import INSERT_ATTEMPTS
 from tests.api.conftest import new_body, new_endpoint
 from tests.conftest import new_keys
 
@@ -46,9 +46,9 @@ def test_an_insert_that_is_overtaken_looks_again(user: Any) -> None:
 
 
 def test_it_does_not_try_for_ever(user: Any) -> None:
-    with overtaken(RACES) as seen, pytest.raises(IntegrityError):
+    with overtaken(INSERT_ATTEMPTS) as seen, pytest.raises(IntegrityError):
         services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user)
-    assert len(seen) == RACES
+    assert len(seen) == INSERT_ATTEMPTS
 
 
 def test_a_site_without_a_key_may_store_subscriptions(user: Any, kit: Callable[..., None]) -> None:

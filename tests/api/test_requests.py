@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_webpush_kit import urls
-from django_webpush_kit.api import calls, views
+from django_webpush_kit.api import requests, views
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.tokens import sign_notification, sign_subscription
 from tests.api.conftest import BASE, ApiClient, new_body
@@ -111,7 +111,7 @@ def test_a_large_body_is_refused_by_its_announced_length(api: ApiClient) -> None
             raise AssertionError("nothing of it may be read")
 
     request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
-    request.META["CONTENT_LENGTH"] = str(calls.MAX_BODY + 1)
+    request.META["CONTENT_LENGTH"] = str(requests.MAX_BODY + 1)
     request._stream = Unread()
     assert is_error_response(views.events(request), 413, "too_large")
 
@@ -128,7 +128,7 @@ def test_a_body_without_an_announced_length_is_read_up_to_the_limit() -> None:
         taken = 0
 
         def read(self, size: int = -1) -> bytes:
-            assert 0 < size <= calls.MAX_BODY + 1
+            assert 0 < size <= requests.MAX_BODY + 1
             self.taken += size
             return b" " * size
 
@@ -136,7 +136,7 @@ def test_a_body_without_an_announced_length_is_read_up_to_the_limit() -> None:
     del request.META["CONTENT_LENGTH"]
     request._stream = stream = Endless()
     assert is_error_response(views.events(request), 413, "too_large")
-    assert stream.taken == calls.MAX_BODY + 1
+    assert stream.taken == requests.MAX_BODY + 1
 
 
 def test_a_connection_that_breaks_while_sending_is_400() -> None:
@@ -205,8 +205,8 @@ def test_no_json_makes_a_5xx(user: Any, login: Any, kit: Any, method: str, path:
 def test_answers_are_not_sniffed_and_only_the_static_ones_are_kept(api: ApiClient, path: str) -> None:
     answer = api.call("GET", path)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    is_static = path in ("config", "openapi.json")
-    assert answer.headers["Cache-Control"] == ("no-cache" if is_static else "no-store")
+    kept = {"config": "private, no-cache", "openapi.json": "no-cache"}
+    assert answer.headers["Cache-Control"] == kept.get(path, "no-store")
 
 
 @pytest.mark.parametrize("is_signed_in", [True, False])
@@ -261,7 +261,7 @@ def test_it_works_behind_asgi(user: Any) -> None:
     client.force_login(user)
     post = async_to_sync(client.post)
     assert post(f"{BASE}subscribe", json.dumps(new_body()), content_type="application/json").status_code == 201
-    assert post(f"{BASE}events", b"x" * (calls.MAX_BODY + 1), content_type="application/json").status_code == 413
+    assert post(f"{BASE}events", b"x" * (requests.MAX_BODY + 1), content_type="application/json").status_code == 413
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from django_webpush_kit import services
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.signals import subscription_created
-from django_webpush_kit.tokens import sign_notification
+from django_webpush_kit.tokens import sign_notification, user_mark
 from tests.api.conftest import ApiClient, new_body, new_endpoint
 from tests.conftest import new_keys
 from tests.factories import make_notification
@@ -39,6 +39,7 @@ class TestWhatIsStored:
             "success": True,
             "subscription_id": row.pk,
             "subscription_token": answer.json()["subscription_token"],
+            "user": user_mark(user.pk),
         }
         assert (row.user, row.endpoint) == (user, body["subscription"]["endpoint"])
         assert row.subscription_info["keys"] == body["subscription"]["keys"]

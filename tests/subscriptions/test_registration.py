@@ -4,7 +4,7 @@ import pytest
 
 from django_webpush_kit.exceptions import TokenVoid
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.subscriptions.registration import BrowserSubscription, repair
+from django_webpush_kit.subscriptions.registration import BrowserSubscription, ByToken, register
 from django_webpush_kit.tokens import read_subscription_token, sign_subscription
 
 pytestmark = pytest.mark.django_db
@@ -18,9 +18,9 @@ def browser_of(subscription):
 
 def test_a_token_that_was_replaced_since_it_was_read_repairs_nothing(subscription):
     claim = read_subscription_token(sign_subscription(subscription))
-    assert repair(browser_of(subscription), claim).subscription.pk == subscription.pk
+    assert register(browser_of(subscription), ByToken(claim)).subscription.pk == subscription.pk
     with pytest.raises(TokenVoid):
-        repair(browser_of(subscription), claim)
+        register(browser_of(subscription), ByToken(claim))
 
 
 def test_a_token_of_a_subscription_that_is_gone_repairs_nothing(subscription):
@@ -28,4 +28,4 @@ def test_a_token_of_a_subscription_that_is_gone_repairs_nothing(subscription):
     browser = browser_of(subscription)
     get_subscription_model().objects.all().delete()
     with pytest.raises(TokenVoid):
-        repair(browser, claim)
+        register(browser, ByToken(claim))

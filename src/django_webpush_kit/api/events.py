@@ -6,22 +6,22 @@ The signed token in each payload is the whole credential; cookies play no part. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
+from django.utils.encoding import iri_to_uri
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.protocol.endpoints import check_click_url
 from django_webpush_kit.signals import emit, event_recorded
 from django_webpush_kit.states import ActionType
-from django_webpush_kit.tokens import read_notification_token
+from django_webpush_kit.tokens import primary_key, read_notification_token
 
 MAX_PER_NOTIFICATION = 16
 """A token's bearer may make up button ids, but not fill the table with them; browsers show four buttons at most."""
@@ -46,12 +46,8 @@ class Event:
 def notification_of(token: str) -> tuple[Any, UUID] | None:
     """The primary key and the batch of the notification a token names; None for a forged, damaged or old token."""
     identity = read_notification_token(token, max_age=timedelta(days=kit_settings.EVENT_TOKEN_DAYS))
-    if identity is None:
-        return None
-    try:
-        return get_notification_model()._meta.pk.to_python(identity.key), identity.batch
-    except ValidationError:
-        return None  # signed before the model was swapped for one with other keys
+    key = None if identity is None else primary_key(get_notification_model(), identity.key)
+    return None if identity is None or key is None else (key, identity.batch)
 
 
 def find_notification(token: str) -> Any:
@@ -60,13 +56,13 @@ def find_notification(token: str) -> Any:
     if named is None:
         return None
     key, batch = named
-    return get_notification_model().objects.filter(pk=key, batch=batch).first()
+    return rows_of(get_notification_model()).filter(pk=key, batch=batch).first()
 
 
 def record(events: Iterable[Event]) -> int:
     """Store what is new about notifications that still exist; returns how many events that were."""
     wanted = {(*event.key, event.batch): event for event in sorted(events, key=lambda event: str(event.key))}
-    created = retry_on_conflict(lambda: _store(wanted.values())) if wanted else []
+    created = _store(wanted.values()) if wanted else []
     for analytics in created:
         emit(
             event_recorded,
@@ -85,49 +81,72 @@ def record_click(notification: Any, action: str) -> None:
 
 
 def click_target(notification: Any, action: str) -> str:
-    """The stored URL that a click opens, or that the button `action` opens; "" when there is none that may be."""
-    options = notification.options
-    buttons = {button.get("action"): button.get("url") for button in options.get("actions") or ()}
-    target = buttons.get(action) or options.get("url") or ""
+    """The stored URL that a click opens, or that the button `action` opens, as a `Location` header takes it.
+
+    "" when there is none that may be opened; stored values of any kind are read without an error.
+    """
+    target = _buttons(notification).get(action) or _options(notification).get("url")
     try:
-        return check_click_url(target)
+        return iri_to_uri(check_click_url(target)) if isinstance(target, str) else ""
     except ValueError:
         return ""  # written past the checks of send()
 
 
 def has_button(notification: Any, action: str) -> bool:
     """Whether the notification has a button with this id."""
-    return any(button.get("action") == action for button in notification.options.get("actions") or ())
+    return action in _buttons(notification)
 
 
+def _options(notification: Any) -> Mapping[str, Any]:
+    options = notification.options
+    return options if isinstance(options, Mapping) else {}
+
+
+def _buttons(notification: Any) -> dict[str, Any]:
+    """The URL of each button by its id, None where it has none of its own."""
+    actions = _options(notification).get("actions")
+    buttons = [button for button in actions if isinstance(button, Mapping)] if isinstance(actions, list) else []
+    return {button["action"]: button.get("url") for button in buttons if isinstance(button.get("action"), str)}
+
+
+@atomic_with_retry
 def _store(events: Collection[Event]) -> list[Any]:
-    model = get_analytics_model()
+    """Insert events, each once, and at most `MAX_PER_NOTIFICATION` of a notification.
+
+    The notifications are locked, so that parallel reports are counted one after the other. SQLite, which has no row
+    locks, lets only one transaction at a time read and then write.
+    """
     keys = {event.notification_id for event in events}
-    with transaction.atomic(using=outbox_database()):
-        notifications = get_notification_model().objects.in_bulk(keys)
-        known = set(
-            model.objects.filter(notification__in=keys).values_list("notification_id", "action_type", "action_id")
-        )
-        counts = Counter(notification_id for notification_id, _action, _action_id in known)
-        created = []
-        for event in events:
-            notification = notifications.get(event.notification_id)
-            if notification is None or notification.batch != event.batch:
-                continue  # deleted, or a notification of another database
-            if event.key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
-                continue
+    notifications = _locked_notifications(keys)
+    stored = rows_of(get_analytics_model()).filter(notification__in=keys)
+    known = set(stored.values_list("notification_id", "action_type", "action_id"))
+    counts = Counter(notification_id for notification_id, _action, _action_id in known)
+    created = []
+    for event in events:
+        notification = notifications.get(event.notification_id)
+        if notification is None or notification.batch != event.batch:
+            continue  # deleted, or a notification of another database
+        if event.key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
+            continue
+        if (row := _insert(event, notification)) is not None:
             counts[notification.pk] += 1
-            if (row := _insert(event, notification)) is not None:
-                created.append(row)
+            created.append(row)
     return created
+
+
+def _locked_notifications(keys: Collection[Any]) -> dict[Any, Any]:
+    features = connections[outbox_database()].features
+    rows = rows_of(get_notification_model()).filter(pk__in=keys).order_by("pk")
+    locked = rows.select_for_update(no_key=features.has_select_for_no_key_update)
+    return {notification.pk: notification for notification in locked}
 
 
 def _insert(event: Event, notification: Any) -> Any:
     data = {} if event.happened_at is None else {"happened_at": event.happened_at.isoformat()}
     try:
         with transaction.atomic(using=outbox_database()):
-            return get_analytics_model().objects.create(
+            return rows_of(get_analytics_model()).create(
                 notification=notification, action_type=event.action, action_id=event.action_id, action_data=data
             )
     except IntegrityError:
-        return None  # the same report came twice at once
+        return None  # stored past this function meanwhile

@@ -93,19 +93,19 @@ class ObjectField(forms.Field):
 
 
 class ListField(forms.Field):
-    """A JSON list of 1 to `most` objects."""
+    """A JSON list of 1 to `max_length` objects."""
 
     widget = JsonWidget
 
-    def __init__(self, form_class: type[forms.Form], *, most: int) -> None:
+    def __init__(self, form_class: type[forms.Form], *, max_length: int) -> None:
         super().__init__()
-        self.most = most
+        self.max_length = max_length
         self.item = ObjectField(form_class)
 
     def clean(self, value: Any) -> list[Any]:
         """Return the cleaned objects; their errors carry the index."""
-        if not isinstance(value, list) or not 0 < len(value) <= self.most:
-            raise ValidationError(_("This must be a list of 1 to %(most)d objects."), params={"most": self.most})
+        if not isinstance(value, list) or not 0 < len(value) <= self.max_length:
+            raise ValidationError(_("This must be a list of 1 to %(max)d objects."), params={"max": self.max_length})
         cleaned = []
         errors: dict[str, list[str]] = {}
         for number, item in enumerate(value):
@@ -147,7 +147,7 @@ class MillisecondsField(forms.Field):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValidationError(_("This must be a number of milliseconds, or null."))
         if not 0 <= value < LATEST_MILLISECONDS:
-            raise ValidationError(_("This is no moment that a browser means."))
+            raise ValidationError(_("Timestamp out of range."))
         return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
 
 
@@ -227,4 +227,4 @@ class EventForm(forms.Form):
 class EventsForm(forms.Form):
     """The body of events."""
 
-    events = ListField(EventForm, most=MAX_EVENTS)
+    events = ListField(EventForm, max_length=MAX_EVENTS)

@@ -14,7 +14,9 @@ from django.http import HttpRequest, HttpResponse
 
 from django_webpush_kit import services
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.tokens import primary_key
 
 COOKIE = "webpush_kit_browser"
 COOKIE_SALT = "django_webpush_kit.browser"
@@ -25,7 +27,7 @@ OTHER_USER = "another user logged in"
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, subscription: Any) -> None:
-    """Let the browser carry the key of its subscription, where the host wants logging out to detach."""
+    """Put the key of its subscription into a cookie of the browser, if `DETACH_ON_LOGOUT` is on."""
     key = str(subscription.pk)
     if kit_settings.DETACH_ON_LOGOUT and _carried_key(request) != key:
         response.set_signed_cookie(
@@ -41,24 +43,30 @@ def remember_browser(request: HttpRequest, response: HttpResponse, subscription:
         )
 
 
-def _detach_user(request: HttpRequest | None, user: Any, **_arguments: Any) -> None:
+def _detach_user(request: Any = None, user: Any = None, **_arguments: Any) -> None:
+    """Detach the browser of a user who logs out."""
     subscription = _carried_subscription(request)
     if subscription is not None and user is not None and subscription.user_id == user.pk:
         services.unsubscribe(subscription, reason=LOGGED_OUT)
 
 
-def _detach_others(request: HttpRequest | None, user: Any, **_arguments: Any) -> None:
-    """Detach whoever had this browser before and did not log out."""
+def _detach_others(request: Any = None, user: Any = None, **_arguments: Any) -> None:
+    """Detach a browser from the user who had it before and did not log out."""
     subscription = _carried_subscription(request)
-    if subscription is not None and subscription.user_id not in (None, user.pk):
+    if subscription is not None and user is not None and subscription.user_id not in (None, user.pk):
         services.unsubscribe(subscription, reason=OTHER_USER)
 
 
-def _carried_subscription(request: HttpRequest | None) -> Any:
-    if request is None or not kit_settings.DETACH_ON_LOGOUT:
+def _carried_subscription(request: Any) -> Any:
+    """The active subscription that a browser's cookie names.
+
+    Django's signals are also sent without a request, and with requests of other frameworks: these carry nothing.
+    """
+    if not kit_settings.DETACH_ON_LOGOUT or not hasattr(request, "get_signed_cookie"):
         return None
-    key = _carried_key(request)
-    return get_subscription_model().objects.filter(pk=key, is_active=True).first() if key else None
+    model = get_subscription_model()
+    key = primary_key(model, _carried_key(request) or None)
+    return None if key is None else rows_of(model).filter(pk=key, is_active=True).first()
 
 
 def _carried_key(request: HttpRequest) -> str:

@@ -18,11 +18,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from django_webpush_kit.api.errors import ApiError
+from django_webpush_kit.api.errors import ApiError, ErrorCode
 from django_webpush_kit.caching import scoped_key
 from django_webpush_kit.conf import kit_settings
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -39,7 +39,7 @@ def check_rate(request: HttpRequest, action: str, user: Any = None) -> None:
     if _count(f"{action} {identity} {period} {window}", period) > limit:
         seconds = max(1, int((window + 1) * period - now) + 1)
         message = _("Too many requests; try again in %(seconds)d seconds.") % {"seconds": seconds}
-        raise ApiError(429, "throttled", message, headers={"Retry-After": str(seconds)})
+        raise ApiError(ErrorCode.THROTTLED, message, headers={"Retry-After": str(seconds)})
 
 
 @lru_cache(maxsize=64)
@@ -54,21 +54,38 @@ def parse_rate(rate: str) -> tuple[int, int]:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The client's IP address; `X-Forwarded-For` counts for as many proxies as `TRUSTED_PROXIES` says."""
-    text = str(request.META.get("REMOTE_ADDR", ""))
-    proxies = kit_settings.TRUSTED_PROXIES
-    if proxies:
-        # Each proxy appends the address it sees; what stands further left is whatever the client wrote.
-        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
-        text = hops[-proxies] if len(hops) >= proxies else text
+    """The client's IP address; None when nobody says.
+
+    `X-Forwarded-For` counts for as many proxies as `TRUSTED_PROXIES` says. Where the server sees no address because it
+    listens on a Unix socket, the one proxy that connects to it counts.
+    """
+    peer = parse_address(str(request.META.get("REMOTE_ADDR", "")))
+    proxies = kit_settings.TRUSTED_PROXIES or (0 if peer else 1)
+    if not proxies:
+        return peer
+    # Each proxy appends the address it sees; what stands further left is whatever the client wrote.
+    hops = list(filter(None, map(str.strip, request.headers.get("X-Forwarded-For", "").split(","))))
+    return parse_address(hops[-proxies]) if len(hops) >= proxies else peer
+
+
+def parse_address(text: str) -> str | None:
+    """The IP address in an entry of `X-Forwarded-For`; None when there is none.
+
+    Proxies write `203.0.113.7`, `203.0.113.7:17085`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`, in quotes
+    or not.
+    """
+    match = _ADDRESS_AND_PORT.fullmatch(text.strip().strip('"'))
     try:
-        address = ip_address(text)
+        address = ip_address(match[1] or match[2] if match else text.strip().strip('"'))
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
         # A server that listens on IPv6 sees IPv4 clients as ::ffff:192.0.2.7; a scope (%eth0) is no part of an address.
-        address = address.ipv4_mapped or IPv6Address(int(address))
+        return str(address.ipv4_mapped or IPv6Address(int(address)))
     return str(address)
+
+
+_ADDRESS_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w-]+)\]|([0-9]+(?:\.[0-9]+){3}))(?::[0-9]{1,5})?")
 
 
 def _network(address: str | None) -> str:

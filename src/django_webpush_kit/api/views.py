@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import gettext as _
 
 from django_webpush_kit import services
 from django_webpush_kit.api import events as reports
-from django_webpush_kit.api.calls import Call, api_view
+from django_webpush_kit.api.authentication import authenticate
 from django_webpush_kit.api.clients import client_info
-from django_webpush_kit.api.errors import ApiError, invalid, invalid_token, not_authenticated, not_found
+from django_webpush_kit.api.errors import ApiError, ErrorCode, invalid, invalid_token, not_authenticated, not_found
 from django_webpush_kit.api.forms import EndpointForm, EventsForm, PreferencesForm, SubscribeForm, validated
 from django_webpush_kit.api.logout import remember_browser
-from django_webpush_kit.api.ownership import given_token, is_latest, own_subscription
-from django_webpush_kit.conf import kit_settings, vapid_keyring
-from django_webpush_kit.database import retry_on_conflict
+from django_webpush_kit.api.ownership import active_subscription, given_token, latest_claim, own_subscription
+from django_webpush_kit.api.requests import ApiRequest, api_view
+from django_webpush_kit.api.throttling import check_rate
+from django_webpush_kit.conf import kit_settings, public_key
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.states import ActionType
-from django_webpush_kit.subscriptions.registration import BrowserSubscription, Registration, register, repair
-from django_webpush_kit.tokens import read_subscription_token, sign_subscription
+from django_webpush_kit.subscriptions.languages import language_tag
+from django_webpush_kit.subscriptions.preferences import find_zone, store_preferences
+from django_webpush_kit.subscriptions.registration import (
+    BrowserSubscription,
+    ByAnyone,
+    ByToken,
+    ByUser,
+    Registrant,
+    register,
+)
+from django_webpush_kit.tokens import sign_subscription, user_mark
+
+_logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WORKER = PACKAGE / "static" / "django_webpush_kit" / "service-worker.js"
@@ -36,16 +50,15 @@ OPENAPI = Path(__file__).resolve().parent / "openapi.json"
 
 
 @api_view("subscribe", "POST", signs_in=True)
-def subscribe(call: Call) -> HttpResponse:
+def subscribe(request: ApiRequest) -> HttpResponse:
     """Create (201) or update (200) a subscription; the answer carries the browser's new subscription token."""
-    cleaned = validated(SubscribeForm, call.body)
-    browser = _browser(call, cleaned)
+    cleaned = validated(SubscribeForm, request.body)
     try:
-        registration = retry_on_conflict(lambda: _registered(call, browser, cleaned["old_endpoint"]))
+        registration = register(_browser(request, cleaned), _registrant(request, cleaned["old_endpoint"]))
     except KeyMismatch as error:
-        raise ApiError(409, "key_mismatch", str(error), errors={"subscription.keys": [str(error)]}) from None
+        raise ApiError(ErrorCode.KEY_MISMATCH, str(error), errors={"subscription.keys": [str(error)]}) from None
     except TooManySubscriptions as error:
-        raise ApiError(403, "too_many_subscriptions", str(error)) from None
+        raise ApiError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, str(error)) from None
     except TokenVoid:
         raise invalid_token() from None
     subscription = registration.subscription
@@ -54,42 +67,38 @@ def subscribe(call: Call) -> HttpResponse:
             "success": True,
             "subscription_id": subscription.pk,
             "subscription_token": sign_subscription(subscription),
+            "user": user_mark(subscription.user_id),
         },
         status=201 if registration.is_new else 200,
     )
-    if call.user is not None:
-        remember_browser(call.request, response, subscription)
+    if request.user is not None:
+        remember_browser(request.http, response, subscription)
     return response
 
 
 @api_view("unsubscribe", "POST", signs_in=True)
-def unsubscribe(call: Call) -> HttpResponse:
+def unsubscribe(request: ApiRequest) -> HttpResponse:
     """End a subscription of the caller; doing so again is no error."""
-    subscription = own_subscription(call, validated(EndpointForm, call.body)["endpoint"])
-    retry_on_conflict(lambda: services.unsubscribe(subscription))
+    services.unsubscribe(own_subscription(request, validated(EndpointForm, request.body)["endpoint"]))
     return JsonResponse({"success": True, "message": _("Unsubscribed.")})
 
 
 @api_view("preferences", "GET", "PUT", signs_in=True)
-def preferences(call: Call) -> HttpResponse:
+def preferences(request: ApiRequest) -> HttpResponse:
     """Show or replace the preferences of a subscription of the caller."""
-    if call.request.method != "PUT":
-        subscription = _active(call, validated(EndpointForm, call.request.GET.dict())["endpoint"])
-        response = JsonResponse({"success": True, "preferences": subscription.preferences})
-        if call.user is not None and subscription.user_id == call.user.pk:
-            remember_browser(call.request, response, subscription)
-        return response
-    cleaned = validated(PreferencesForm, call.body)
-    subscription = _active(call, cleaned["endpoint"])
-    retry_on_conflict(lambda: services.update_preferences(subscription, cleaned["preferences"]))
-    message = _("Preferences saved.")
-    return JsonResponse({"success": True, "message": message, "preferences": subscription.preferences})
+    if request.http.method == "PUT":
+        return _replace_preferences(request)
+    subscription = active_subscription(request, validated(EndpointForm, request.http.GET.dict())["endpoint"])
+    response = JsonResponse({"success": True, **_preferences(subscription)})
+    if request.user is not None:
+        remember_browser(request.http, response, subscription)
+    return response
 
 
 @api_view("test", "POST", signs_in=True)
-def test(call: Call) -> HttpResponse:
+def test(request: ApiRequest) -> HttpResponse:
     """Send a test notification to a subscription of the caller; preferences do not hold it back."""
-    subscription = _active(call, validated(EndpointForm, call.body)["endpoint"])
+    subscription = active_subscription(request, validated(EndpointForm, request.body)["endpoint"])
     result = services.send(
         subscription,
         _("Test notification"),
@@ -99,7 +108,7 @@ def test(call: Call) -> HttpResponse:
         urgency="high",
         tag="webpush-kit-test",
     )
-    key = result.notifications.values_list("pk", flat=True).first()
+    key = result.notifications.using(outbox_database()).values_list("pk", flat=True).first()
     if key is None:
         raise not_found()  # it was deactivated this very moment
     message = _("A test notification is on its way.")
@@ -107,42 +116,48 @@ def test(call: Call) -> HttpResponse:
 
 
 @api_view("health", "GET", signs_in=True)
-def health(call: Call) -> HttpResponse:
-    """How delivery is doing: 200 when healthy or degraded, 503 when unhealthy. Staff get details."""
-    is_staff = call.user is not None and getattr(call.user, "is_staff", False)
+def health(request: ApiRequest) -> HttpResponse:
+    """How delivery is doing; staff get details. The status is 200, or 503 when unhealthy and asked to be strict."""
+    is_staff = request.user is not None and getattr(request.user, "is_staff", False)
     if not is_staff and not kit_settings.HEALTH_PUBLIC:
-        raise not_authenticated() if call.user is None else ApiError(403, "forbidden", _("Only staff may see this."))
+        if request.user is None:
+            raise not_authenticated()
+        raise ApiError(ErrorCode.FORBIDDEN, _("Only staff may see this."))
     state = get_health(details=is_staff)
-    return JsonResponse(state, status=http_status(state))
+    is_strict = kit_settings.HEALTH_STRICT or request.http.GET.get("strict") == "1"
+    return JsonResponse(state, status=http_status(state, strict=is_strict))
 
 
 @api_view("config", "GET")
-def config(call: Call) -> HttpResponse:
-    """What a page needs to subscribe: public key, notification types, URLs."""
+def config(request: ApiRequest) -> HttpResponse:
+    """What a page needs to subscribe: public key, notification types, URLs, and whose session it is."""
     names = ("subscribe", "unsubscribe", "preferences", "test", "events")
     response = JsonResponse(
         {
             "success": True,
-            "public_key": _public_key(),
+            "public_key": public_key(),
             "types": {
                 name: {"label": str(kind.get("label", name)), "default": bool(kind.get("default", True))}
                 for name, kind in kit_settings.NOTIFICATION_TYPES.items()
             },
             "urls": {
-                **{name: _url(call.request, name) for name in names},
-                "service_worker": _url(call.request, "service-worker"),
+                **{name: _url(request.http, name) for name in names},
+                "service_worker": _url(request.http, "service-worker"),
             },
             "service_worker_scope": kit_settings.SERVICE_WORKER_SCOPE,
+            "user": _visitor_mark(request.http),
         }
     )
-    patch_vary_headers(response, ["Accept-Language"])
-    return _revalidated(call.request, response)
+    patch_vary_headers(response, ["Accept-Language", "Authorization", "Cookie"])
+    answer = _revalidated(request.http, response)
+    answer.headers["Cache-Control"] = "private, no-cache"
+    return answer
 
 
 @api_view("events", "POST")
-def events(call: Call) -> HttpResponse:
+def events(request: ApiRequest) -> HttpResponse:
     """Record what browsers report; `recorded` counts what was new. Events with a bad token are left out."""
-    given = validated(EventsForm, call.body)["events"]
+    given = validated(EventsForm, request.body)["events"]
     signed = [
         reports.Event(*named, event["action"], _button(event), event["timestamp"])
         for event in given
@@ -153,44 +168,49 @@ def events(call: Call) -> HttpResponse:
     return JsonResponse({"success": True, "recorded": reports.record(signed)})
 
 
-@api_view("open", "GET")
-def open_notification(call: Call, token: str) -> HttpResponse:
-    """Record a click and redirect to the URL stored with the notification, or with its button `?action=`."""
+@api_view("open", "GET", is_limited=False)
+def open_notification(request: ApiRequest, token: str) -> HttpResponse:
+    """Record a click and redirect to the URL stored with the notification, or with its button `?action=`.
+
+    The redirect comes whatever becomes of the record: above the rate limit, or when it fails, nothing is recorded.
+    """
+    excess = _rate_excess(request, "open")
     notification = reports.find_notification(token)
     if notification is None:
-        raise not_found(_("There is no such notification."))
-    action = call.request.GET.get("action", "")
-    if action and not reports.has_button(notification, action):
+        raise excess or not_found(_("There is no such notification."))
+    action = request.http.GET.get("action", "")
+    if not reports.has_button(notification, action):
         action = ""
-    if call.request.method == "GET":  # HEAD is how mail scanners look at links
-        reports.record_click(notification, action)
-    response = HttpResponseRedirect(reports.click_target(notification, action) or "/")
+    if excess is None and request.http.method == "GET":  # HEAD is how mail scanners look at links
+        _record_click(notification, action)
+    # not HttpResponseRedirect, which refuses URLs above 2,048 characters
+    response = HttpResponse(status=302, headers={"Location": reports.click_target(notification, action) or "/"})
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 @api_view("openapi", "GET")
-def openapi(call: Call) -> HttpResponse:
+def openapi(request: ApiRequest) -> HttpResponse:
     """Serve the OpenAPI 3.1 document, with the prefix under which this host serves the API."""
     document = json.loads(_text(OPENAPI))
-    document["servers"] = [{"url": _base(call.request).rstrip("/")}]
-    return _revalidated(call.request, JsonResponse(document))
+    document["servers"] = [{"url": _base(request.http).rstrip("/")}]
+    return _revalidated(request.http, JsonResponse(document))
 
 
 @api_view("service-worker", "GET")
-def service_worker(call: Call) -> HttpResponse:
+def service_worker(request: ApiRequest) -> HttpResponse:
     """Serve the service worker, allowed to control the whole site, told where the API is."""
-    known = {"baseUrl": _base(call.request)}
-    if key := _public_key():
+    known = {"baseUrl": _base(request.http)}
+    if key := public_key():
         known["publicKey"] = key
     # What the host's own worker has set before importing this one wins.
     first_line = f"self.WEBPUSH_KIT = {{ ...{json.dumps(known)}, ...self.WEBPUSH_KIT }};\n"
     response = HttpResponse(first_line + _text(WORKER), content_type="text/javascript; charset=utf-8")
     response.headers["Service-Worker-Allowed"] = kit_settings.SERVICE_WORKER_SCOPE
-    return _revalidated(call.request, response)
+    return _revalidated(request.http, response)
 
 
-def _browser(call: Call, cleaned: dict[str, Any]) -> BrowserSubscription:
+def _browser(request: ApiRequest, cleaned: dict[str, Any]) -> BrowserSubscription:
     subscription = cleaned["subscription"]
     try:
         return BrowserSubscription.check(
@@ -200,9 +220,10 @@ def _browser(call: Call, cleaned: dict[str, Any]) -> BrowserSubscription:
             expiration_time=subscription["expirationTime"],
             # The module sends {} when the page says nothing about preferences.
             preferences=None if cleaned["preferences"] == {} else cleaned["preferences"],
-            language=cleaned["language"],
-            timezone=cleaned["timezone"],
-            **client_info(call.request),
+            # A browser with an unheard-of language or time zone is a subscriber all the same.
+            language=language_tag(cleaned["language"]),
+            timezone=cleaned["timezone"] if find_zone(cleaned["timezone"]) else "",
+            **client_info(request.http),
         )
     except InvalidSubscription as error:
         raise invalid({PATHS.get(error.field, error.field): [str(error)]}) from None
@@ -212,35 +233,56 @@ PATHS = {
     "endpoint": "subscription.endpoint",
     "p256dh": "subscription.keys.p256dh",
     "auth": "subscription.keys.auth",
-    "expirationTime": "subscription.expirationTime",
+    "expiration_time": "subscription.expirationTime",
 }
 
 
-def _registered(call: Call, browser: BrowserSubscription, old_endpoint: str) -> Registration:
-    """For the signed-in user; else for the owner of the browser's token; else for nobody, where that is allowed."""
-    if call.user is not None:
-        limit = kit_settings.MAX_SUBSCRIPTIONS_PER_USER
-        return register(browser, user=call.user, old_endpoint=old_endpoint, limit=limit)
-    claim = read_subscription_token(given_token(call))
-    if claim is not None and is_latest(claim):
-        return repair(browser, claim)
+def _registrant(request: ApiRequest, old_endpoint: str) -> Registrant:
+    """The signed-in user; else the bearer of the browser's token; else anyone, where that is allowed."""
+    if request.user is not None:
+        return ByUser(request.user, old_endpoint, limit=kit_settings.MAX_SUBSCRIPTIONS_PER_USER)
+    token = given_token(request)
+    if (claim := latest_claim(token)) is not None:
+        return ByToken(claim)
     if kit_settings.ALLOW_ANONYMOUS and not old_endpoint:
-        return register(browser, keeps_owner=True)
-    raise TokenVoid if given_token(call) else not_authenticated()
+        return ByAnyone()
+    raise invalid_token() if token else not_authenticated()
 
 
-def _active(call: Call, endpoint: str) -> Any:
-    subscription = own_subscription(call, endpoint)
-    if not type(subscription).objects.active().filter(pk=subscription.pk).exists():
-        raise not_found()
-    return subscription
+def _replace_preferences(request: ApiRequest) -> HttpResponse:
+    cleaned = validated(PreferencesForm, request.body)
+    subscription = active_subscription(request, cleaned["endpoint"])
+    if not store_preferences(subscription, cleaned["preferences"]):
+        raise not_found()  # it was deleted, or changed hands, this very moment
+    return JsonResponse({"success": True, "message": _("Preferences saved."), **_preferences(subscription)})
 
 
-def _public_key() -> str:
+def _preferences(subscription: Any) -> dict[str, Any]:
+    return {"preferences": subscription.preferences, "user": user_mark(subscription.user_id)}
+
+
+def _visitor_mark(request: HttpRequest) -> str:
+    """The mark of the signed-in user; "" for anybody else, refused credentials included."""
+    with suppress(ApiError):
+        user = authenticate(request)
+        return user_mark(None if user is None else user.pk)
+    return ""
+
+
+def _rate_excess(request: ApiRequest, action: str) -> ApiError | None:
+    """The error of a request above the rate limit; None when it is within."""
     try:
-        return vapid_keyring().current.public_key
-    except ImproperlyConfigured:
-        return ""  # the module then tells the page that the server has no key
+        check_rate(request.http, action)
+    except ApiError as error:
+        return error
+    return None
+
+
+def _record_click(notification: Any, action: str) -> None:
+    try:
+        reports.record_click(notification, action)
+    except Exception:
+        _logger.exception("A click was not recorded")
 
 
 def _button(event: dict[str, Any]) -> str:

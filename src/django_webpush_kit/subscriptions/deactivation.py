@@ -1,38 +1,70 @@
-"""Soft deactivation: a subscription that ends is kept, with reason and date, until it is pruned."""
+"""End subscriptions softly: they are kept, with reason and date, until they are pruned.
+
+One rule holds for every way a subscription ends (unsubscribing, logging out, the admin, 404 and 410, expiry): its
+pending notifications stay pending. A worker checks the subscription when a notification is due, and suppresses it
+then. So a browser that comes back in time still gets what was scheduled for later, and `cancel()` reaches it meanwhile.
+A new owner is another matter: what is pending is not for them, and is cancelled at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from django_webpush_kit.database import retry_on_conflict
-from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.database import outbox_database, retry_on_conflict, rows_of
+from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.signals import emit, subscription_deactivated
 
 EXPIRED = "its expiration time has passed"
 
 OWNER_CHANGED = "The subscription belongs to another user now"
-"""Why a notification for the owner before is cancelled."""
+"""Why a notification for the former owner is cancelled."""
+
+GROUP_SIZE = 500
+"""Subscriptions that one UPDATE deactivates: it bounds locks and query parameters."""
 
 
 def deactivate_subscriptions(subscriptions: QuerySet[Any], reason: str) -> int:
-    """Deactivate those that are active, void their tokens, and tell `subscription_deactivated`; returns how many."""
-    model = get_subscription_model()
-    active = subscriptions.filter(is_active=True)
-    keys = list(active.values_list("pk", flat=True))
-    now = timezone.now()
-    changed = retry_on_conflict(
-        lambda: model.objects.filter(pk__in=keys, is_active=True).update(
-            is_active=False,
-            deactivated_at=now,
-            deactivation_reason=reason[:100],
-            token_version=F("token_version") + 1,
-            updated_at=now,
-        )
+    """Deactivate the active ones, void their tokens, and send `subscription_deactivated`; returns how many.
+
+    A subscription that no longer matches the queryset when it is written is left alone.
+    """
+    subscriptions = subscriptions.using(outbox_database())
+    keys = list(subscriptions.filter(is_active=True).values_list("pk", flat=True))
+    count = 0
+    for start in range(0, len(keys), GROUP_SIZE):
+        group, moment = keys[start : start + GROUP_SIZE], timezone.now()
+        changed = retry_on_conflict(partial(mark_inactive, subscriptions.filter(pk__in=group), reason, moment))
+        if changed:
+            announce_deactivation(group, reason, moment)
+        count += changed
+    return count
+
+
+def mark_inactive(subscriptions: QuerySet[Any], reason: str, moment: datetime) -> int:
+    """Deactivate the active ones without telling anybody; returns how many."""
+    return subscriptions.filter(is_active=True).update(
+        is_active=False,
+        deactivated_at=moment,
+        deactivation_reason=reason[:100],
+        token_version=F("token_version") + 1,
+        updated_at=moment,
     )
-    if changed and subscription_deactivated.has_listeners(model):
-        for subscription in model.objects.filter(pk__in=keys, is_active=False):
+
+
+def announce_deactivation(keys: Iterable[Any], reason: str, moment: datetime) -> None:
+    """Send `subscription_deactivated` for those of the subscriptions that were deactivated at `moment`."""
+    model = get_subscription_model()
+    if subscription_deactivated.has_listeners(model):
+        for subscription in rows_of(model).filter(pk__in=keys, is_active=False, deactivated_at=moment):
             emit(subscription_deactivated, model, subscription=subscription, reason=reason)
-    return changed
+
+
+def cancel_for_former_owner(subscription: Any) -> None:
+    """Cancel what is pending for a subscription that changes hands."""
+    rows_of(get_notification_model()).filter(subscription=subscription.pk).cancel(OWNER_CHANGED)

@@ -20,8 +20,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.utils import timezone as django_timezone
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import retry_on_conflict, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.option_checks import storable
 
@@ -45,6 +47,19 @@ def check_preferences(value: object) -> dict[str, Any]:
     if "quiet_hours" in preferences:
         checked["quiet_hours"] = _quiet_hours(preferences["quiet_hours"])
     return checked
+
+
+def store_preferences(subscription: Any, preferences: Mapping[str, Any]) -> bool:
+    """Replace the preferences of a subscription, and nothing else of it.
+
+    Returns False, and changes nothing, when it was deleted or has another owner than `subscription` says.
+    """
+    checked = check_preferences(preferences)
+    same = rows_of(type(subscription)).filter(pk=subscription.pk, user=subscription.user_id)
+    changed = retry_on_conflict(lambda: same.update(preferences=checked, updated_at=django_timezone.now()))
+    if changed:
+        subscription.preferences = checked
+    return bool(changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,55 @@
-"""Storing browsers' subscriptions: whose they become, what a new endpoint replaces, and what a race may not break.
+"""Register browsers' subscriptions: create, renew, merge and hand them over, safe under concurrent requests.
 
-Every change starts with an UPDATE of the row of that endpoint: that locks it on every database, and on SQLite takes
-the write lock before anything is read.
+`register` is the one way in, for `services.subscribe` and for the HTTP API. Every change starts with an UPDATE of the
+row: that locks it on every database, and on SQLite takes the write lock before anything is read.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from hmac import compare_digest
-from typing import Any
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Protocol
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 from django.utils import timezone as django_timezone
+from django.utils.functional import Promise
 
 from django_webpush_kit import conf
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.protocol.encryption import parse_keys
 from django_webpush_kit.protocol.endpoints import Endpoint, endpoint_hash
 from django_webpush_kit.signals import NEW, NEW_OWNER, REACTIVATED, emit, subscription_created
-from django_webpush_kit.states import NotificationStatus
-from django_webpush_kit.subscriptions.deactivation import OWNER_CHANGED, deactivate_subscriptions
+from django_webpush_kit.states import UNFINISHED, NotificationStatus
+from django_webpush_kit.subscriptions.deactivation import (
+    announce_deactivation,
+    cancel_for_former_owner,
+    mark_inactive,
+)
+from django_webpush_kit.subscriptions.languages import language_tag
 from django_webpush_kit.subscriptions.preferences import check_preferences, find_zone
-from django_webpush_kit.tokens import SubscriptionClaim
+from django_webpush_kit.tokens import SubscriptionClaim, primary_key
 
 REPLACED = "replaced by another subscription of the same browser"
 
-RACES = 3
-"""How often the same insert may be lost to another request before the error is raised."""
+DUPLICATE = "The same browser gets this notification through its newer subscription"
+
+INSERT_ATTEMPTS = 3
+"""Attempts to insert a subscription that other requests insert at the same moment, before the error is raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The stored subscription; `joined` says why its user has one browser more than before, "" when not."""
+    """A stored subscription.
+
+    `joined` says why its user has one browser more than before: "new", "new_owner" or "reactivated", else "".
+    """
 
     subscription: Any
     joined: str
@@ -53,7 +62,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserSubscription:
-    """What a browser says about itself; make it with `check`."""
+    """What a browser says about itself, checked; make it with `check`."""
 
     endpoint: Endpoint
     p256dh: str
@@ -72,54 +81,135 @@ class BrowserSubscription:
         endpoint: str,
         p256dh: str,
         auth: str,
-        expiration_time: datetime | None = None,
+        expiration_time: datetime | float | None = None,
         preferences: Mapping[str, Any] | None = None,
-        language: str = "",
-        timezone: str = "",
-        user_agent: str = "",
+        language: str | None = "",
+        timezone: str | None = "",
+        user_agent: str | None = "",
         ip_address: str | None = None,
     ) -> BrowserSubscription:
-        """Return the values as they will be stored; raise `InvalidSubscription` naming the field that cannot be."""
+        """Return the values as they will be stored; raise `InvalidSubscription` naming the field that cannot be.
+
+        `expiration_time` is an aware datetime, or milliseconds since 1970 as browsers have it.
+        """
         checked_endpoint = conf.endpoint_policy().check(endpoint)
         parse_keys(p256dh, auth)
-        if expiration_time is not None and expiration_time <= django_timezone.now():
-            raise InvalidSubscription("The subscription's expirationTime has passed.", field="expirationTime")
         return cls(
             endpoint=checked_endpoint,
             p256dh=p256dh,
             auth=auth,
-            expiration_time=expiration_time,
+            expiration_time=_checked_expiration(expiration_time),
             preferences=None if preferences is None else check_preferences(preferences),
-            language=_language(language),
-            timezone=timezone if find_zone(timezone) else "",
-            user_agent=storable(user_agent),
-            ip_address=ip_address,
+            language=_checked_language(language),
+            timezone=_checked_time_zone(timezone),
+            user_agent=_checked_text("user_agent", user_agent),
+            ip_address=_checked_address(ip_address),
         )
 
 
-def register(
-    browser: BrowserSubscription,
-    *,
-    user: Any = None,
-    old_endpoint: str = "",
-    limit: int | None = None,
-    keeps_owner: bool = False,
-) -> Registration:
-    """Store a browser's subscription for `user` (None: anonymous).
+class Registrant(Protocol):
+    """On whose authority a browser is registered; called inside the transaction."""
 
-    The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
-    before is cancelled; with `keeps_owner` an active one stays its owner's instead. `old_endpoint` is one of the
-    user's own that this one replaces. Raises `KeyMismatch`, and `TooManySubscriptions` above `limit` active ones.
+    def lock_previous(self) -> Any:
+        """Lock and return the row that the browser had before under another endpoint; None when it had none."""
+
+    def owner(self, current: Any, previous: Any) -> Any:
+        """Return the primary key of the user that the subscription shall belong to; None for nobody.
+
+        `current` is the row that has the browser's endpoint already, or None.
+        """
+
+    def check_limit(self, kept: Any) -> None:
+        """Raise `TooManySubscriptions` when the owner may not have one more; `kept` is the row to renew, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByUser:
+    """The browser belongs to `user` (None: nobody) from now on, whoever had it before.
+
+    `old_endpoint` is one of the user's own that the new one replaces. `limit` bounds the user's active subscriptions.
     """
-    return _in_transaction(lambda: _register(browser, user, old_endpoint, limit, keeps_owner))
+
+    user: Any
+    old_endpoint: str = ""
+    limit: int | None = None
+
+    def lock_previous(self) -> Any:
+        """The user's row with the old endpoint."""
+        if self.user is None or not self.old_endpoint:
+            return None
+        return _locked(endpoint_hash=endpoint_hash(self.old_endpoint), user=self.user.pk)
+
+    def owner(self, current: Any, previous: Any) -> Any:
+        """The user."""
+        return None if self.user is None else self.user.pk
+
+    def check_limit(self, kept: Any) -> None:
+        """Count under a lock on the user's row, so that parallel requests cannot pass the limit."""
+        if self.user is None or self.limit is None:
+            return
+        if kept is not None and kept.is_active and kept.user_id == self.user.pk:
+            return  # it counts already
+        features = connections[outbox_database()].features
+        users = get_user_model()._base_manager.using(outbox_database()).filter(pk=self.user.pk)
+        list(users.select_for_update(no_key=features.has_select_for_no_key_update).values_list("pk"))
+        if rows_of(get_subscription_model()).for_user(self.user.pk).active().count() >= self.limit:
+            raise TooManySubscriptions(f"This user has {self.limit} active subscriptions; no more are allowed.")
 
 
-def repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registration:
-    """Replace the subscription of a token by what the same browser has now, for the same owner.
+@dataclass(frozen=True, slots=True)
+class ByToken:
+    """The browser proves with its subscription token which row it had; the owner stays the same."""
 
-    Raises `TokenVoid` when the token is not the latest, and `KeyMismatch` when the endpoint is someone else's.
+    claim: SubscriptionClaim
+
+    def lock_previous(self) -> Any:
+        """The row that the token names; raises `TokenVoid` unless the token is its latest."""
+        key = primary_key(get_subscription_model(), self.claim.subscription_id)
+        claimed = None if key is None else _locked(pk=key)
+        if claimed is None or not self.claim.matches(claimed):
+            raise TokenVoid
+        return claimed
+
+    def owner(self, current: Any, previous: Any) -> Any:
+        """The owner of the row that the token names; raises `KeyMismatch` when the endpoint is someone else's."""
+        if current is not None and current.user_id != previous.user_id:
+            raise KeyMismatch
+        return previous.user_id
+
+    def check_limit(self, kept: Any) -> None:
+        """A browser that counts already does not count again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByAnyone:
+    """The browser proves nothing: an active subscription stays its owner's, any other belongs to nobody."""
+
+    def lock_previous(self) -> Any:
+        """Nothing: a stranger replaces no subscription."""
+        return None
+
+    def owner(self, current: Any, previous: Any) -> Any:
+        """The owner of the active row."""
+        return current.user_id if current is not None and current.is_active else None
+
+    def check_limit(self, kept: Any) -> None:
+        """Nobody's subscriptions have no limit but the rate limit."""
+
+
+def register(browser: BrowserSubscription, registrant: Registrant) -> Registration:
+    """Store a browser's subscription and return it.
+
+    The same endpoint with the same keys is the same browser. When it gets another owner, what is pending for the
+    former one is cancelled. Raises `KeyMismatch` for other keys, and what the registrant raises.
     """
-    return _in_transaction(lambda: _repair(browser, claim))
+    change = _insert_or_look_again(browser, registrant)
+    subscription, model = change.subscription, type(change.subscription)
+    if change.ended is not None:
+        announce_deactivation([change.ended.pk], REPLACED, change.ended.moment)
+    if change.joined:
+        emit(subscription_created, model, subscription=subscription, reason=change.joined)
+    return Registration(subscription, change.joined)
 
 
 def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: str = "") -> Any:
@@ -129,67 +219,52 @@ def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: 
     return subscription
 
 
-def _in_transaction(change: Callable[[], Registration]) -> Registration:
-    registration = _committed(change)
-    if registration.joined:
-        subscription = registration.subscription
-        emit(subscription_created, type(subscription), subscription=subscription, reason=registration.joined)
-    return registration
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A subscription that was deactivated at a moment."""
+
+    pk: Any
+    moment: datetime
 
 
-def _committed(change: Callable[[], Registration]) -> Registration:
-    for _attempt in range(RACES - 1):
-        # Another request may insert this endpoint after we have looked: the next look finds its row.
-        with suppress(IntegrityError), transaction.atomic(using=outbox_database()):
-            return change()
-    with transaction.atomic(using=outbox_database()):
-        return change()
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a transaction has written."""
+
+    subscription: Any
+    joined: str
+    ended: _Ended | None = None
 
 
-def _register(
-    browser: BrowserSubscription, user: Any, old_endpoint: str, limit: int | None, keeps_owner: bool
-) -> Registration:
-    owner = None if user is None else user.pk
-    row = _locked(endpoint_hash=browser.endpoint.hash)
-    old = None
-    if old_endpoint and owner is not None:
-        old = _locked(endpoint_hash=endpoint_hash(old_endpoint), user=owner)
-    if row is not None:
-        _check_keys(row, browser)
-        if keeps_owner and row.is_active:
-            owner = row.user_id if owner is None else owner
-    kept = row or old
-    counts_already = kept is not None and kept.is_active and kept.user_id == owner
-    if limit is not None and owner is not None and not counts_already:
-        _check_limit(user, limit)
+def _insert_or_look_again(browser: BrowserSubscription, registrant: Registrant) -> _Change:
+    """Register; when another request has inserted the endpoint since we looked, look again and find its row."""
+    for _attempt in range(INSERT_ATTEMPTS - 1):
+        try:
+            return _register(browser, registrant)
+        except IntegrityError:
+            continue
+    return _register(browser, registrant)
+
+
+@atomic_with_retry
+def _register(browser: BrowserSubscription, registrant: Registrant) -> _Change:
+    current = _locked(endpoint_hash=browser.endpoint.hash)
+    previous = registrant.lock_previous()
+    if current is not None:
+        _check_keys(current, browser)
+    owner = registrant.owner(current, previous)
+    kept = current or previous
+    registrant.check_limit(kept)
     if kept is None:
-        return Registration(_insert(browser, owner), NEW)
-    joined = _refresh(kept, browser, owner)
-    if old is not None and old.pk != kept.pk:
-        _absorb(old, kept)
-    return Registration(kept, joined)
-
-
-def _repair(browser: BrowserSubscription, claim: SubscriptionClaim) -> Registration:
-    row = _locked(endpoint_hash=browser.endpoint.hash)
-    claimed = _locked(pk=claim.subscription_id)
-    if claimed is None or not claim.matches(claimed):
-        raise TokenVoid
-    if row is None:
-        row = claimed
-    else:
-        _check_keys(row, browser)
-        if row.user_id != claimed.user_id:
-            raise KeyMismatch
-    joined = _refresh(row, browser, claimed.user_id)
-    if row.pk != claimed.pk:
-        _absorb(claimed, row)
-    return Registration(row, joined)
+        return _Change(_insert(browser, owner), NEW)
+    joined = _renew(kept, browser, owner)
+    ended = _merge(previous, kept) if previous is not None and previous.pk != kept.pk else None
+    return _Change(kept, joined, ended)
 
 
 def _locked(**lookup: Any) -> Any:
     """The subscription, locked until the transaction ends; None when there is none."""
-    rows = get_subscription_model().objects.filter(**lookup)
+    rows = rows_of(get_subscription_model()).filter(**lookup)
     if not rows.update(updated_at=django_timezone.now()):
         return None
     return rows.select_for_update().get()
@@ -197,15 +272,34 @@ def _locked(**lookup: Any) -> Any:
 
 def _insert(browser: BrowserSubscription, owner: Any) -> Any:
     subscription = new_subscription(browser, owner)
-    subscription.save(force_insert=True)
+    subscription.save(force_insert=True, using=outbox_database())
     return subscription
 
 
-def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> str:
+_RENEWED = (
+    "user",
+    "endpoint",
+    "p256dh_key",
+    "auth_key",
+    "expiration_time",
+    "preferences",
+    "is_active",
+    "deactivated_at",
+    "deactivation_reason",
+    "vapid_key_id",
+    "language",
+    "timezone",
+    "token_version",
+    "user_agent",
+    "ip_address",
+)
+
+
+def _renew(subscription: Any, browser: BrowserSubscription, owner: Any) -> str:
     """Write what the browser says, and void the token it had; returns why it has joined its user's, "" when not."""
     joined = _joined(subscription, owner)
     if subscription.user_id != owner:
-        get_notification_model().objects.filter(subscription=subscription.pk).cancel(OWNER_CHANGED)
+        cancel_for_former_owner(subscription)
         if subscription.user_id is not None:
             subscription.preferences = {}
     _copy(browser, subscription)
@@ -214,7 +308,7 @@ def _refresh(subscription: Any, browser: BrowserSubscription, owner: Any) -> str
     subscription.is_active = True
     subscription.deactivated_at = None
     subscription.deactivation_reason = ""
-    subscription.save(force_update=True)
+    subscription.save(update_fields=_RENEWED, using=outbox_database())
     return joined
 
 
@@ -236,7 +330,7 @@ def _copy(browser: BrowserSubscription, subscription: Any) -> None:
     subscription.push_service = browser.endpoint.push_service
     if not (is_same and subscription.vapid_key_id):
         # An endpoint stays with the key it was made with, also after a rotation.
-        subscription.vapid_key_id = _current_key_id()
+        subscription.vapid_key_id = conf.current_key_id()
     subscription.user_agent = browser.user_agent
     subscription.ip_address = browser.ip_address
     # What the browser does not say this time stays as it was.
@@ -246,15 +340,41 @@ def _copy(browser: BrowserSubscription, subscription: Any) -> None:
         subscription.preferences = dict(browser.preferences)
 
 
-def _absorb(old: Any, new: Any) -> None:
-    """End a subscription whose browser has another one by now; what is pending for it goes there."""
-    pending = get_notification_model().objects.filter(subscription=old.pk, status=NotificationStatus.PENDING)
-    pending.update(subscription=new.pk)
-    deactivate_subscriptions(get_subscription_model().objects.filter(pk=old.pk), REPLACED)
+def _merge(previous: Any, kept: Any) -> _Ended | None:
+    """End `previous`, whose browser has the row `kept` now; what is pending for it moves there, each message once."""
+    if previous.preferences and not kept.preferences:
+        kept.preferences = previous.preferences
+        kept.save(update_fields=["preferences"], using=outbox_database())
+    pending = rows_of(get_notification_model()).filter(subscription=previous.pk).pending()
+    batches = set(pending.values_list("batch", flat=True))
+    pending.filter(batch__in=_batches_that_reach(kept, batches)).cancel(DUPLICATE)
+    pending.update(subscription=kept.pk)
+    moment = django_timezone.now()
+    changed = mark_inactive(rows_of(type(previous)).filter(pk=previous.pk), REPLACED, moment)
+    return _Ended(previous.pk, moment) if changed else None
+
+
+def _batches_that_reach(subscription: Any, batches: set[Any]) -> set[Any]:
+    """Those of the batches that a subscription has a row of, or will have: a broadcast has not come to it yet."""
+    if not batches:
+        return batches
+    rows = rows_of(get_notification_model()).filter(subscription=subscription.pk, batch__in=batches)
+    reached = rows.filter(status__in=(*UNFINISHED, NotificationStatus.SENT)).values_list("batch", flat=True)
+    status = PushBroadcast.Status
+    broadcasts = rows_of(PushBroadcast).filter(batch__in=batches, status__in=(status.RUNNING, status.PAUSED))
+    coming = (
+        batch
+        for batch, cursor in broadcasts.values_list("batch", "cursor")
+        if cursor and subscription.pk > primary_key(type(subscription), cursor)
+    )
+    return {*reached, *coming}
 
 
 def _check_keys(subscription: Any, browser: BrowserSubscription) -> None:
-    stored = _canonical_keys(subscription.p256dh_key, subscription.auth_key)
+    try:
+        stored = _canonical_keys(subscription.p256dh_key, subscription.auth_key)
+    except InvalidSubscription:
+        raise KeyMismatch from None  # written past the checks
     if not compare_digest(stored, _canonical_keys(browser.p256dh, browser.auth)):
         raise KeyMismatch
 
@@ -264,26 +384,56 @@ def _canonical_keys(p256dh: str, auth: str) -> bytes:
     return keys.p256dh + keys.auth
 
 
-def _check_limit(user: Any, limit: int) -> None:
-    """Count under a lock on the user's row, so that subscribing in parallel does not pass the limit."""
-    features = connections[outbox_database()].features
-    users = get_user_model()._base_manager.using(outbox_database())
-    list(users.select_for_update(no_key=features.has_select_for_no_key_update).filter(pk=user.pk).values_list("pk"))
-    if get_subscription_model().objects.for_user(user).active().count() >= limit:
-        raise TooManySubscriptions(f"This user has {limit} active subscriptions; no more are allowed.")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def _current_key_id() -> str:
-    try:
-        return conf.vapid_keyring().current.key_id
-    except ImproperlyConfigured:
+def _checked_expiration(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            value = _EPOCH + timedelta(milliseconds=value)
+        except (OverflowError, ValueError):
+            raise _invalid("expiration_time", f"is out of range: {value!r}") from None
+    if not isinstance(value, datetime) or django_timezone.is_naive(value):
+        raise _invalid("expiration_time", "must be an aware datetime, or milliseconds since 1970, or None")
+    if value <= django_timezone.now():
+        raise _invalid("expiration_time", "has passed")
+    return value
+
+
+def _checked_language(value: object) -> str:
+    tag = language_tag(_checked_text("language", value))
+    if tag is None:
+        raise _invalid("language", f'must be a language tag such as "de" or "pt-br", not {str(value)[:50]!r}')
+    return tag
+
+
+def _checked_time_zone(value: object) -> str:
+    name = _checked_text("timezone", value)
+    if name and find_zone(name) is None:
+        raise _invalid("timezone", f'must be an IANA time zone such as "Europe/Berlin", not {name[:50]!r}')
+    return name
+
+
+def _checked_text(name: str, value: object) -> str:
+    if value is None:
         return ""
+    if not isinstance(value, str | Promise):
+        raise _invalid(name, f"must be text or None, not {type(value).__name__}")
+    return storable(str(value))
 
 
-_LANGUAGE = re.compile(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})*")
+def _checked_address(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    try:
+        address = ip_address(str(value))
+    except ValueError:
+        raise _invalid("ip_address", f"must be an IP address, not {str(value)[:50]!r}") from None
+    # a scope such as %eth0 is no part of an address that a database stores
+    return str(IPv6Address(int(address)) if isinstance(address, IPv6Address) else address)
 
 
-def _language(language: str) -> str:
-    """A language tag in lower case; "" for anything else, which no template could match."""
-    tag = language.lower().replace("_", "-")
-    return tag if len(tag) <= 35 and _LANGUAGE.fullmatch(tag) else ""
+def _invalid(name: str, problem: str) -> InvalidSubscription:
+    return InvalidSubscription(f"{name} {problem}.", field=name)

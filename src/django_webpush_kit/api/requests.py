@@ -1,4 +1,4 @@
-"""What every view of the API has in common: methods, limits, JSON in and out, one shape of errors."""
+"""Requests to the API: the checks every view has in common, and the JSON body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
 from django_webpush_kit.api.authentication import authenticate
-from django_webpush_kit.api.errors import ApiError, invalid
+from django_webpush_kit.api.errors import ApiError, ErrorCode, invalid
 from django_webpush_kit.api.throttling import check_rate
 from django_webpush_kit.exceptions import InvalidSubscription
 
@@ -31,19 +31,20 @@ View = Callable[..., HttpResponse]
 
 
 @dataclass(slots=True)
-class Call:
+class ApiRequest:
     """One request to the API: its user (None: nobody is signed in) and its JSON body."""
 
-    request: HttpRequest
+    http: HttpRequest
     user: Any = None
     body: dict[str, Any] = field(default_factory=dict)
 
 
-def api_view(action: str, *methods: str, signs_in: bool = False) -> Callable[[View], View]:
-    """Make a view of `function(call, **kwargs)` for these methods; GET brings HEAD along.
+def api_view(action: str, *methods: str, signs_in: bool = False, is_limited: bool = True) -> Callable[[View], View]:
+    """Make a view of `function(request: ApiRequest, **kwargs)` for these methods; GET brings HEAD along.
 
-    `action` is the key in `RATE_LIMITS`. With `signs_in` the authenticators are asked, otherwise cookies and
-    `Authorization` are ignored. The view runs outside ATOMIC_REQUESTS and for visitors who have not logged in.
+    `action` is the key in `RATE_LIMITS`; without `is_limited` the function asks `check_rate` itself. With `signs_in`
+    the authenticators are asked, otherwise cookies and `Authorization` are ignored. The view runs outside
+    ATOMIC_REQUESTS and for visitors who have not logged in.
     """
     allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
 
@@ -53,7 +54,8 @@ def api_view(action: str, *methods: str, signs_in: bool = False) -> Callable[[Vi
             try:
                 if request.method not in allowed:
                     raise _method_not_allowed(allowed)
-                response = function(_prepared(request, action, signs_in=signs_in), **kwargs)
+                limited = action if is_limited else ""
+                response = function(_prepared(request, limited, signs_in=signs_in), **kwargs)
             except InvalidSubscription as error:
                 response = invalid({error.field or "subscription": [str(error)]}).response()
             except ApiError as error:
@@ -67,8 +69,8 @@ def api_view(action: str, *methods: str, signs_in: bool = False) -> Callable[[Vi
     return decorate
 
 
-def _prepared(request: HttpRequest, action: str, *, signs_in: bool) -> Call:
-    """Everything that can be refused before a body is parsed is."""
+def _prepared(request: HttpRequest, action: str, *, signs_in: bool) -> ApiRequest:
+    """Refuse whatever can be refused before the body is read; then read it."""
     takes_body = request.method in BODY_METHODS
     if takes_body:
         _check_envelope(request)
@@ -78,12 +80,12 @@ def _prepared(request: HttpRequest, action: str, *, signs_in: bool) -> Call:
         check_rate(request, action)
         raise
     check_rate(request, action, user)
-    return Call(request, user, _read_json(request) if takes_body else {})
+    return ApiRequest(request, user, _read_json(request) if takes_body else {})
 
 
 def _check_envelope(request: HttpRequest) -> None:
     if request.content_type != "application/json":
-        raise ApiError(415, "unsupported_media_type", _("The body must be application/json."))
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, _("The body must be application/json."))
     length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isdecimal() and int(length[:20]) > MAX_BODY:
         raise _too_large()
@@ -129,16 +131,16 @@ def _refuse_constant(name: str) -> None:
 
 def _method_not_allowed(allowed: list[str]) -> ApiError:
     names = ", ".join(allowed)
-    message = _("This path takes %(methods)s.") % {"methods": names}
-    return ApiError(405, "method_not_allowed", message, headers={"Allow": names})
+    message = _("Allowed methods: %(methods)s.") % {"methods": names}
+    return ApiError(ErrorCode.METHOD_NOT_ALLOWED, message, headers={"Allow": names})
 
 
 def _too_large() -> ApiError:
-    return ApiError(413, "too_large", _("The body has more than %(bytes)d bytes.") % {"bytes": MAX_BODY})
+    return ApiError(ErrorCode.TOO_LARGE, _("The body has more than %(bytes)d bytes.") % {"bytes": MAX_BODY})
 
 
 def _malformed(message: str) -> ApiError:
-    return ApiError(400, "malformed", message)
+    return ApiError(ErrorCode.MALFORMED, message)
 
 
 def _outside_transactions(view: View) -> View:

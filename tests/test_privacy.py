@@ -1,6 +1,7 @@
 """What is kept about a user can be handed out and deleted."""
 
 import json
+from unittest.mock import ANY
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from django_webpush_kit.models import (
     get_notification_model,
     get_subscription_model,
 )
-from django_webpush_kit.privacy import erase_user, export_user
+from django_webpush_kit.privacy import erase_user, export_json, export_user
 from django_webpush_kit.services import subscribe
 from tests.factories import make_event, make_notification
 
@@ -72,6 +73,7 @@ def test_the_export_is_plain_json_with_everything_but_the_keys(user, subscriptio
     text = json.dumps(exported)
     assert json.loads(text) == exported
     assert exported["user"] == "ada"
+    assert json.loads("".join(export_json(user))) == {**exported, "exported_at": ANY}
     assert [row["title"] for row in exported["notifications"]] == ["Number 0", "Number 1", "Number 2"]
     assert [event["action_type"] for event in exported["notifications"][0]["events"]] == ["delivered", "action_clicked"]
     assert exported["notifications"][1]["data"] == {"n": 1}

@@ -1,16 +1,19 @@
-"""What is kept about a user, to hand out and to delete.
+"""GDPR helpers: export and erase everything stored about a user.
 
-Both go by a row's `user`, the recipient at the time it was written, and by who owns a subscription now.
+Both go by a row's `user`, the recipient when it was written, and by the present owner of a subscription.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.db import models, transaction
-from django.db.models import Q
+from django.apps import apps
+from django.db import IntegrityError, connections, models, router, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.database import outbox_database, retry_on_conflict
@@ -21,61 +24,155 @@ from django_webpush_kit.models import (
     get_subscription_model,
 )
 
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+CHUNK_SIZE = 500
+"""Rows that one statement reads or deletes: no database takes any number of parameters."""
+
+ERASE_ATTEMPTS = 5
+"""How often an erasure starts over when a notification to the same user is written at the same time."""
+
+ERASED = "(erased)"
+
 NOT_EXPORTED = frozenset(
-    # keys to the browser, and what says nothing about the person
+    # keys to the browser, and columns that say nothing about the person
     ("auth_key", "claims", "endpoint_hash", "lane", "lease_token", "p256dh_key", "token_version", "user")
 )
 
+EXPORTED_OF_BROADCASTS = ("type", "audience", "context", "options", "status", "scheduled_for", "created_at")
 
-def erase_user(user: Any) -> dict[str, int]:
-    """Delete a user's subscriptions, every notification addressed to them or their browsers, and what was reported.
 
-    Returns how many of each were deleted: `{"subscriptions", "notifications", "events"}`. What is being sent at this
-    moment still arrives. The user itself is left alone, broadcasts they started lose their name.
+def erase_user(user: AbstractBaseUser) -> dict[str, int]:
+    """Delete a user's subscriptions, every notification addressed to them or their browsers, and its events.
+
+    Returns how many of each were deleted: `{"subscriptions", "notifications", "events"}`. A message that is being sent
+    at this moment still arrives. The user row is left alone, broadcasts that the user started lose their name, and the
+    admin's log loses the titles of the deleted rows. Everything is one transaction.
     """
-    subscriptions = get_subscription_model().objects.filter(user=user)
-    notifications = get_notification_model().objects.filter(Q(user=user) | Q(subscription__user=user))
-    events = get_analytics_model().objects.filter(Q(notification__user=user) | Q(notification__subscription__user=user))
-
-    def statements() -> dict[str, int]:
-        with transaction.atomic(using=outbox_database()):
-            PushBroadcast.objects.filter(created_by=user).update(created_by=None)
-            return {
-                "events": _delete(events),
-                "notifications": _delete(notifications),
-                "subscriptions": _delete(subscriptions),
-            }
-
-    return retry_on_conflict(statements)
+    for _attempt in range(ERASE_ATTEMPTS - 1):
+        try:
+            return retry_on_conflict(lambda: _erase(user))
+        except IntegrityError:  # at commit: a notification was written after its subscription had been deleted
+            if connections[outbox_database()].in_atomic_block:
+                raise
+    return retry_on_conflict(lambda: _erase(user))
 
 
-def export_user(user: Any) -> dict[str, Any]:
-    """What is kept about a user, as plain JSON values.
+def export_user(user: AbstractBaseUser) -> dict[str, Any]:
+    """Everything stored about a user, as plain JSON values.
 
-    `{"user", "exported_at", "subscriptions": [...], "notifications": [{..., "events": [...]}]}`; the entries have the
-    models' field names, those of a host's own models included. The keys of subscriptions are left out.
+    `{"user", "exported_at", "subscriptions": [...], "broadcasts": [...], "notifications": [{..., "events": [...]}]}`;
+    the entries have the models' field names, those of your own models included. `broadcasts` are those that the user
+    started. The keys of subscriptions are left out.
     """
-    notifications = get_notification_model().objects.filter(user=user).order_by("created_at", "pk")
-    events: dict[Any, list[dict[str, Any]]] = {}
-    for event in get_analytics_model().objects.filter(notification__in=notifications).order_by("timestamp", "pk"):
-        events.setdefault(event.notification_id, []).append(_fields(event))
+    return {**_exported_head(user), "notifications": list(_exported_notifications(user))}
+
+
+def export_json(user: AbstractBaseUser) -> Iterator[str]:
+    """The export as pieces of one JSON text: memory does not grow with the number of notifications."""
+    head = json.dumps(_exported_head(user), indent=2, ensure_ascii=False)
+    yield head.removesuffix("\n}") + ',\n  "notifications": ['
+    separator = "\n    "
+    for row in _exported_notifications(user):
+        yield separator + json.dumps(row, ensure_ascii=False)
+        separator = ",\n    "
+    yield "\n  ]\n}\n"
+
+
+def _erase(user: Any) -> dict[str, int]:
+    database = outbox_database()
+    notifications = get_notification_model()
+    deleted: Counter[str] = Counter()
+    with transaction.atomic(using=database):
+        PushBroadcast.objects.using(database).filter(created_by=user).update(created_by=None)
+        # first of all, so that notifications which are being written for them are waited for
+        owned = get_subscription_model().objects.using(database).filter(user=user).order_by("pk")
+        subscriptions = list(owned.select_for_update().values_list("pk", flat=True))
+        # one condition at a time, each by an index: an OR across both tables would read the whole outbox
+        addressed = notifications.objects.using(database).filter(user=user)
+        deleted += _delete(addressed)
+        for keys in _chunks(subscriptions):
+            deleted += _delete(notifications.objects.using(database).filter(subscription__in=keys))
+            deleted += _delete(get_subscription_model().objects.using(database).filter(pk__in=keys))
     return {
-        "user": user.get_username(),
-        "exported_at": timezone.now().isoformat(),
-        "subscriptions": _all(get_subscription_model().objects.filter(user=user).order_by("pk")),
-        "notifications": [{**_fields(row), "events": events.get(row.pk, [])} for row in notifications],
+        "events": deleted[get_analytics_model()._meta.label],
+        "notifications": deleted[notifications._meta.label],
+        "subscriptions": deleted[get_subscription_model()._meta.label],
     }
 
 
-def _delete(rows: models.QuerySet[Any]) -> int:
-    """Delete, and count these rows alone: the rows that go with them are another model's."""
-    keys = list(rows.values_list("pk", flat=True))
-    rows.model._default_manager.filter(pk__in=keys).delete()
-    return len(keys)
+def _delete(rows: QuerySet[Any]) -> Counter[str]:
+    """Delete rows in chunks; returns how many of each model went with them, by label."""
+    deleted: Counter[str] = Counter()
+    logged = _logged_keys(rows.model)
+    while keys := list(rows.values_list("pk", flat=True)[:CHUNK_SIZE]):
+        _blank_log(rows.model, logged.intersection(map(str, keys)))
+        _count, by_model = rows.model._base_manager.using(rows.db).filter(pk__in=keys).delete()
+        deleted.update(by_model)
+    return deleted
 
 
-def _all(rows: Iterable[models.Model]) -> list[dict[str, Any]]:
-    return [_fields(row) for row in rows]
+def _log_entries(model: type[models.Model]) -> QuerySet[Any] | None:
+    """What the admin has logged about a model; None without the admin."""
+    if not apps.is_installed("django.contrib.admin"):
+        return None
+    from django.contrib.admin.models import LogEntry  # an optional app
+    from django.contrib.contenttypes.models import ContentType
+
+    database = router.db_for_write(LogEntry)
+    content_type = ContentType.objects.db_manager(database).get_for_model(model)
+    entries: QuerySet[Any] = LogEntry.objects.using(database).filter(content_type=content_type)
+    return entries
+
+
+def _logged_keys(model: type[models.Model]) -> set[str]:
+    entries = _log_entries(model)
+    return set() if entries is None else set(entries.exclude(object_repr=ERASED).values_list("object_id", flat=True))
+
+
+def _blank_log(model: type[models.Model], keys: Iterable[str]) -> None:
+    """Take titles out of the admin's log: an entry keeps the text of its object."""
+    entries = _log_entries(model) if keys else None
+    if entries is not None:
+        entries.filter(object_id__in=list(keys)).update(object_repr=ERASED, change_message="")
+
+
+def _exported_head(user: Any) -> dict[str, Any]:
+    database = outbox_database()
+    started = PushBroadcast.objects.using(database).filter(created_by=user).order_by("pk")
+    return {
+        "user": user.get_username(),
+        "exported_at": timezone.now().isoformat(),
+        "subscriptions": [
+            _fields(row) for row in get_subscription_model().objects.using(database).filter(user=user).order_by("pk")
+        ],
+        "broadcasts": [{name: _plain(getattr(row, name)) for name in EXPORTED_OF_BROADCASTS} for row in started],
+    }
+
+
+def _exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
+    """The notifications in the order they were written, each with its events, read a page at a time."""
+    database = outbox_database()
+    rows = get_notification_model().objects.using(database).filter(user=user).order_by("created_at", "pk")
+    page = list(rows[:CHUNK_SIZE])
+    while page:
+        keys = [row.pk for row in page]
+        events: dict[Any, list[dict[str, Any]]] = {}
+        reported = get_analytics_model().objects.using(database).filter(notification__in=keys)
+        for event in reported.order_by("timestamp", "pk"):
+            events.setdefault(event.notification_id, []).append(_fields(event))
+        for row in page:
+            yield {**_fields(row), "events": events.get(row.pk, [])}
+        if len(page) < CHUNK_SIZE:
+            return
+        last = page[-1]
+        after = Q(created_at__gt=last.created_at) | Q(created_at=last.created_at, pk__gt=last.pk)
+        page = list(rows.filter(after)[:CHUNK_SIZE])
+
+
+def _chunks(keys: list[Any]) -> Iterator[list[Any]]:
+    return (keys[start : start + CHUNK_SIZE] for start in range(0, len(keys), CHUNK_SIZE))
 
 
 def _fields(row: models.Model) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def retry_failed_notifications() -> dict[str, int]:
 
 def cleanup_expired_subscriptions() -> dict[str, int]:
     """Deactivate subscriptions past their expiration time and prune what is past its retention."""
-    return clean_up()
+    return clean_up(seconds=get_task_backend().seconds)
 
 
 def send_push_notification_task(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, Q
+from django.utils import timezone
 
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.models import get_notification_model
@@ -23,6 +24,8 @@ class NewestOfTopic:
             of_topics = get_notification_model().objects.filter(
                 subscription__in={row.subscription_id for row in topical}, topic__in={row.topic for row in topical}
             )
+            # a message for next week replaces what is still pending then, not what is due now
+            of_topics = of_topics.filter(Q(scheduled_for=None) | Q(scheduled_for__lte=timezone.now()))
             # asked for the other statuses, SQLite would read every row that has one
             found = of_topics.exclude(status__in=ENDED_UNSENT)
             newest = found.order_by().values_list("subscription_id", "topic").annotate(Max("created_at"))

@@ -1,4 +1,4 @@
-"""`manage.py push_erase USER`: delete what is kept about a user."""
+"""`manage.py push_erase USER`: delete everything stored about a user."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django_webpush_kit.privacy import erase_user
 
 
 class Command(BaseCommand):
-    """Delete a user's subscriptions, notifications and events, after a question."""
+    """Delete a user's subscriptions, notifications and events, after confirmation."""
 
-    help = "Delete what is kept about a user: subscriptions, notifications and what was reported about them."
+    help = "Delete everything stored about a user: subscriptions, notifications and events."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-input", "--noinput", action="store_false", dest="interactive", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Ask, delete, and say how much it was."""
+        """Ask, delete, and print the counts."""
         user = find_user(options["user"])
         if options["interactive"]:
             answer = input(f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to go on: ")

@@ -1,20 +1,19 @@
-"""`manage.py push_export USER`: what is kept about a user."""
+"""`manage.py push_export USER`: print everything stored about a user."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from django_webpush_kit.management.users import find_user
-from django_webpush_kit.privacy import export_user
+from django_webpush_kit.privacy import export_json, export_user
 
 
 class Command(BaseCommand):
-    """Print what is kept, for people or as JSON."""
+    """Print the export, as lines to read or as JSON."""
 
-    help = "Print what is kept about a user: subscriptions, notifications and what was reported about them."
+    help = "Print everything stored about a user: subscriptions, broadcasts they started, notifications and events."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -23,11 +22,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the export."""
-        exported = export_user(find_user(options["user"]))
+        user = find_user(options["user"])
         if options["json"]:
-            self.stdout.write(json.dumps(exported, indent=2, ensure_ascii=False))
+            for piece in export_json(user):
+                self.stdout.write(piece, ending="")
             return
-        for name in ("subscriptions", "notifications"):
+        exported = export_user(user)
+        for name in ("subscriptions", "notifications", "broadcasts"):
             self.stdout.write(f"{len(exported[name])} {name}")
             for entry in exported[name]:
                 self.stdout.write(f"  {READABLE[name](entry)}")
@@ -43,4 +44,8 @@ def _notification(entry: dict[str, Any]) -> str:
     return f"{entry['created_at'][:16]}  {entry['status']}  {entry['title']}" + (f"  ({events})" if events else "")
 
 
-READABLE = {"subscriptions": _subscription, "notifications": _notification}
+def _broadcast(entry: dict[str, Any]) -> str:
+    return f"{entry['created_at'][:16]}  {entry['status']}  {entry['type']} to {entry['audience']}"
+
+
+READABLE = {"subscriptions": _subscription, "notifications": _notification, "broadcasts": _broadcast}

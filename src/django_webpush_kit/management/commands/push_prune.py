@@ -1,22 +1,41 @@
-"""`manage.py push_prune`: what the hourly cleanup does, now."""
+"""`manage.py push_prune`: run the hourly cleanup now."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from django_webpush_kit.delivery.pruning import clean_up
+from django_webpush_kit.management.interruption import INTERRUPTED, interruptible
+
+PROGRESS_ROWS = 10_000
+"""Rows between two lines of progress."""
 
 
 class Command(BaseCommand):
-    """Deactivate what has expired and delete what is past its retention."""
+    """Deactivate expired subscriptions and delete rows past their retention."""
 
-    help = "Deactivate expired subscriptions; delete what is older than RETENTION_DAYS and IDEMPOTENCY_DAYS."
+    help = (
+        "Deactivate expired subscriptions; delete what is older than RETENTION_DAYS and IDEMPOTENCY_DAYS. "
+        "Ctrl-C ends it between two small transactions; the next run continues."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Clean up and say how much it was."""
-        counts = clean_up()
+        """Clean up, show progress, and print the counts."""
+        with interruptible() as interruption:
+            counts = clean_up(is_stopped=lambda: interruption.is_requested, on_progress=self._show)
         self.stdout.write(f"Deactivated: {counts.pop('expired')} expired subscriptions")
         for name, count in counts.items():
-            self.stdout.write(f"Deleted: {count} {name.replace('_', ' ')}")
+            self.stdout.write(f"Deleted: {count} {_readable(name)}")
+        if interruption.is_requested:
+            raise CommandError("Interrupted. Run push_prune again to continue.", returncode=INTERRUPTED)
+
+    def _show(self, name: str, count: int) -> None:
+        if count % PROGRESS_ROWS == 0:
+            self.stdout.write(f"{count:,} {_readable(name)} deleted so far")
+            self.stdout.flush()
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")

@@ -4,6 +4,7 @@ import os
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -12,7 +13,7 @@ from django.utils import timezone
 from django_webpush_kit import services
 from django_webpush_kit.database import is_conflict, retry_on_conflict
 from django_webpush_kit.delivery import fan_out as broadcast
-from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
 from django_webpush_kit.models import (
     PushBroadcast,
@@ -118,23 +119,19 @@ def test_a_lapsed_lease_is_returned(subscription, conflicts):
     assert rows().get().status == "pending"
 
 
-def test_a_push_service_is_paused(conflicts):
+def test_a_breaker_is_opened_and_closed(subscription, conflicts):
     now = timezone.now()
-    PushServiceState.objects.create(push_service="mozilla", vapid_key_id="")
+    key = BreakerKey(subscription.push_service, subscription.vapid_key_id)
+    PushServiceState.objects.create(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
+    row = SimpleNamespace(pk=1, subscription_id=subscription.pk)
     breakers = Breakers()
     with changed_by_another(PushServiceState):
-        breakers.throttle("mozilla", 60, "429", now)
-    assert conflicts() == ["40001"]
+        breakers.blame(key, row, Fault.THROTTLED, reason="HTTP 429", retry_after=60, now=now)
     assert PushServiceState.objects.get().paused_until == now + timedelta(seconds=60)
-
-
-def test_a_pause_that_is_over_is_forgotten(conflicts):
-    now = timezone.now()
-    PushServiceState.objects.create(push_service="mozilla", vapid_key_id="", paused_until=now - timedelta(seconds=1))
-    breakers = Breakers()
+    breakers.accept(key, row, now)
     with changed_by_another(PushServiceState):
-        breakers.succeed("mozilla", "", now)
-    assert conflicts() == ["40001"]
+        breakers.write()
+    assert conflicts() == ["40001", "40001"]
     assert not PushServiceState.objects.exists()
 
 

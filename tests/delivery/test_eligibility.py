@@ -9,7 +9,7 @@ from django.utils import timezone as django_timezone
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.transports import PushResponse, locmem
+from django_webpush_kit.transports import PushResponse, Transport, locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,6 +125,36 @@ def test_the_daily_cap_holds_within_one_chunk_and_for_anonymous_subscriptions(se
     assert deliver_due().outcomes == {"suppressed": 1}
 
 
+@pytest.mark.parametrize("status", [404, 413])
+def test_a_message_that_nobody_got_does_not_use_up_the_cap(settings, subscription, make_subscription, status):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+    other = make_subscription(subscription.user)
+    locmem.answers.append(PushResponse(id=None, status=status))
+    services.send(subscription, "Hello", type="news")
+    services.send(other, "Hello", type="news")
+    deliver_due()
+    assert [request.endpoint for request in locmem.sent] == [subscription.endpoint, other.endpoint]
+
+
+class AnsweringLateTransport(Transport):
+    """Answers when there are no more requests to be had: the first is rejected, the others are accepted."""
+
+    def send(self, requests):
+        for number, request in enumerate(list(requests)):
+            yield PushResponse(id=request.id, status=201 if number else 413)
+
+
+def test_a_message_waits_for_the_outcome_of_another_that_would_use_up_the_cap(settings, subscription):
+    types = {"news": {"label": "News", "max_per_day": 1}}
+    transport = f"{__name__}.AnsweringLateTransport"
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": types, "TRANSPORT": transport}
+    _first, second = (services.send(subscription, "Hello", type="news").notifications for _ in range(2))
+    assert deliver_due().outcomes == {"failed": 1, "deferred": 1}
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": "django_webpush_kit.transports.LocmemTransport"}
+    second.update(next_attempt_at=django_timezone.now() - timedelta(seconds=1))
+    assert deliver_due().outcomes == {"sent": 1}
+
+
 def test_messages_of_yesterday_do_not_count_towards_the_cap(settings, subscription):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
     row = queue(subscription)
@@ -133,7 +163,8 @@ def test_messages_of_yesterday_do_not_count_towards_the_cap(settings, subscripti
     assert deliver(queue(subscription))[0] == "sent"
 
 
-def test_a_row_that_came_back_does_not_go_out_after_a_newer_one_of_its_topic(subscription):
+def test_a_row_that_came_back_does_not_go_out_after_a_newer_one_of_its_topic(subscription, make_subscription):
+    make_subscription()  # of another browser at the same push service, which works
     locmem.answers.append(PushResponse(id=None, status=500))
     older = queue(subscription, topic="score")
     deliver_due(limit=1)

@@ -1,109 +1,351 @@
-"""Breakers: a push service that says "wait", or refuses our credentials, is left alone by every worker.
+"""Circuit breakers: stop sending to a push service that fails for everybody, and probe until it works again.
 
-The state lives in `PushServiceState`, so that all workers and the health page see it; it is read once per chunk.
+A fault (refused credentials, a throttled request, no answer) first concerns its own subscription. The breaker of a
+push service and VAPID key opens when `EVIDENCE` different subscriptions, or all there are, met the same kind of fault
+and nothing was accepted in between. While it is open, one row at a time is sent as a probe; anything accepted closes
+it. The state lives in `PushServiceState`, so that all workers and the health page share it. Workers read it once per
+chunk and write it with each group of outcomes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.backoff import backoff_seconds
-from django_webpush_kit.models import PushServiceState
+from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.states import LANES, NotificationStatus
 
-THROTTLED = "throttled"
-CREDENTIALS = "credentials"
+EVIDENCE = 3
+"""Different subscriptions that must meet the same kind of fault before the breaker opens."""
 
-MINIMUM_PAUSE_SECONDS = 1.0
-MAXIMUM_PAUSE_SECONDS = 3600.0
-CREDENTIALS_PAUSE_SECONDS = 300.0
+FIRST_PAUSE_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 300.0
+MAX_RETRY_AFTER_SECONDS = 900.0
+"""A push service that asks for a longer wait than this says so again to the next probe."""
+
+SUSPICION_HOURS = 1
+MAX_SUSPECTS = 100
+
+PAUSED = "The push service is paused"
+"""Why a row waits for the next probe."""
+
+
+class Fault(str, Enum):
+    """Kinds of faults that may concern a whole push service."""
+
+    CREDENTIALS = "credentials"
+    THROTTLED = "throttled"
+    OUTAGE = "outage"
+
+
+class BreakerKey(NamedTuple):
+    """What a breaker belongs to."""
+
+    push_service: str
+    vapid_key_id: str
+
+
+class Suspect(NamedTuple):
+    """The last fault that a subscription met."""
+
+    fault: str
+    moment: datetime
+
+
+class Verdict(NamedTuple):
+    """What a fault says about the push service.
+
+    `paused_until`: the breaker is open until then. `is_own_fault`: since the subscription's fault before this one,
+    others were accepted.
+    """
+
+    paused_until: datetime | None
+    is_own_fault: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The state of one breaker; open while `paused_until` is set."""
+
+    paused_until: datetime | None = None
+    reason: str = ""
+    failures: int = 0
+    suspects: dict[str, Suspect] = field(default_factory=dict)
+    accepted_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only probes are sent."""
+        return self.paused_until is not None
+
+    def evidence(self, fault: str) -> set[str]:
+        """The subscriptions that met this kind of fault after the last message was accepted."""
+        return {name for name, suspect in self.suspects.items() if suspect.fault == fault and self._is_recent(suspect)}
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether any subscription met a fault after the last message was accepted."""
+        return any(map(self._is_recent, self.suspects.values()))
+
+    def _is_recent(self, suspect: Suspect) -> bool:
+        return self.accepted_at is None or suspect.moment > self.accepted_at
+
+
+Change: TypeAlias = Callable[[Breaker], Breaker]
+
+
+def accepted(breaker: Breaker, subscription: str, now: datetime) -> Breaker:
+    """The breaker after a message was accepted: closed, with no evidence left."""
+    if not breaker.is_open and not breaker.has_evidence:
+        return breaker
+    suspects = {name: suspect for name, suspect in breaker.suspects.items() if name != subscription}
+    return Breaker(suspects=suspects, accepted_at=now)
+
+
+def faulted(
+    breaker: Breaker,
+    subscription: str,
+    fault: Fault,
+    *,
+    reason: str,
+    retry_after: float | None,
+    probe: datetime | None,
+    is_everybody: bool,
+    now: datetime,
+) -> Breaker:
+    """The breaker after a message met a fault.
+
+    `probe` is when the lease of the probe ends, if the message was one. `is_everybody`: no other subscription of this
+    push service and key is without this fault.
+    """
+    suspects = _recent_suspects(breaker, now) | {subscription: Suspect(fault.value, now)}
+    breaker = replace(breaker, suspects=suspects)
+    if not breaker.is_open:
+        has_opened = is_everybody or len(breaker.evidence(fault)) >= EVIDENCE
+        return _paused(breaker, fault, reason, retry_after, now) if has_opened else breaker
+    if probe is not None and breaker.paused_until == probe:
+        return _paused(breaker, fault, reason, retry_after, now)
+    if retry_after is None or probe is not None or breaker.paused_until is None:
+        return breaker
+    stretched = now + timedelta(seconds=min(retry_after, MAX_RETRY_AFTER_SECONDS))
+    return replace(breaker, paused_until=max(breaker.paused_until, stretched))
+
+
+def probe_abandoned(breaker: Breaker, probe: datetime, now: datetime) -> Breaker:
+    """The breaker after a probe ended without telling anything: the next one may go out at once."""
+    return replace(breaker, paused_until=now) if breaker.paused_until == probe else breaker
+
+
+def _paused(breaker: Breaker, fault: Fault, reason: str, retry_after: float | None, now: datetime) -> Breaker:
+    seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(breaker.failures, 30), MAX_PAUSE_SECONDS)
+    seconds = max(seconds, min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))
+    return replace(
+        breaker,
+        paused_until=now + timedelta(seconds=seconds),
+        reason=f"{fault.value}: {reason}"[:100],
+        failures=breaker.failures + 1,
+    )
+
+
+def _recent_suspects(breaker: Breaker, now: datetime) -> dict[str, Suspect]:
+    """The suspects of the last hour, at most `MAX_SUSPECTS` of them."""
+    since = now - timedelta(hours=SUSPICION_HOURS)
+    recent = [(name, suspect) for name, suspect in breaker.suspects.items() if suspect.moment > since]
+    return dict(sorted(recent, key=lambda item: item[1].moment)[1 - MAX_SUSPECTS :])
 
 
 class Breakers:
-    """The pauses in force, as this worker knows them."""
+    """The breakers as this worker knows them, with the changes that it has not written yet."""
 
     def __init__(self) -> None:
-        self._states: dict[tuple[str, str], PushServiceState] = {
-            (state.push_service, state.vapid_key_id): state for state in PushServiceState.objects.all()
-        }
+        self._known: dict[BreakerKey, Breaker] = {}
+        self._changes: dict[BreakerKey, list[Change]] = {}
+        self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
+        self.refresh()
 
-    def paused_until(self, push_service: str, vapid_key_id: str, now: datetime | None = None) -> datetime | None:
-        """When messages of this push service and VAPID key may be sent again; None when they may now."""
-        if not self._states:
-            return None
-        now = now or timezone.now()
-        ends = [
-            state.paused_until
-            for key in ((push_service, ""), (push_service, vapid_key_id))
-            if (state := self._states.get(key)) and state.paused_until and state.paused_until > now
-        ]
-        return max(ends, default=None)
+    def refresh(self) -> None:
+        """Read what other workers have written; changes of this worker that are not written yet stay in force."""
+        active = Q(paused_until__isnull=False) | Q(updated_at__gt=timezone.now() - timedelta(hours=SUSPICION_HOURS))
+        states = PushServiceState.objects.using(outbox_database()).filter(active)
+        self._known = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
+        for key, changes in self._changes.items():
+            self._known[key] = _apply(changes, self._known.get(key, Breaker()))
 
-    def throttle(self, push_service: str, retry_after: float | None, reason: str, now: datetime) -> datetime:
-        """Pause a push service for all workers; returns the end of the pause.
+    def paused_until(self, key: BreakerKey) -> datetime | None:
+        """When the next probe may be sent if the breaker is open, else None."""
+        breaker = self._known.get(key)
+        return None if breaker is None else breaker.paused_until
 
-        The pause is what the service asked for, but never shorter than a backoff that grows with the pauses in a row.
-        """
-        known = self._states.get((push_service, ""))
-        failures = known.failures if known else 0
-        seconds = max(retry_after or 0.0, MINIMUM_PAUSE_SECONDS)
-        if retry_after is None:
-            seconds = max(seconds, backoff_seconds(failures, base=5, cap=MAXIMUM_PAUSE_SECONDS))
-        return self._pause(push_service, "", seconds, f"{THROTTLED}: {reason}", now)
+    def take_probe(self, key: BreakerKey, lease: timedelta, now: datetime) -> bool:
+        """Whether this worker may send a probe now: for the length of `lease` no other one goes out."""
+        breaker = self._known[key]
+        if breaker.paused_until is None or breaker.paused_until > now:
+            return False
+        ends_at = now + lease
+        mine = _states(key).filter(paused_until=breaker.paused_until)
+        if not retry_on_conflict(lambda: mine.update(paused_until=ends_at, updated_at=now)):
+            self.refresh()
+            return False
+        self._known[key] = replace(breaker, paused_until=ends_at)
+        return True
 
-    def refuse_credentials(self, push_service: str, vapid_key_id: str, reason: str, now: datetime) -> datetime:
-        """Pause a push service for one VAPID key, and leave an alarm that health shows until a message is accepted."""
-        return self._pause(push_service, vapid_key_id, CREDENTIALS_PAUSE_SECONDS, f"{CREDENTIALS}: {reason}", now)
+    def choose_probe(self, key: BreakerKey, rows: Iterable[Any]) -> Any:
+        """The row that is sent as the probe: if possible one whose subscription has not met the fault."""
+        breaker = self._known[key]
+        rows = list(rows)
+        chosen = next((row for row in rows if str(row.subscription_id) not in breaker.suspects), rows[0])
+        if breaker.paused_until is not None:
+            self._probes[chosen.pk] = (key, breaker.paused_until)
+        return chosen
 
-    def succeed(self, push_service: str, vapid_key_id: str, now: datetime) -> None:
-        """Forget what was held against a push service that has just accepted a message."""
-        if not self._states:
-            return
-        for key in ((push_service, ""), (push_service, vapid_key_id)):
-            state = self._states.get(key)
-            if state is not None and (state.paused_until is None or state.paused_until <= now):
-                retry_on_conflict(PushServiceState.objects.filter(pk=state.pk, paused_until=state.paused_until).delete)
-                del self._states[key]
+    def accept(self, key: BreakerKey, row: Any, now: datetime) -> None:
+        """Note that a message was accepted."""
+        self._probes.pop(row.pk, None)
+        breaker = self._known.get(key)
+        if breaker is not None and (breaker.is_open or breaker.has_evidence):
+            self._change(key, lambda breaker: accepted(breaker, str(row.subscription_id), now))
 
-    def _pause(self, push_service: str, vapid_key_id: str, seconds: float, reason: str, now: datetime) -> datetime:
-        key = (push_service, vapid_key_id)
-        end = now + timedelta(seconds=seconds)
-        known = self._states.get(key)
-        if (
-            known
-            and known.paused_until
-            and known.paused_until >= end - timedelta(seconds=1)
-            and known.paused_until > now
-        ):
-            return known.paused_until
+    def blame(
+        self, key: BreakerKey, row: Any, fault: Fault, *, reason: str, retry_after: float | None, now: datetime
+    ) -> Verdict:
+        """Note that a message met a fault, and say whose fault it seems to be."""
+        before = self._known.get(key, Breaker())
+        name = str(row.subscription_id)
+        probe = self._probes.pop(row.pk, (key, None))[1]
+        is_everybody = not before.is_open and self._is_everybody(key, before.evidence(fault) | {name})
+        self._change(
+            key,
+            lambda breaker: faulted(
+                breaker,
+                name,
+                fault,
+                reason=reason,
+                retry_after=retry_after,
+                probe=probe,
+                is_everybody=is_everybody,
+                now=now,
+            ),
+        )
+        if self._known[key].is_open and (probe is not None or not before.is_open):
+            self.write()
+        earlier = before.suspects.get(name)
+        is_own_fault = earlier is not None and before.accepted_at is not None and earlier.moment <= before.accepted_at
+        return Verdict(self._known[key].paused_until, is_own_fault)
 
-        def statements() -> PushServiceState:
-            with transaction.atomic(using=outbox_database()):
-                state, _created = PushServiceState.objects.select_for_update().get_or_create(
-                    push_service=push_service, vapid_key_id=vapid_key_id
-                )
-                _lengthen(state, end, reason, now)
-            return state
+    def abandon_probe(self, row_key: Any) -> None:
+        """Note that the row with this key was not sent, or its answer says nothing about the push service."""
+        if row_key in self._probes:
+            key, ends_at = self._probes.pop(row_key)
+            self._change(key, lambda breaker: probe_abandoned(breaker, ends_at, timezone.now()))
 
-        self._states[key] = state = retry_on_conflict(statements)
-        return state.paused_until or end
+    def write(self) -> None:
+        """Write the changes; rows that wait for a moment that was brought forward are moved along."""
+        changes, self._changes = self._changes, {}
+        for key, changes_of_key in changes.items():
+            before, after = retry_on_conflict(lambda key=key, todo=changes_of_key: _write(key, todo))  # type: ignore[misc]
+            self._known[key] = after
+            _move_waiting(before.paused_until, after.paused_until)
+
+    def _change(self, key: BreakerKey, change: Change) -> None:
+        self._known[key] = change(self._known.get(key, Breaker()))
+        self._changes.setdefault(key, []).append(change)
+
+    def _is_everybody(self, key: BreakerKey, names: set[str]) -> bool:
+        if len(names) >= EVIDENCE:
+            return True
+        subscriptions = get_subscription_model().objects.using(outbox_database())
+        there = subscriptions.filter(push_service=key.push_service, vapid_key_id=key.vapid_key_id, is_active=True)
+        return not there.exclude(pk__in=names).exists()
 
 
 def credentials_alarms() -> list[PushServiceState]:
     """The push services that refuse a VAPID key at present."""
-    return list(PushServiceState.objects.filter(reason__startswith=CREDENTIALS))
+    states = PushServiceState.objects.using(outbox_database())
+    return list(states.filter(reason__startswith=Fault.CREDENTIALS.value, paused_until__isnull=False))
 
 
-def _lengthen(state: Any, end: datetime, reason: str, now: datetime) -> None:
-    """Never shorten a pause another worker has set; count a failure only when no pause was in force."""
-    in_force = state.paused_until is not None and state.paused_until > now
-    if not in_force:
-        state.failures += 1
-    if not in_force or state.paused_until < end:
-        state.paused_until = end
-    state.reason = reason[:100]
-    state.save()
+def _apply(changes: Iterable[Change], breaker: Breaker) -> Breaker:
+    for change in changes:
+        breaker = change(breaker)
+    return breaker
+
+
+def _states(key: BreakerKey) -> Any:
+    return PushServiceState.objects.using(outbox_database()).filter(
+        push_service=key.push_service, vapid_key_id=key.vapid_key_id
+    )
+
+
+def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
+    """Apply the changes to the stored state; returns the breaker before and after."""
+    with transaction.atomic(using=outbox_database()):
+        state = _states(key).select_for_update().first()
+        before = Breaker() if state is None else _read(state)
+        after = _apply(changes, before)
+        if after == before:
+            return before, after
+        if state is None:
+            state, is_new = (
+                _states(key)
+                .select_for_update()
+                .get_or_create(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
+            )
+            if not is_new:  # another worker was faster
+                before = _read(state)
+                after = _apply(changes, before)
+        if after == Breaker(accepted_at=after.accepted_at) and state.rate is None:
+            state.delete(using=outbox_database())
+        else:
+            _store(state, after)
+    return before, after
+
+
+def _store(state: PushServiceState, breaker: Breaker) -> None:
+    state.paused_until = breaker.paused_until
+    state.reason = breaker.reason
+    state.failures = breaker.failures
+    state.suspects = {name: [fault, moment.isoformat()] for name, (fault, moment) in breaker.suspects.items()}
+    state.accepted_at = breaker.accepted_at
+    state.save(
+        using=outbox_database(),
+        update_fields=("paused_until", "reason", "failures", "suspects", "accepted_at", "updated_at"),
+    )
+
+
+def _read(state: PushServiceState) -> Breaker:
+    return Breaker(
+        paused_until=state.paused_until,
+        reason=state.reason,
+        failures=state.failures,
+        suspects=dict(_read_suspects(state.suspects)),
+        accepted_at=state.accepted_at,
+    )
+
+
+def _read_suspects(stored: Any) -> Iterator[tuple[str, Suspect]]:
+    """The suspects that are stored in a form we know; others are left out."""
+    for name, value in stored.items() if isinstance(stored, dict) else ():
+        try:
+            fault, moment = Fault(value[0]), datetime.fromisoformat(value[1])
+        except (TypeError, ValueError, LookupError):
+            continue
+        if timezone.is_aware(moment):
+            yield name, Suspect(fault.value, moment)
+
+
+def _move_waiting(before: datetime | None, after: datetime | None) -> None:
+    """Bring rows forward that wait for a probe at `before`: to the next probe at `after`, or to now."""
+    if before is None or (after is not None and after >= before):
+        return
+    rows = get_notification_model().objects.using(outbox_database())
+    waiting = rows.filter(status=NotificationStatus.PENDING, lane__in=LANES, next_attempt_at=before)
+    moment = after or timezone.now()
+    retry_on_conflict(lambda: waiting.update(next_attempt_at=moment))

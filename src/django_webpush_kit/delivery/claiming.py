@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.containment import SHARED_ERRORS
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
@@ -102,6 +104,13 @@ class Row(NamedTuple):
         return deadline(self.due, self.options, self.expires_at)
 
 
+class UnreadableRow(NamedTuple):
+    """A claimed outbox row whose stored values cannot be read, and what reading them raised."""
+
+    pk: Any
+    error: Exception
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Rows claimed together. No request may start after `stop_at` (time.monotonic()).
@@ -111,6 +120,7 @@ class Chunk:
 
     lease: Lease
     rows: list[Row]
+    unreadable: list[UnreadableRow]
     stop_at: float
     is_last: bool
 
@@ -121,9 +131,10 @@ def return_lapsed(now: datetime | None = None) -> int:
     Returns the number of rows that were returned or given up.
     """
     now = now or timezone.now()
-    notification = get_notification_model()
-    lapsed = notification.objects.filter(
-        status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at__lte=now
+    lapsed = (
+        get_notification_model()
+        .objects.using(outbox_database())
+        .filter(status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at__lte=now)
     )
     keys = list(lapsed.values_list("pk", flat=True)[:LAPSED_AT_ONCE])
     if not keys:
@@ -159,7 +170,7 @@ def claim(
     lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
     longest = request_seconds() + kit_settings.LEASE_SECONDS * SHARE_FOR_RECORDING
     stop_at = min(stop_at, time.monotonic() + kit_settings.LEASE_SECONDS - longest)
-    due = get_notification_model().objects.due(now)
+    due = get_notification_model().objects.using(outbox_database()).due(now)
     if batch is not None:
         due = due.filter(batch=batch)
     alone = due.filter(lane=Lane.ISOLATED)
@@ -169,8 +180,8 @@ def claim(
             taken += _take(due.filter(lane=lane), size - taken, lease) if taken < size else 0
     if not taken and isolated == "last":
         taken = taken_alone = _take(alone, 1, lease)
-    rows = retry_on_conflict(lambda: read_rows(lease)) if taken else []
-    return Chunk(lease, rows, stop_at, is_last=bool(taken_alone) or taken < size)
+    rows, unreadable = retry_on_conflict(lambda: read_rows(lease)) if taken else ([], [])
+    return Chunk(lease, rows, unreadable, stop_at, is_last=bool(taken_alone) or taken < size)
 
 
 def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
@@ -181,7 +192,7 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     subquery alone: beside the keys it would mislead SQLite into reading every pending row.
     """
     features = connections[outbox_database()].features
-    rows = due.model.objects
+    rows = due.model.objects.using(outbox_database())
     first = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)
     values = {
         "status": NotificationStatus.SENDING,
@@ -236,22 +247,47 @@ _COLUMNS = (
 _TEXTS_KEPT = 256
 
 
-def read_rows(lease: Lease) -> list[Row]:
-    """The rows of a lease, the most urgent first; found by the index of the outbox, as all share the lease's end."""
-    claimed = get_notification_model().objects.filter(
+def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
+    """The rows of a lease, the most urgent first, and those that cannot be read.
+
+    They are found by the index of the outbox, as all share the end of the lease.
+    """
+    rows = get_notification_model().objects.using(outbox_database())
+    claimed = rows.filter(
         status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at=lease.ends_at, lease_token=lease.token
     )
+    try:
+        return list(_read(claimed)), []
+    except SHARED_ERRORS:
+        raise
+    except Exception:  # noqa: BLE001 - contained
+        return _read_each(claimed)
+
+
+def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
+    """Read the rows one by one, because one of them cannot be read."""
+    readable: list[Row] = []
+    unreadable: list[UnreadableRow] = []
+    for key in claimed.order_by("lane", "pk").values_list("pk", flat=True):
+        try:
+            readable += _read(claimed.filter(pk=key))
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            unreadable.append(UnreadableRow(key, error))
+    return readable, unreadable
+
+
+def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
     texts = (Cast(name, TextField()) for name in _JSON_COLUMNS)
     columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, *_user_column())
     padding = () if _user_column() else (True,)
     # The rows of one call mostly hold the same JSON: each text is read once.
     read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
     read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)
-    rows = []
     for data_text, options_text, preferences, *values in columns:
         data, options, problem = read_message(data_text, options_text)
-        rows.append(Row(data, options, read(preferences), problem, *values, *padding))
-    return rows
+        yield Row(data, options, read(preferences), problem, *values, *padding)
 
 
 def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], RowOptions, str]:

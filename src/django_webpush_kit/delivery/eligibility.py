@@ -1,18 +1,19 @@
-"""The last questions before a row is sent: much may have changed since it was written."""
+"""Check each claimed row again before it is sent: much may have changed since it was written."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from django_webpush_kit.delivery.breaker import Breakers
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
-from django_webpush_kit.delivery.daily_caps import DailyCaps
+from django_webpush_kit.delivery.containment import SHARED_ERRORS
 from django_webpush_kit.delivery.topics import NewestOfTopic
+from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.outbox.rows import SUPERSEDED
 from django_webpush_kit.states import NotificationStatus
@@ -22,31 +23,53 @@ from django_webpush_kit.subscriptions.preferences import decide
 if TYPE_CHECKING:
     from django_webpush_kit.delivery.outcomes import Recorder
 
-PAUSE_SPREAD_SECONDS = 5.0
-"""What waited for the end of a pause is spread over this time, a value for each chunk."""
+PROBE_LEASE_SECONDS = 5.0
+"""Added to the longest time of a request: after this time a probe without an outcome is taken for lost."""
+
+CAP_WAIT_SECONDS = 2
+"""How long a row waits for the outcome of another message that may use up its daily cap."""
 
 
 class Gate:
     """Lets through the rows that may be sent now; tells the recorder what becomes of the others."""
 
-    def __init__(self, rows: Sequence[Row], breakers: Breakers, recorder: Recorder) -> None:
+    def __init__(self, rows: Sequence[Row], recorder: Recorder) -> None:
         self._rows = rows
-        self._breakers = breakers
         self._recorder = recorder
+        self._breakers = recorder.breakers
         self._now = timezone.now()
-        self._caps = DailyCaps(rows, self._now)
+        self._caps = recorder.caps
+        self._caps.look_up(rows, self._now)
         self._topics = NewestOfTopic(rows)
-        self._spread = timedelta(seconds=random.uniform(0, PAUSE_SPREAD_SECONDS))  # noqa: S311  # no secret
+        self._held: dict[BreakerKey, list[Row]] = {}
 
     def admitted(self) -> Iterator[Row]:
-        """Yield the rows that may be sent now."""
+        """Yield the rows that may be sent now; those whose breaker is open come last, at most one as a probe."""
         for row in self._rows:
+            if self._is_admitted(row):
+                key = BreakerKey(row.push_service, row.vapid_key_id)
+                if self._breakers.paused_until(key) is None:
+                    if self._is_within_cap(row):
+                        yield row
+                else:
+                    self._held.setdefault(key, []).append(row)
+        for key, rows in self._held.items():
+            yield from filter(self._is_within_cap, self._from_held(key, rows))
+
+    def _is_admitted(self, row: Row) -> bool:
+        """Whether neither the row nor its recipient speaks against sending it; whatever a row raises ends it."""
+        try:
             deadline = row.deadline
             refusal = self._refusal(row, deadline)
             if refusal:
-                self._recorder.finished(row, *refusal)
-            elif self._may_be_sent_now(row, deadline):
-                yield row
+                self._recorder.ended(row, *refusal)
+                return False
+            return self._is_wanted_now(row, deadline)
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            self._recorder.failed(row.pk, "Checking the row", error)
+            return False
 
     def _refusal(self, row: Row, deadline: datetime | None) -> tuple[NotificationStatus, str] | None:
         if row.user_id != row.owner_id:
@@ -54,7 +77,8 @@ class Gate:
         if row.user_is_active is False:
             return NotificationStatus.CANCELLED, "The user is not active"
         if row.expiration_time is not None and row.expiration_time <= self._now:
-            deactivate_subscriptions(get_subscription_model().objects.filter(pk=row.subscription_id), EXPIRED)
+            subscriptions = get_subscription_model().objects.using(outbox_database())
+            deactivate_subscriptions(subscriptions.filter(pk=row.subscription_id), EXPIRED)
             return NotificationStatus.SUPPRESSED, f"The subscription is not active: {EXPIRED}"
         if not row.is_active:
             reason = row.deactivation_reason or "deactivated"
@@ -67,18 +91,50 @@ class Gate:
             return NotificationStatus.EXPIRED, "Not sent before its deadline"
         return None
 
-    def _may_be_sent_now(self, row: Row, deadline: datetime | None) -> bool:
-        """Ask the subscriber and the breakers; a row that has to wait, or is not wanted, is recorded as such."""
-        if not row.options.critical:
-            decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=deadline)
-            suppressed = decision.suppressed or self._caps.refusal(row)
-            if suppressed:
-                self._recorder.finished(row, NotificationStatus.SUPPRESSED, suppressed)
-                return False
-            if decision.until:
-                self._recorder.postponed(row, decision.until, "Quiet hours")
-                return False
-        end = self._breakers.paused_until(row.push_service, row.vapid_key_id, self._now)
-        if end:
-            self._recorder.postponed(row, end + self._spread, "The push service is paused")
-        return end is None
+    def _is_wanted_now(self, row: Row, deadline: datetime | None) -> bool:
+        """Ask the subscriber's preferences and quiet hours."""
+        if row.options.critical:
+            return True
+        decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=deadline)
+        if decision.suppressed:
+            self._recorder.ended(row, NotificationStatus.SUPPRESSED, decision.suppressed)
+        elif decision.until:
+            self._recorder.postponed(row, _whole_second(decision.until), "Quiet hours")
+        else:
+            return True
+        return False
+
+    def _is_within_cap(self, row: Row) -> bool:
+        """Ask the daily cap of the row's type. The row counts from now on, until it is known not to have been sent."""
+        if row.options.critical:
+            return True
+        refusal = self._caps.refusal(row)
+        if refusal.suppressed:
+            self._recorder.ended(row, NotificationStatus.SUPPRESSED, refusal.suppressed)
+        elif refusal.waits:
+            until = _whole_second(self._now + timedelta(seconds=CAP_WAIT_SECONDS))
+            self._recorder.postponed(row, until, "Waits for another message of its type")
+        else:
+            return True
+        return False
+
+    def _from_held(self, key: BreakerKey, rows: list[Row]) -> Iterator[Row]:
+        """All rows if the breaker has closed meanwhile; else the probe, if one may be sent. The others wait."""
+        if self._breakers.paused_until(key) is None:
+            yield from rows
+            return
+        probe = None
+        lease = timedelta(seconds=request_seconds() + PROBE_LEASE_SECONDS)
+        if self._breakers.take_probe(key, lease, timezone.now()):
+            probe = self._breakers.choose_probe(key, rows)
+        until = self._breakers.paused_until(key) or timezone.now()
+        for row in rows:
+            if row is not probe:
+                self._recorder.postponed(row, until, PAUSED)
+        if probe is not None:
+            yield probe
+
+
+def _whole_second(moment: datetime) -> datetime:
+    """The next whole second: rows that wait for the same moment are written together."""
+    return moment.replace(microsecond=0) + timedelta(seconds=1)

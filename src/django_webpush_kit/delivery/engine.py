@@ -13,6 +13,7 @@ Every write after the claim is fenced by the lease token, so a worker that overs
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.db.transaction import TransactionManagementError
 
@@ -32,6 +34,8 @@ from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.requests import RequestBuilder
 from django_webpush_kit.delivery.transport import get_transport
 from django_webpush_kit.transports import PushRequest
+
+_logger = logging.getLogger(__name__)
 
 EVERY_KIND = 8
 """With enough ordinary rows waiting, every so many chunks an isolated row is tried and broadcasts are fanned out."""
@@ -64,12 +68,12 @@ class Bounds:
 
     limit: int | None
     batch: UUID | None
-    give_up_at: float
+    deadline: float
     is_stopped: Callable[[], bool]
 
     def are_reached(self, report: DeliveryReport) -> bool:
         """Whether the call has done what it may; notes in the report that rows may still be due."""
-        report.more = self.is_stopped() or time.monotonic() >= self.give_up_at or self.chunk_size(report) <= 0
+        report.more = self.is_stopped() or time.monotonic() >= self.deadline or self.chunk_size(report) <= 0
         return report.more
 
     def chunk_size(self, report: DeliveryReport) -> int:
@@ -97,15 +101,15 @@ def deliver_due(
             "deliver_due() was called inside a transaction. Call it after commit: transaction.on_commit(deliver_due)."
         )
     report = DeliveryReport()
-    give_up_at = time.monotonic() + seconds if seconds is not None else float("inf")
-    bounds = Bounds(limit, batch, give_up_at, is_stopped)
+    deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+    bounds = Bounds(limit, batch, deadline, is_stopped)
     turns = _Turns()
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
     while not bounds.are_reached(report):
         claimed = report.claimed
         deliver(_run(bounds, report, turns), report)
-        written = fan_out(give_up_at) if batch is None else 0
+        written = fan_out(deadline) if batch is None else 0
         if written > kit_settings.CHUNK_SIZE:
             on_backlog()
         if report.claimed == claimed and not written:
@@ -116,16 +120,35 @@ def deliver_due(
 def deliver(chunks: Iterable[Chunk], report: DeliveryReport) -> None:
     """Send the rows of the chunks and record each outcome, in small groups as they come in.
 
-    A chunk is asked for when the one before has been handed over, so that the network has something to do meanwhile.
+    The next chunk is claimed while responses to the previous one are still pending, to keep the network busy.
     """
     recorder = Recorder(report.outcomes)
     started: dict[Any, Row] = {}
     try:
         for response in get_transport().send(_requests(chunks, recorder, started)):
-            recorder.answered(started.pop(response.id), response)
+            row = started.pop(response.id, None)
+            if row is not None:
+                recorder.answered(row, response)
+    except (DatabaseError, ImproperlyConfigured):
+        raise
+    except Exception as error:  # noqa: BLE001 - contained
+        _contain(error, recorder, started)
     finally:
         recorder.flush()
         recorder.release_rest()
+
+
+def _contain(error: Exception, recorder: Recorder, started: dict[Any, Row]) -> None:
+    """The transport raised: end the one row in flight; have several rows claimed one at a time from now on."""
+    if not started:
+        raise error
+    if len(started) > 1:
+        recorder.isolate(list(started))
+        reason = "%d rows are sent again, one at a time, because the transport raised %s"
+        _logger.error(reason, len(started), type(error).__name__, exc_info=error)
+        return
+    (key,) = started
+    recorder.failed(key, "The transport", error)
 
 
 def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns) -> Iterator[Chunk]:
@@ -134,7 +157,7 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns) -> Iterator[Chun
     while not bounds.are_reached(report):
         size = bounds.chunk_size(report)
         try:
-            chunk = claim(size, batch=bounds.batch, stop_at=bounds.give_up_at, isolated=isolated)
+            chunk = claim(size, batch=bounds.batch, stop_at=bounds.deadline, isolated=isolated)
         except DatabaseError:
             if isolated != "never":
                 raise
@@ -150,14 +173,17 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns) -> Iterator[Chun
 def _requests(chunks: Iterable[Chunk], recorder: Recorder, started: dict[Any, Row]) -> Iterator[PushRequest]:
     """The requests of the chunks one by one, as the transport asks for them; each row is noted in `started`."""
     for chunk in chunks:
-        recorder.take(chunk.lease, chunk.rows)
-        ready = Gate(chunk.rows, recorder.breakers, recorder).admitted()
+        recorder.take(chunk.lease, [*chunk.rows, *chunk.unreadable])
+        for key, error in chunk.unreadable:
+            recorder.failed(key, "Reading the row", error)
+        ready = Gate(chunk.rows, recorder).admitted()
         for row, request in RequestBuilder(recorder).requests(ready, chunk.stop_at):
             # A row in flight whose lease has lapsed may come again: then the answer to its first request counts.
             if row.pk not in started:
                 started[row.pk] = row
                 recorder.started(row)
                 yield request
+        recorder.flush_if_due()
         if time.monotonic() >= chunk.stop_at or len(started) >= CHUNKS_OUTSTANDING * kit_settings.CHUNK_SIZE:
             return
 

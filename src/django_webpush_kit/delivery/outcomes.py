@@ -1,27 +1,30 @@
-"""Recording outcomes: what each answer means for its row, written in small groups under the lease's fence."""
+"""Recording outcomes: what became of the rows under a worker's leases, written in small groups."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db import transaction
-from django.db.models import Case, DateTimeField, F, Value, When
+from django.db import DatabaseError, transaction
+from django.db.models import F, Value
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.backoff import backoff_seconds
-from django_webpush_kit.delivery.breaker import Breakers
-from django_webpush_kit.delivery.claiming import Lease, Row
+from django_webpush_kit.delivery import transitions
+from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Verdict
+from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
+from django_webpush_kit.delivery.containment import SHARED_ERRORS, ErrorLog
+from django_webpush_kit.delivery.daily_caps import DailyCaps
+from django_webpush_kit.delivery.transitions import Change
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.responses import Answer, Outcome, classify
 from django_webpush_kit.signals import emit, post_send
-from django_webpush_kit.states import NotificationStatus
+from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from django_webpush_kit.transports import PushResponse
 
@@ -31,74 +34,123 @@ FLUSH_SECONDS = 0.25
 BRAND_NEW = timedelta(hours=1)
 """A subscription this young that never accepted a message gets one more try when it is called gone."""
 
-BRAND_NEW_WAIT_SECONDS = 60.0
+ONLY_OWN = Verdict(paused_until=None, is_own_fault=True)
+"""The verdict on a fault that says nothing about the push service."""
 
-GONE_STATUSES = (404, 410)
+_FAULTS = {
+    Outcome.CREDENTIALS: Fault.CREDENTIALS,
+    Outcome.THROTTLED: Fault.THROTTLED,
+    Outcome.UNAVAILABLE: Fault.OUTAGE,
+}
 
-_logger = logging.getLogger("django_webpush_kit")
-
-
-class Change(NamedTuple):
-    """What is written to rows alike; `counts_retry` adds one to `retry_count`, `is_answer` resets `claims`."""
-
-    status: NotificationStatus
-    reason: str
-    response_status: int | None = None
-    counts_retry: bool = False
-    is_answer: bool = False
-    keeps_answer: bool = False
+_logger = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Collects what became of the rows under a worker's leases and writes it: after `FLUSH_ROWS` or `FLUSH_SECONDS`.
+    """Collects the changes of the rows under a worker's leases and writes them.
 
-    A chunk that is smaller says that little may be repeated when a worker dies: then it is after as many rows.
+    It writes after `FLUSH_ROWS` rows or `FLUSH_SECONDS`. With a `CHUNK_SIZE` below `FLUSH_ROWS` it writes after as many
+    rows, so that less is repeated when a worker dies.
     """
 
-    breakers: Breakers
-    """The pauses in force, as they stood when rows were last taken, and what has been learnt since."""
-
     def __init__(self, outcomes: Counter[str]) -> None:
+        self.breakers = Breakers()
+        self.caps = DailyCaps()
+        self.errors = ErrorLog()
         self._outcomes = outcomes
         self._leases: list[Lease] = []
         self._open: set[Any] = set()
-        self._changes: dict[Change, list[tuple[Row, datetime | None]]] = {}
-        self._gone: list[tuple[Row, str]] = []
+        self._changes: dict[Change, list[Any]] = {}
+        self._deactivations: list[tuple[Row, str]] = []
         self._answers: list[tuple[Any, Answer]] = []
         self._waiting = 0
         self._flush_rows = min(FLUSH_ROWS, kit_settings.CHUNK_SIZE)
         self._flushed_at = time.monotonic()
         self._model = get_notification_model()
         self._tells_receivers = post_send.has_listeners(self._model)
-        self._transitions = {
-            Outcome.ACCEPTED: self._accepted,
-            Outcome.GONE: self._called_gone,
-            Outcome.CREDENTIALS: self._refused,
-            Outcome.TOO_LARGE: self._failed,
-            Outcome.REJECTED: self._failed,
-            Outcome.THROTTLED: self._throttled,
-            Outcome.UNAVAILABLE: self._unavailable,
-        }
 
-    def take(self, lease: Lease, rows: Sequence[Row]) -> None:
+    def take(self, lease: Lease, rows: Iterable[Row | UnreadableRow]) -> None:
         """From now on the recorder answers for these rows too."""
-        self.breakers = Breakers()
+        self.breakers.refresh()
         self._leases.append(lease)
         self._open.update(row.pk for row in rows)
 
-    def finished(self, row: Row, status: NotificationStatus, reason: str) -> None:
+    def ended(self, row: Row, status: NotificationStatus, reason: str) -> None:
         """The row comes to an end without having been sent."""
-        self._add(Change(status, reason[:200], keeps_answer=True), row, None, str(status))
+        self._add(row.pk, transitions.ended(status, reason), str(status))
+
+    def failed(self, key: Any, step: str, error: Exception) -> None:
+        """The row with this key ends, because `step` raised an error for it."""
+        reason = self.errors.failure_reason(key, step, error)
+        self._add(key, transitions.ended(NotificationStatus.FAILED, reason), "failed")
 
     def postponed(self, row: Row, until: datetime, reason: str) -> None:
-        """The row goes back to wait until a moment; that is neither an attempt nor a lapse."""
-        if row.deadline is not None and until >= row.deadline:
-            self.finished(row, NotificationStatus.EXPIRED, f"{reason} until after its deadline")
-        else:
-            self._add(Change(NotificationStatus.PENDING, reason, keeps_answer=True), row, until, "deferred")
+        """The row goes back to wait until a moment. This is neither an attempt nor a lapse."""
+        change = transitions.postponed(row, until, reason)
+        waits = change.status == NotificationStatus.PENDING
+        self._add(row.pk, change, "deferred" if waits else str(change.status))
+
+    def started(self, row: Row) -> None:
+        """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
+        self._open.discard(row.pk)
 
     def answered(self, row: Row, response: PushResponse) -> None:
         """The row's request has an answer, or is known to get none."""
+        try:
+            self._record_answer(row, response)
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            self.failed(row.pk, "Reading the answer", error)
+        self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Write what has been collected, if it is enough or old enough."""
+        if self._waiting >= self._flush_rows or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected. Rows of another lease are left alone: the fence is the lease token."""
+        changes, self._changes, self._waiting = self._changes, {}, 0
+        deactivations, self._deactivations = self._deactivations, []
+        answers, self._answers = self._answers, []
+        if changes:
+            self._write(changes)
+        self.breakers.write()
+        for row, reason in deactivations:
+            self._deactivate(row, reason)
+        self._tell(answers)
+        self._flushed_at = time.monotonic()
+
+    def release_rest(self) -> None:
+        """Give back the rows that were claimed and not tried. This is not a lapse."""
+        if self._open:
+            released = retry_on_conflict(
+                lambda: self._fenced(list(self._open)).update(
+                    status=NotificationStatus.PENDING,
+                    lease_token=None,
+                    claims=F("claims") - 1,
+                    next_attempt_at=timezone.now(),
+                )
+            )
+            self._outcomes["released"] += released
+            for key in self._open:
+                self.breakers.abandon_probe(key)
+            self._open.clear()
+            self.breakers.write()
+
+    def isolate(self, keys: Sequence[Any]) -> None:
+        """Have these rows claimed alone from now on: one of them broke the transport."""
+        retry_on_conflict(
+            lambda: self._fenced(keys).update(
+                status=NotificationStatus.PENDING,
+                lane=Lane.ISOLATED,
+                lease_token=None,
+                next_attempt_at=timezone.now(),
+            )
+        )
+
+    def _record_answer(self, row: Row, response: PushResponse) -> None:
         now = timezone.now()
         answer = classify(
             push_service=row.push_service,
@@ -110,154 +162,135 @@ class Recorder:
         )
         if self._tells_receivers:
             self._answers.append((row.pk, answer))
-        self._transitions[answer.outcome](row, answer, response.status, now)
-        if self._waiting >= self._flush_rows or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
-            self.flush()
+        change = self._change(row, answer, response.status, now)
+        self._add(row.pk, change, "retried" if change.status == NotificationStatus.PENDING else str(change.status))
+        if change.deactivation:
+            self._deactivations.append((row, change.deactivation))
 
-    def started(self, row: Row) -> None:
-        """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
-        self._open.discard(row.pk)
-
-    def flush(self) -> None:
-        """Write what has been collected. Rows of another lease are left alone: the fence is the lease token."""
-        changes, self._changes, self._waiting = self._changes, {}, 0
-        gone, self._gone = self._gone, []
-        answers, self._answers = self._answers, []
-        if changes:
-            retry_on_conflict(lambda: self._write(changes))
-        for row, reason in gone:
-            _deactivate(row, reason)
-        self._tell(answers)
-        self._flushed_at = time.monotonic()
-
-    def release_rest(self) -> None:
-        """Give back the rows that were claimed and not tried; giving back is not a lapse."""
-        if self._open:
-            released = retry_on_conflict(
-                lambda: self._fenced(list(self._open)).update(
-                    status=NotificationStatus.PENDING,
-                    lease_token=None,
-                    claims=F("claims") - 1,
-                    next_attempt_at=timezone.now(),
-                )
+    def _change(self, row: Row, answer: Answer, status: int | None, now: datetime) -> Change:
+        """What an answer means for its row; the breakers learn from it."""
+        if answer.outcome is Outcome.ACCEPTED:
+            self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)
+            return transitions.answered(answer, status)
+        if answer.outcome is Outcome.GONE:
+            return transitions.called_gone(row, answer, status, now, is_brand_new=_is_brand_new(row, now))
+        if answer.outcome not in _FAULTS:
+            return transitions.answered(answer, status)
+        fault = fault_of(answer, status)
+        verdict = ONLY_OWN
+        if fault is not None:
+            key = BreakerKey(row.push_service, row.vapid_key_id)
+            verdict = self.breakers.blame(
+                key, row, fault, reason=answer.reason, retry_after=answer.retry_after, now=now
             )
-            self._outcomes["released"] += released
-            self._open.clear()
+        return transitions.faulted(row, answer, status, now, fault=fault, verdict=verdict)
 
-    def _accepted(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        self.breakers.succeed(row.push_service, row.vapid_key_id, now)
-        self._finish(NotificationStatus.SENT, row, answer, status)
-
-    def _failed(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        self._finish(NotificationStatus.FAILED, row, answer, status)
-
-    def _called_gone(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        """Gone: deactivate the subscription, unless it is brand-new and this is the first such answer."""
-        if row.response_status not in GONE_STATUSES and _is_brand_new(row, now):
-            self._wait(row, answer, status, BRAND_NEW_WAIT_SECONDS, now, counts_retry=True)
-        else:
-            self._gone.append((row, f"gone ({answer.reason})"))
-            self._finish(NotificationStatus.FAILED, row, answer, status)
-
-    def _throttled(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        end = self.breakers.throttle(row.push_service, answer.retry_after, answer.reason, now)
-        self._wait_for_pause(row, answer, status, end, now)
-
-    def _refused(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        end = self.breakers.refuse_credentials(row.push_service, row.vapid_key_id, answer.reason, now)
-        self._wait_for_pause(row, answer, status, end, now)
-
-    def _unavailable(self, row: Row, answer: Answer, status: int | None, now: datetime) -> None:
-        if row.retry_count >= row.max_retries:
-            self._finish(NotificationStatus.FAILED, row, answer, status)
-            return
-        wait = backoff_seconds(row.retry_count, base=row.options.retry_base, cap=row.options.retry_cap)
-        self._wait(row, answer, status, max(wait, answer.retry_after or 0.0), now, counts_retry=True)
-
-    def _wait_for_pause(self, row: Row, answer: Answer, status: int | None, end: datetime, now: datetime) -> None:
-        seconds = (end - now).total_seconds() + backoff_seconds(0, base=1)
-        self._wait(row, answer, status, seconds, now, counts_retry=False)
-
-    def _wait(
-        self, row: Row, answer: Answer, status: int | None, seconds: float, now: datetime, *, counts_retry: bool
-    ) -> None:
-        until = now + timedelta(seconds=seconds)
-        deadline = now if row.deadline is None else row.deadline
-        if until >= deadline:
-            self._finish(NotificationStatus.EXPIRED, row, answer, status)
-            return
-        change = Change(NotificationStatus.PENDING, answer.reason, status, counts_retry=counts_retry, is_answer=True)
-        self._add(change, row, until, "retried")
-
-    def _finish(self, outcome: NotificationStatus, row: Row, answer: Answer, status: int | None) -> None:
-        reason = "" if outcome == NotificationStatus.SENT else answer.reason
-        self._add(Change(outcome, reason, status, is_answer=True), row, None, str(outcome))
-
-    def _add(self, change: Change, row: Row, until: datetime | None, outcome: str) -> None:
-        self._changes.setdefault(change, []).append((row, until))
+    def _add(self, key: Any, change: Change, outcome: str) -> None:
+        self._changes.setdefault(change, []).append(key)
         self._outcomes[outcome] += 1
-        self._open.discard(row.pk)
+        self._open.discard(key)
         self._waiting += 1
+        self.breakers.abandon_probe(key)
+        self.caps.settle(key, is_sent=change.status == NotificationStatus.SENT)
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
         """The rows that are still this worker's: whatever ends `sending` takes the token away."""
         tokens = [lease.token for lease in self._leases]
-        return self._model.objects.filter(pk__in=keys, lease_token__in=tokens)
+        return self._model.objects.using(outbox_database()).filter(pk__in=keys, lease_token__in=tokens)
 
-    def _write(self, changes: dict[Change, list[tuple[Row, datetime | None]]]) -> None:
-        now = timezone.now()
-        written = 0
-        with transaction.atomic(using=outbox_database()):
-            for change, rows in changes.items():
-                written += self._fenced([row.pk for row, _until in rows]).update(**_values(change, rows, now))
+    def _write(self, changes: dict[Change, list[Any]]) -> None:
+        """Write the changes in one transaction; if the database refuses one of them, each row in its own."""
+        try:
+            written = retry_on_conflict(lambda: self._write_together(changes))
+        except SHARED_ERRORS:
+            raise
+        except DatabaseError:
+            written = sum(self._write_alone(key, change) for change, keys in changes.items() for key in keys)
         late = sum(map(len, changes.values())) - written
         if late:
-            _logger.warning("%d outcomes came after their lease had lapsed, or their rows were deleted", late)
+            _logger.warning("%d outcomes were recorded too late: their leases had lapsed or their rows are gone", late)
+
+    def _write_together(self, changes: dict[Change, list[Any]]) -> int:
+        now = timezone.now()
+        with transaction.atomic(using=outbox_database()):
+            return sum(int(self._fenced(keys).update(**_values(change, now))) for change, keys in changes.items())
+
+    def _write_alone(self, key: Any, change: Change) -> int:
+        try:
+            return retry_on_conflict(lambda: self._write_together({change: [key]}))
+        except SHARED_ERRORS:
+            raise
+        except DatabaseError as error:
+            reason = self.errors.failure_reason(key, "Recording the outcome", error)
+            values = {"status": NotificationStatus.FAILED, "lease_token": None, "failure_reason": reason}
+            return int(retry_on_conflict(lambda: self._fenced([key]).update(**values)))
+
+    def _deactivate(self, row: Row, reason: str) -> None:
+        """Deactivate the row's subscription, unless the browser has replaced its keys meanwhile."""
+        subscriptions = get_subscription_model().objects.using(outbox_database())
+        same = subscriptions.filter(pk=row.subscription_id, endpoint=row.endpoint, auth_key=row.auth)
+        try:
+            deactivate_subscriptions(same, reason)
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            self.errors.failure_reason(row.pk, "Deactivating the subscription", error)
 
     def _tell(self, answers: list[tuple[Any, Answer]]) -> None:
-        if answers:
-            notifications = self._model.objects.select_related("subscription").in_bulk([key for key, _ in answers])
-            for key, answer in answers:
-                if key in notifications:
-                    emit(
-                        post_send,
-                        self._model,
-                        notification=notifications[key],
-                        outcome=answer.outcome.value,
-                        answer=answer,
-                    )
+        if not answers:
+            return
+        notifications = self._read([key for key, _answer in answers])
+        for key, answer in answers:
+            if key in notifications:
+                emit(
+                    post_send,
+                    self._model,
+                    notification=notifications[key],
+                    outcome=answer.outcome.value,
+                    answer=answer,
+                )
+
+    def _read(self, keys: Sequence[Any]) -> dict[Any, Any]:
+        """The rows with these keys as model instances, without those that cannot be read."""
+        rows = self._model.objects.using(outbox_database()).select_related("subscription")
+        try:
+            return rows.in_bulk(keys)
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            if len(keys) == 1:
+                self.errors.failure_reason(keys[0], "Reading the row for post_send", error)
+                return {}
+        return {key: row for one in keys for key, row in self._read([one]).items()}
 
 
-def _values(change: Change, rows: list[tuple[Row, datetime | None]], now: datetime) -> dict[str, Any]:
+def fault_of(answer: Answer, status: int | None) -> Fault | None:
+    """The kind of fault that this answer may be of a whole push service; None: it concerns its subscription alone.
+
+    A push service that answers with a status below 500 works.
+    """
+    if answer.outcome is Outcome.UNAVAILABLE and (status is not None and status < 500):
+        return None
+    return _FAULTS[answer.outcome]
+
+
+def _values(change: Change, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"status": change.status, "lease_token": None, "failure_reason": change.reason}
-    if not change.keeps_answer:
-        values["response_status"] = change.response_status
     values["claims"] = Value(0) if change.is_answer else F("claims") - 1
+    if change.is_answer:
+        values["response_status"] = change.response_status
     if change.counts_retry:
         values["retry_count"] = F("retry_count") + 1
     if change.status == NotificationStatus.SENT:
         values["sent_at"] = now
-    if change.status == NotificationStatus.PENDING:
-        values["next_attempt_at"] = _moments(rows)
+    if change.until is not None:
+        values["next_attempt_at"] = change.until
     return values
 
 
-def _moments(rows: list[tuple[Row, datetime | None]]) -> Any:
-    """One moment for all rows where they agree, else a CASE by key."""
-    if len({until for _row, until in rows}) == 1:
-        return rows[0][1]
-    return Case(*(When(pk=row.pk, then=Value(until)) for row, until in rows), output_field=DateTimeField())
-
-
 def _is_brand_new(row: Row, now: datetime) -> bool:
-    young = get_subscription_model().objects.filter(pk=row.subscription_id, created_at__gt=now - BRAND_NEW)
-    if not young.exists():
+    subscriptions = get_subscription_model().objects.using(outbox_database())
+    if not subscriptions.filter(pk=row.subscription_id, created_at__gt=now - BRAND_NEW).exists():
         return False
-    accepted = get_notification_model().objects.filter(subscription=row.subscription_id, status=NotificationStatus.SENT)
-    return not accepted.exists()
-
-
-def _deactivate(row: Row, reason: str) -> None:
-    """Deactivate a subscription that is gone, unless the browser has replaced its keys meanwhile."""
-    same = get_subscription_model().objects.filter(pk=row.subscription_id, endpoint=row.endpoint, auth_key=row.auth)
-    deactivate_subscriptions(same, reason)
+    rows = get_notification_model().objects.using(outbox_database())
+    return not rows.filter(subscription=row.subscription_id, status=NotificationStatus.SENT).exists()

@@ -1,4 +1,4 @@
-"""From claimed rows to requests: message, `pre_send`, payload, VAPID header."""
+"""Build the requests of claimed rows: message, `pre_send`, payload, VAPID header."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.claiming import Row
+from django_webpush_kit.delivery.containment import SHARED_ERRORS
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.transport import find_signer
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
@@ -22,14 +24,14 @@ from django_webpush_kit.protocol.endpoints import Endpoint
 from django_webpush_kit.protocol.message import Message
 from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.protocol.vapid import VapidSigner
-from django_webpush_kit.signals import emit, pre_send
+from django_webpush_kit.signals import pre_send
 from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.transports import PushRequest
 
 UNKNOWN_KEY_WAIT = timedelta(minutes=5)
 """A worker may lack a key that others have, or that is configured soon: such rows wait, until their deadline."""
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 
 class RequestBuilder:
@@ -53,38 +55,41 @@ class RequestBuilder:
                 yield row, request
 
     def _request(self, row: Row) -> PushRequest | None:
-        """The request of a row; None when the row is finished or postponed instead."""
+        """The request of a row; None when the row is ended or postponed instead."""
         signer = self._signer(row.vapid_key_id)
         if signer is None:
             self._recorder.postponed(row, timezone.now() + UNKNOWN_KEY_WAIT, "Its VAPID key is not configured here")
             return None
         try:
-            message = self._message(row)
-            payload = None if message is None else self._encoder.encode(message, row.identity)
-            endpoint = Endpoint.parse(row.endpoint)
-            authorization = signer.authorization(endpoint)
+            return self._build(row, signer)
+        except _ReceiverError as failure:
+            self._recorder.failed(row.pk, "A pre_send receiver", failure.error)
         except PayloadTooLarge as error:
-            self._recorder.finished(row, NotificationStatus.FAILED, str(error))
-            return None
+            self._recorder.ended(row, NotificationStatus.FAILED, str(error))
         except InvalidSubscription:
-            self._recorder.finished(row, NotificationStatus.FAILED, TransportError.INVALID_ENDPOINT.value)
+            self._recorder.ended(row, NotificationStatus.FAILED, TransportError.INVALID_ENDPOINT.value)
+        except SHARED_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - contained
+            self._recorder.failed(row.pk, "Building the message", error)
+        return None
+
+    def _build(self, row: Row, signer: VapidSigner) -> PushRequest | None:
+        message = self._message(row)
+        if message is None:
+            self._recorder.ended(row, NotificationStatus.CANCELLED, "Cancelled by a pre_send receiver")
             return None
-        except (ValueError, TypeError) as error:
-            self._recorder.finished(row, NotificationStatus.FAILED, f"Not sendable: {type(error).__name__}")
-            return None
-        if payload is None:
-            self._recorder.finished(row, NotificationStatus.CANCELLED, "Cancelled by a pre_send receiver")
-            return None
+        endpoint = Endpoint.parse(row.endpoint)
         return PushRequest(
             id=row.pk,
             endpoint=row.endpoint,
             p256dh=row.p256dh,
             auth=row.auth,
-            payload=payload,
+            payload=self._encoder.encode(message, row.identity),
             ttl=ttl_header(row.options, row.expires_at),
             urgency=row.options.urgency_header,
             topic=row.topic,
-            vapid_authorization=authorization,
+            vapid_authorization=signer.authorization(endpoint),
             parsed_endpoint=endpoint,
         )
 
@@ -113,6 +118,17 @@ class RequestBuilder:
         )
         if not self._has_receivers:
             return message
-        notification = self._model.objects.get(pk=row.pk)
-        answers = emit(pre_send, self._model, notification=notification, message=message)
-        return None if any(answer is False for answer in answers) else message
+        notification = self._model.objects.using(outbox_database()).get(pk=row.pk)
+        answers = pre_send.send_robust(self._model, notification=notification, message=message)
+        for _receiver, answer in answers:
+            if isinstance(answer, Exception):
+                raise _ReceiverError(answer)
+        return None if any(answer is False for _receiver, answer in answers) else message
+
+
+class _ReceiverError(Exception):
+    """A receiver of `pre_send` raised `error`: the host's code is at fault, not the row."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error

@@ -1,4 +1,4 @@
-"""Topics at delivery: a row that came back to wait must not go out after a newer one of its topic."""
+"""Topics at delivery: cancel a retried row that a newer one of its topic supersedes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Max, Q
 from django.utils import timezone
 
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import ENDED_UNSENT
@@ -21,8 +22,12 @@ class NewestOfTopic:
         topical = [row for row in rows if row.topic]
         self._newest: dict[tuple[Any, str], datetime] = {}
         if topical:
-            of_topics = get_notification_model().objects.filter(
-                subscription__in={row.subscription_id for row in topical}, topic__in={row.topic for row in topical}
+            of_topics = (
+                get_notification_model()
+                .objects.using(outbox_database())
+                .filter(
+                    subscription__in={row.subscription_id for row in topical}, topic__in={row.topic for row in topical}
+                )
             )
             # a message for next week replaces what is still pending then, not what is due now
             of_topics = of_topics.filter(Q(scheduled_for=None) | Q(scheduled_for__lte=timezone.now()))

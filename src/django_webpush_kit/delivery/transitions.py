@@ -1,0 +1,131 @@
+"""The transitions of an outbox row, as pure functions: a row and what happened to it -> what is written."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django_webpush_kit.delivery.backoff import backoff_seconds
+from django_webpush_kit.delivery.breaker import Fault, Verdict
+from django_webpush_kit.delivery.claiming import Row
+from django_webpush_kit.protocol.responses import Answer, Outcome
+from django_webpush_kit.states import NotificationStatus
+
+NEW_SUBSCRIPTION_RETRY_SECONDS = 60.0
+"""How long a row waits when the push service calls a brand-new subscription gone."""
+
+MIN_FAULT_WAIT_SECONDS = 5.0
+MAX_FAULT_WAIT_SECONDS = 900.0
+
+NO_TTL_PAUSE = timedelta(seconds=60)
+"""A message with a TTL of 0 is for now: after this time it does not wait for a pause any longer."""
+
+GONE_STATUSES = (404, 410)
+REFUSED_STATUSES = (400, 401, 403)
+
+OTHER_KEY = "made with another VAPID key"
+"""Why a subscription is deactivated that is refused while others are accepted."""
+
+
+class Change(NamedTuple):
+    """What is written to a row. Rows with equal changes are written by one UPDATE.
+
+    `until` is when a pending row is due again. `is_answer` says that a push service was asked: `response_status` is
+    written and `claims` is reset. `counts_retry` adds one to `retry_count`. `deactivation` is the reason to deactivate
+    the row's subscription for, "" to leave it.
+    """
+
+    status: NotificationStatus
+    reason: str
+    until: datetime | None = None
+    response_status: int | None = None
+    is_answer: bool = False
+    counts_retry: bool = False
+    deactivation: str = ""
+
+
+def ended(status: NotificationStatus, reason: str) -> Change:
+    """The row ends without having been sent."""
+    return Change(status, reason[:200])
+
+
+def postponed(row: Row, until: datetime, reason: str) -> Change:
+    """The row waits until a moment, without having been sent; or expires, if its deadline is earlier."""
+    deadline = row.deadline or row.due + NO_TTL_PAUSE
+    if until >= deadline:
+        return ended(NotificationStatus.EXPIRED, f"{reason} until after its deadline")
+    return Change(NotificationStatus.PENDING, reason, until)
+
+
+def answered(answer: Answer, response_status: int | None) -> Change:
+    """The row ends with this answer: accepted, too large or rejected."""
+    if answer.outcome == Outcome.ACCEPTED:
+        return Change(NotificationStatus.SENT, "", None, response_status, is_answer=True)
+    return Change(NotificationStatus.FAILED, answer.reason, None, response_status, is_answer=True)
+
+
+def called_gone(row: Row, answer: Answer, response_status: int | None, now: datetime, *, is_brand_new: bool) -> Change:
+    """Gone: the subscription is deactivated, unless it is brand-new and this is the first such answer."""
+    if is_brand_new and row.response_status not in GONE_STATUSES:
+        return _retried(row, answer, response_status, NEW_SUBSCRIPTION_RETRY_SECONDS, now, counts_retry=True)
+    return answered(answer, response_status)._replace(deactivation=f"gone ({answer.reason})")
+
+
+def faulted(
+    row: Row, answer: Answer, response_status: int | None, now: datetime, *, fault: Fault | None, verdict: Verdict
+) -> Change:
+    """The row met a fault that may pass: it waits, until its deadline at most.
+
+    While the breaker is open it waits for the next probe. Else a refused or throttled row waits longer the older it is,
+    and a row without an answer uses up one of its retries. A subscription that is refused again while others are
+    accepted was made with another key. `fault` is None for a fault that can only be the subscription's own.
+    """
+    if verdict.paused_until is not None:
+        wait = (verdict.paused_until - now).total_seconds()
+        return _retried(row, answer, response_status, wait, now)
+    if fault is Fault.CREDENTIALS and verdict.is_own_fault and row.response_status in REFUSED_STATUSES:
+        change = Change(NotificationStatus.FAILED, f"Subscription {OTHER_KEY}", None, response_status, is_answer=True)
+        return change._replace(deactivation=OTHER_KEY)
+    if fault in (Fault.CREDENTIALS, Fault.THROTTLED):
+        wait = max(_fault_wait_seconds(row, now), _retry_after_seconds(row, answer, now))
+        return _retried(row, answer, response_status, wait, now)
+    return _unavailable(row, answer, response_status, now, is_own_fault=fault is None or verdict.is_own_fault)
+
+
+def _unavailable(row: Row, answer: Answer, response_status: int | None, now: datetime, *, is_own_fault: bool) -> Change:
+    """No answer, or one of 5xx. A row without retries left fails once the fault is known to be its own."""
+    has_retries = row.retry_count < row.max_retries
+    if not has_retries and is_own_fault:
+        return answered(answer, response_status)
+    wait = backoff_seconds(row.retry_count, base=row.options.retry_base, cap=row.options.retry_cap)
+    if not has_retries:
+        wait = max(wait, MIN_FAULT_WAIT_SECONDS)
+    wait = max(wait, _retry_after_seconds(row, answer, now))
+    return _retried(row, answer, response_status, wait, now, counts_retry=has_retries)
+
+
+def _retried(
+    row: Row, answer: Answer, response_status: int | None, seconds: float, now: datetime, *, counts_retry: bool = False
+) -> Change:
+    until = now + timedelta(seconds=seconds)
+    if row.deadline is None or until >= row.deadline:
+        return Change(NotificationStatus.EXPIRED, answer.reason, None, response_status, is_answer=True)
+    return Change(
+        NotificationStatus.PENDING, answer.reason, until, response_status, is_answer=True, counts_retry=counts_retry
+    )
+
+
+def _retry_after_seconds(row: Row, answer: Answer, now: datetime) -> float:
+    """The wait that the answer asks for; shorter where the row would not live to see its end."""
+    seconds = answer.retry_after or 0.0
+    if row.deadline is not None and now + timedelta(seconds=seconds) >= row.deadline:
+        return min(seconds, MAX_FAULT_WAIT_SECONDS)
+    return seconds
+
+
+def _fault_wait_seconds(row: Row, now: datetime) -> float:
+    """A wait that grows with the age of the row, with jitter: no retries are counted for these faults."""
+    age = (now - row.due).total_seconds()
+    longest = min(max(age, 2 * MIN_FAULT_WAIT_SECONDS), MAX_FAULT_WAIT_SECONDS)
+    return random.uniform(longest / 2, longest)  # noqa: S311  # no secret

@@ -1,0 +1,246 @@
+"""Whatever one row, its receivers or its stored values raise ends that row, and its neighbours are sent."""
+
+import logging
+from datetime import datetime, timezone
+
+import pytest
+from django.db import connection
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.worker import Worker
+from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.signals import post_send, pre_send
+from django_webpush_kit.transports import PushResponse, Transport
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def three_rows(user, make_subscription):
+    """Three messages to three browsers; the middle one is the odd one."""
+    for _ in range(3):
+        make_subscription(user)
+    services.send(user, "Hello")
+    return list(get_notification_model().objects.order_by("pk"))
+
+
+def outcomes():
+    return list(get_notification_model().objects.order_by("pk").values_list("status", flat=True))
+
+
+def store(row, column, value):
+    """Write a value past Django's fields, as an old version or another program may have."""
+    table = connection.ops.quote_name(row._meta.db_table)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [value, row.pk])
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+ODD_OPTIONS = [
+    '{"actions": ["x"]}',
+    '{"actions": 5}',
+    "[]",
+    "null",
+    '"text"',
+    "5",
+    '{"ttl": "x"}',
+    '{"ttl": [1]}',
+    '{"ttl": 1e300}',
+    '{"urgency": 7}',
+    '{"urgency": ["high"]}',
+    '{"vibrate": {"a": 1}, "actions": [[]]}',
+]
+
+
+@pytest.mark.parametrize("options", ODD_OPTIONS)
+def test_odd_options_end_at_most_their_own_row(three_rows, options):
+    store(three_rows[1], "options", options)
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+    assert statuses[1] in ("sent", "failed")
+
+
+@pytest.mark.parametrize("column", ["data", "options"])
+@pytest.mark.parametrize("text", ["[]", "null", '"text"', "5", "true"])
+def test_odd_json_in_any_column_ends_at_most_its_own_row(three_rows, column, text):
+    store(three_rows[1], column, text)
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+    assert statuses[1] in ("sent", "failed")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases keep their columns' types")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("data", "{"),
+        ("options", ""),
+        ("created_at", "yesterday"),
+        ("created_at", "2026-99-99 00:00:00"),
+        ("expires_at", "soon"),
+        ("max_retries", "x"),
+    ],
+)
+def test_values_that_cannot_be_read_end_at_most_their_own_row(three_rows, column, value):
+    store(three_rows[1], column, value)
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+    assert statuses[1] in ("sent", "failed")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"preferences": ["x"]},
+        {"preferences": {"categories": 5, "quiet_hours": [1]}},
+        {"preferences": {"quiet_hours": {"enabled": True, "start": 5, "end": {}, "timezone": []}}},
+        {"timezone": "../../etc/passwd"},
+        {"timezone": "Mars/Olympus"},
+        {"endpoint": ""},
+        {"endpoint": "nonsense"},
+        {"endpoint": "https://[::1"},
+        {"p256dh_key": ""},
+        {"auth_key": "€"},
+        {"vapid_key_id": "unknown"},
+        {"push_service": "x" * 255},
+    ],
+    ids=str,
+)
+def test_an_odd_subscription_holds_up_no_other(three_rows, values):
+    get_subscription_model().objects.filter(pk=three_rows[1].subscription_id).update(**values)
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+    assert statuses[1] != "sending"
+
+
+class Odd(Exception):
+    """An exception of a host's own."""
+
+
+def raising(error):
+    def receiver(message, notification, **kwargs):
+        if notification.title == "odd":
+            raise error
+
+    return receiver
+
+
+def changing(**values):
+    def receiver(message, notification, **kwargs):
+        if notification.title == "odd":
+            for name, value in values.items():
+                setattr(message, name, value)
+
+    return receiver
+
+
+@pytest.mark.parametrize(
+    ("receiver", "reason"),
+    [
+        (raising(KeyError("secret")), "A pre_send receiver raised KeyError"),
+        (raising(Odd("secret")), "A pre_send receiver raised Odd"),
+        (raising(RecursionError()), "A pre_send receiver raised RecursionError"),
+        (raising(connection.Database.OperationalError("x")), "A pre_send receiver raised OperationalError"),
+        (changing(actions=["open"]), "Building the message raised AttributeError"),
+        (changing(actions=5), "Building the message raised TypeError"),
+        (changing(title=object()), "Building the message raised TypeError"),
+        (changing(data={"x": float("nan")}), "Building the message raised ValueError"),
+        (changing(data={1: {2}}), "Building the message raised TypeError"),
+    ],
+)
+def test_a_pre_send_receiver_ends_only_the_row_it_was_asked_about(subscription, receiver, reason, caplog):
+    pre_send.connect(receiver)
+    for title in ("first", "odd", "odd", "last"):
+        services.send(subscription, title)
+    report = deliver_due()
+    pre_send.disconnect(receiver)
+    assert report.outcomes == {"sent": 2, "failed": 2}
+    assert set(get_notification_model().objects.filter(title="odd").values_list("failure_reason", flat=True)) == {
+        reason
+    }
+    logged = [record for record in caplog.records if record.name == "django_webpush_kit.delivery.containment"]
+    assert len(logged) == 2
+    assert [bool(record.exc_info) for record in logged] == [True, False]
+
+
+def test_a_post_send_receiver_that_raises_stops_nothing(three_rows):
+    def receiver(**kwargs):
+        raise Odd
+
+    post_send.connect(receiver)
+    deliver_due()
+    post_send.disconnect(receiver)
+    assert outcomes() == ["sent"] * 3
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases keep their columns' types")
+def test_a_row_that_post_send_cannot_read_stops_no_other(three_rows):
+    heard = []
+
+    def listen(notification, **kwargs):
+        heard.append(notification.pk)
+
+    store(three_rows[1].subscription, "created_at", "2026-99-99 00:00:00")
+    post_send.connect(listen)
+    deliver_due()
+    post_send.disconnect(listen)
+    assert heard == [three_rows[0].pk, three_rows[2].pk]
+    assert outcomes() == ["sent"] * 3
+
+
+class OddTransport(Transport):
+    """Answers the second request in an odd way."""
+
+    response = None
+
+    def send(self, requests):
+        for number, request in enumerate(requests):
+            if number == 1:
+                yield self.response(request)
+            else:
+                yield PushResponse(id=request.id, status=201)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        lambda request: PushResponse(id=request.id, status="odd"),
+        lambda request: PushResponse(id=request.id, status=429, headers=None),
+        lambda request: PushResponse(id=request.id, status=400, body=None),
+        lambda request: PushResponse(id="nobody's", status=201),
+        lambda request: None,
+        lambda request: PushResponse(id=request.id, status=10**9),
+    ],
+)
+def test_an_odd_answer_ends_at_most_its_own_row(three_rows, settings, monkeypatch, response):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.OddTransport"}
+    monkeypatch.setattr(OddTransport, "response", staticmethod(response))
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+
+
+def test_a_deadline_beyond_the_calendar_ends_only_its_own_row(three_rows):
+    odd = get_notification_model().objects.filter(pk=three_rows[1].pk)
+    odd.update(created_at=datetime(9999, 12, 31, tzinfo=timezone.utc))
+    deliver_due()
+    assert outcomes() == ["sent", "failed", "sent"]
+
+
+def test_the_loop_of_a_worker_goes_on(three_rows, monkeypatch, caplog):
+    def receiver(**kwargs):
+        raise Odd
+
+    caplog.set_level(logging.CRITICAL)
+    pre_send.connect(receiver)
+    Worker(seconds=0.2).run_for_ever(interval=0.05)
+    pre_send.disconnect(receiver)
+    assert outcomes() == ["failed"] * 3

@@ -35,15 +35,24 @@ export class FakeBrowser {
   notifications = [];
   pages = [];
   opened = [];
+  /** The page in front. */
+  front = null;
   /** How often the browser showed "This site has been updated in the background". */
   generic = 0;
   badge = null;
   permission = "granted";
   subscription = null;
   syncs = [];
+  /** What the worker wrote to the console. */
+  errors = [];
+  isDeclarative = false;
+  /** How often WebKit showed a declarative notification itself. */
+  unchanged = 0;
   skippedWaiting = false;
   claimed = false;
   indexedDB = new FakeIndexedDB();
+  /** A click allows one call of focus() or openWindow(), for a while. */
+  #mayRaise = false;
   #closeEvents = [];
   #endpoints = 0;
 
@@ -51,8 +60,10 @@ export class FakeBrowser {
     engine = "chromium",
     url = `${ORIGIN}/api/v1/push/service-worker.js`,
     imported = false,
+    scope = `${ORIGIN}/`,
     settings,
   } = {}) {
+    this.scope = scope;
     this.engine = engine;
     this.url = url;
     this.imported = imported;
@@ -73,6 +84,11 @@ export class FakeBrowser {
     this.worker.evaluate(SCRIPT);
   }
 
+  /** Sets the worker's clock forward by so many milliseconds. */
+  passTime(milliseconds) {
+    this.worker.evaluate(`{ const now = Date.now; Date.now = () => now() + ${milliseconds}; }`);
+  }
+
   async push(payload) {
     const text = typeof payload === "string" ? payload : JSON.stringify(payload);
     const data = payload === null ? null : { json: () => JSON.parse(text), text: () => text };
@@ -81,13 +97,29 @@ export class FakeBrowser {
     await Promise.all(this.#closeEvents.splice(0));
   }
 
-  /** What WebKit hands over for a mutable declarative push. */
-  pushProposal(notification, members = {}) {
-    return this.worker.dispatch("push", { data: null, notification, ...members });
+  /**
+   * What WebKit does with a mutable declarative push: it hands the notification over, and shows it as it is unless the
+   * worker shows one with somewhere to navigate to.
+   */
+  async pushProposal(notification, members = {}) {
+    const before = this.shown.length;
+    this.isDeclarative = true;
+    await this.worker.dispatch("push", { data: null, notification, ...members }).catch(() => undefined);
+    this.isDeclarative = false;
+    if (this.shown.length === before) this.unchanged += 1;
   }
 
-  click(notification, action = "") {
-    return this.worker.dispatch("notificationclick", { notification, action });
+  /** Resolves when the worker has done its work. */
+  async click(notification, action = "") {
+    this.#mayRaise = true;
+    await this.worker.dispatch("notificationclick", { notification, action });
+    this.#mayRaise = false;
+  }
+
+  /** What focus() and openWindow() ask first. */
+  raise() {
+    if (!this.#mayRaise) throw new DOMException("Not allowed to open or focus a window.", "InvalidAccessError");
+    this.#mayRaise = false;
   }
 
   dismiss(notification) {
@@ -99,9 +131,10 @@ export class FakeBrowser {
     return this.worker.dispatch("pushsubscriptionchange", { oldSubscription: null, newSubscription: null, ...members });
   }
 
-  async message(data) {
+  async message(data, source = null) {
     const replies = [];
-    await this.worker.dispatch("message", { data, ports: [{ postMessage: (reply) => replies.push(reply) }] });
+    const ports = [{ postMessage: (reply) => replies.push(reply) }];
+    await this.worker.dispatch("message", { data, source, ports });
     return replies[0];
   }
 
@@ -114,6 +147,7 @@ export class FakeBrowser {
   /** What `self.registration.showNotification()` does. */
   show(title, options) {
     if (this.permission !== "granted") throw new TypeError("No notification permission has been granted");
+    if (this.isDeclarative && !options.navigate) throw new TypeError("a declarative notification needs navigate");
     if (options.renotify && !options.tag) throw new TypeError("renotify needs a tag");
     if (options.silent && options.vibrate) throw new TypeError("silent notifications must not vibrate");
     const id = options.data?.webpush_kit?.id ?? "";
@@ -169,9 +203,16 @@ export class FakeBrowser {
 }
 
 class FakePage {
+  static #ids = 0;
+  id = `page-${(FakePage.#ids += 1)}`;
   messages = [];
   focused = false;
   visibilityState = "visible";
+  /** Where the page is now, if it runs our module: what it answers. Null: no module, no answer. */
+  href = null;
+  /** Whether the page's module goes where it is told to; what it was told is in `navigations`. */
+  isHandling = false;
+  navigations = [];
 
   constructor(browser, url, controlled, nested) {
     this.browser = browser;
@@ -180,20 +221,38 @@ class FakePage {
     this.frameType = nested ? "nested" : "top-level";
   }
 
-  postMessage(message) {
-    this.messages.push(structuredClone(message));
+  postMessage(message, [port] = []) {
+    if (!port) this.messages.push(structuredClone(message));
+    else if (this.href) this.#answer(message, port);
   }
 
   async focus() {
+    this.browser.raise();
     this.focused = true;
+    this.browser.front = this;
     return this;
   }
 
+  /** A new document is a new client. */
   async navigate(url) {
     if (!this.controlled) throw new TypeError("not controlled by this service worker");
     this.url = url;
+    this.id += "'";
     return this;
   }
+
+  #answer(message, port) {
+    if (message.type === "webpush-kit:where") port.postMessage({ href: this.href });
+    if (message.type !== "webpush-kit:navigate") return;
+    this.navigations.push(structuredClone(message));
+    port.postMessage({ isHandled: this.isHandling });
+  }
+}
+
+/** Delivers at once: whether an answer comes in time must not depend on the machine. */
+class FakeMessageChannel {
+  port1 = { onmessage: null, close: () => {} };
+  port2 = { postMessage: (data) => this.port1.onmessage({ data: structuredClone(data) }) };
 }
 
 /** One life of the worker. */
@@ -234,7 +293,7 @@ class FakeWorker {
         clearAppBadge: async () => (browser.badge = 0),
       },
       registration: {
-        scope: `${ORIGIN}/`,
+        scope: browser.scope,
         showNotification: async (title, options) => browser.show(title, options),
         getNotifications: async ({ tag } = {}) => browser.notifications.filter((one) => !tag || one.tag === tag),
         pushManager: {
@@ -251,14 +310,23 @@ class FakeWorker {
       clients: {
         matchAll: async ({ includeUncontrolled = false } = {}) =>
           browser.pages.filter((page) => page.controlled || includeUncontrolled),
-        openWindow: async (url) => void browser.opened.push(url),
+        openWindow: async (url) => {
+          browser.raise();
+          browser.opened.push(url);
+          const page = new URL(url).origin === ORIGIN ? browser.openPage(url) : null;
+          browser.front = page;
+          return page;
+        },
         claim: async () => void (browser.claimed = true),
       },
       skipWaiting: async () => void (browser.skippedWaiting = true),
+      MessageChannel: FakeMessageChannel,
       fetch: (url, init = {}) => browser.fetch(url, init),
       indexedDB: browser.indexedDB,
       setTimeout: (run, delay, ...values) =>
         setTimeout(() => browser.worker === this && run(...values), delay / TIMES_FASTER),
+      Notification: browser.engine === "webkit" ? { prototype: { navigate: "" } } : { prototype: {} },
+      console: { error: (...values) => browser.errors.push(values.join(" ")) },
       ...{ URL, URLSearchParams, AbortSignal, clearTimeout, atob, btoa, structuredClone },
     };
   }

@@ -26,17 +26,22 @@ export class FakePage {
   answer = "granted";
   prompts = 0;
   meta = { base: "/api/v1/push/", csrf: "from-meta", user: "7" };
+  /** That of the site's worker. */
   registration = null;
+  /** Those of other scopes. */
+  others = [];
   #before = new Map();
 
   constructor({ supported = true, meta = {}, cookie = "", userAgent = "Test", ...navigator } = {}) {
-    const page = this;
     Object.assign(this.meta, meta);
     this.browser.permission = "default";
     this.browser.answer = (request) => this.server.answer(request);
     this.serviceWorker = Object.assign(new EventTarget(), {
-      getRegistration: async (url) =>
-        new URL(url, ORIGIN).href.startsWith(this.registration?.scope) ? this.registration : undefined,
+      getRegistration: async (url) => {
+        const matching = this.registrations.filter(({ scope }) => new URL(url, ORIGIN).href.startsWith(scope));
+        return matching.sort((one, other) => other.scope.length - one.scope.length)[0];
+      },
+      getRegistrations: async () => this.registrations,
       register: async (url, { scope }) => (this.registration = this.makeRegistration(url, scope)),
     });
     this.document = Object.assign(new EventTarget(), {
@@ -46,7 +51,7 @@ export class FakePage {
       cookie,
       createElement: () => new FakeElement(),
       querySelector: (selector) => {
-        const content = page.meta[/webpush-kit-(\w+)/.exec(selector)[1]];
+        const content = this.meta[/webpush-kit-(\w+)/.exec(selector)[1]];
         return content === undefined ? null : { content };
       },
     });
@@ -55,6 +60,7 @@ export class FakePage {
         userAgent,
         language: "de-AT",
         serviceWorker: this.serviceWorker,
+        locks: new FakeLocks(),
         ...navigator,
       },
       document: this.document,
@@ -76,20 +82,40 @@ export class FakePage {
     }
   }
 
+  get registrations() {
+    return [this.registration, ...this.others].filter(Boolean);
+  }
+
   get requests() {
     return this.browser.requests.map(({ method, url }) => `${method} ${url.slice(`${ORIGIN}/api/v1/push/`.length)}`);
   }
 
-  makeRegistration(url, scope = `${ORIGIN}/`) {
-    const { browser } = this;
-    return {
+  makeRegistration(url, scope = `${ORIGIN}/`, browser = this.browser) {
+    const registration = {
       scope: new URL(scope, ORIGIN).href,
+      unregister: async () => {
+        this.others = this.others.filter((one) => one !== registration);
+        return true;
+      },
       active: {
         scriptURL: new URL(url, ORIGIN).href,
-        postMessage: (data, ports) => void browser.worker.dispatch("message", { data: structuredClone(data), ports }),
+        postMessage: (data, ports = []) =>
+          void browser.worker.dispatch("message", { data: structuredClone(data), ports }),
       },
       pushManager: browser.worker.context.registration.pushManager,
     };
+    return registration;
+  }
+
+  /** A worker with a scope of its own, in the same browser. */
+  addRegistration(url, scope) {
+    const browser = new FakeBrowser({ scope: new URL(scope, ORIGIN).href, url: new URL(url, ORIGIN).href });
+    browser.indexedDB = this.browser.indexedDB;
+    browser.answer = this.browser.answer;
+    browser.startWorker();
+    const registration = this.makeRegistration(url, scope, browser);
+    this.others.push(registration);
+    return { browser, registration };
   }
 
   #notification() {
@@ -153,11 +179,26 @@ export const refusal = (status, code) => ({
 });
 const ok = (body) => ({ status: 200, body: { success: true, ...body } });
 
+/** One at a time for each name; the time-out is not needed here. */
+class FakeLocks {
+  #last = new Map();
+
+  request(name, _options, task) {
+    const turn = (this.#last.get(name) ?? Promise.resolve()).then(task, task);
+    this.#last.set(name, turn);
+    return turn;
+  }
+}
+
 class FakeStorage {
   #items = new Map();
 
   getItem(key) {
     return this.#items.get(key) ?? null;
+  }
+
+  clear() {
+    this.#items.clear();
   }
 
   setItem(key, value) {
@@ -186,6 +227,10 @@ export class FakeElement extends EventTarget {
 
   getAttribute(name) {
     return this.#attributes.get(name) ?? null;
+  }
+
+  removeAttribute(name) {
+    this.#attributes.delete(name);
   }
 
   setAttribute(name, value) {

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { FakeBrowser, ORIGIN, PUBLIC_KEY } from "./fake_browser.mjs";
 
 const ENGINES = ["chromium", "firefox", "webkit"];
+const DATABASE = `webpush-kit ${ORIGIN}/`;
 const EVENTS = `${ORIGIN}/api/v1/push/events`;
 
 function payload(id, notification = {}, members = {}) {
@@ -85,10 +86,15 @@ describe("a push", () => {
   for (const [what, sent, title, body] of [
     ["no data", null, "example.com", undefined],
     ["text", "plain words", "example.com", "plain words"],
-    ["JSON that is no object", "[1, 2]", "example.com", undefined],
+    ["a number", "12345", "example.com", "12345"],
+    ["a JSON text", '"quoted"', "example.com", "quoted"],
+    ["a JSON list", "[1, 2]", "example.com", "[1, 2]"],
+    ["a JSON truth value", "true", "example.com", "true"],
     ["null", "null", "example.com", undefined],
     ["an empty object", {}, "example.com", undefined],
+    ["JSON without a title", { body: "B" }, "example.com", "B"],
     ["a notification of the wrong type", { notification: "x" }, "example.com", undefined],
+    ["a notification of the wrong type beside a body", { notification: "x", body: "B" }, "example.com", "B"],
     [
       "lists in place of texts",
       { notification: { title: "T", body: ["x"], actions: "none", vibrate: "no" } },
@@ -105,6 +111,59 @@ describe("a push", () => {
       assert.equal(browser.shown[0].options.body, body);
     });
   }
+
+  for (const [sender, sent, expected] of [
+    ["django-webpush", { head: "Head", body: "Body", url: "/there", icon: "/i.png" }, { title: "Head" }],
+    [
+      "FCM with a notification",
+      { notification: { title: "T", body: "Body", icon: "/i.png" }, fcmOptions: { link: "/there" }, from: "1" },
+      {},
+    ],
+    [
+      "FCM with data alone",
+      { data: { title: "T", body: "Body", url: "/there", icon: "/i.png" }, fcmMessageId: "1" },
+      { data: { title: "T", body: "Body", url: "/there", icon: "/i.png" } },
+    ],
+    [
+      "Angular's service worker",
+      {
+        notification: {
+          title: "T",
+          body: "Body",
+          icon: "/i.png",
+          data: { onActionClick: { default: { operation: "openWindow", url: "/there" } } },
+        },
+      },
+      { data: { onActionClick: { default: { operation: "openWindow", url: "/there" } } } },
+    ],
+    ["OneSignal", { title: "T", alert: "Body", icon: "/i.png", custom: { i: "1", u: "/there" } }, {}],
+    ["a flat one with a message", { title: "T", message: "Body", click_action: "/there", icon: "/i.png" }, {}],
+  ]) {
+    test(`as ${sender} makes it is shown in full`, async () => {
+      const browser = new FakeBrowser();
+      const page = browser.openPage("/");
+      await browser.push(sent);
+      const [{ title, options }] = browser.shown;
+      assert.equal(title, expected.title ?? "T");
+      assert.deepEqual([options.body, options.icon, options.tag], ["Body", `${ORIGIN}/i.png`, undefined]);
+      assert.equal(page.messages[0].url, `${ORIGIN}/there`);
+      same(page.messages[0].data, expected.data ?? null);
+      page.url = `${ORIGIN}/elsewhere`;
+      page.controlled = false;
+      await browser.click(browser.notifications[0]);
+      assert.deepEqual(browser.opened, [`${ORIGIN}/there`]);
+      assert.deepEqual(browser.requests, [], "there is nobody to report to");
+    });
+  }
+
+  test("of another sender is shown each time, also with an id that was there before", async () => {
+    const browser = new FakeBrowser();
+    for (const body of ["first", "second"]) await browser.push({ id: 1, title: "T", body });
+    assert.deepEqual(
+      browser.shown.map(({ options }) => options.body),
+      ["first", "second"],
+    );
+  });
 
   test("leaves out what it does not bring", async () => {
     const browser = new FakeBrowser();
@@ -129,10 +188,29 @@ describe("a push", () => {
     const browser = new FakeBrowser({ engine: "webkit" });
     const data = { order: 1, webpush_kit: { id: "9", token: "token-9", events: "/api/v1/push/events" } };
     await browser.pushProposal({ title: "Proposed", body: "B", tag: "9", data, navigate: "/x" }, { appBadge: 4 });
+    assert.equal(browser.unchanged, 0);
     assert.equal(browser.shown[0].title, "Proposed");
+    assert.equal(browser.shown[0].options.navigate, `${ORIGIN}/x`);
     assert.equal(browser.shown[0].id, "9");
     assert.equal(browser.badge, 4);
     assert.deepEqual(actionsOf(browser), ["token-9 delivered"]);
+  });
+
+  test("of WebKit's declarative kind is handed on also where a member is refused", async () => {
+    const browser = new FakeBrowser({ engine: "webkit" });
+    const show = browser.show.bind(browser);
+    browser.show = (title, options) => {
+      if (options.icon) throw new TypeError("no icons today");
+      show(title, options);
+    };
+    await browser.pushProposal({ title: "Proposed", icon: "/i.png", navigate: "/x" });
+    assert.equal(browser.unchanged, 0);
+  });
+
+  test("sets the badge from inside the notification, where older Safaris look for it", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1", { app_badge: 5 }));
+    assert.equal(browser.badge, 5);
   });
 
   test("is shown with less when the browser refuses a member", async () => {
@@ -276,6 +354,34 @@ describe("a repeated push", () => {
     }
   });
 
+  test("is not reported as a delivery", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1"));
+    browser.startWorker();
+    await browser.push(payload("1", {}, { token: "token-1-again" }));
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered"]);
+  });
+
+  test("is one of the same server: another server's message with the same id is new", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1"));
+    await browser.push(payload("1", { title: "Other" }, { token: "other", events: "/other/push/events" }));
+    assert.deepEqual(
+      browser.shown.map(({ title }) => title),
+      ["Title 1", "Other"],
+    );
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "other delivered"]);
+  });
+
+  test("is one of the same scope: workers do not share what they remember", async () => {
+    const browser = new FakeBrowser();
+    await browser.push(payload("1"));
+    browser.scope = `${ORIGIN}/p/`;
+    browser.startWorker();
+    await browser.push(payload("1"));
+    assert.equal(browser.shown.filter(({ options }) => !options.silent).length, 2);
+  });
+
   test("is told apart from others with the same tag", async () => {
     const browser = new FakeBrowser();
     await browser.push(payload("1", { tag: "news", renotify: true }));
@@ -289,10 +395,11 @@ describe("a repeated push", () => {
 
   test("is remembered for the last thousand ids only", async () => {
     const browser = new FakeBrowser();
-    for (let id = 1; id <= 1010; id += 1) await browser.push({ id: String(id), notification: { title: "T" } });
-    const { seen } = browser.indexedDB.content("webpush-kit", "state");
+    for (let id = 1; id <= 1010; id += 1)
+      await browser.push({ id: String(id), token: "t", notification: { title: "T" } });
+    const { seen } = browser.indexedDB.content(DATABASE, "state");
     assert.equal(seen.length, 1000);
-    assert.equal(seen.at(-1), "1010");
+    assert.match(seen.at(-1), / 1010$/);
   });
 });
 
@@ -316,35 +423,104 @@ describe("a click", () => {
     const other = browser.openPage("/");
     const there = browser.openPage("/orders/7", { controlled: false });
     await browser.click(browser.notifications[0]);
-    assert.deepEqual([other.focused, there.focused, browser.opened], [false, true, []]);
+    assert.deepEqual([other.focused, browser.front, browser.opened], [false, there, []]);
   });
 
-  test("navigates the page used last, passing over frames and pages it does not control", async () => {
+  test("focuses the page used last before it navigates it, passing over frames and pages it cannot navigate", async () => {
     const browser = await shown();
     browser.openPage("/frame", { nested: true });
     browser.openPage("/foreign", { controlled: false });
     const page = browser.openPage("/mine");
     const last = browser.openPage("/older");
+    const focusedFirst = [];
+    const { navigate } = page;
+    page.navigate = (url) => navigate.call(page, url, focusedFirst.push(page.focused));
     await browser.click(browser.notifications[0]);
     assert.equal(page.url, `${ORIGIN}/orders/7`);
-    assert.ok(page.focused);
+    assert.deepEqual([browser.front, focusedFirst], [page, [true]]);
     assert.equal(last.url, `${ORIGIN}/older`);
     assert.deepEqual(browser.opened, []);
   });
 
-  test("focuses the page it navigated also when a redirect leads off the site", async () => {
-    const browser = await shown();
-    const page = browser.openPage("/");
-    page.navigate = async () => null;
-    await browser.click(browser.notifications[0]);
-    assert.deepEqual([page.focused, browser.opened], [true, []]);
-  });
+  for (const [what, navigate] of [
+    ["a redirect leads off the site", async () => null],
+    ["the page never loads", () => new Promise(() => {})],
+  ]) {
+    test(`leaves the page in front that it navigated, also when ${what}`, async () => {
+      const browser = await shown();
+      const page = browser.openPage("/");
+      page.navigate = navigate;
+      await browser.click(browser.notifications[0]);
+      assert.deepEqual([browser.front, browser.opened], [page, []]);
+    });
+  }
 
-  test("opens a window when no page can be navigated", async () => {
+  for (const [what, fail] of [
+    ["no page can be navigated", (page) => (page.controlled = false)],
+    ["the page cannot be focused", (page) => (page.focus = () => Promise.reject(new Error("closed meanwhile")))],
+  ]) {
+    test(`opens a window when ${what}`, async () => {
+      const browser = await shown();
+      fail(browser.openPage("/"));
+      await browser.click(browser.notifications[0]);
+      assert.deepEqual(browser.opened, [`${ORIGIN}/orders/7`]);
+      assert.equal(browser.front.url, `${ORIGIN}/orders/7`);
+    });
+  }
+
+  test("tries a window when the focused page cannot be navigated", async () => {
     const browser = await shown();
-    browser.openPage("/foreign", { controlled: false });
+    browser.openPage("/").navigate = () => Promise.reject(new TypeError("no"));
+    browser.raise = () => {};
     await browser.click(browser.notifications[0]);
     assert.deepEqual(browser.opened, [`${ORIGIN}/orders/7`]);
+  });
+
+  test("goes by where pages are now, not by where they were loaded", async () => {
+    const browser = await shown();
+    const moved = Object.assign(browser.openPage("/orders/7"), { href: `${ORIGIN}/elsewhere` });
+    const arrived = Object.assign(browser.openPage("/start"), { href: `${ORIGIN}/orders/7` });
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual([browser.front, arrived.url, arrived.navigations], [arrived, `${ORIGIN}/start`, []]);
+    browser.pages = [moved];
+    await browser.push(payload("2", { navigate: "/orders/7" }));
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual([browser.front, moved.navigations.length], [moved, 1]);
+  });
+
+  test("lets a page go to the URL by itself, and forces one that it does not control", async () => {
+    for (const controlled of [true, false]) {
+      const browser = await shown();
+      const page = browser.openPage("/", { controlled });
+      Object.assign(page, { href: `${ORIGIN}/`, isHandling: true });
+      await browser.click(browser.notifications[0]);
+      const request = { type: "webpush-kit:navigate", url: `${ORIGIN}/orders/7`, isForced: !controlled };
+      assert.deepEqual(page.navigations, [request]);
+      assert.deepEqual([browser.front, page.url, browser.opened], [page, `${ORIGIN}/`, []]);
+    }
+  });
+
+  test("is told to the page it opens, once, whether that listens before or asks later", async () => {
+    const browser = await shown();
+    await browser.click(browser.notifications[0]);
+    const [opened] = browser.pages;
+    const news = (page) => page.messages.filter(({ type }) => type === "webpush-kit:clicked").length;
+    assert.equal(news(opened), 1);
+    const hello = { type: "webpush-kit:hello", href: `${ORIGIN}/orders/7` };
+    await browser.message(hello, opened);
+    assert.equal(news(opened), 1);
+    const reloaded = browser.openPage("/orders/7");
+    await browser.message({ ...hello, href: `${ORIGIN}/other` }, reloaded);
+    assert.equal(news(reloaded), 0);
+    await browser.message(hello, reloaded);
+    assert.equal(news(reloaded), 1);
+  });
+
+  test("is told to the page it navigates before and after", async () => {
+    const browser = await shown();
+    const page = browser.openPage("/");
+    await browser.click(browser.notifications[0]);
+    assert.equal(page.messages.filter(({ type }) => type === "webpush-kit:clicked").length, 2);
   });
 
   test("leaves the pages of the site alone when the URL is another site's", async () => {
@@ -419,6 +595,7 @@ describe("a click", () => {
       notification.data.webpush_kit.navigate = hostile;
       notification.data.webpush_kit.actions.a = hostile;
       await browser.click(notification);
+      browser.pages = [];
       await browser.click(notification, "a");
       assert.deepEqual(browser.opened, [`${ORIGIN}/`, `${ORIGIN}/`]);
     });
@@ -536,17 +713,47 @@ describe("reports", () => {
     browser.answer = ({ body }) => ({ status: body.events.length > 1 ? 400 : 503 });
     await browser.push(payload("2"));
     assert.deepEqual(browser.syncs, ["webpush-kit"]);
-    assert.equal(browser.indexedDB.content("webpush-kit", "state").reports.length, 2);
+    assert.equal(browser.indexedDB.content(DATABASE, "state").reports.length, 2);
   });
 
-  test("go to each payload's own URL, else to the API the worker knows", async () => {
-    const browser = new FakeBrowser({ settings: { baseUrl: "/push" } });
-    await browser.push(payload("1", {}, { events: "https://api.example.org/events" }));
-    await browser.push(payload("2", {}, { events: "javascript:1" }));
-    assert.deepEqual(
-      browser.requests.map(({ url }) => url),
-      ["https://api.example.org/events", `${ORIGIN}/push/events`],
-    );
+  test("go to the API that the worker knows, else to each payload's own URL", async () => {
+    const urls = async (settings, options) => {
+      const browser = new FakeBrowser({ settings, ...options });
+      await browser.push(payload("1", {}, { events: "https://api.example.org/events" }));
+      await browser.push(payload("2", {}, { events: "javascript:1" }));
+      return browser.requests.map(({ url }) => url);
+    };
+    const own = `${ORIGIN}/push/events`;
+    assert.deepEqual(await urls({ baseUrl: "/push" }), [own, own]);
+    assert.deepEqual(await urls(undefined), ["https://api.example.org/events"]);
+    const elsewhere = "https://api.example.net/push/events";
+    assert.deepEqual(await urls({ baseUrl: "https://api.example.net/push/" }), [elsewhere, elsewhere]);
+  });
+
+  test("are kept for three days while the URL is not found, without a sync of their own", async () => {
+    const browser = new FakeBrowser();
+    const online = browser.answer;
+    browser.answer = answering(404);
+    await browser.push(payload("1"));
+    await browser.push(payload("2"));
+    assert.deepEqual(browser.syncs, []);
+    assert.equal(browser.indexedDB.content(DATABASE, "state").reports.length, 2);
+    browser.passTime(4 * 24 * 60 * 60 * 1000);
+    await browser.push(payload("3"));
+    const kept = browser.indexedDB.content(DATABASE, "state").reports.map(({ event }) => event.token);
+    assert.deepEqual(kept, ["token-3"]);
+    browser.answer = online;
+    await browser.push(payload("4"));
+    assert.deepEqual(actionsOf(browser), ["token-3 delivered", "token-4 delivered"]);
+  });
+
+  test("to a URL that is not found do not hold back others", async () => {
+    const browser = new FakeBrowser();
+    const online = browser.answer;
+    browser.answer = (request) => (request.url.includes("/gone/") ? { status: 503 } : online.call(browser, request));
+    await browser.push(payload("1", {}, { events: "/gone/events" }));
+    await browser.push(payload("2"));
+    assert.deepEqual(actionsOf(browser), ["token-2 delivered"]);
   });
 
   test("without any URL to send them to are kept", async () => {
@@ -637,7 +844,7 @@ describe("a subscription that changed", () => {
   test("is made anew once when the server holds other keys for the endpoint", async () => {
     const browser = await configured();
     const online = browser.answer;
-    browser.answer = (request) => {
+    browser.answer = () => {
       browser.answer = online;
       return { status: 409, body: { success: false, code: "key_mismatch" } };
     };
@@ -655,7 +862,7 @@ describe("a subscription that changed", () => {
       const browser = await configured();
       setUp(browser);
       await browser.changeSubscription({ oldSubscription: old });
-      assert.equal(browser.indexedDB.content("webpush-kit", "state").repair, null);
+      assert.equal(browser.indexedDB.content(DATABASE, "state").repair, null);
     });
   }
 
@@ -676,6 +883,84 @@ describe("a subscription that changed", () => {
     await browser.changeSubscription({ oldSubscription: old });
     assert.notEqual(browser.subscription, null);
     assert.deepEqual(browser.requests, []);
+  });
+});
+
+describe("hooks of the site", () => {
+  const hooked = (hooks, options = {}) => {
+    const browser = new FakeBrowser(options);
+    Object.assign(browser.worker.context.webpushKit, hooks);
+    return browser;
+  };
+
+  test("onPush may change what is shown, and where a click leads", async () => {
+    const onPush = async (message) => {
+      message.title += "!";
+      message.options.body = "Changed";
+      message.url = "/changed";
+      message.data = { mine: true };
+    };
+    const browser = hooked({ onPush });
+    const page = browser.openPage("/");
+    await browser.push(payload("1", { navigate: "/there" }));
+    assert.equal(browser.shown[0].title, "Title 1!");
+    assert.equal(browser.shown[0].options.body, "Changed");
+    same(page.messages[0].data, { mine: true });
+    browser.pages = [];
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual(browser.opened, [`${ORIGIN}/changed`]);
+  });
+
+  test("onPush cannot lead a click where a payload could not", async () => {
+    const browser = hooked({ onPush: (message) => void (message.url = "javascript:alert(1)") });
+    await browser.push(payload("1"));
+    await browser.click(browser.notifications[0]);
+    assert.deepEqual(browser.opened, [`${ORIGIN}/`]);
+  });
+
+  test("onPush may show nothing, which is no delivery", async () => {
+    const browser = hooked({ onPush: () => false }, { engine: "firefox" });
+    const page = browser.openPage("/");
+    await browser.push(payload("1"));
+    await browser.push(payload("1"));
+    assert.deepEqual([browser.shown, browser.reports, page.messages], [[], [], []]);
+  });
+
+  for (const [what, onPush] of [
+    [
+      "throws",
+      () => {
+        throw new Error("oops");
+      },
+    ],
+    ["rejects", async () => Promise.reject(new Error("oops"))],
+    ["never ends", () => new Promise(() => {})],
+  ]) {
+    test(`onPush that ${what} does not keep a message from being shown`, async () => {
+      const browser = hooked({ onPush });
+      await browser.push(payload("1"));
+      assert.equal(browser.shown.length, 1);
+      assert.deepEqual(browser.errors, what === "never ends" ? [] : ["webpushKit.onPush() failed: Error: oops"]);
+    });
+  }
+
+  test("onClick may open nothing, and the click is reported", async () => {
+    const clicks = [];
+    const onClick = ({ action, data, url }) => clicks.push([action, data.a, url]) && false;
+    const browser = hooked({ onClick });
+    await browser.push(payload("1", { data: { a: 1 }, navigate: "/there", actions: [{ action: "x", title: "X" }] }));
+    await browser.click(browser.notifications[0], "x");
+    assert.deepEqual(clicks, [["x", 1, `${ORIGIN}/there`]]);
+    assert.deepEqual(browser.opened, []);
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-1 action_clicked"]);
+  });
+
+  test("onClose hears of dismissals", async () => {
+    const closed = [];
+    const browser = hooked({ onClose: ({ id }) => closed.push(id) });
+    await browser.push(payload("1"));
+    await browser.dismiss(browser.notifications[0]);
+    assert.deepEqual(closed, ["1"]);
   });
 });
 

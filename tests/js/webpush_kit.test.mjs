@@ -238,6 +238,8 @@ describe("subscribe", () => {
 describe("the service worker", () => {
   test("of the site that imports ours is used as it is", async () => {
     const push = open();
+    page.browser.imported = true;
+    page.browser.startWorker();
     page.registration = page.makeRegistration("/site-worker.js");
     await push.subscribe();
     assert.equal(page.registration.active.scriptURL, `${ORIGIN}/site-worker.js`);
@@ -353,7 +355,10 @@ describe("leaving", () => {
     const push = await openSubscribed();
     await push.detach();
     await push.unsubscribe();
-    page.browser.subscribe("https://push.example.net/by-the-page-itself", kit.base64ToUint8Array(PUBLIC_KEY));
+    const own = page.browser.subscribe("https://push.example.net/by-the-page", kit.base64ToUint8Array(PUBLIC_KEY));
+    own.getKey = () => new ArrayBuffer(1);
+    assert.equal(await push.state(), "off", "the server has not been told");
+    await kit.PushNotificationIntegration.setupSubscription(own, {});
     assert.equal(await push.state(), "on");
   });
 
@@ -378,8 +383,10 @@ describe("leaving", () => {
     assert.notEqual(page.browser.subscription, null);
     assert.equal(await push.state(), "off");
     for (const user of ["8", "", undefined]) {
-      assert.equal(await kit.createPush({ repair: false, user }).repair({ force: true }), "nothing", user);
+      page.meta.user = user;
+      assert.equal(await kit.createPush({ repair: false }).repair({ force: true }), "nothing", user);
     }
+    page.meta.user = "7";
     assert.equal(page.server.subscriptions.size, 0);
     assert.equal(await push.repair(), "resent");
     assert.equal(await push.state(), "on");
@@ -419,10 +426,10 @@ describe("repair", () => {
     assert.equal(page.requests.length, 2);
   });
 
-  test("sends an endpoint again that the server does not know for this user", async () => {
-    await openSubscribed();
+  test("sends an endpoint again that the server has forgotten", async () => {
+    const push = await openSubscribed();
     page.server.subscriptions.clear();
-    assert.equal(await kit.createPush({ repair: false, user: "8" }).repair(), "resent");
+    assert.equal(await push.repair({ force: true }), "resent");
     assert.deepEqual([...page.server.subscriptions.keys()], [page.browser.subscription.endpoint]);
     const { body, headers } = page.browser.requests.at(-1);
     assert.equal("preferences" in body, false, "must not overwrite stored preferences");
@@ -496,6 +503,351 @@ describe("repair", () => {
   });
 });
 
+describe("a second person on the same browser", () => {
+  /** What the server says to the second: nothing is known to be theirs. With the browser's token it ends it. */
+  function signInAsSecond() {
+    const { server } = page;
+    const { answer } = server;
+    server.answer = (request) => {
+      const isPreferences = request.url.includes("/preferences");
+      return isPreferences && request.method === "GET" ? refusal(404, "not_found") : answer.call(server, request);
+    };
+  }
+
+  test("is noticed at the next page, and not subscribed without a click", async () => {
+    await openSubscribed();
+    signInAsSecond();
+    const second = kit.createPush({ repair: false, user: "8" });
+    assert.equal(await second.repair(), "ended");
+    assert.equal(page.server.subscriptions.size, 0);
+    assert.equal(page.browser.requests.at(-1).headers["X-Subscription-Token"], "token-1");
+    assert.equal(await second.state(), "off");
+    assert.equal(await second.repair({ force: true }), "nothing");
+    assert.deepEqual(
+      page.requests.filter((one) => one.endsWith(" subscribe")),
+      [],
+    );
+  });
+
+  test("leaves the first connected again when they come back", async () => {
+    const first = await openSubscribed();
+    signInAsSecond();
+    await kit.createPush({ repair: false, user: "8" }).repair();
+    assert.equal(await first.repair(), "resent");
+    assert.equal(await first.state(), "on");
+  });
+
+  test("is noticed on a page that does not say who is signed in", async () => {
+    await openSubscribed();
+    page.meta.user = undefined;
+    const push = kit.createPush({ repair: false });
+    assert.equal(await push.repair(), "fresh");
+    signInAsSecond();
+    const next = kit.createPush({ repair: false });
+    assert.equal(await next.repair(), "ended");
+    assert.equal(await next.state(), "off");
+    assert.equal(page.browser.subscription, null);
+  });
+
+  test("is noticed when the page says who has signed in", async () => {
+    const push = await openSubscribed();
+    signInAsSecond();
+    assert.equal(await push.setUser("8"), "ended");
+    assert.equal(await push.state(), "off");
+  });
+
+  test("is noticed when a page is seen again that was told of it meanwhile", async () => {
+    let user = "7";
+    const push = await openSubscribed({ user: () => user });
+    signInAsSecond();
+    user = "8";
+    page.document.dispatchEvent(new Event("visibilitychange"));
+    const ended = new Promise((resolve) => push.on("change", (state) => state === "off" && resolve()));
+    await ended;
+    assert.equal(page.server.subscriptions.size, 0);
+  });
+
+  test("is cut off also where the server cannot be told", async () => {
+    await openSubscribed();
+    signInAsSecond();
+    const second = kit.createPush({ repair: false, user: "8" });
+    page.server.answer = (
+      (answer) => (request) =>
+        request.url.endsWith("/unsubscribe") ? refusal(401, "invalid_token") : answer(request)
+    )(page.server.answer);
+    assert.equal(await second.repair(), "ended");
+    assert.equal(page.browser.subscription, null);
+  });
+
+  test("finds the switch off where storage was cleared after detach()", async () => {
+    const push = await openSubscribed();
+    await push.detach();
+    localStorage.clear();
+    const second = kit.createPush({ repair: false, user: "8" });
+    assert.equal(await second.state(), "off");
+    assert.equal(await second.repair({ force: true }), "nothing");
+    assert.equal(await second.state(), "off");
+  });
+});
+
+describe("forgotten storage", () => {
+  test("is made up for by what the worker knows", async () => {
+    await openSubscribed();
+    localStorage.clear();
+    assert.equal(await kit.createPush({ repair: false }).state(), "on");
+  });
+
+  test("means off, until the server says whose the subscription is", async () => {
+    await openSubscribed();
+    localStorage.clear();
+    await page.browser.message({ type: "webpush-kit:configure", endpoint: null, subscriptionToken: null });
+    const push = kit.createPush({ repair: false, publicKey: PUBLIC_KEY });
+    assert.equal(await push.state(), "off");
+    assert.equal(await push.repair(), "fresh");
+    assert.equal(await push.state(), "on");
+  });
+
+  test("means off where the server says nothing of the kind, without a click", async () => {
+    await openSubscribed();
+    localStorage.clear();
+    await page.browser.message({ type: "webpush-kit:configure", endpoint: null, subscriptionToken: null });
+    page.server.subscriptions.clear();
+    const push = kit.createPush({ repair: false, publicKey: PUBLIC_KEY });
+    assert.equal(await push.repair(), "nothing");
+    assert.equal(await push.state(), "off");
+    assert.equal(page.server.subscriptions.size, 0);
+  });
+});
+
+describe("other workers and scopes", () => {
+  test("another provider's subscription at a wider scope is neither ours nor touched", async (context) => {
+    hurry(context);
+    page = new FakePage();
+    page.registration = page.makeRegistration("/their-worker.js");
+    page.registration.active.postMessage = () => {};
+    page.browser.permission = "granted";
+    const theirs = page.browser.subscribe("https://push.example.net/theirs", kit.base64ToUint8Array(OTHER_KEY));
+    for (const scope of ["/p/", "/"]) {
+      const push = kit.createPush({ repair: false, scope, publicKey: PUBLIC_KEY });
+      assert.equal(await push.state(), "off", scope);
+      assert.equal(await push.repair({ force: true }), "nothing", scope);
+      await push.unsubscribe();
+      assert.equal(page.browser.subscription, theirs, scope);
+    }
+    assert.deepEqual(page.requests, []);
+  });
+
+  test("another provider's subscription in a worker that imports ours is ended only if told so", async () => {
+    const push = open();
+    page.browser.imported = true;
+    page.browser.startWorker();
+    page.registration = page.makeRegistration("/site-worker.js");
+    const theirs = page.browser.subscribe("https://push.example.net/theirs", kit.base64ToUint8Array(OTHER_KEY));
+    await assert.rejects(push.subscribe(), codeOf("subscription_conflict"));
+    assert.equal(page.browser.subscription, theirs);
+    await kit.createPush({ repair: false, replaceSubscription: true }).subscribe();
+    assert.notEqual(page.browser.subscription, theirs);
+  });
+
+  for (const from of ["/", "/p/inner/"]) {
+    test(`a subscription that the scope ${from} has left is taken over, once`, async () => {
+      page = new FakePage();
+      page.server.scope = "/p/";
+      const former = page.addRegistration("/api/v1/push/service-worker.js", from);
+      const old = former.browser.subscribe("https://push.example.net/former", kit.base64ToUint8Array(PUBLIC_KEY));
+      await former.browser.message({ type: "webpush-kit:configure", baseUrl: "/api/v1/push/", endpoint: old.endpoint });
+      page.server.subscriptions.set(old.endpoint, {});
+      page.browser.permission = "granted";
+      page.browser.scope = `${ORIGIN}/p/`;
+      page.browser.startWorker();
+
+      const push = kit.createPush({ repair: false, scope: "/p/", publicKey: PUBLIC_KEY });
+      assert.equal(await push.state(), "on");
+      assert.equal(await push.repair(), "renewed");
+      assert.equal(page.browser.requests.at(-1).body.old_endpoint, old.endpoint);
+      assert.equal(former.browser.subscription, null);
+      assert.deepEqual(page.others, []);
+      assert.equal(await push.state(), "on");
+      assert.equal(await push.repair(), "fresh");
+      await push.unsubscribe();
+      assert.equal(page.browser.subscription, null);
+    });
+  }
+
+  test("switching off ends a subscription that a former scope has left, too", async () => {
+    page = new FakePage();
+    const former = page.addRegistration("/api/v1/push/service-worker.js", "/");
+    const old = former.browser.subscribe("https://push.example.net/former", kit.base64ToUint8Array(PUBLIC_KEY));
+    await former.browser.message({ type: "webpush-kit:configure", baseUrl: "/api/v1/push/", endpoint: old.endpoint });
+    page.server.subscriptions.set(old.endpoint, {});
+    await kit.createPush({ repair: false, scope: "/p/", publicKey: PUBLIC_KEY }).unsubscribe();
+    assert.equal(former.browser.subscription, null);
+    assert.equal(page.server.subscriptions.size, 0);
+  });
+
+  test("a second site on a path of the origin is left alone, also with the same key", async () => {
+    page = new FakePage();
+    const other = page.addRegistration("/shop/push/service-worker.js", "/shop/");
+    const theirs = other.browser.subscribe("https://push.example.net/shop", kit.base64ToUint8Array(PUBLIC_KEY));
+    await other.browser.message({ type: "webpush-kit:configure", baseUrl: "/shop/push/", endpoint: theirs.endpoint });
+    const push = kit.createPush({ repair: false, publicKey: PUBLIC_KEY });
+    assert.equal(await push.state(), "off");
+    await push.subscribe();
+    await push.unsubscribe();
+    assert.equal(other.browser.subscription, theirs);
+    assert.equal(page.others.length, 1);
+  });
+
+  test("a worker of the site that took our place is noticed and named", async (context) => {
+    hurry(context);
+    await openSubscribed();
+    page.registration.active = { scriptURL: `${ORIGIN}/workbox.js`, postMessage: () => {} };
+    const push = kit.createPush({ repair: false });
+    assert.equal(await push.state(), "conflict");
+    await assert.rejects(push.repair(), (error) => {
+      assert.match(error.message, /importScripts/);
+      return error.code === "service_worker_conflict";
+    });
+  });
+
+  test("our own worker at a former URL is replaced", async () => {
+    const push = await openSubscribed();
+    page.registration.active.scriptURL = `${ORIGIN}/former/push/service-worker.js`;
+    await push.subscribe();
+    assert.equal(page.registration.active.scriptURL, `${ORIGIN}/api/v1/push/service-worker.js`);
+  });
+});
+
+describe("what prevents notifications", () => {
+  const given = (context, name, value) => {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { configurable: true, ...value });
+    context.after(() =>
+      before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name),
+    );
+  };
+
+  test("is a page without https", async (context) => {
+    const push = open({}, { supported: false });
+    given(context, "isSecureContext", { value: false });
+    assert.equal(await push.state(), "insecure");
+    await assert.rejects(push.subscribe(), codeOf("insecure"));
+    assert.equal(await push.repair(), "nothing");
+  });
+
+  for (const [what, name, value] of [
+    ["a frame of another site", "top", { value: new Proxy({}, { get: () => assert.fail("another origin") }) }],
+    ["a sandbox", "origin", { value: "null" }],
+  ]) {
+    test(`is ${what}`, async (context) => {
+      const push = open();
+      given(context, name, value);
+      assert.equal(await push.state(), "framed");
+      await assert.rejects(push.subscribe(), codeOf("framed"));
+      assert.equal(page.prompts, 0);
+    });
+  }
+
+  test("is not a frame of the same site", async (context) => {
+    const push = open();
+    given(context, "top", { value: { location: { href: `${ORIGIN}/outer/` } } });
+    assert.equal(await push.state(), "off");
+  });
+
+  test("is that cookies and site data are blocked, whether access or use fails", async () => {
+    const refuse = () => {
+      throw new DOMException("blocked", "SecurityError");
+    };
+    const push = open();
+    page.serviceWorker.getRegistration = async () => refuse();
+    assert.equal(await push.state(), "storage-blocked");
+    await assert.rejects(push.subscribe(), codeOf("storage_blocked"));
+    page.close();
+    page = new FakePage();
+    Object.defineProperty(globalThis.navigator, "serviceWorker", { get: refuse });
+    const next = kit.createPush({ repair: false });
+    assert.equal(await next.state(), "storage-blocked");
+    await assert.rejects(next.subscribe(), codeOf("storage_blocked"));
+  });
+
+  test("is a key that is malformed, or that the browser refuses", async () => {
+    const push = open();
+    page.server.publicKey = "%%%";
+    await assert.rejects(push.subscribe(), codeOf("invalid_key"));
+    const next = open();
+    page.browser.subscribe = () => {
+      throw new DOMException("not a P-256 key", "InvalidAccessError");
+    };
+    await assert.rejects(next.subscribe(), codeOf("invalid_key"));
+  });
+
+  test("has words that say the mend, for each code", () => {
+    for (const [code, message] of Object.entries(kit.PUSH_ERRORS)) {
+      assert.match(code, /^[a-z_]+$/);
+      assert.equal(new kit.PushError(code).message, message);
+    }
+  });
+});
+
+describe("two managers on a page", () => {
+  test("that subscribe at once make one subscription", async () => {
+    const one = open();
+    const other = kit.createPush({ repair: false });
+    await Promise.all([one.subscribe(), other.subscribe()]);
+    assert.equal(page.server.subscriptions.size, 1);
+  });
+
+  test("answer the worker once", () => {
+    open();
+    kit.createPush({ repair: false });
+    const answers = [];
+    const event = new Event("message");
+    const data = { type: "webpush-kit:where" };
+    Object.assign(event, { data, ports: [{ postMessage: (answer) => answers.push(answer) }] });
+    page.serviceWorker.dispatchEvent(event);
+    assert.deepEqual(answers, [{ href: `${ORIGIN}/page/` }]);
+  });
+});
+
+describe("a click that leads this page elsewhere", () => {
+  function ask(url, isForced = false) {
+    const answers = [];
+    const event = new Event("message");
+    const data = { type: "webpush-kit:navigate", url, isForced };
+    Object.assign(event, { data, ports: [{ postMessage: (answer) => answers.push(answer) }] });
+    page.serviceWorker.dispatchEvent(event);
+    return answers[0].isHandled;
+  }
+
+  test("may be taken over by the site's router, through the manager or the document", () => {
+    const push = open();
+    const asked = [];
+    const stop = push.on("navigate", (navigation) => {
+      asked.push(navigation.url);
+      navigation.preventDefault();
+    });
+    assert.equal(ask(`${ORIGIN}/there`), true);
+    stop();
+    page.document.addEventListener("webpush-navigate", (event) => {
+      asked.push(event.detail.url);
+      event.preventDefault();
+    });
+    assert.equal(ask(`${ORIGIN}/there`), true);
+    assert.deepEqual(asked, [`${ORIGIN}/there`, `${ORIGIN}/there`]);
+  });
+
+  test("is left to the worker, except for fragments and pages it cannot navigate", () => {
+    open();
+    const gone = [];
+    globalThis.location.assign = (url) => gone.push(url);
+    assert.equal(ask(`${ORIGIN}/there`), false);
+    assert.equal(ask(`${ORIGIN}/page/#part`), true);
+    assert.equal(ask(`${ORIGIN}/there`, true), true);
+    assert.equal(ask("https://elsewhere.example/", true), false);
+    assert.deepEqual(gone, [`${ORIGIN}/page/#part`, `${ORIGIN}/there`]);
+  });
+});
+
 describe("preferences and test", () => {
   test("go to the server for this browser's endpoint", async () => {
     const push = await openSubscribed();
@@ -537,6 +889,20 @@ describe("events", () => {
     off();
     push.report(new kit.PushError("late"));
     assert.deepEqual(errors, ["failed"]);
+  });
+
+  test("that a listener fails at spoil neither the other listeners nor subscribe()", async (context) => {
+    const push = open();
+    const later = [];
+    context.mock.method(globalThis, "setTimeout", (run) => later.push(run));
+    push.on("change", () => {
+      throw new Error("the site's mistake");
+    });
+    const states = [];
+    push.on("change", (state) => states.push(state));
+    assert.equal((await push.subscribe()).success, true);
+    assert.deepEqual(states, ["on"]);
+    assert.ok(later.some((run) => !run.toString().includes("resolve")));
   });
 });
 

@@ -1,137 +1,232 @@
 /**
- * django-webpush-kit: the service worker. Shows what is pushed, reports what became of it, keeps the subscription alive.
+ * django-webpush-kit: the service worker. Shows push messages, reports what happened to them, and keeps the
+ * subscription alive.
  *
- * Works as a site's own worker and through `importScripts()` in a worker the site already has. Settings come from, the
- * later winning: query parameters of the worker's own URL, what a page handed over ("webpush-kit:configure"),
- * `self.WEBPUSH_KIT`. All are optional:
+ * Use it as your site's own worker, or load it with `importScripts()` into a worker you already have. A setting is
+ * taken from `self.WEBPUSH_KIT`, then from the query of the worker's URL, then from what a page sent
+ * ("webpush-kit:configure"). All are optional:
  *
- *   baseUrl    where the HTTP API lives, such as "/api/v1/push/"
- *   publicKey  the VAPID public key, base64url
- *   title, icon, badge, url   used where a push brings none
- *   takeControl  true or false: skip waiting and claim pages. Default: only when this file is the worker itself.
+ *   baseUrl    URL of the HTTP API, such as "/api/v1/push/" or "https://api.example.com/push/"
+ *   publicKey  VAPID public key, base64url
+ *   title, icon, badge, url   used when a push message has none
+ *   takeControl  true or false: skip waiting and claim open pages. Default: true only if this file is the worker.
  *
- * To the pages of the site it posts `{type: "webpush-kit:shown" | "webpush-kit:clicked", ...}`.
+ * Your own code hooks in through `self.webpushKit`: `onPush(message)`, `onClick(message)`, `onClose(message)`.
+ *
+ * Messages to pages: "webpush-kit:shown", "webpush-kit:clicked", "webpush-kit:where", "webpush-kit:navigate".
+ * Messages from pages: "webpush-kit:configure", "webpush-kit:state", "webpush-kit:hello".
  */
 (() => {
-  "use strict";
-
-  const SEEN_LIMIT = 1000; // payload ids remembered
-  const REPORT_LIMIT = 200; // reports kept while the network is away
-  const REPORT_BATCH = 50; // the most one request to `events` may carry
-  const STORAGE_PATIENCE = 1000; // milliseconds; WebKit's IndexedDB has been seen to hang, and a push must be shown
-  const NETWORK_PATIENCE = 15000; // milliseconds
-  const MOMENT = 1000; // milliseconds
+  const SEEN_LIMIT = 1000; // message ids remembered
+  const REPORT_LIMIT = 200; // reports kept while the server cannot be reached
+  const REPORT_BATCH = 50; // the largest number of events in one request
+  const UNKNOWN_URL_KEEP_MS = 3 * 24 * 60 * 60 * 1000; // how long a report survives answers of 404
+  const STORAGE_TIMEOUT_MS = 1000; // WebKit's IndexedDB has been seen to hang, and a push must be shown
+  const NETWORK_TIMEOUT_MS = 15000;
+  const HOOK_TIMEOUT_MS = 3000;
+  const REPEAT_CLOSE_DELAY_MS = 1000;
+  const ASK_PAGE_TIMEOUT_MS = 300; // Firefox lets a click open or focus a window for one second
+  const NAVIGATE_TIMEOUT_MS = 2000; // Firefox never answers navigate() to another fragment of the same page
+  const CLICK_KEEP_MS = 30000; // how long an opened page may take to ask for the click that opened it
+  const TEXT_LIMIT = 500; // characters shown of a message that is not ours
   const SETTINGS = ["baseUrl", "publicKey", "title", "icon", "badge", "url"];
-  const HANDED_OVER = ["baseUrl", "publicKey", "subscriptionToken", "endpoint", "language"];
+  const PAGE_CONFIG_KEYS = ["baseUrl", "publicKey", "subscriptionToken", "endpoint", "language"];
   const SYNC_TAG = "webpush-kit";
 
-  const isMainScript = runsAsMainScript();
+  /**
+   * @typedef {Record<string, any>} Json a value of untrusted JSON, read member by member
+   *
+   * What the worker keeps in a notification's `data`, to act on a click after it was restarted.
+   * @typedef {object} KitData
+   * @property {string} id unique for ever; "" for messages of other senders
+   * @property {string} token proves an event to the server; "" for messages of other senders
+   * @property {string} events URL that takes reports
+   * @property {string} navigate URL that a click opens
+   * @property {Record<string, string>} actions URL by action
+   *
+   * A push message as hooks get it.
+   * @typedef {object} PushMessage
+   * @property {string} id
+   * @property {string} title
+   * @property {string} url what a click opens: a path of this site or an https URL
+   * @property {Json} options what showNotification() gets
+   * @property {Json | null} data your own data
+   * @property {number} [appBadge]
+   *
+   * @typedef {object} Report
+   * @property {string} key
+   * @property {string} url
+   * @property {Json} event
+   * @property {number} since milliseconds since the epoch
+   *
+   * @typedef {object} WorkerOptions
+   * @property {string} [baseUrl]
+   * @property {string} [publicKey]
+   * @property {string} [title]
+   * @property {string} [icon]
+   * @property {string} [badge]
+   * @property {string} [url]
+   * @property {boolean} [takeControl]
+   *
+   * @typedef {object} WorkerHooks
+   * @property {(message: PushMessage) => any} [onPush] change the message, or return false to show nothing
+   * @property {(message: PushMessage & {action: string}) => any} [onClick] return false to open nothing
+   * @property {(message: PushMessage) => any} [onClose]
+   *
+   * An open page: where it is now, whether it runs our module, and whether this worker may navigate it.
+   * @typedef {{client: WindowClient, href: string, answers: boolean, isControlled: boolean}} Page
+   *
+   * A click, for as long as the page that it opens may ask for it; `told` has the ids of pages that know of it.
+   * @typedef {{news: Json, url: string, told: Set<string>}} Click
+   */
 
-  self.addEventListener("install", (event) => {
-    if (takesControl()) event.waitUntil(self.skipWaiting());
+  const worker =
+    /** @type {ServiceWorkerGlobalScope & {WEBPUSH_KIT?: WorkerOptions, webpushKit?: WorkerHooks}} */
+    (/** @type {unknown} */ (self));
+
+  const isMainScript = runsAsMainScript();
+  worker.webpushKit ??= {};
+
+  worker.addEventListener("install", (event) => {
+    if (takesControl()) event.waitUntil(worker.skipWaiting());
   });
-  self.addEventListener("activate", (event) => {
-    if (takesControl()) event.waitUntil(self.clients.claim());
+  worker.addEventListener("activate", (event) => {
+    if (takesControl()) event.waitUntil(worker.clients.claim());
   });
-  self.addEventListener("push", (event) => {
+  worker.addEventListener("push", (event) => {
     const handled = onPush(event);
     event.waitUntil(handled);
     handled.then(
-      (afterwards) => afterwards && setTimeout(afterwards, MOMENT),
+      (afterwards) => afterwards && setTimeout(afterwards, REPEAT_CLOSE_DELAY_MS),
       () => undefined,
     );
   });
-  self.addEventListener("notificationclick", (event) => event.waitUntil(onClick(event)));
-  self.addEventListener("notificationclose", (event) => event.waitUntil(onClose(event)));
-  self.addEventListener("pushsubscriptionchange", (event) => event.waitUntil(onSubscriptionChange(event)));
-  self.addEventListener("message", (event) => {
+  worker.addEventListener("notificationclick", (event) => event.waitUntil(onClick(event)));
+  worker.addEventListener("notificationclose", (event) => event.waitUntil(onClose(event)));
+  worker.addEventListener("pushsubscriptionchange", (event) =>
+    /** @type {ExtendableEvent} */ (event).waitUntil(onSubscriptionChange(/** @type {any} */ (event))),
+  );
+  worker.addEventListener("message", (event) => {
     const answer = MESSAGES[event.data?.type];
     if (!answer) return;
-    const replied = answer(event.data).then((reply) => event.ports[0]?.postMessage(reply));
+    const replied = answer(event.data, event).then((reply) => event.ports[0]?.postMessage(reply));
     event.waitUntil(replied.then(catchUp));
   });
-  self.addEventListener("sync", (event) => {
-    if (event.tag === SYNC_TAG) event.waitUntil(catchUp());
+  worker.addEventListener("sync", (event) => {
+    const { tag } = /** @type {any} */ (event);
+    if (tag === SYNC_TAG) /** @type {ExtendableEvent} */ (event).waitUntil(catchUp());
   });
 
   // --- Push: show first, report after ---------------------------------------------------------------------------
 
+  /** @param {PushEvent} event */
   async function onPush(event) {
     const message = readMessage(event);
-    const { isNew, afterwards } = await inTurn(message.id, () => showOnce(message));
-    const news = isNew ? [setBadge(message.appBadge), tellPages("webpush-kit:shown", message)] : [];
-    await Promise.allSettled([...news, report(message, "delivered")]);
+    const { isNew, afterwards } = await serialize(message.kit.id, () => showOnce(message));
+    if (isNew) await Promise.allSettled([setBadge(message.appBadge), notifyPages("webpush-kit:shown", message)]);
+    await catchUp();
     return afterwards;
   }
 
   /**
-   * Shows a push, and a repeated one as little as the browser allows. Resolves to `{isNew, afterwards}`: whether it is no
-   * repeat, and what is to be done a moment after the event has ended, if anything.
+   * Show a push message; show a repeated one as little as the browser allows. Resolves to `{isNew, afterwards}`:
+   * whether it was shown for the first time, and a function to call shortly after the event has ended, or null.
    *
-   * Repeats are rare (a sender that died between the push service's answer and its own note of it). They must not alert
-   * again, nor bring back what the user has dealt with, but browsers want something shown for every push:
+   * Repeats are rare: a sender died between the push service's answer and its own record of it. They must not alert
+   * again, nor bring back what the user has dismissed, but browsers expect something shown for every push:
    *
    * - Firefox draws on a quota of up to 16 such pushes, restored by a visit: nothing is shown.
-   * - Chromium looks, when the event has ended, for a notification of this worker or a visible page of the site. Without
-   *   either it shows a line of its own (measured with 156), so ours is shown silently and taken away after that look.
-   * - WebKit wants showNotification() called in each event (about the third push without costs the permission) and
-   *   `tag` replaces nothing there: silently in the place of the one on screen, else shown and closed at once. iOS does
-   *   not know `silent`, so there a repeat may be noticed. Browsers we do not know are treated like this too.
+   * - Chromium looks, when the event has ended, for a notification of this worker or a visible page of the site. With
+   *   neither it shows a notice of its own (measured with 156), so we show ours silently and close it afterwards.
+   * - WebKit wants a call of showNotification() in each event (about the third push without one costs the permission),
+   *   and `tag` replaces nothing there: silently in place of the one on screen, else shown and closed at once. iOS
+   *   ignores `silent`, so a repeat may be noticed there. Unknown browsers are treated like this too.
    *
-   * The id is noted after showing: a worker killed in between shows again, under the same tag, rather than never.
+   * Order matters if the worker is killed: shown, report queued, id noted. A repeat then shows again under the same
+   * tag and replaces the queued report; it is never counted as a delivery of its own.
+   *
+   * @param {ReturnType<typeof readMessage>} message
+   * @returns {Promise<{isNew: boolean, afterwards: (() => any) | null}>}
    */
   async function showOnce(message) {
-    if (message.id && (await read("seen"))?.includes(message.id)) {
+    const { kit } = message;
+    const mark = `${kit.events} ${kit.id}`;
+    if (kit.id && (await getState("seen"))?.includes(mark)) {
       return { isNew: false, afterwards: await showRepeated(message) };
     }
-    await show(message);
-    if (message.id) await update("seen", (ids = []) => [...ids, message.id].slice(-SEEN_LIMIT));
-    return { isNew: true, afterwards: null };
+    const isVetoed = (await callHook("onPush", message)) === false;
+    if (!isVetoed) {
+      await show(message);
+      await queueReport(kit, "delivered");
+    }
+    if (kit.id) await updateState("seen", (ids = []) => [...ids, mark].slice(-SEEN_LIMIT));
+    return { isNew: !isVetoed, afterwards: null };
   }
 
+  /** @param {ReturnType<typeof readMessage>} message */
   async function showRepeated(message) {
-    const { userAgent } = self.navigator;
+    const { userAgent } = worker.navigator;
     if (/Firefox\//.test(userAgent)) return null;
     const isChromium = /Chrome\//.test(userAgent);
-    const onScreen = await self.registration.getNotifications();
+    const onScreen = await worker.registration.getNotifications();
     if (isChromium && (onScreen.length || (await isPageVisible()))) return null;
-    const former = onScreen.filter((one) => ours(one)?.id === message.id);
+    const { id } = message.kit;
+    const former = onScreen.filter((one) => kitData(one)?.id === id);
     former.forEach(closeUnreported);
     await show(message, { silent: true, renotify: false, vibrate: undefined });
     if (former.length) return null;
-    const takeAway = async () => (await shownAs(message.id)).forEach(closeUnreported);
-    return isChromium ? takeAway : takeAway();
+    const takeAway = async () => {
+      const shown = await worker.registration.getNotifications();
+      for (const one of shown) if (kitData(one)?.id === id) closeUnreported(one);
+    };
+    if (isChromium) return takeAway;
+    await takeAway();
+    return null;
   }
 
   async function isPageVisible() {
-    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    return pages.some((page) => page.visibilityState === "visible");
+    return (await windows()).some((page) => page.visibilityState === "visible");
   }
 
-  async function show({ id, title, options }, changes = {}) {
+  /**
+   * @param {ReturnType<typeof readMessage>} message
+   * @param {Json} [changes] options that replace those of the message
+   */
+  async function show({ kit, title, url, options, data }, changes = {}) {
+    kit.navigate = safeUrl(url);
+    // WebKit refuses the call for a declarative push without it; others do not know it
+    const knowsNavigate = typeof Notification !== "undefined" && "navigate" in Notification.prototype;
+    const navigate = knowsNavigate ? kit.navigate : "";
+    /** @type {Json} */
+    const all = { ...options, data: { ...(isObject(data) ? data : {}), webpush_kit: kit }, ...changes };
     try {
-      // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that.
-      if (options.tag !== id) (await shownUnder(options.tag)).forEach((one) => closedHere.add(ours(one).id));
-      await self.registration.showNotification(title, { ...options, ...changes });
+      // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that
+      if (all.tag !== kit.id) for (const one of await shownUnder(all.tag)) closedByWorker.add(kitData(one)?.id);
+      await worker.registration.showNotification(title, onlyGiven({ ...all, navigate }));
     } catch {
-      // One member the browser refuses must not cost the whole notification.
-      const { body, tag, data } = options;
-      await self.registration.showNotification(title, { body, tag, data, ...(changes.silent && { silent: true }) });
+      // one member that the browser refuses must not cost the whole notification
+      const { body, tag, silent } = all;
+      const fewer = { body, tag, data: all.data, silent: silent || undefined, navigate };
+      await worker.registration.showNotification(title, onlyGiven(fewer));
     }
   }
 
-  async function shownAs(id) {
-    return (await self.registration.getNotifications()).filter((one) => ours(one)?.id === id);
-  }
-
+  /** @param {string} [tag] */
   async function shownUnder(tag) {
-    return tag ? (await self.registration.getNotifications({ tag })).filter(ours) : [];
+    return tag ? (await worker.registration.getNotifications({ tag })).filter(kitData) : [];
   }
 
+  /** @type {Map<string, Promise<any>>} */
   const turns = new Map();
 
-  /** Runs `task` after every earlier one for the same id: two copies may arrive at the same moment. */
-  async function inTurn(id, task) {
+  /**
+   * Run `task` after all earlier ones with the same id: two copies may arrive at the same moment.
+   * @template T
+   * @param {string} id
+   * @param {() => Promise<T>} task
+   * @returns {Promise<T>}
+   */
+  async function serialize(id, task) {
     const turn = (turns.get(id) ?? Promise.resolve()).then(task, task);
     turns.set(id, turn);
     try {
@@ -141,50 +236,96 @@
     }
   }
 
+  /** @param {number | undefined} count */
+  async function setBadge(count) {
+    const { navigator } = worker;
+    if (count === undefined || !navigator.setAppBadge) return;
+    await (count ? navigator.setAppBadge(count) : navigator.clearAppBadge());
+  }
+
+  // --- Reading what was pushed ----------------------------------------------------------------------------------
+
   /**
-   * The push as one flat value. Copes with no data at all, text, JSON of another sender (`{title, body, url}`) and, from
-   * WebKit's declarative push, the notification the browser would have shown in place of data.
+   * The push message as one value, whoever sent it: this library, django-webpush (`{head, body, url}`), FCM
+   * (`{notification, data, fcmOptions}` or data alone), any JSON or text, nothing at all, or a notification that
+   * WebKit's declarative push proposes in place of data.
+   * @param {PushEvent & {notification?: any, appBadge?: number}} event
+   * @returns {PushMessage & {kit: KitData}}
    */
   function readMessage(event) {
     const { payload, text } = parse(event.data);
-    const proposed = event.notification ?? null;
-    const sources = [payload.notification, proposed, payload];
-    const source = sources.find((one) => typeof one?.title === "string" && one.title) ?? { body: text };
-    const kit = source.data?.webpush_kit ?? {};
-    const id = asText(payload.id ?? kit.id ?? proposed?.tag);
-    const known = {
-      id,
-      token: asText(payload.token ?? kit.token),
-      events: safeUrl(payload.events ?? kit.events),
-      navigate: safeUrl(source.navigate ?? kit.navigate ?? source.url ?? source.data?.url),
-      actions: {},
+    const proposed = event.notification;
+    const source =
+      [payload.notification, proposed, payload, payload.data, payload.message?.notification].find(
+        (one) => isObject(one) && (titleOf(one) || bodyOf(one)),
+      ) ?? (isObject(payload.notification) ? payload.notification : payload);
+    const data = firstObject(source.data, payload.data);
+    const envelope = isObject(data?.webpush_kit) ? data.webpush_kit : {};
+    const token = asText(payload.token ?? envelope.token);
+    const links = [
+      source.navigate,
+      envelope.navigate,
+      ...[source, data ?? {}, payload].flatMap(({ url, link, click_action }) => [url, link, click_action]),
+      payload.fcmOptions?.link,
+      data?.onActionClick?.default?.url,
+      payload.custom?.u,
+    ];
+    const kit = {
+      // other senders' ids are not unique: two of their messages may share one
+      id: token ? asText(payload.id ?? envelope.id) : "",
+      token,
+      events: safeUrl(payload.events ?? envelope.events),
+      navigate: links.map(safeUrl).find(Boolean) ?? "",
+      actions: /** @type {Record<string, string>} */ ({}),
     };
-    for (const { action, navigate } of asList(source.actions)) known.actions[action] = safeUrl(navigate);
+    for (const { action, navigate, url } of asList(source.actions)) kit.actions[action] = safeUrl(navigate ?? url);
     return {
-      ...known,
-      title: source.title || setting("title") || self.location.hostname,
-      options: displayOptions(source, known),
-      data: source.data ?? null,
-      appBadge: payload.app_badge ?? event.appBadge,
+      kit,
+      id: kit.id,
+      title: titleOf(source) || setting("title") || worker.location.hostname,
+      url: kit.navigate,
+      options: displayOptions(source, kit.id, bodyOf(source) || text),
+      data: data === payload ? null : (data ?? null),
+      appBadge: [payload.app_badge, source.app_badge, event.appBadge].find(
+        (count) => Number.isInteger(count) && count >= 0,
+      ),
     };
   }
 
+  /** @param {Json} source */
+  const titleOf = (source) => firstText(source.title, source.head, source.heading, source.subject);
+
+  /** @param {Json} source */
+  const bodyOf = (source) => firstText(source.body, source.message, source.text, source.alert, source.content);
+
+  /**
+   * JSON members, or text to show: JSON that is no object is shown as it came, a JSON text without its quotes.
+   * @param {PushMessageData | null} data
+   * @returns {{payload: Json, text: string}}
+   */
   function parse(data) {
-    if (!data) return { payload: {}, text: "" };
+    const text = data?.text() ?? "";
+    let payload = null;
     try {
-      const payload = data.json();
-      return { payload: isObject(payload) ? payload : {}, text: "" };
+      payload = JSON.parse(text);
     } catch {
-      return { payload: {}, text: data.text().slice(0, 500) };
+      return { payload: {}, text: text.slice(0, TEXT_LIMIT) };
     }
+    if (isObject(payload)) return { payload, text: "" };
+    return { payload: {}, text: payload === null ? "" : (asText(payload) || text).slice(0, TEXT_LIMIT) };
   }
 
-  /** What showNotification() takes; members the push did not bring are left out. */
-  function displayOptions(source, known) {
-    const tag = asText(source.tag) || known.id;
+  /**
+   * The options of showNotification(), without those that are missing or malformed.
+   * @param {Json} source
+   * @param {string} id
+   * @param {string} body
+   */
+  function displayOptions(source, id, body) {
+    const tag = asText(source.tag) || id;
     const silent = typeof source.silent === "boolean" ? source.silent : undefined;
-    const options = {
-      body: asText(source.body),
+    return onlyGiven({
+      body,
       lang: asText(source.lang),
       dir: asText(source.dir),
       tag,
@@ -196,102 +337,223 @@
       renotify: (source.renotify === true && tag !== "") || undefined, // a TypeError without a tag
       vibrate: silent ? undefined : asList(source.vibrate, "number"), // a TypeError when silent
       timestamp: typeof source.timestamp === "number" ? source.timestamp : undefined,
-      actions: asList(source.actions).map(({ action, title, icon }) => ({
-        action: asText(action),
-        title: asText(title),
-        icon: safeUrl(icon),
-      })),
-      data: { ...(isObject(source.data) ? source.data : {}), webpush_kit: known },
-    };
-    const empty = (value) => value === undefined || value === "" || (Array.isArray(value) && !value.length);
-    return Object.fromEntries(Object.entries(options).filter(([, value]) => !empty(value)));
-  }
-
-  async function setBadge(count) {
-    if (!Number.isInteger(count) || count < 0 || !self.navigator.setAppBadge) return;
-    await (count ? self.navigator.setAppBadge(count) : self.navigator.clearAppBadge());
+      actions: asList(source.actions).map(({ action, title, icon }) =>
+        onlyGiven({ action: asText(action), title: asText(title), icon: safeUrl(icon) }),
+      ),
+    });
   }
 
   // --- Clicks and dismissals --------------------------------------------------------------------------------------
 
-  const closedHere = new Set(); // ids of notifications this worker closed or replaced: no dismissals
+  /** @type {Set<string | undefined>} ids of notifications that this worker closed or replaced: no dismissals */
+  const closedByWorker = new Set();
 
-  /** An action without a URL of its own opens the notification's; the action named "dismiss" opens nothing. */
+  /**
+   * Open what was clicked, tell pages and the server. An action without a URL of its own opens the notification's;
+   * the action "dismiss" opens nothing.
+   * @param {NotificationEvent} event
+   */
   async function onClick({ notification, action }) {
-    const known = ours(notification);
-    if (!known) return;
+    const kit = kitData(notification);
+    if (!kit) return;
     closeUnreported(notification);
-    const target = safeUrl(known.actions?.[action]) || safeUrl(known.navigate) || safeUrl(setting("url"));
+    const url =
+      safeUrl(kit.actions?.[action]) || safeUrl(kit.navigate) || safeUrl(setting("url")) || worker.registration.scope;
+    const message = { ...messageOf(notification, kit), action };
+    const isHandled = action === "dismiss" || (await callHook("onClick", message)) === false;
+    const click = { type: "webpush-kit:clicked", ...newsOf(message), url: kit.navigate };
     await Promise.allSettled([
-      action === "dismiss" ? null : open(target || self.registration.scope),
-      tellPages("webpush-kit:clicked", { ...known, ...textOf(notification) }, action),
-      report(known, action ? "action_clicked" : "clicked", action),
+      isHandled ? null : openAndTell(url, click),
+      queueReport(kit, action ? "action_clicked" : "clicked", action).then(catchUp),
     ]);
   }
 
+  /** @param {NotificationEvent} event */
   async function onClose({ notification }) {
-    const known = ours(notification);
-    if (known && !closedHere.delete(known.id)) await report(known, "dismissed");
+    const kit = kitData(notification);
+    if (!kit || closedByWorker.delete(kit.id)) return;
+    await callHook("onClose", messageOf(notification, kit));
+    await queueReport(kit, "dismissed");
+    await catchUp();
   }
 
+  /** @param {Notification} notification */
   function closeUnreported(notification) {
-    closedHere.add(ours(notification).id);
+    closedByWorker.add(kitData(notification)?.id);
     notification.close();
   }
 
-  /** Shows `url` in the window of ours used last, or in a new one. `url` has passed safeUrl(). */
+  /** @type {Click | null} */
+  let lastClick = null;
+
+  /**
+   * Bring a window to the front that shows `url`, and tell all pages of the click, the one that was opened too.
+   * @param {string} url checked by safeUrl()
+   * @param {Json} news
+   */
+  async function openAndTell(url, news) {
+    /** @type {Click} */
+    const click = { news, url, told: new Set() };
+    lastClick = click;
+    setTimeout(() => lastClick === click && (lastClick = null), CLICK_KEEP_MS);
+    for (const page of await windows()) tellClick(click, page);
+    const opened = await open(url).catch(() => null);
+    if (opened) tellClick(click, opened);
+  }
+
+  /**
+   * @param {Click} click
+   * @param {Client} page
+   */
+  function tellClick({ news, told }, page) {
+    if (told.has(page.id)) return;
+    told.add(page.id);
+    page.postMessage(news);
+  }
+
+  /**
+   * Focus a page that is at `url` now; else focus one that can be navigated there, then navigate it; else open a
+   * window. Focus comes first: browsers allow it for a moment after the click only, and loading takes longer.
+   * @param {string} url
+   * @returns {Promise<WindowClient | null>} null where the page cannot be known
+   */
   async function open(url) {
-    const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    const pages = windows.filter((page) => page.frameType !== "nested");
-    const there = pages.find((page) => page.url === url);
-    if (there) return there.focus();
-    for (const page of new URL(url).origin === self.location.origin ? pages : []) {
-      // Navigate before focusing: focus() uses up the click's permission, and openWindow() would lack it. A page that
-      // this worker does not control cannot be navigated.
-      const moved = await page.navigate(url).then(
-        (result) => result ?? page,
-        () => null,
-      );
-      if (moved) return moved.focus();
+    const pages = new URL(url).origin === worker.location.origin ? await findPages() : [];
+    const there = pages.find((page) => page.href === url);
+    const page = there ?? pages.find((page) => page.answers || page.isControlled);
+    if (!page || !(await succeeds(page.client.focus()))) return worker.clients.openWindow(url);
+    return there ? page.client : navigate(page, url);
+  }
+
+  /**
+   * The open pages of this site, the one used last first.
+   * @returns {Promise<Page[]>}
+   */
+  async function findPages() {
+    const controlled = new Set((await worker.clients.matchAll({ type: "window" })).map(({ id }) => id));
+    const topLevel = (await windows()).filter((client) => client.frameType !== "nested");
+    return Promise.all(
+      topLevel.map(async (client) => {
+        // `client.url` is where the page was loaded; history.pushState() may have moved it since
+        const answer = await askPage(client, { type: "webpush-kit:where" }, ASK_PAGE_TIMEOUT_MS);
+        const href = asText(answer?.href) || client.url;
+        return { client, href, answers: Boolean(answer), isControlled: controlled.has(client.id) };
+      }),
+    );
+  }
+
+  /**
+   * Navigate a focused page. Its own router may take over, and a page goes to its own fragments by itself; else the
+   * browser navigates it. What fails ends in a new window.
+   * @param {Page} page
+   * @param {string} url
+   * @returns {Promise<WindowClient | null>}
+   */
+  async function navigate({ client, answers, isControlled }, url) {
+    if (answers) {
+      const request = { type: "webpush-kit:navigate", url, isForced: !isControlled };
+      const answer = await askPage(client, request, NAVIGATE_TIMEOUT_MS);
+      if (answer?.isHandled) return client;
     }
-    return self.clients.openWindow(url);
+    try {
+      return (await withTimeout(client.navigate(url), NAVIGATE_TIMEOUT_MS)) ?? client;
+    } catch {
+      return worker.clients.openWindow(url);
+    }
   }
 
-  /** What readMessage() attached to the notification; null for one that another script showed. */
-  function ours(notification) {
+  /**
+   * The page's answer, or null when it gives none in time.
+   * @param {WindowClient} client
+   * @param {Json} message
+   * @param {number} timeout milliseconds
+   * @returns {Promise<Json | null>}
+   */
+  function askPage(client, message, timeout) {
+    const { port1, port2 } = new MessageChannel();
+    const answer = new Promise((resolve) => {
+      port1.onmessage = ({ data }) => resolve(data);
+      client.postMessage(message, [port2]);
+    });
+    return withTimeout(answer, timeout).finally(() => port1.close());
+  }
+
+  /**
+   * What readMessage() attached to the notification; null if another script showed it.
+   * @param {Notification} notification
+   * @returns {KitData | null}
+   */
+  function kitData(notification) {
     const known = notification.data?.webpush_kit;
-    return isObject(known) ? known : null;
+    return isObject(known) ? /** @type {KitData} */ (known) : null;
   }
 
-  function textOf({ title, data }) {
-    const { webpush_kit: _, ...rest } = isObject(data) ? data : {};
-    return { title, data: rest };
+  /**
+   * @param {Notification} notification
+   * @param {KitData} kit
+   * @returns {PushMessage}
+   */
+  function messageOf({ title, body, tag, data }, kit) {
+    const { webpush_kit: _, ...own } = isObject(data) ? data : /** @type {Json} */ ({});
+    return { id: kit.id, title, url: kit.navigate, options: { body, tag }, data: own };
   }
 
-  async function tellPages(type, { id, title, data, navigate }, action = "") {
-    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    for (const page of pages) page.postMessage({ type, id, title, data, url: navigate, action });
+  /** @param {Json} message */
+  const newsOf = ({ id, title, data, url, action = "" }) => ({ id, title, data, url, action });
+
+  /**
+   * @param {string} type
+   * @param {PushMessage} message
+   */
+  async function notifyPages(type, message) {
+    for (const page of await windows()) page.postMessage({ type, ...newsOf(message) });
+  }
+
+  /** @returns {Promise<WindowClient[]>} */
+  async function windows() {
+    return [...(await worker.clients.matchAll({ type: "window", includeUncontrolled: true }))];
+  }
+
+  /**
+   * Call one of the site's own functions. One that throws or takes too long is as good as none.
+   * @param {keyof WorkerHooks} name
+   * @param {any} message
+   */
+  async function callHook(name, message) {
+    const hook = worker.webpushKit?.[name];
+    if (!hook) return undefined;
+    try {
+      return await withTimeout(Promise.resolve(hook(message)), HOOK_TIMEOUT_MS);
+    } catch (error) {
+      console.error(`webpushKit.${name}() failed:`, error);
+      return undefined;
+    }
   }
 
   // --- Reports: kept until the server has them ----------------------------------------------------------------------
 
-  async function report({ token, events }, action, actionId = "") {
-    if (token) {
-      const event = { token, action, timestamp: new Date().toISOString() };
-      if (actionId) event.action_id = actionId;
-      const entry = { key: JSON.stringify([token, action, actionId]), url: events, event };
-      await update("reports", (queue = []) => [...without(queue, [entry]), entry].slice(-REPORT_LIMIT));
-    }
-    await catchUp();
+  /**
+   * @param {KitData} kit
+   * @param {"delivered" | "clicked" | "action_clicked" | "dismissed"} action
+   * @param {string} [actionId]
+   */
+  async function queueReport({ token, events }, action, actionId = "") {
+    if (!token) return;
+    /** @type {Json} */
+    const event = { token, action, timestamp: new Date().toISOString() };
+    if (actionId) event.action_id = actionId;
+    const entry = { key: JSON.stringify([token, action, actionId]), url: events, event, since: Date.now() };
+    await updateState("reports", (queue = []) => [...without(queue, [entry]), entry].slice(-REPORT_LIMIT));
   }
 
+  /** @type {Promise<any>} */
   let lastSending = Promise.resolve();
 
-  /** Does what an earlier wake-up had to leave undone. One at a time, so that no report is sent twice at once. */
+  /** Do what an earlier wake-up had to leave undone. One at a time, so that no report is sent twice at once. */
   function catchUp() {
     lastSending = lastSending.then(async () => {
       const done = [await sendReports(), await finishRepair()].every(Boolean);
-      if (!done) await self.registration.sync?.register(SYNC_TAG);
+      if (!done) await /** @type {any} */ (worker.registration).sync?.register(SYNC_TAG);
     });
     lastSending = lastSending.catch(() => undefined);
     return lastSending;
@@ -299,86 +561,106 @@
 
   /** False when reports are left that a later try may bring through. */
   async function sendReports() {
-    const queue = (await read("reports")) ?? [];
-    const fallback = (await apiUrl("events")) ?? "";
-    const urlOf = (entry) => entry.url || fallback;
+    /** @type {Report[]} */
+    const queue = (await getState("reports")) ?? [];
+    // the server cannot know from where the browser reaches it: this worker's own setting wins
+    const known = (await apiUrl("events")) ?? "";
+    const urlOf = (/** @type {Report} */ entry) => known || entry.url;
+    let isDone = true;
     for (const url of new Set(queue.map(urlOf).filter(Boolean))) {
       const waiting = queue.filter((entry) => urlOf(entry) === url);
       for (let start = 0; start < waiting.length; start += REPORT_BATCH) {
-        if (!(await sendBatch(url, waiting.slice(start, start + REPORT_BATCH)))) return false;
+        if (await sendBatch(url, waiting.slice(start, start + REPORT_BATCH))) continue;
+        isDone = false;
+        break;
       }
     }
-    return true;
+    return isDone;
   }
 
+  /**
+   * @param {string} url
+   * @param {Report[]} batch
+   * @returns {Promise<boolean>}
+   */
   async function sendBatch(url, batch) {
     const status = await postJson(url, { events: batch.map((entry) => entry.event) }).then(
       (answer) => answer.status,
       () => 0,
     );
     if (isTemporary(status)) return false;
-    if (status >= 400 && batch.length > 1) {
-      // One bad report must not take the others with it.
+    let finished = batch;
+    if (status === 404) {
+      // a site that is being deployed, or a URL that is not configured yet; not worth a retry of its own
+      finished = batch.filter(({ since }) => Date.now() - (since ?? 0) > UNKNOWN_URL_KEEP_MS);
+    } else if (status >= 400 && batch.length > 1) {
+      // one bad report must not take the others with it
       for (const entry of batch) if (!(await sendBatch(url, [entry]))) return false;
       return true;
     }
-    await update("reports", (queue = []) => without(queue, batch));
+    await updateState("reports", (queue = []) => without(queue, finished));
     return true;
   }
 
+  /**
+   * @param {Report[]} queue
+   * @param {Report[]} entries
+   */
   function without(queue, entries) {
     const keys = new Set(entries.map((entry) => entry.key));
     return queue.filter((entry) => !keys.has(entry.key));
   }
 
-  // --- The subscription changed under us ------------------------------------------------------------------------------
+  // --- The browser replaced the subscription ------------------------------------------------------------------------
 
-  async function onSubscriptionChange(event) {
-    const stored = await read("handed over");
-    const oldEndpoint = event.oldSubscription?.endpoint ?? stored?.endpoint ?? "";
-    await update("repair", (pending) => ({ oldEndpoint: pending?.oldEndpoint || oldEndpoint }));
-    if (event.oldSubscription?.options?.applicationServerKey) {
-      const publicKey = toBase64Url(event.oldSubscription.options.applicationServerKey);
-      await update("handed over", (known) => ({ ...known, publicKey }));
-    }
+  /** @param {{oldSubscription?: PushSubscription | null}} event */
+  async function onSubscriptionChange({ oldSubscription }) {
+    const stored = await getState("page-config");
+    const oldEndpoint = oldSubscription?.endpoint ?? stored?.endpoint ?? "";
+    await updateState("repair", (pending) => ({ oldEndpoint: pending?.oldEndpoint || oldEndpoint }));
+    const key = oldSubscription?.options?.applicationServerKey;
+    if (key) await updateState("page-config", (known) => ({ ...known, publicKey: toBase64Url(key) }));
     await catchUp();
   }
 
-  /** Subscribes anew and tells the server. False when a later try may succeed; kept pending until then. */
+  /** Subscribe again and tell the server. False when a later try may succeed; it stays pending until then. */
   async function finishRepair() {
-    const pending = await read("repair");
+    const pending = await getState("repair");
     if (!pending) return true;
     try {
       const answer = await postSubscription(await currentSubscription(), pending.oldEndpoint);
       if (answer.code === "key_mismatch") {
-        await (await self.registration.pushManager.getSubscription())?.unsubscribe();
+        await (await worker.registration.pushManager.getSubscription())?.unsubscribe();
         await postSubscription(await currentSubscription(), pending.oldEndpoint);
       }
     } catch (error) {
-      // Without permission there is nothing to repair; a page takes over at the next visit.
-      if (error.name !== "NotAllowedError") return false;
+      // without permission there is nothing to repair; a page takes over at the next visit
+      if (/** @type {Error} */ (error).name !== "NotAllowedError") return false;
     }
-    await update("repair", () => null);
+    await updateState("repair", () => null);
     return true;
   }
 
   async function currentSubscription() {
-    const present = await self.registration.pushManager.getSubscription();
+    const present = await worker.registration.pushManager.getSubscription();
     if (present) return present;
     const applicationServerKey = fromBase64Url(await publicKey());
-    return self.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
+    return worker.registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
   }
 
   async function publicKey() {
     const known = (await settings()).publicKey;
     if (known) return known;
-    const answer = await fetch(await knownApiUrl("config"), { credentials: "omit", signal: patience() });
+    const answer = await fetch(await knownApiUrl("config"), { credentials: "omit", signal: timeoutSignal() });
     return (await answer.json()).public_key;
   }
 
   /**
-   * The server's answer as an object; throws when a later try may fare better. Without a token (never handed over, or
-   * taken back at logout) only a page can vouch for this browser: nothing is sent, its next visit does it.
+   * The server's answer as an object; throws when a later try may fare better. Without a token (no page gave one, or
+   * it was taken back at logout) only a page can vouch for this browser: nothing is sent, the next visit does it.
+   * @param {PushSubscription} subscription
+   * @param {string} oldEndpoint
+   * @returns {Promise<Json>}
    */
   async function postSubscription(subscription, oldEndpoint) {
     const { subscriptionToken, language } = await settings();
@@ -389,7 +671,7 @@
       {
         subscription: subscription.toJSON(),
         old_endpoint: oldEndpoint || undefined,
-        language: language || self.navigator.language || locale,
+        language: language || worker.navigator.language || locale,
         timezone: timeZone,
       },
       { "X-Subscription-Token": subscriptionToken },
@@ -398,76 +680,109 @@
     const body = await answer.json().catch(() => ({}));
     if (answer.ok) {
       const { subscription_token: token = subscriptionToken } = body;
-      await update("handed over", (known) => ({ ...known, subscriptionToken: token, endpoint: subscription.endpoint }));
+      const { endpoint } = subscription;
+      await updateState("page-config", (known) => ({ ...known, subscriptionToken: token, endpoint }));
     }
     return body;
   }
 
   // --- Messages from pages, settings -----------------------------------------------------------------------------------
 
+  /** @type {Record<string, (message: Json, event: ExtendableMessageEvent) => Promise<Json>>} */
   const MESSAGES = {
-    /** Keeps what the page knows; a member that is null is forgotten. */
+    /** Keep what the page knows; a member that is null is forgotten. */
     async "webpush-kit:configure"(message) {
-      const news = HANDED_OVER.filter((name) => typeof message[name] === "string" || message[name] === null);
-      await update("handed over", (known) => ({
+      const news = PAGE_CONFIG_KEYS.filter((name) => typeof message[name] === "string" || message[name] === null);
+      await updateState("page-config", (known) => ({
         ...known,
         ...Object.fromEntries(news.map((name) => [name, message[name]])),
       }));
       return { type: "webpush-kit:configured" };
     },
+    /** What is known here; `isImported` if the site's own worker imports this file. */
     async "webpush-kit:state"() {
-      return { type: "webpush-kit:state", ...(await read("handed over")) };
+      return {
+        type: "webpush-kit:state",
+        ...(isMainScript ? {} : { isImported: true }),
+        ...(await getState("page-config")),
+      };
+    },
+    /** A page has loaded, and asks for the click that opened it. */
+    async "webpush-kit:hello"({ href }, { source }) {
+      const page = /** @type {Client | null} */ (source);
+      if (page && lastClick && lastClick.url === href) tellClick(lastClick, page);
+      return { type: "webpush-kit:welcome" };
     },
   };
 
-  /** A setting that is known without waiting for the storage. */
+  /**
+   * A setting that is known without waiting for the storage.
+   * @param {string} name
+   * @returns {string | undefined}
+   */
   function setting(name) {
-    return self.WEBPUSH_KIT?.[name] ?? new URLSearchParams(self.location.search).get(name) ?? undefined;
+    const given = /** @type {Json | undefined} */ (worker.WEBPUSH_KIT);
+    return given?.[name] ?? new URLSearchParams(worker.location.search).get(name) ?? undefined;
   }
 
+  /** @returns {Promise<Json>} */
   async function settings() {
     const given = SETTINGS.map((name) => [name, setting(name)]).filter(([, value]) => value !== undefined);
-    return { ...(await read("handed over")), ...Object.fromEntries(given) };
+    return { ...(await getState("page-config")), ...Object.fromEntries(given) };
   }
 
+  /** @param {string} name */
   async function apiUrl(name) {
     const { baseUrl } = await settings();
-    return baseUrl ? new URL(name, new URL(baseUrl.replace(/\/*$/, "/"), self.location.origin)).href : null;
+    return baseUrl ? new URL(name, new URL(baseUrl.replace(/\/*$/, "/"), worker.location.origin)).href : null;
   }
 
+  /** @param {string} name */
   async function knownApiUrl(name) {
     const url = await apiUrl(name);
-    if (!url) throw new Error("webpush-kit: baseUrl is not known yet");
+    if (!url) throw new Error("webpush-kit: set self.WEBPUSH_KIT = {baseUrl: ...} or open a page that knows it");
     return url;
   }
 
   function takesControl() {
-    return self.WEBPUSH_KIT?.takeControl ?? isMainScript;
+    return worker.WEBPUSH_KIT?.takeControl ?? isMainScript;
   }
 
   /** Whether this file is the worker itself: the innermost script in the stack is then the worker's own URL. */
   function runsAsMainScript() {
     const innermost = /(https?:\/\/[^\s)]+?):\d+(?::\d+)?\)?$/m.exec(new Error().stack ?? "");
-    return innermost?.[1] === self.location.href.replace(/#.*$/, "");
+    return innermost?.[1] === worker.location.href.replace(/#.*$/, "");
   }
 
-  // --- State that outlives the worker: one object store, each key changed in one transaction ---------------------------
+  // --- State that outlives the worker: a database per scope, one object store, each key changed in one transaction -----
 
+  /** @type {Promise<IDBDatabase> | null} */
   let database = null;
   let storageHangs = false;
-  const memory = new Map(); // stands in where the browser gives no storage
+  /** @type {Map<string, any>} used where the browser gives no storage */
+  const memory = new Map();
 
-  const read = (key) => keep(key, null);
-  const update = (key, change) => keep(key, change);
+  /** @param {string} key */
+  const getState = (key) => withState(key, null);
 
-  /** The value of `key` after `change`, which gets the present value (undefined at first) and returns the new one. */
-  async function keep(key, change) {
+  /**
+   * @param {string} key
+   * @param {(value: any) => any} change
+   */
+  const updateState = (key, change) => withState(key, change);
+
+  /**
+   * The value of `key` after `change`, which gets the present value (undefined at first) and returns the new one.
+   * @param {string} key
+   * @param {((value: any) => any) | null} change
+   */
+  async function withState(key, change) {
     let timer;
     const timeout = new Promise((_, reject) => {
-      timer = setTimeout(() => reject((storageHangs = true)), STORAGE_PATIENCE);
+      timer = setTimeout(() => reject((storageHangs = true)), STORAGE_TIMEOUT_MS);
     });
     try {
-      if (storageHangs) throw new Error("waited for once already");
+      if (storageHangs) throw new Error("timed out before");
       return await Promise.race([transact(key, change), timeout]);
     } catch {
       if (change) memory.set(key, change(memory.get(key)));
@@ -477,12 +792,17 @@
     }
   }
 
+  /**
+   * @param {string} key
+   * @param {((value: any) => any) | null} change
+   */
   async function transact(key, change) {
     database ??= openDatabase();
     const transaction = (await database).transaction("state", change ? "readwrite" : "readonly");
     return new Promise((resolve, reject) => {
       const store = transaction.objectStore("state");
       const request = store.get(key);
+      /** @type {any} */
       let value;
       request.onsuccess = () => {
         value = change ? change(request.result) : request.result;
@@ -493,14 +813,19 @@
     });
   }
 
+  /** @returns {Promise<IDBDatabase>} */
   function openDatabase() {
     const forget = () => (database = null);
     return new Promise((resolve, reject) => {
-      const request = self.indexedDB.open("webpush-kit", 1);
+      // all workers of an origin share its databases
+      const request = worker.indexedDB.open(`webpush-kit ${worker.registration.scope}`, 1);
       request.onupgradeneeded = () => request.result.createObjectStore("state");
       request.onsuccess = () => {
         request.result.onclose = forget;
-        request.result.onversionchange = () => forget(request.result.close());
+        request.result.onversionchange = () => {
+          forget();
+          request.result.close();
+        };
         resolve(request.result);
       };
       request.onerror = () => reject(forget() ?? request.error);
@@ -512,12 +837,14 @@
   /**
    * `value` as an absolute URL, or "" when it is neither a path of this origin nor an https URL spelled out: refuses
    * javascript:, data:, blob:, `//evil`, `/\evil` and URLs with a user name, whatever white space hides them.
+   * @param {unknown} value
+   * @returns {string}
    */
   function safeUrl(value) {
     if (typeof value !== "string" || !value) return "";
     try {
-      const url = new URL(value, self.location.origin);
-      const here = url.origin === self.location.origin && /^https?:$/.test(url.protocol);
+      const url = new URL(value, worker.location.origin);
+      const here = url.origin === worker.location.origin && /^https?:$/.test(url.protocol);
       const elsewhere = url.protocol === "https:" && /^https:\/\//i.test(value);
       return (here || elsewhere) && !url.username && !url.password ? url.href : "";
     } catch {
@@ -525,7 +852,12 @@
     }
   }
 
-  /** Without cookies: the body or a token header says all, and a session would ask for a CSRF token. */
+  /**
+   * Without cookies: the body or a token header says all, and a session would ask for a CSRF token.
+   * @param {string} url
+   * @param {Json} body
+   * @param {Record<string, string>} [headers]
+   */
   function postJson(url, body, headers = {}) {
     return fetch(url, {
       method: "POST",
@@ -533,17 +865,65 @@
       keepalive: true,
       headers: { "Content-Type": "application/json", ...headers },
       body: JSON.stringify(body),
-      signal: patience(),
+      signal: timeoutSignal(),
     });
   }
 
-  const patience = () => AbortSignal.timeout?.(NETWORK_PATIENCE);
-  const isTemporary = (status) => status === 0 || status === 408 || status === 429 || status >= 500;
+  /**
+   * The outcome of `promise`, or null when it takes longer.
+   * @template T
+   * @param {Promise<T>} promise
+   * @param {number} timeout milliseconds
+   * @returns {Promise<T | null>}
+   */
+  async function withTimeout(promise, timeout) {
+    let timer;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, timeout, null);
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {Promise<unknown>} promise */
+  const succeeds = (promise) =>
+    promise.then(
+      () => true,
+      () => false,
+    );
+
+  const timeoutSignal = () => AbortSignal.timeout?.(NETWORK_TIMEOUT_MS);
+  const isTemporary = (/** @type {number} */ status) =>
+    status === 0 || status === 408 || status === 429 || status >= 500;
+
+  /** @type {(value: unknown) => value is Json} */
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-  const asText = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : "");
+
+  const firstObject = (/** @type {unknown[]} */ ...values) => values.find(isObject);
+  const asText = (/** @type {unknown} */ value) =>
+    typeof value === "string" || typeof value === "number" ? String(value) : "";
+  const firstText = (/** @type {unknown[]} */ ...values) => values.map(asText).find(Boolean) ?? "";
+
+  /**
+   * @param {unknown} value
+   * @param {string} [type]
+   * @returns {any[]}
+   */
   const asList = (value, type = "object") =>
     Array.isArray(value) ? value.filter((one) => one !== null && typeof one === type) : [];
 
+  /** @param {Json} members */
+  const onlyGiven = (members) =>
+    Object.fromEntries(
+      Object.entries(members).filter(
+        ([, value]) => value !== undefined && value !== "" && !(Array.isArray(value) && !value.length),
+      ),
+    );
+
+  /** @param {ArrayBuffer} buffer */
   function toBase64Url(buffer) {
     return btoa(String.fromCharCode(...new Uint8Array(buffer)))
       .replace(/\+/g, "-")
@@ -551,6 +931,7 @@
       .replace(/=+$/, "");
   }
 
+  /** @param {string} text */
   function fromBase64Url(text) {
     return Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (character) => character.charCodeAt(0));
   }

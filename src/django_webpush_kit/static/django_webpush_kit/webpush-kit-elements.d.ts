@@ -1,19 +1,25 @@
-import { Preferences, PushError, PushNotificationManager, PushState } from "./webpush-kit.js";
-
+// Generated from the JSDoc of the module by js/declarations.mjs: change that, not this.
+/// <reference path="webpush-kit-dom.d.ts" preserve="true" />
 export class WebPushToggle extends HTMLElement {
-  push?: PushNotificationManager;
-  preferences?: Preferences;
-  readonly state: PushState | "busy";
-  connectedCallback(): void;
-  disconnectedCallback(): void;
+    static get observedAttributes(): string[];
+    connectedCallback(): void;
+    disconnectedCallback(): void;
+    /**
+     * @param {string} name
+     * @param {string | null} before
+     * @param {string | null} value
+     */
+    attributeChangedCallback(name: string, before: string | null, value: string | null): void;
+    /** What the attribute `state` says. */
+    get state(): PushState | "busy";
+    set push(manager: PushNotificationManager | null);
+    /** The manager in use: the page's first unless another one is set. */
+    get push(): PushNotificationManager | null;
+    set preferences(preferences: Preferences);
+    /** Preferences for a new subscription. */
+    get preferences(): Preferences;
+    #private;
 }
-
-declare global {
-  interface HTMLElementTagNameMap {
-    "webpush-toggle": WebPushToggle;
-  }
-  interface HTMLElementEventMap {
-    "webpush-change": CustomEvent<{ state: PushState }>;
-    "webpush-error": CustomEvent<{ error: PushError }>;
-  }
-}
+import type { PushState } from "./webpush-kit.js";
+import type { PushNotificationManager } from "./webpush-kit.js";
+import type { Preferences } from "./webpush-kit.js";

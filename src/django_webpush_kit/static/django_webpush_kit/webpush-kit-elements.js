@@ -4,43 +4,101 @@
  *   <script type="module" src=".../webpush-kit-elements.js"></script>
  *   <webpush-toggle label="Notifications"></webpush-toggle>
  *
- * Its state is in the attribute `state` ("unsupported", "needs-install", "denied", "off", "on", "busy"), for style
- * sheets. It has no style or script of its own inside the page, so a strict CSP needs no exception. A `<button>` put
- * inside it is used as it is. Texts: the attributes `label` and `text-<state>`. Preferences for a new subscription: the
- * property `preferences`. Another manager than the page's first: the property `push`, set before the element is attached.
+ * For style sheets the attribute `state` holds a PushState or "busy", and `error` the code of what went wrong at the
+ * last click. A `<button>` put inside is used as it is. There is no style or script inside the page, so a strict CSP
+ * needs no exception. Texts: the attributes `label`, `text-<state>` and `text-<code>` ("_" written as "-").
  *
- * Events, which bubble: "webpush-change" (detail `{state}`), "webpush-error" (detail `{error}`, a PushError).
+ * Properties: `preferences` for a new subscription (also an attribute, as JSON), `push`, a manager other than the
+ * page's first. Events bubble and leave shadow roots: "webpush-change" (detail `{state}`), "webpush-error" (detail
+ * `{error}`, a PushError).
  */
-import { defaultPush } from "./webpush-kit.js";
+/// <reference path="./webpush-kit-dom.d.ts" preserve="true" />
+import { defaultPush, PushError } from "./webpush-kit.js";
 
-const TEXTS = {
+/** @import { Preferences, PushNotificationManager, PushState } from "./webpush-kit.js" */
+
+/** @type {Record<PushState | "busy", string>} */
+const STATE_TEXTS = {
   unsupported: "This browser cannot receive notifications.",
+  insecure: "Open this site over https to receive notifications.",
+  framed: "Open this page in a tab of its own to receive notifications.",
   "needs-install": "Add this site to your home screen first.",
-  denied: "Blocked in the browser's settings.",
+  "storage-blocked": "Allow cookies and site data for this site to receive notifications.",
+  denied: "Blocked. Allow notifications for this site in your browser's settings.",
+  conflict: "Notifications are out of order: another service worker has taken over this site.",
   off: "Off",
   on: "On",
   busy: "One moment…",
 };
+
+/** @type {Record<string, string>} */
+const ERROR_TEXTS = {
+  not_authenticated: "Sign in to receive notifications.",
+  not_configured: "This site cannot send notifications yet.",
+};
+
 const SWITCHABLE = ["off", "on"];
 
-export class WebPushToggle extends HTMLElement {
+/** On a server there are no elements: importing this file must not fail there. */
+const BaseElement = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
+
+export class WebPushToggle extends BaseElement {
+  static get observedAttributes() {
+    return ["label", "state", "preferences", ...Object.keys(STATE_TEXTS).map((state) => `text-${state}`)];
+  }
+
+  /** @type {HTMLButtonElement | null} */
   #button = null;
+  /** @type {HTMLButtonElement | null} the one that was made here */
+  #ownButton = null;
+  /** @type {Element | null} */
   #status = null;
+  /** @type {PushNotificationManager | null} */
+  #push = null;
+  /** @type {Preferences | null} */
+  #preferences = null;
+  /** @type {PushState | "busy"} */
   #state = "busy";
-  #stop = () => {};
+  /** @type {PushError | null} */
+  #error = null;
+  #isConnected = false;
+  /** @type {(() => void)[]} */
+  #stop = [];
 
   connectedCallback() {
-    this.push ??= defaultPush();
-    this.preferences ??= {};
+    this.#isConnected = true;
+    // frameworks may have set these before the element was defined
+    for (const name of /** @type {const} */ (["push", "preferences"])) {
+      const value = Object.getOwnPropertyDescriptor(this, name)?.value;
+      if (value === undefined) continue;
+      delete (/** @type {any} */ (this)[name]);
+      /** @type {any} */ (this)[name] = value;
+    }
     this.#build();
-    this.#stop = this.push.on("change", (state) => this.#render(state));
-    this.#render("busy");
-    this.#refresh();
+    if (globalThis.MutationObserver) {
+      // a framework or a morphing page may take away what is inside
+      const observer = new MutationObserver(() => this.#build());
+      observer.observe(this, { childList: true, subtree: true });
+      this.#stop.push(() => observer.disconnect());
+    }
+    this.#attach();
   }
 
   disconnectedCallback() {
-    this.#stop();
-    this.#button.removeEventListener("click", this.#onClick);
+    this.#isConnected = false;
+    this.#detach();
+    this.#button?.removeEventListener("click", this.#onClick);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string | null} before
+   * @param {string | null} value
+   */
+  attributeChangedCallback(name, before, value) {
+    if (!this.#isConnected || before === value) return;
+    if (name === "state" && value === this.#state) return;
+    this.#render();
   }
 
   /** What the attribute `state` says. */
@@ -48,58 +106,160 @@ export class WebPushToggle extends HTMLElement {
     return this.#state;
   }
 
+  /** The manager in use: the page's first unless another one is set. */
+  get push() {
+    return this.#push;
+  }
+
+  set push(manager) {
+    this.#push = typeof manager === "object" ? manager : null;
+    if (!this.#isConnected) return;
+    this.#detach();
+    this.#attach();
+  }
+
+  /** Preferences for a new subscription. */
+  get preferences() {
+    return this.#preferences ?? parse(this.getAttribute("preferences")) ?? {};
+  }
+
+  set preferences(preferences) {
+    this.#preferences = typeof preferences === "string" ? parse(preferences) : preferences;
+  }
+
+  #attach() {
+    this.#push ??= defaultPush();
+    this.#stop.push(
+      this.#push.on("change", (state) => this.#setState(state)),
+      this.#push.on("error", (error) => this.#tell("webpush-error", { error })),
+    );
+    this.#setState("busy");
+    this.#refresh();
+  }
+
+  #detach() {
+    for (const stop of this.#stop.splice(0)) stop();
+  }
+
+  /** Make or find the button and the status; does nothing while they are in place. */
   #build() {
-    this.#button = this.querySelector("button") ?? document.createElement("button");
-    if (!this.#button.isConnected) {
-      this.#button.textContent = this.getAttribute("label") ?? "Notifications";
-      this.append(this.#button);
+    const button = this.querySelector("button") ?? (this.#ownButton ??= document.createElement("button"));
+    if (button !== this.#button) {
+      this.#button?.removeEventListener("click", this.#onClick);
+      this.#button = button;
     }
-    this.#button.type = "button";
-    this.#button.setAttribute("role", "switch");
-    this.#button.addEventListener("click", this.#onClick);
-    this.#status = this.querySelector("[role=status]") ?? document.createElement("span");
-    if (!this.#status.isConnected) {
-      this.#status.setAttribute("role", "status");
-      this.append(this.#status);
-    }
+    button.addEventListener("click", this.#onClick);
+    button.type = "button";
+    if (!button.isConnected) this.append(button);
+    this.#status = this.querySelector("[role=status]") ?? this.#status ?? document.createElement("span");
+    if (!this.#status.isConnected) this.append(this.#status);
+    this.#render();
   }
 
   /** The button stays focusable when it can do nothing, so that the reason beside it is found. */
-  #render(state) {
-    const changed = state !== this.#state;
+  #render() {
+    const [button, status, state] = [this.#button, this.#status, this.#state];
+    if (!button || !status) return;
+    setAttributes(this, { state, error: this.#error?.code ?? null });
+    setAttributes(button, {
+      role: "switch",
+      "aria-checked": String(state === "on"),
+      "aria-busy": String(state === "busy"),
+      "aria-disabled": String(!SWITCHABLE.includes(state)),
+    });
+    setAttributes(status, { role: "status" });
+    if (button === this.#ownButton) setText(button, this.getAttribute("label") ?? "Notifications");
+    setText(status, this.#text());
+  }
+
+  #text() {
+    const error = this.#error;
+    if (!error) return this.getAttribute(`text-${this.#state}`) ?? STATE_TEXTS[this.#state];
+    const given = this.getAttribute(`text-${error.code.replaceAll("_", "-")}`);
+    return given ?? ERROR_TEXTS[error.code] ?? error.message;
+  }
+
+  /** @param {PushState | "busy"} state */
+  #setState(state) {
+    const isChange = state !== this.#state;
     this.#state = state;
-    this.setAttribute("state", state);
-    this.#button.setAttribute("aria-checked", String(state === "on"));
-    this.#button.setAttribute("aria-busy", String(state === "busy"));
-    this.#button.setAttribute("aria-disabled", String(!SWITCHABLE.includes(state)));
-    this.#status.textContent = this.getAttribute(`text-${state}`) ?? TEXTS[state];
-    if (changed && state !== "busy") this.#tell("webpush-change", { state });
+    this.#render();
+    if (isChange && state !== "busy") this.#tell("webpush-change", { state });
   }
 
   async #refresh() {
     try {
-      this.#render(await this.push.state());
+      this.#setState(await (this.#push ?? defaultPush()).state());
     } catch (error) {
-      this.#tell("webpush-error", { error });
-      this.#render("off");
+      this.#setError(error);
+      this.#setState("off");
     }
   }
 
   #onClick = async () => {
     const before = this.#state;
-    if (!SWITCHABLE.includes(before)) return;
-    this.#render("busy");
+    const push = this.#push;
+    if (!push || !SWITCHABLE.includes(before)) return;
+    this.#error = null;
+    this.#setState("busy");
     try {
-      await (before === "on" ? this.push.unsubscribe() : this.push.subscribe(this.preferences));
+      await (before === "on" ? push.unsubscribe() : push.subscribe(this.preferences));
     } catch (error) {
-      this.#tell("webpush-error", { error });
+      this.#setError(error);
     }
     await this.#refresh();
   };
 
+  /** @param {any} cause */
+  #setError(cause) {
+    const error = cause instanceof PushError ? cause : new PushError("failed", cause?.message, { cause });
+    this.#error = error;
+    this.#tell("webpush-error", { error });
+  }
+
+  /**
+   * @param {string} name
+   * @param {Record<string, unknown>} detail
+   */
   #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail }));
   }
 }
 
-if (!customElements.get("webpush-toggle")) customElements.define("webpush-toggle", WebPushToggle);
+/**
+ * @param {string | null} text JSON
+ * @returns {Preferences | null} null for anything but an object
+ */
+function parse(text) {
+  try {
+    const value = JSON.parse(text ?? "null");
+    return typeof value === "object" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Only what differs: each change wakes observers, the page's and ours.
+ * @param {Element} element
+ * @param {Record<string, string | null>} attributes null removes one
+ */
+function setAttributes(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (element.getAttribute(name) === value) continue;
+    if (value === null) element.removeAttribute(name);
+    else element.setAttribute(name, value);
+  }
+}
+
+/**
+ * @param {Element} element
+ * @param {string} text
+ */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+if (globalThis.customElements && !customElements.get("webpush-toggle")) {
+  customElements.define("webpush-toggle", WebPushToggle);
+}

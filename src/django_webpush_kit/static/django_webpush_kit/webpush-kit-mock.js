@@ -1,75 +1,163 @@
 /**
- * A stand-in for the HTTP API, for work on pages without a server:
+ * A stand-in for the HTTP API, to work on pages without a server:
  *
  *   const push = createPush({ api: new MockPushNotificationAPI({ delay: 0 }) });
  */
 import { PushNotificationAPI } from "./webpush-kit.js";
 
+/** @import { APIOptions, APIResponse, Identifier, Preferences, PushConfig } from "./webpush-kit.js" */
+
 const MOCK_PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p03nfVSb5FTeQ2hxQxVlZFbvp5h9NKsPE";
 
-/** Same methods and answers as PushNotificationAPI; subscriptions live in memory. `delay` is in milliseconds. */
+/** @typedef {{id: Identifier, subscription: PushSubscription | PushSubscriptionJSON, preferences: Preferences}} MockSubscription */
+
+/**
+ * `delay` is in milliseconds; `fail` is the code of an error that every call answers with, or a function that is given
+ * the method's name and returns one, or "".
+ * @typedef {object} MockOptions
+ * @property {number} [delay] default: 500
+ * @property {Partial<PushConfig>} [config]
+ * @property {string | ((method: string) => string)} [fail]
+ */
+
+/** Same methods and answers as PushNotificationAPI; subscriptions live in memory. */
 export class MockPushNotificationAPI extends PushNotificationAPI {
-  constructor({ delay = 500, config = {}, ...options } = {}) {
+  /** @param {APIOptions & MockOptions} [options] */
+  constructor({ delay = 500, config = {}, fail = "", ...options } = {}) {
     super(options);
     this.delayMilliseconds = delay;
     this.config = config;
+    this.fail = fail;
+    /** @type {Map<string, MockSubscription>} by endpoint */
     this.mockSubscriptions = new Map();
     this.nextId = Date.now();
   }
 
+  /**
+   * @override
+   * @param {PushSubscription | PushSubscriptionJSON} subscription
+   * @param {Preferences} [preferences]
+   * @returns {Promise<APIResponse<any>>}
+   */
   async createSubscription(subscription, preferences = {}) {
-    await this.delay(this.delayMilliseconds);
-    const known = this.mockSubscriptions.get(subscription.endpoint);
-    const id = known?.id ?? this.nextId++;
-    this.mockSubscriptions.set(subscription.endpoint, { id, subscription, preferences });
-    return answer(known ? 200 : 201, { subscription_id: id, subscription_token: `mock-${id}` });
+    return this.#answer("createSubscription", () => {
+      const endpoint = String(subscription.endpoint);
+      const known = this.mockSubscriptions.get(endpoint);
+      const id = known?.id ?? this.nextId++;
+      this.mockSubscriptions.set(endpoint, { id, subscription, preferences });
+      return answer(known ? 200 : 201, { subscription_id: id, subscription_token: `mock-${id}` });
+    });
   }
 
+  /**
+   * @override
+   * @param {string} endpoint
+   */
   async removeSubscription(endpoint) {
-    await this.delay(this.delayMilliseconds);
-    this.mockSubscriptions.delete(endpoint);
-    return answer(200, { message: "Unsubscribed." });
+    return this.#answer("removeSubscription", () => {
+      this.mockSubscriptions.delete(endpoint);
+      return answer(200, { message: "Unsubscribed." });
+    });
   }
 
+  /**
+   * @override
+   * @param {string} endpoint
+   * @returns {Promise<APIResponse<any>>}
+   */
   async getPreferences(endpoint) {
-    return this.#known(endpoint, ({ preferences }) => ({ preferences }));
+    return this.#known("getPreferences", endpoint, ({ preferences }) => ({ preferences }));
   }
 
+  /**
+   * @override
+   * @param {string} endpoint
+   * @param {Preferences} preferences
+   */
   async updatePreferences(endpoint, preferences) {
-    return this.#known(endpoint, (known) => {
+    return this.#known("updatePreferences", endpoint, (known) => {
       known.preferences = preferences;
       return { message: "Preferences saved." };
     });
   }
 
+  /**
+   * Shows a notification through the page's own permission, where it has one.
+   * @override
+   * @param {string} endpoint
+   */
   async sendTestNotification(endpoint) {
-    return this.#known(endpoint, () => ({ message: "Test notification sent." }));
+    return this.#known("sendTestNotification", endpoint, () => {
+      if (globalThis.Notification?.permission === "granted") showHere();
+      return { message: "Test notification sent." };
+    });
   }
 
+  /**
+   * @override
+   * @returns {Promise<APIResponse<any>>}
+   */
   async getConfig() {
-    await this.delay(this.delayMilliseconds);
-    return answer(200, { public_key: MOCK_PUBLIC_KEY, types: {}, urls: {}, service_worker_scope: "/", ...this.config });
+    const config = { public_key: MOCK_PUBLIC_KEY, types: {}, urls: {}, service_worker_scope: "/", ...this.config };
+    return this.#answer("getConfig", () => answer(200, config));
   }
 
-  /** A request that none of the methods covers: nothing is sent anywhere. */
+  /**
+   * A request that none of the methods covers: nothing is sent anywhere.
+   * @override
+   * @returns {Promise<APIResponse<any>>}
+   */
   async makeRequest() {
-    await this.delay(this.delayMilliseconds);
-    return answer(200, {});
+    return this.#answer("makeRequest", () => answer(200, {}));
   }
 
+  /** @param {number} milliseconds */
   delay(milliseconds) {
     return new Promise((resolve) => setTimeout(resolve, milliseconds));
   }
 
-  async #known(endpoint, use) {
+  /**
+   * @param {string} method
+   * @param {() => APIResponse<any>} make
+   */
+  async #answer(method, make) {
     await this.delay(this.delayMilliseconds);
-    const known = this.mockSubscriptions.get(endpoint);
-    return known ? answer(200, use(known)) : answer(404, { message: "Unknown subscription.", code: "not_found" });
+    const code = typeof this.fail === "function" ? this.fail(method) : this.fail;
+    if (!code) return make();
+    const status = /** @type {Record<string, number>} */ (STATUSES)[code] ?? 400;
+    return answer(status, { message: `The mock was told to fail with ${code}.`, code });
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} endpoint
+   * @param {(known: MockSubscription) => Record<string, unknown>} use
+   */
+  async #known(method, endpoint, use) {
+    return this.#answer(method, () => {
+      const known = this.mockSubscriptions.get(endpoint);
+      return known ? answer(200, use(known)) : answer(404, { message: "Unknown subscription.", code: "not_found" });
+    });
   }
 }
 
+const STATUSES = { network_error: 0, not_authenticated: 401, forbidden: 403, not_found: 404, rate_limited: 429 };
+
+function showHere() {
+  try {
+    new Notification("Test notification", { body: "Push notifications reach this browser.", tag: "webpush-kit-test" });
+  } catch {
+    // Chrome on Android shows notifications of service workers only
+  }
+}
+
+/**
+ * @param {number} status
+ * @param {Record<string, any>} body
+ * @returns {APIResponse<any>}
+ */
 function answer(status, body) {
   const { message = "", code = "", errors = {} } = body;
-  const success = status < 400;
+  const success = status > 0 && status < 400;
   return { success, status, message, code, errors, data: { success, ...body } };
 }

@@ -1,152 +1,378 @@
-export type PushState = "unsupported" | "needs-install" | "denied" | "off" | "on";
-
-export interface QuietHours {
-  enabled: boolean;
-  /** "22:00" */
-  start: string;
-  end: string;
-  timezone?: string;
-}
-
-export interface Preferences {
-  categories?: Record<string, boolean>;
-  quiet_hours?: QuietHours;
-  [name: string]: unknown;
-}
-
-export interface PushConfig {
-  success: true;
-  public_key: string;
-  types: Record<string, { label: string; default: boolean }>;
-  urls: Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>;
-  service_worker_scope?: string;
-}
-
-export interface SubscriptionAnswer {
-  success: boolean;
-  subscription_id: number;
-  subscription_token?: string;
-}
-
-export interface APIResponse<Data = Record<string, unknown>> {
-  success: boolean;
-  /** The HTTP status; 0 without an answer. */
-  status: number;
-  message: string;
-  code: string;
-  errors: Record<string, string[]>;
-  data: Data;
-}
-
-export interface APIOptions {
-  baseUrl?: string;
-  csrfToken?: string | (() => string);
-  csrfCookie?: string;
-  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  credentials?: RequestCredentials;
-  fetch?: typeof fetch;
-}
-
-export interface PushOptions extends APIOptions {
-  api?: PushNotificationAPI;
-  publicKey?: string;
-  /** Differs from one signed-in user to the next. */
-  user?: string;
-  scope?: string;
-  serviceWorkerUrl?: string;
-  /** Take the place of a service worker that is not ours. */
-  replaceServiceWorker?: boolean;
-  /** false: createPush() does not repair by itself. */
-  repair?: boolean;
-}
-
-export interface RequestOptions extends RequestInit {
-  subscriptionToken?: string;
-  headers?: Record<string, string>;
-}
-
-/** What the service worker tells of a notification. */
-export interface NotificationNews {
-  type: "webpush-kit:shown" | "webpush-kit:clicked";
-  id: string;
-  title: string;
-  data: Record<string, unknown> | null;
-  url: string;
-  action: string;
-}
-
-export interface PushEvents {
-  change: PushState;
-  error: PushError;
-  shown: NotificationNews;
-  clicked: NotificationNews;
-}
-
-export class PushError extends Error {
-  constructor(
-    code: string,
-    message?: string,
-    details?: { status?: number; errors?: Record<string, string[]>; cause?: unknown },
-  );
-  code: string;
-  status: number;
-  errors: Record<string, string[]>;
-}
-
-export class PushNotificationAPI {
-  constructor(options?: APIOptions);
-  options: APIOptions;
-  baseUrl: string;
-  createSubscription(
-    subscription: PushSubscription | PushSubscriptionJSON,
-    preferences?: Preferences,
-    details?: { oldEndpoint?: string; subscriptionToken?: string },
-  ): Promise<APIResponse<SubscriptionAnswer>>;
-  removeSubscription(endpoint: string, details?: { subscriptionToken?: string }): Promise<APIResponse>;
-  getPreferences(
-    endpoint: string,
-    details?: { subscriptionToken?: string },
-  ): Promise<APIResponse<{ preferences: Preferences }>>;
-  updatePreferences(
-    endpoint: string,
-    preferences: Preferences,
-    details?: { subscriptionToken?: string },
-  ): Promise<APIResponse>;
-  sendTestNotification(endpoint: string, details?: { subscriptionToken?: string }): Promise<APIResponse>;
-  getConfig(): Promise<APIResponse<PushConfig>>;
-  url(path: string): string;
-  makeRequest(path: string, init?: RequestOptions): Promise<APIResponse>;
-}
-
-export class PushNotificationIntegration {
-  static api: PushNotificationAPI | null;
-  static setupSubscription(
-    subscription: PushSubscription,
-    preferences?: Preferences,
-  ): Promise<{ success: boolean; error: string }>;
-}
-
-export class PushNotificationManager {
-  constructor(options?: PushOptions);
-  options: PushOptions;
-  api: PushNotificationAPI;
-  state(): Promise<PushState>;
-  subscription(): Promise<PushSubscription | null>;
-  subscribe(preferences?: Preferences): Promise<SubscriptionAnswer>;
-  unsubscribe(): Promise<void>;
-  detach(): Promise<void>;
-  preferences(): Promise<Preferences>;
-  updatePreferences(preferences: Preferences): Promise<Record<string, unknown>>;
-  sendTestNotification(): Promise<Record<string, unknown>>;
-  repair(options?: { force?: boolean }): Promise<"nothing" | "fresh" | "renewed" | "resent">;
-  config(): Promise<PushConfig>;
-  on<Name extends keyof PushEvents>(name: Name, listener: (detail: PushEvents[Name]) => void): () => void;
-  report(error: Error): void;
-}
-
+// Generated from the JSDoc of the module by js/declarations.mjs: change that, not this.
+/**
+ * Make an API client and a manager for it, and repair the subscription in the background. The first manager made on a
+ * page also serves PushNotificationIntegration and the elements.
+ * @param {PushOptions} [options]
+ */
 export function createPush(options?: PushOptions): PushNotificationManager;
+/**
+ * The manager that createPush() made first on this page, made now if need be.
+ * @returns {PushNotificationManager}
+ */
 export function defaultPush(): PushNotificationManager;
-export function arrayBufferToBase64(buffer: ArrayBuffer): string;
+/**
+ * Base64url without padding, as PushSubscription.toJSON() has it.
+ * @param {ArrayBuffer | null} buffer
+ * @returns {string}
+ */
+export function arrayBufferToBase64(buffer: ArrayBuffer | null): string;
+/**
+ * The bytes of base64url or base64 text: what `applicationServerKey` takes.
+ * @param {string} text
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 export function base64ToUint8Array(text: string): Uint8Array<ArrayBuffer>;
+/** Whether this browser, as it runs now, can do push at all. */
 export function isSupported(): boolean;
+/** iOS and iPadOS know push only for sites on the home screen: true in their tabs. */
 export function needsInstall(): boolean;
+/**
+ * Every `code` of a PushError that this file makes, with the message it has unless the browser or the server said
+ * more. Other codes are the server's. Codes are stable; messages are not.
+ */
+export const PUSH_ERRORS: Readonly<{
+    unsupported: "This browser cannot receive push notifications.";
+    insecure: "Push notifications need a secure connection: open this site over https.";
+    framed: "This page is shown inside another site. Open it in a tab of its own to receive notifications.";
+    needs_install: "Add this site to your home screen first, then open it from there.";
+    storage_blocked: "Your browser blocks cookies and site data for this site. Allow them to receive notifications.";
+    denied: "Notifications are blocked. Allow them for this site in your browser's settings.";
+    dismissed: "The question was closed without an answer. Try again, and choose “Allow”.";
+    push_service_unavailable: "The browser's push service cannot be reached. Check your connection, and use a window that is not private.";
+    service_worker_failed: "The service worker could not be installed.";
+    service_worker_conflict: "Another service worker serves this site. It must import ours.";
+    subscription_conflict: "Another provider has subscribed this browser with the same service worker.";
+    not_configured: "The server has no VAPID key. Set VAPID_PRIVATE_KEY.";
+    invalid_key: "The VAPID public key is malformed.";
+    not_subscribed: "This browser has no push subscription.";
+    network_error: "The server cannot be reached. Check your connection, and try again.";
+    failed: "Something went wrong.";
+}>;
+/** An error with a stable `code`: one of PUSH_ERRORS, or what the server answered with. */
+export class PushError extends Error {
+    /**
+     * @param {string} code
+     * @param {string} [message]
+     * @param {{status?: number, errors?: Record<string, string[]>, cause?: unknown}} [details]
+     */
+    constructor(code: string, message?: string, { status, errors, cause }?: {
+        status?: number;
+        errors?: Record<string, string[]>;
+        cause?: unknown;
+    });
+    code: string;
+    status: number;
+    errors: Record<string, string[]>;
+}
+/**
+ * Subscribes this browser and keeps its subscription in step with the server.
+ *
+ * Events: "change" (the new PushState), "error" (a PushError of background work), "shown" and "clicked" (NotificationNews
+ * from the service worker), "navigate" (a click leads this page to another URL: see PushNavigation).
+ */
+export class PushNotificationManager {
+    /** @param {PushOptions} [options] */
+    constructor(options?: PushOptions);
+    /** @type {PushOptions} */
+    options: PushOptions;
+    api: PushNotificationAPI;
+    /** The mark of the signed-in user: "" if nobody is signed in, undefined if the page does not say. */
+    get user(): string | undefined;
+    /**
+     * Say who is signed in now, after a sign-in or sign-out without a page load. Ends the subscription of the one before.
+     * @param {string} user text that differs from one user to the next; "" for nobody
+     */
+    setUser(user: string): Promise<"ended" | "nothing" | "fresh" | "renewed" | "resent">;
+    /** @returns {Promise<PushState>} */
+    state(): Promise<PushState>;
+    /**
+     * The browser's PushSubscription, or null. One that another provider made does not count.
+     * @returns {Promise<PushSubscription | null>}
+     */
+    subscription(): Promise<PushSubscription | null>;
+    /**
+     * Ask for permission, subscribe and tell the server. Call it from a click: browsers refuse to ask otherwise.
+     * @param {Preferences} [preferences]
+     * @returns {Promise<SubscriptionAnswer>} rejects with a PushError
+     */
+    subscribe(preferences?: Preferences): Promise<SubscriptionAnswer>;
+    /** End the subscription here and on the server. Without a network the server learns of it at its next delivery. */
+    unsubscribe(): Promise<void>;
+    /**
+     * Await this before logging out: the server stops sending to this browser, the browser's permission stays. The same
+     * user (see `webpush-kit-user`) is connected again by the next repair, anyone else only by subscribing.
+     */
+    detach(): Promise<void>;
+    /**
+     * The stored preferences.
+     * @returns {Promise<Preferences>}
+     */
+    preferences(): Promise<Preferences>;
+    /** @param {Preferences} preferences replace the stored ones */
+    updatePreferences(preferences: Preferences): Promise<any>;
+    sendTestNotification(): Promise<any>;
+    /**
+     * Bring a subscription back in step: a changed VAPID key or scope means subscribing anew, an endpoint that the server
+     * has forgotten is sent again, and one that is another user's is ended. Subscribes nobody who was not subscribed. Asks
+     * the server at most every 12 hours while key and user stay the same, unless `force` is given.
+     * @param {{force?: boolean}} [options]
+     * @returns {Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">}
+     */
+    repair({ force }?: {
+        force?: boolean;
+    }): Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">;
+    /**
+     * The server's `config` answer, asked for once.
+     * @returns {Promise<PushConfig>}
+     */
+    config(): Promise<PushConfig>;
+    /**
+     * Take a subscription that the page made by itself and the server has accepted for ours.
+     * @param {PushSubscription} subscription
+     * @param {SubscriptionAnswer} answer of the server
+     */
+    adopt(subscription: PushSubscription, answer: SubscriptionAnswer): Promise<void>;
+    /**
+     * Call `listener(detail)` at each event of that name; returns a function that ends it.
+     * @template {keyof PushEvents} Name
+     * @param {Name} name
+     * @param {(detail: PushEvents[Name]) => void} listener
+     */
+    on<Name extends keyof PushEvents>(name: Name, listener: (detail: PushEvents[Name]) => void): () => undefined;
+    /**
+     * Pass an error of background work to the listeners of "error".
+     * @param {any} error
+     */
+    report(error: any): void;
+    #private;
+}
+/**
+ * The HTTP API. No method throws over an answer: each resolves to an APIResponse, `data` being the JSON the server sent;
+ * without an answer `status` is 0 and `code` "network_error".
+ *
+ * Options: `baseUrl`; `csrfToken` (text or a function; else the meta tag, else the cookie `csrfCookie`, "csrftoken");
+ * `headers` (an object, or a function that may be async: for `Authorization`); `credentials`, as fetch() has it.
+ */
+export class PushNotificationAPI {
+    /** @param {APIOptions} [options] */
+    constructor(options?: APIOptions);
+    options: APIOptions;
+    baseUrl: string;
+    /**
+     * Create or update.
+     * @param {PushSubscription | PushSubscriptionJSON} subscription
+     * @param {Preferences} [preferences]
+     * @param {{oldEndpoint?: string} & TokenOptions} [options]
+     * @returns {Promise<APIResponse<SubscriptionAnswer>>}
+     */
+    createSubscription(subscription: PushSubscription | PushSubscriptionJSON, preferences?: Preferences, { oldEndpoint, subscriptionToken }?: {
+        oldEndpoint?: string;
+    } & TokenOptions): Promise<APIResponse<SubscriptionAnswer>>;
+    /**
+     * @param {string} endpoint
+     * @param {TokenOptions} [options]
+     * @returns {Promise<APIResponse>}
+     */
+    removeSubscription(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    /**
+     * @param {string} endpoint
+     * @param {TokenOptions} [options]
+     * @returns {Promise<APIResponse<{preferences: Preferences}>>}
+     */
+    getPreferences(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse<{
+        preferences: Preferences;
+    }>>;
+    /**
+     * @param {string} endpoint
+     * @param {Preferences} preferences
+     * @param {TokenOptions} [options]
+     * @returns {Promise<APIResponse>}
+     */
+    updatePreferences(endpoint: string, preferences: Preferences, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    /**
+     * @param {string} endpoint
+     * @param {TokenOptions} [options]
+     * @returns {Promise<APIResponse>}
+     */
+    sendTestNotification(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    /** @returns {Promise<APIResponse<PushConfig>>} */
+    getConfig(): Promise<APIResponse<PushConfig>>;
+    /**
+     * The absolute URL of one of the API's paths: "subscribe", and "/push/subscribe" alike.
+     * @param {string} path
+     * @returns {string}
+     */
+    url(path: string): string;
+    /**
+     * One request.
+     * @param {string} path
+     * @param {RequestOptions} [options] those of fetch(), and a `subscriptionToken`
+     * @returns {Promise<APIResponse<any>>}
+     */
+    makeRequest(path: string, { subscriptionToken, ...init }?: RequestOptions): Promise<APIResponse<any>>;
+    #private;
+}
+/** For pages that subscribe by themselves and only want the server told. */
+export class PushNotificationIntegration {
+    /**
+     * The client to use; by default the one of the page's manager.
+     * @type {PushNotificationAPI | null}
+     */
+    static api: PushNotificationAPI | null;
+    /**
+     * Tell the server of a subscription; never throws.
+     * @param {PushSubscription} subscription
+     * @param {Preferences} [preferences]
+     * @returns {Promise<{success: boolean, error: string}>}
+     */
+    static setupSubscription(subscription: PushSubscription, preferences?: Preferences): Promise<{
+        success: boolean;
+        error: string;
+    }>;
+}
+/**
+ * Whether this browser gets notifications, or what prevents it. "storage-blocked": cookies and site data are blocked;
+ * "conflict": a service worker that is not ours has replaced ours.
+ */
+export type PushState = "unsupported" | "insecure" | "framed" | "needs-install" | "storage-blocked" | "denied" | "conflict" | "off" | "on";
+export type QuietHours = {
+    enabled: boolean;
+    /**
+     * such as "22:00"; required if enabled
+     */
+    start?: string | undefined;
+    end?: string | undefined;
+    /**
+     * such as "Europe/Berlin"
+     */
+    timezone?: string | undefined;
+};
+export type Preferences = {
+    categories?: Record<string, boolean>;
+    quiet_hours?: QuietHours;
+    [name: string]: unknown;
+};
+/**
+ * The answer of `config`.
+ */
+export type PushConfig = {
+    success: boolean;
+    public_key: string;
+    types: Record<string, {
+        label: string;
+        default: boolean;
+        [name: string]: unknown;
+    }>;
+    urls: Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>;
+    service_worker_scope?: string | undefined;
+};
+/**
+ * a primary key: a number, or text such as a UUID
+ */
+export type Identifier = number | string;
+export type SubscriptionAnswer = {
+    success: boolean;
+    subscription_id: Identifier;
+    subscription_token?: string;
+};
+/**
+ * What each method of the API client resolves to. `status` is the HTTP status, 0 without an answer.
+ */
+export type APIResponse<Data = Record<string, any>> = {
+    success: boolean;
+    status: number;
+    message: string;
+    code: string;
+    errors: Record<string, string[]>;
+    data: Data;
+};
+export type APIOptions = {
+    baseUrl?: string | undefined;
+    csrfToken?: string | (() => string) | undefined;
+    /**
+     * default: "csrftoken"
+     */
+    csrfCookie?: string | undefined;
+    headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>) | undefined;
+    credentials?: RequestCredentials | undefined;
+    fetch?: typeof fetch | undefined;
+};
+export type ManagerOptions = {
+    api?: PushNotificationAPI | undefined;
+    publicKey?: string | undefined;
+    /**
+     * differs from one signed-in user to the next, "" if nobody is
+     */
+    user?: string | (() => string | undefined) | undefined;
+    /**
+     * of the service worker; default: what the server says
+     */
+    scope?: string | undefined;
+    serviceWorkerUrl?: string | undefined;
+    /**
+     * take the place of a service worker that is not ours
+     */
+    replaceServiceWorker?: boolean | undefined;
+    /**
+     * end a subscription that another provider made with your service worker
+     */
+    replaceSubscription?: boolean | undefined;
+    /**
+     * false: createPush() does not repair by itself
+     */
+    repair?: boolean | undefined;
+};
+export type PushOptions = APIOptions & ManagerOptions;
+export type TokenOptions = {
+    subscriptionToken?: string;
+};
+export type RequestOptions = Omit<RequestInit, "headers"> & {
+    headers?: Record<string, string>;
+} & TokenOptions;
+/**
+ * What the service worker tells of a notification.
+ */
+export type NotificationNews = {
+    type: "webpush-kit:shown" | "webpush-kit:clicked";
+    id: string;
+    title: string;
+    data: Record<string, unknown> | null;
+    url: string;
+    action: string;
+};
+/**
+ * A click is about to navigate this page. Call `preventDefault()` at once if your router takes over.
+ */
+export type PushNavigation = {
+    url: string;
+    preventDefault: () => void;
+};
+export type PushEvents = {
+    change: PushState;
+    error: PushError;
+    shown: NotificationNews;
+    clicked: NotificationNews;
+    navigate: PushNavigation;
+};
+/**
+ * What this page remembers of the browser's subscription. `user` is whose it is, `asked` who was signed in when the
+ * server was asked last.
+ */
+export type Memory = {
+    endpoint?: string | undefined;
+    key?: string | undefined;
+    user?: string | undefined;
+    asked?: string | undefined;
+    scope?: string | undefined;
+    /**
+     * milliseconds since the epoch
+     */
+    checked?: number | undefined;
+    detached?: boolean | undefined;
+};
+export type Found = {
+    registration: ServiceWorkerRegistration;
+    subscription: PushSubscription;
+    known: Memory;
+    isMoved: boolean;
+};

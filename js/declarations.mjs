@@ -1,0 +1,64 @@
+/**
+ * Checks the types of the browser modules and generates their declarations (`.d.ts`) from their JSDoc.
+ *
+ *   node declarations.mjs            write them beside the modules
+ *   node declarations.mjs --check    fail if those in place differ
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const STATIC = join(HERE, "../src/django_webpush_kit/static/django_webpush_kit");
+const MODULES = ["webpush-kit", "webpush-kit-elements", "webpush-kit-mock"];
+const NOTE = "// Generated from the JSDoc of the module by js/declarations.mjs: change that, not this.\n";
+
+// elsewhere: declarations in place would be read instead of the modules
+const folder = mkdtempSync(join(tmpdir(), "declarations-"));
+try {
+  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
+  for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
+  const common = { allowJs: true, checkJs: true, strict: true, target: "es2022", types: [] };
+  run("modules", {
+    compilerOptions: {
+      ...common,
+      module: "esnext",
+      moduleResolution: "bundler",
+      lib: ["es2023", "dom", "dom.iterable"],
+      declaration: true,
+      emitDeclarationOnly: true,
+    },
+    files: MODULES.map((name) => `${name}.js`),
+  });
+  run("worker", {
+    compilerOptions: { ...common, lib: ["es2023", "webworker"], noEmit: true },
+    files: ["service-worker.js"],
+  });
+  const stale = MODULES.filter((name) => !isFresh(`${name}.d.ts`));
+  for (const name of stale) console.error(`${name}.d.ts is not what the JSDoc of ${name}.js says: npm run types`);
+  if (stale.length) process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+function run(name, config) {
+  writeFileSync(join(folder, `${name}.json`), JSON.stringify(config));
+  const compiler = join(HERE, "node_modules/typescript/bin/tsc");
+  try {
+    execFileSync(process.execPath, [compiler, "--project", `${name}.json`], { cwd: folder, encoding: "utf8" });
+  } catch (error) {
+    console.error(error.stdout);
+    process.exit(1);
+  }
+}
+
+/** Writes the declaration, or compares it with what is in place. */
+function isFresh(name) {
+  const generated = NOTE + readFileSync(join(folder, name), "utf8");
+  const place = join(STATIC, name);
+  if (process.argv.includes("--check")) return readFileSync(place, "utf8") === generated;
+  writeFileSync(place, generated);
+  return true;
+}

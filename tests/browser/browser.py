@@ -104,6 +104,10 @@ class Browser(ABC):
         """Close the notification with this title without a click."""
 
     @abstractmethod
+    def received(self) -> int:
+        """How many push messages the browser has acknowledged to its push service."""
+
+    @abstractmethod
     def alerts(self) -> list[SeenAlert]:
         """Every alert that was put before the user since the browser's start, also of the browser itself."""
 

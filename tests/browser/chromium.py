@@ -122,6 +122,9 @@ class Chromium(Browser):
     def dismiss_notification(self, title: str) -> None:
         self._notification_centre().dismiss(title)
 
+    def received(self) -> int:
+        return len(self.push_service.acknowledged)
+
     def alerts(self) -> list[SeenAlert]:
         return [SeenAlert(shown.title, shown.is_silent) for shown in self._notification_centre().history]
 

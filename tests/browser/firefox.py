@@ -121,6 +121,9 @@ class Firefox(Browser):
     def dismiss_notification(self, title: str) -> None:
         wait_until(lambda: self.run_privileged(_DISMISS_ALERT, title), f"the alert window {title!r}")
 
+    def received(self) -> int:
+        return len(self.push_service.acknowledgements)
+
     def alerts(self) -> list[SeenAlert]:
         return [SeenAlert(title) for title in self._run_in_alerts_sandbox("return globalThis.alerts")]
 

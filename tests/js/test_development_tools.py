@@ -66,6 +66,4 @@ def test_sizes_minified_and_gzipped(names, kilobytes):
 
 def minified(name):
     esbuild = TOOLS / "node_modules" / ".bin" / "esbuild"
-    return subprocess.run(
-        [esbuild, "--minify", STATIC / name], capture_output=True, timeout=60, check=True
-    ).stdout
+    return subprocess.run([esbuild, "--minify", STATIC / name], capture_output=True, timeout=60, check=True).stdout

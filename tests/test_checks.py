@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 import subprocess
 import sys
+import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import connections
 
 import django_webpush_kit
 from django_webpush_kit.checks import check_deployment, check_settings
@@ -27,6 +32,32 @@ TRANSPORTS = "django_webpush_kit.transports"
 PORTABLE = f"{TRANSPORTS}.PyWebPushTransport"
 
 not_callable = "a string, not a function"
+
+
+needs_tasks = pytest.mark.skipif(
+    not (find_spec("django.tasks") or find_spec("django_tasks")), reason="Django tasks are not installed"
+)
+
+if find_spec("django.tasks"):
+    from django.tasks.backends.immediate import ImmediateBackend
+elif find_spec("django_tasks"):
+    from django_tasks.backends.immediate import ImmediateBackend
+else:
+    ImmediateBackend = object
+
+
+class Workers(ImmediateBackend):
+    """Stands for a backend with workers."""
+
+
+class Stranger:
+    """Takes every option, and is neither a transport nor a task backend."""
+
+    def __init__(self, **options):
+        pass
+
+    def close(self):
+        pass
 
 
 def found(*, deploy=False):
@@ -65,19 +96,26 @@ def test_the_checks_are_registered():
         ({"VAPID_PRIVATE_KEY": ""}, "W002", "nothing can be sent"),
         ({"VAPID_PRIVATE_KEY": "nonsense"}, "E004", '["VAPID_PRIVATE_KEY"]'),
         ({"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}, "E004", '["VAPID_FALLBACK_PRIVATE_KEYS[0]"]'),
-        ({"VAPID_FALLBACK_PRIVATE_KEYS": [7]}, "E004", "must hold text only"),
-        ({"VAPID_FALLBACK_PRIVATE_KEYS": [["x"]]}, "E004", "must hold text only"),
+        ({"VAPID_FALLBACK_PRIVATE_KEYS": [7]}, "E004", "must contain strings only"),
+        ({"VAPID_FALLBACK_PRIVATE_KEYS": [["x"]]}, "E004", "must contain strings only"),
         ({"VAPID_PUBLIC_KEY": generate_vapid_keys()["public_key"]}, "E005", "does not belong to"),
         ({"VAPID_SUBJECT": ""}, "E006", "is empty"),
         ({"VAPID_SUBJECT": "mailto:root@localhost"}, "E006", "public host"),
         ({"VAPID_SUBJECT": "", "VAPID_CONTACT_EMAIL": "nobody"}, "E006", "mailto:ops@example.com"),
         ({"TASK_BACKEND": "nowhere.Backend"}, "E007", "nowhere"),
         ({"TASK_BACKEND": {"BACKEND": f"{BACKENDS}.NullBackend", "OPTIONS": {"speed": 1}}}, "E007", "NullBackend"),
-        ({"TASK_BACKEND": "builtins.dict"}, "E007", "no task backend"),
+        ({"TASK_BACKEND": "builtins.dict"}, "E007", "not a TaskBackend subclass"),
         ({"TASK_BACKEND": f"{BACKENDS}.ImmediateBackend"}, "I001", "100"),
         ({"TRANSPORT": "nowhere.Transport"}, "E008", "nowhere"),
         ({"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"speed": 1}}}, "E008", "speed"),
         ({"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"timeout": "long"}}}, "E008", "TRANSPORT"),
+        ({"TRANSPORT": {"BACKEND": "auto", "OPTIONS": ["timeout"]}}, "E008", '"OPTIONS" (a dict)'),
+        ({"TRANSPORT": "django.core.mail.EmailMessage"}, "E008", "TRANSPORT"),
+        ({"TRANSPORT": f"{__name__}.Stranger"}, "E008", "is not a Transport subclass"),
+        ({"TRANSPORT": {}}, "E008", "Found: nothing."),
+        ({"RETENTION_DAYS": 10**9}, "E002", "must be 36500 or less"),
+        ({"RETRY_BASE_SECONDS": float("nan")}, "E002", "must be 0 or more, not nan"),
+        ({"RETRY_CAP_SECONDS": float("inf")}, "E002", "must be 2419200 or less, not inf"),
         (
             {"TRANSPORT": {"BACKEND": PORTABLE, "OPTIONS": {"timeout": 200}}},
             "W003",
@@ -90,7 +128,7 @@ def test_the_checks_are_registered():
         ({"RATE_LIMITS": {"subscribe": 30}}, "E010", "30"),
         ({"RATE_LIMITS": {"subscribe": ["30/m"]}}, "E010", "30/m"),
         ({"SCOPE": "tests.test_checks.no_such_function"}, "E012", "no_such_function"),
-        ({"SCOPE": "tests.test_checks.not_callable"}, "E012", "cannot be called"),
+        ({"SCOPE": "tests.test_checks.not_callable"}, "E012", "is not callable"),
         ({"SCOPE": lambda: {}["tenant"]}, "W007", "raises KeyError outside a request"),
         ({"RATE_LIMITS": {"subscription": "30/m"}}, "W004", "'subscription'"),
         ({"NOTIFICATION_TYPES": {"x" * 51: {}}}, "E011", "50 characters"),
@@ -104,12 +142,14 @@ def test_the_checks_are_registered():
         ({"NOTIFICATION_TYPES": {"news": {"lable": "News"}}}, "W005", "'lable'"),
         ({"RECIPIENT_CONTEXT": "nowhere.function"}, "E012", '["RECIPIENT_CONTEXT"]'),
         ({"AUTHENTICATORS": ["nowhere.function"]}, "E012", '["AUTHENTICATORS"]'),
-        ({"AUDIENCES": {"staff": f"{__name__}.not_callable"}}, "E012", "cannot be called"),
-        ({"AUDIENCES": {"staff": 7}}, "E012", "cannot be called"),
+        ({"AUDIENCES": {"staff": f"{__name__}.not_callable"}}, "E012", "is not callable"),
+        ({"AUDIENCES": {"staff": 7}}, "E012", "is not callable"),
         ({"DEFAULTS": {"colour": "red"}}, "E013", "colour"),
         ({"DEFAULTS": {"ttl": "long"}}, "E013", "ttl"),
         ({"PUSH_SERVICES": ["https://push.example.com"]}, "E014", "is not a host"),
         ({"PUSH_SERVICES": ["*.example.com"]}, "E014", "is not a host"),
+        ({"PUSH_SERVICES": ["push.example.com:port"]}, "E014", "is not a host"),
+        ({"PUSH_SERVICES": [7]}, "E014", "7 is not a host"),
     ],
 )
 def test_a_mistake_has_its_message(configure, values, message_id, words):
@@ -132,6 +172,7 @@ def test_a_mistake_has_its_message(configure, values, message_id, words):
         {"AUDIENCES": {"staff": found}, "RECIPIENT_CONTEXT": found},
         {"PUSH_SERVICES": ["*"]},
         {"PUSH_SERVICES": [".example.com", "push.example.com"]},
+        {"PUSH_SERVICES": [".example.com:8443", "push.example.com:8443"]},
         {"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"timeout": 20}}},
     ],
 )
@@ -194,7 +235,7 @@ def test_a_missing_pycurl_is_only_a_hint(configure, monkeypatch):
     [
         ("WEBPUSH_KIT_TEMPLATE_MODEL", "nonsense", "app_label.ModelName"),
         ("WEBPUSH_KIT_TEMPLATE_MODEL", "nowhere.Template", "not installed"),
-        ("WEBPUSH_KIT_TEMPLATE_MODEL", "auth.Group", "is no AbstractNotificationTemplate"),
+        ("WEBPUSH_KIT_TEMPLATE_MODEL", "auth.Group", "is not a subclass of AbstractNotificationTemplate"),
     ],
 )
 def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, words):
@@ -203,6 +244,135 @@ def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, 
     assert set(messages) == {"E015"}
     assert setting in messages["E015"].msg
     assert words in messages["E015"].msg
+
+
+def test_an_unknown_option_comes_with_those_that_there_are(configure):
+    configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"speed": 1}})
+    assert found()["E007"].hint.endswith("accepts these OPTIONS: backend, queue_name, seconds, workers.")
+    configure(TASK_BACKEND=f"{BACKENDS}.NullBackend", TRANSPORT={"BACKEND": PORTABLE, "OPTIONS": {"speed": 1}})
+    assert "timeout" in found()["E008"].hint
+    configure(TRANSPORT={"BACKEND": f"{TRANSPORTS}.LocmemTransport", "OPTIONS": {"speed": 1}})
+    assert found()["E008"].hint.endswith("accepts these OPTIONS: none.")
+
+
+class TestProject:
+    def test_urls_that_are_not_included_are_warned_of(self, settings):
+        settings.ROOT_URLCONF = "django.contrib.auth.urls"
+        assert set(found()) == {"W009"}
+        assert 'include("django_webpush_kit.urls")' in found()["W009"].hint
+
+    def test_urls_may_stand_below_other_namespaces(self, settings):
+        settings.ROOT_URLCONF = "tests.nested_urls"
+        assert found() == {}
+
+    def test_a_urlconf_that_cannot_be_imported_is_reported_by_django(self, settings):
+        settings.ROOT_URLCONF = "nowhere.urls"
+        assert found() == {}
+
+    def test_urls_may_belong_to_another_host(self, settings, monkeypatch):
+        """With django-hosts, whose module is stood in for here."""
+        host = types.SimpleNamespace(urlconf="tests.urls")
+        resolvers = types.ModuleType("django_hosts.resolvers")
+        resolvers.get_host_patterns = lambda: [host]
+        package = types.ModuleType("django_hosts")
+        package.__spec__ = importlib.machinery.ModuleSpec("django_hosts", None)
+        monkeypatch.setitem(sys.modules, "django_hosts", package)
+        monkeypatch.setitem(sys.modules, "django_hosts.resolvers", resolvers)
+        settings.ROOT_URLCONF = "django.contrib.auth.urls"
+        settings.ROOT_HOSTCONF = "tests.hosts"
+        assert found() == {}
+        host.urlconf = "django.contrib.auth.urls"
+        assert set(found()) == {"W009"}
+
+    def test_a_csrf_header_that_the_client_does_not_send(self, settings):
+        settings.CSRF_HEADER_NAME = "HTTP_X_XSRF_TOKEN"
+        assert set(found()) == {"W010"}
+
+
+@pytest.mark.skipif(os.environ.get("TEST_DATABASE", "sqlite") != "sqlite", reason="about SQLite")
+class TestSQLite:
+    @pytest.fixture
+    def options(self, configure):
+        pytest.importorskip("django_q")
+        configure(TASK_BACKEND=f"{BACKENDS}.DjangoQBackend")
+        options = connections["default"].settings_dict["OPTIONS"]
+        before = dict(options)
+        yield options
+        options.clear()
+        options.update(before)
+
+    def test_a_cluster_beside_well_set_up_sqlite_is_fine(self, options):
+        assert found() == {}
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("transaction_mode", None), ("timeout", None), ("timeout", 5), ("timeout", "long"), ("init_command", "")],
+    )
+    def test_each_missing_option_is_named(self, options, name, value):
+        options[name] = value
+        assert set(found()) == {"W021"}
+        assert name in found()["W021"].msg
+        assert "IMMEDIATE" in found()["W021"].hint
+
+    def test_without_a_cluster_nothing_is_said(self, options, configure):
+        options.clear()
+        configure(TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        assert found() == {}
+
+
+class TestQueues:
+    def check(self, tmp_path, code, *flags):
+        """Run the checks in a process of its own, whose settings say more: apps of queues are one a process."""
+        (tmp_path / "queue_settings.py").write_text("from tests.settings import *\n" + code)
+        result = subprocess.run(
+            [sys.executable, *flags, "-m", "django", "check", "--settings", "queue_settings"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return result.stderr
+
+    def test_celerys_default_app_is_warned_of(self, tmp_path):
+        pytest.importorskip("celery")
+        code = f"WEBPUSH_KIT['TASK_BACKEND'] = '{BACKENDS}.CeleryBackend'\n"
+        assert "webpush_kit.W022" in self.check(tmp_path, code)
+        code += "import celery\napp = celery.Celery('mysite', broker='memory://')\napp.set_current()\n"
+        assert "webpush_kit.W022" not in self.check(tmp_path, code)
+
+    def test_an_app_that_is_not_installed_is_named(self, tmp_path):
+        code = "INSTALLED_APPS.remove('django_webpush_kit')\n"
+        printed = self.check(tmp_path, code)
+        assert 'ImproperlyConfigured: Add "django_webpush_kit" to INSTALLED_APPS' in printed
+
+    @needs_tasks
+    def test_django_tasks_need_a_backend_that_exists_and_runs_them_elsewhere(self, configure, settings):
+        module = "django.tasks" if find_spec("django.tasks") else "django_tasks"
+        settings.TASKS = {
+            "default": {"BACKEND": f"{module}.backends.immediate.ImmediateBackend"},
+            "dummy": {"BACKEND": f"{module}.backends.dummy.DummyBackend"},
+            "workers": {"BACKEND": f"{__name__}.Workers"},
+        }
+        for alias, message_id, words in (
+            ("default", "W023", "runs every wake-up in the request"),
+            ("dummy", "W023", "runs no task"),
+            ("nowhere", "E007", "nowhere"),
+        ):
+            configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": alias}})
+            assert set(found()) == {message_id}
+            assert words in found()[message_id].msg
+        configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": "workers"}})
+        assert found() == {}
+
+    def test_without_django_tasks_the_extra_is_named(self, configure, monkeypatch):
+        real = importlib.util.find_spec
+        monkeypatch.setattr(
+            "django_webpush_kit.task_backends.django_tasks.find_spec",
+            lambda name: None if name in ("django.tasks", "django_tasks") else real(name),
+        )
+        configure(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend")
+        assert "django-webpush-kit[tasks]" in found()["E007"].msg
 
 
 HOST_MODELS = """
@@ -285,14 +455,14 @@ def test_good_settings_have_no_warning_at_deployment(production):
         ({"STORE_CLIENT_INFO": True}, "W034", "IP address"),
         ({"VAPID_SUBJECT": "mailto:ops@example.com"}, "W035", "example.com"),
         ({"VAPID_SUBJECT": "https://shop.test/contact"}, "W035", "shop.test"),
-        ({"TRUSTED_PROXIES": 1}, "W039", "visitors choose"),
+        ({"TRUSTED_PROXIES": 1}, "W039", "visitors can forge"),
         ({"BASE_URL": "http://shop.eu"}, "W041", "not https"),
         (
             {"RATE_LIMITS": {}},
             "W042",
-            "does not limit subscribe, unsubscribe, preferences, test, events, config, open:",
+            "does not limit subscribe, unsubscribe, preferences, test, events, config, open,",
         ),
-        ({"RATE_LIMITS": {**LIMITS, "events": ""}}, "W042", "does not limit events:"),
+        ({"RATE_LIMITS": {**LIMITS, "events": ""}}, "W042", "does not limit events,"),
     ],
 )
 def test_what_is_dangerous_in_production_is_warned_of_at_deployment_only(

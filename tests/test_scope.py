@@ -106,7 +106,7 @@ def test_a_scope_is_text_or_a_function(settings, scope, text):
     [
         ("tests.test_scope.no_function", "no_function"),
         ("shop.example.com", "text without dots"),
-        ("tests.test_scope.__doc__", "cannot be called"),
+        ("tests.test_scope.__doc__", "is not callable"),
     ],
 )
 def test_a_scope_that_cannot_be_asked_is_named(settings, scope, message):

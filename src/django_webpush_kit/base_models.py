@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_webpush_kit.conf import require_installed_app
 from django_webpush_kit.protocol.endpoints import endpoint_hash, push_service
 from django_webpush_kit.querysets import (
     NotificationTemplateQuerySet,
@@ -23,6 +24,8 @@ from django_webpush_kit.querysets import (
 )
 from django_webpush_kit.states import ActionType, Lane, NotificationStatus
 from django_webpush_kit.templating.validation import validate_template
+
+require_installed_app()
 
 
 class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a plain text column to everyone else

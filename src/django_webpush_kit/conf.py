@@ -37,6 +37,14 @@ for _name, _default in MODEL_SETTINGS.items():
         setattr(settings, _name, _default)
 
 
+def require_installed_app() -> None:
+    """Raise ImproperlyConfigured when models are imported although the app is not in INSTALLED_APPS."""
+    if not apps.is_installed("django_webpush_kit"):
+        raise ImproperlyConfigured(
+            'Add "django_webpush_kit" to INSTALLED_APPS: its models are imported, but not installed.'
+        )
+
+
 def swapped_model(setting: str) -> Any:
     """Return the model that one of the `MODEL_SETTINGS` names; ImproperlyConfigured when there is no such model."""
     name = getattr(settings, setting)
@@ -226,7 +234,7 @@ def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
 def current_scope() -> str:
     """The tenant that tokens, cache keys and wake-ups are valid for: what the setting `SCOPE` says now, "" for none.
 
-    A `SCOPE` with a dot is the dotted path of a function; an `ImproperlyConfigured` when it cannot be called.
+    A `SCOPE` with a dot is the dotted path of a function; an `ImproperlyConfigured` when it is not callable.
     """
     given = kit_settings.SCOPE
     if isinstance(given, str):
@@ -239,7 +247,7 @@ def current_scope() -> str:
                 f'WEBPUSH_KIT["SCOPE"]: {error}. Give the dotted path of a function, or text without dots.'
             ) from error
     if not callable(given):
-        raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {kit_settings.SCOPE!r} cannot be called.')
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {kit_settings.SCOPE!r} is not callable.')
     return str(given())
 
 

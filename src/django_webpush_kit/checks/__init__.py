@@ -1,7 +1,7 @@
-"""System checks: every mistake in the settings that can be seen without sending anything.
+"""System checks: find mistakes in the settings without sending anything.
 
-`manage.py check` runs them all; those about values that are fine in development and dangerous in production run under
-`manage.py check --deploy`. What each id means stands in `docs/reference/checks.md`. No message contains key text.
+`manage.py check` runs them. Those about values that are fine in development and dangerous in production need
+`manage.py check --deploy`. `docs/reference/checks.md` lists every id. No message contains key text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from django_webpush_kit.checks import deployment, messages, values
+from django_webpush_kit.checks import deployment, messages, project, queues, values
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.checks.models import model_settings
 from django_webpush_kit.conf import given_settings, known_settings
@@ -24,26 +24,27 @@ TAG = "webpush_kit"
 
 @checks.register(TAG)
 def check_settings(app_configs: Iterable[AppConfig] | None = None, **options: Any) -> list[checks.CheckMessage]:
-    """Mistakes in `WEBPUSH_KIT` and in the model settings."""
+    """Find mistakes in `WEBPUSH_KIT`, in the model settings, and in what the project provides."""
     try:
         given = given_settings()
     except ImproperlyConfigured as error:
         return [messages.error(1, str(error), "")]
-    return [*_unknown_keys(given), *_wrong_types(given).values(), *_run(values.CHECKS), *model_settings()]
+    tables = (*values.CHECKS, *queues.CHECKS, *project.CHECKS)
+    return [*_unknown_keys(given), *_wrong_types(given).values(), *_run(tables), *model_settings()]
 
 
 @checks.register(TAG, deploy=True)
 def check_deployment(app_configs: Iterable[AppConfig] | None = None, **options: Any) -> list[checks.CheckMessage]:
-    """Settings that are dangerous in production."""
+    """Find settings that are dangerous in production."""
     return list(_run(deployment.CHECKS))
 
 
 def _run(table: CheckTable) -> Messages:
-    """The messages of those checks whose settings are of the right type."""
+    """Run the checks whose settings are of the right type."""
     try:
         wrong = _wrong_types(given_settings())
     except ImproperlyConfigured:
-        return  # `check_settings` says so
+        return  # reported by `check_settings`
     for names, function in table:
         if not wrong.keys() & set(names):
             yield from function()

@@ -1,4 +1,4 @@
-"""What is fine in development and dangerous in production."""
+"""Check for settings that are fine in development and dangerous in production."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _private_endpoints() -> Messages:
     if kit_settings.ALLOW_PRIVATE_ENDPOINTS:
         yield messages.warning(
             30,
-            f"{named('ALLOW_PRIVATE_ENDPOINTS')} is True: anybody who subscribes can make this site send requests "
+            f"{named('ALLOW_PRIVATE_ENDPOINTS')} is True, so anyone who subscribes can make this site send requests "
             "into its own network.",
             "Set it for tests and local demos only.",
         )
@@ -30,8 +30,8 @@ def _open_mode() -> Messages:
         if host == "*" or (isinstance(host, str) and host.startswith(".") and "." not in host[1:]):
             yield messages.warning(
                 31,
-                f'{named("PUSH_SERVICES")} holds "{host}": anybody who subscribes chooses where this site sends '
-                "requests.",
+                f'{named("PUSH_SERVICES")} contains "{host}", so anyone who subscribes chooses where this site '
+                "sends requests.",
                 "List the push services of the browsers, as the default does.",
             )
 
@@ -40,8 +40,8 @@ def _anonymous() -> Messages:
     if kit_settings.ALLOW_ANONYMOUS and not kit_settings.RATE_LIMITS.get("subscribe"):
         yield messages.warning(
             32,
-            f"{named('ALLOW_ANONYMOUS')} is True and RATE_LIMITS does not limit subscribe: anybody can fill the "
-            "database.",
+            f"{named('ALLOW_ANONYMOUS')} is True and RATE_LIMITS does not limit subscribe, so anyone can fill "
+            "the database.",
             'Set RATE_LIMITS["subscribe"], such as "30/m".',
         )
 
@@ -54,8 +54,8 @@ def _unlimited() -> Messages:
     if unlimited:
         yield messages.warning(
             42,
-            f"{named('RATE_LIMITS')} does not limit {', '.join(unlimited)}: one client can keep the site busy.",
-            "A given dict replaces the default whole: name them, too, or let what is in front of the site limit them.",
+            f"{named('RATE_LIMITS')} does not limit {', '.join(unlimited)}, so one client can overload the site.",
+            "RATE_LIMITS replaces the defaults; list these keys too, or limit them in the reverse proxy.",
         )
 
 
@@ -66,7 +66,7 @@ def _silent_transport() -> Messages:
         return  # `check_settings` says so
     if path in ("LocmemTransport", "ConsoleTransport"):
         yield messages.warning(
-            33, f"{named('TRANSPORT')}: the {path} sends nothing.", 'Leave it out, or set it to "auto".'
+            33, f"{named('TRANSPORT')}: {path} sends nothing.", 'Remove the setting, or set it to "auto".'
         )
 
 
@@ -74,8 +74,8 @@ def _client_info() -> Messages:
     if kit_settings.STORE_CLIENT_INFO:
         yield messages.warning(
             34,
-            f"{named('STORE_CLIENT_INFO')} is True: the IP address and user agent of each subscriber are kept.",
-            "Leave it off unless your privacy policy says so; RETENTION_DAYS bounds how long.",
+            f"{named('STORE_CLIENT_INFO')} is True, so the IP address and user agent of each subscriber are stored.",
+            "Set it only if your privacy policy covers it. RETENTION_DAYS limits how long they are stored.",
         )
 
 
@@ -84,8 +84,9 @@ def _fake_subject() -> Messages:
     if f".{domain.lower()}".endswith(tuple(f".{fake.removeprefix('.')}" for fake in _FAKE_DOMAINS)):
         yield messages.warning(
             35,
-            f"{named('VAPID_SUBJECT')} names {domain}: push services could not reach you before they block you.",
-            "Give an address that is read.",
+            f"{named('VAPID_SUBJECT')} is a placeholder ({domain}); push services contact this address before "
+            "blocking a sender.",
+            "Use a monitored mailbox.",
         )
 
 
@@ -95,18 +96,24 @@ def _private_cache() -> Messages:
 
     if is_cache_shared():
         return
-    hint = "Use a cache that all processes share, such as Redis, as the default of CACHES."
+    hint = 'Set CACHES["default"] to a cache that all processes share, such as Redis.'
     try:
         is_queue = isinstance(get_task_backend(), QueueBackend)
     except (ImproperlyConfigured, ImportError):
         is_queue = False
     if is_queue:
         yield messages.warning(
-            36, "The default cache belongs to one process: each transaction enqueues a wake-up of its own.", hint
+            36,
+            "The default cache (LocMem/Dummy) is not shared between processes, so every transaction enqueues its own "
+            "wake-up.",
+            hint,
         )
     if any(kit_settings.RATE_LIMITS.values()):
         yield messages.warning(
-            37, f"The default cache belongs to one process: each one counts {named('RATE_LIMITS')} by itself.", hint
+            37,
+            f"The default cache (LocMem/Dummy) is not shared between processes, so each process counts "
+            f"{named('RATE_LIMITS')} separately.",
+            hint,
         )
 
 
@@ -117,15 +124,15 @@ def _proxies() -> Messages:
     if is_behind_proxy and not kit_settings.TRUSTED_PROXIES:
         yield messages.warning(
             38,
-            f"{named('TRUSTED_PROXIES')} is 0, but other settings say that a proxy is in front: all visitors who are "
-            "not signed in share one rate limit.",
+            f"{named('TRUSTED_PROXIES')} is 0, but other settings expect a proxy: all visitors who are not signed in "
+            "share one rate limit.",
             "Set it to the number of proxies that append to X-Forwarded-For.",
         )
     if kit_settings.TRUSTED_PROXIES and not is_behind_proxy:
         yield messages.warning(
             39,
-            f"{named('TRUSTED_PROXIES')} is {kit_settings.TRUSTED_PROXIES}, but no other setting says that a proxy "
-            "is in front: without one, visitors choose the address they are limited by.",
+            f"{named('TRUSTED_PROXIES')} is {kit_settings.TRUSTED_PROXIES}, but no other setting expects a proxy. "
+            "Without one, visitors can forge the address that is rate limited.",
             "Set it to 0, or to the number of proxies and SECURE_PROXY_SSL_HEADER to match.",
         )
 
@@ -138,13 +145,15 @@ def _key_files() -> Messages:
             continue  # the key itself, or a file that another check misses
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield messages.warning(
-                40, f"The VAPID private key file {text} can be read by others than its owner.", f"chmod 600 {text}"
+                40, f"The VAPID private key file {text} is readable by other users.", f"chmod 600 {text}"
             )
 
 
 def _insecure_base_url() -> Messages:
     if kit_settings.BASE_URL.startswith("http://"):
-        yield messages.warning(41, f"{named('BASE_URL')} is not https: browsers allow push on secure origins only.", "")
+        yield messages.warning(
+            41, f"{named('BASE_URL')} is not https, but browsers allow push on secure origins only.", "Use https."
+        )
 
 
 CHECKS: CheckTable = (

@@ -1,4 +1,4 @@
-"""How a check says what it has found."""
+"""Make the messages of system checks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from django.core import checks
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
 CheckTable: TypeAlias = tuple[tuple[tuple[str, ...], Callable[[], Messages]], ...]
-"""Which settings a check reads, and the check: one whose settings are of the wrong type is not run."""
+"""Pairs of the settings that a check reads and the check. It does not run if one of them has the wrong type."""
 
 
 def error(number: int, message: str, hint: str) -> checks.Error:
-    """Message `webpush_kit.E` and the number."""
+    """Make the error `webpush_kit.E` with this number."""
     return checks.Error(message, hint=hint or None, id=f"webpush_kit.E{number:03}")
 
 
 def warning(number: int, message: str, hint: str) -> checks.Warning:
-    """Message `webpush_kit.W` and the number."""
+    """Make the warning `webpush_kit.W` with this number."""
     return checks.Warning(message, hint=hint or None, id=f"webpush_kit.W{number:03}")
 
 
 def named(name: str) -> str:
-    """A setting as the host wrote it."""
+    """Return the name of a setting as settings.py spells it."""
     return f'WEBPUSH_KIT["{name}"]'

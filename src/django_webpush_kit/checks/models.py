@@ -1,4 +1,4 @@
-"""The four model settings, and the migrations of the models they name."""
+"""Check the four model settings, and the migrations of the models they name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_settings() -> Messages:
         if not issubclass(model, base):
             yield messages.error(
                 15,
-                f"{name} names {model._meta.label}, which is no {base.__name__}.",
+                f"{name} names {model._meta.label}, which is not a subclass of {base.__name__}.",
                 f"Derive it from django_webpush_kit.base_models.{base.__name__}.",
             )
         elif getattr(settings, name) != MODEL_SETTINGS[name]:
@@ -64,7 +64,8 @@ def _late_migrations(swapped: Iterable[tuple[str, Any]]) -> Messages:
         if creator is not None and creator not in before:
             yield messages.warning(
                 6,
-                f"{name}: {model._meta.label} is made by the migration {'.'.join(creator)}, which may run too late.",
+                f"{name}: {model._meta.label} is created in migration {'.'.join(creator)}, which may run after "
+                f"{'.'.join(RELATIONS)}.",
                 f"Add `run_before = [{RELATIONS}]` to that migration.",
             )
 

@@ -1,9 +1,10 @@
-"""What each setting may hold, and which settings need each other."""
+"""Check the value of each setting, and settings that depend on each other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,14 +23,14 @@ from django_webpush_kit.protocol.vapid import check_subject
 
 def _time_zones() -> Messages:
     if not settings.USE_TZ:
-        yield messages.error(3, "USE_TZ is False: schedules and leases need aware datetimes.", "Set USE_TZ = True.")
+        yield messages.error(3, "USE_TZ is False, but schedules and leases need aware datetimes.", "Set USE_TZ = True.")
 
 
 def _vapid_keys() -> Messages:
     if not kit_settings.VAPID_PRIVATE_KEY:
         yield messages.warning(
             2,
-            f"{named('VAPID_PRIVATE_KEY')} is empty: nothing can be sent.",
+            f"{named('VAPID_PRIVATE_KEY')} is empty, so nothing can be sent.",
             "Make a key pair with `manage.py generate_vapid_keys` and keep it out of the repository.",
         )
         return
@@ -37,31 +38,31 @@ def _vapid_keys() -> Messages:
         current = vapid_keyring().current
     except TypeError:
         yield messages.error(
-            4, f"{named('VAPID_FALLBACK_PRIVATE_KEYS')} must hold text only.", "Give each key as a str."
+            4, f"{named('VAPID_FALLBACK_PRIVATE_KEYS')} must contain strings only.", "Write each key as a string."
         )
         return
     except ImproperlyConfigured as error:
         yield messages.error(
-            4, str(error), "Give what `manage.py generate_vapid_keys` printed, PEM text, or a file's path."
+            4, str(error), "Make a key with `manage.py generate_vapid_keys`, or set the path of a key file."
         )
         return
-    public_key = kit_settings.VAPID_PUBLIC_KEY.rstrip("=").replace("+", "-").replace("/", "_")
+    public_key = kit_settings.VAPID_PUBLIC_KEY.strip(" \t\r\n\"'=").replace("+", "-").replace("/", "_")
     if public_key and public_key != current.public_key:
         yield messages.error(
             5,
-            f"{named('VAPID_PUBLIC_KEY')} does not belong to {named('VAPID_PRIVATE_KEY')}: push services would "
-            "refuse every message.",
-            "Leave VAPID_PUBLIC_KEY out: it is derived from the private key.",
+            f"{named('VAPID_PUBLIC_KEY')} does not belong to {named('VAPID_PRIVATE_KEY')}. Browsers would subscribe "
+            "with one key and push services refuse the other.",
+            "Remove VAPID_PUBLIC_KEY: it is derived from the private key.",
         )
 
 
 def _vapid_subject() -> Messages:
     subject = vapid_subject()
-    hint = f'Set {named("VAPID_SUBJECT")} = "mailto:you@your-site.org", an address that is read.'
+    hint = f'Set {named("VAPID_SUBJECT")} = "mailto:you@your-site.org" with a monitored mailbox.'
     if not subject:
         if kit_settings.VAPID_PRIVATE_KEY:
             yield messages.error(
-                6, f"{named('VAPID_SUBJECT')} is empty: push services refuse messages without one.", hint
+                6, f"{named('VAPID_SUBJECT')} is empty, but push services refuse messages without a contact.", hint
             )
         return
     try:
@@ -77,29 +78,47 @@ def _task_backend() -> Messages:
         backend: object = get_task_backend()
     except (ImproperlyConfigured, ImportError) as error:
         yield messages.error(
-            7, _unusable("TASK_BACKEND", error), "See django_webpush_kit.task_backends for those at hand."
+            7,
+            _unusable("TASK_BACKEND", error),
+            _accepted_options("TASK_BACKEND") or "Available backends: django_webpush_kit.task_backends.",
         )
         return
     if not isinstance(backend, TaskBackend):
         path = backend_spec("TASK_BACKEND")[0]
-        yield messages.error(7, f"{named('TASK_BACKEND')}: {path} is no task backend.", "Derive it from TaskBackend.")
+        yield messages.error(
+            7,
+            f"{named('TASK_BACKEND')}: {path} is not a TaskBackend subclass.",
+            "Derive it from django_webpush_kit.task_backends.TaskBackend.",
+        )
         return
     yield from backend.check()
 
 
 def _transport() -> Messages:
     from django_webpush_kit.delivery.transport import close_transport, get_transport, transport_spec
+    from django_webpush_kit.transports import Transport
 
     try:
         path, given = backend_spec("TRANSPORT")
-        get_transport()
+        transport: object = get_transport()
         close_transport()
     except (ImproperlyConfigured, ImportError, TypeError) as error:
-        yield messages.error(8, _unusable("TRANSPORT", error), "See django_webpush_kit.transports for those at hand.")
+        yield messages.error(
+            8,
+            _unusable("TRANSPORT", error),
+            _accepted_options("TRANSPORT") or "Available transports: django_webpush_kit.transports.",
+        )
+        return
+    if not isinstance(transport, Transport):
+        yield messages.error(
+            8,
+            f"{named('TRANSPORT')}: {path} is not a Transport subclass.",
+            "Derive it from django_webpush_kit.transports.Transport.",
+        )
         return
     if path == "auto" and find_spec("pycurl") is None:
         yield checks.Info(
-            "pycurl is not installed: messages go out over the portable transport, which is several times slower.",
+            "pycurl is not installed, so messages are sent with the portable transport, which is several times slower.",
             hint="pip install django-webpush-kit[curl]",
             id="webpush_kit.I002",
         )
@@ -107,10 +126,22 @@ def _transport() -> Messages:
     if timeout is not None and timeout < given.get("timeout", 0):
         yield messages.warning(
             3,
-            f"{named('TRANSPORT')}: a timeout of {given['timeout']:g} s is lowered to {timeout:g} s, because every "
-            f"request must end well within LEASE_SECONDS ({kit_settings.LEASE_SECONDS} s).",
+            f"{named('TRANSPORT')}: the timeout of {given['timeout']:g} s is lowered to {timeout:g} s, because every "
+            f"request must end within half of LEASE_SECONDS ({kit_settings.LEASE_SECONDS} s).",
             "Lower the timeout, or raise LEASE_SECONDS.",
         )
+
+
+def _accepted_options(name: str) -> str:
+    """Return a hint with the OPTIONS that the class of a BACKEND accepts; "" when the given ones are among them."""
+    try:
+        path, given = backend_spec(name)
+        bases = import_string(path).__mro__
+    except (ImproperlyConfigured, ImportError, AttributeError):
+        return ""
+    parameters = [parameter for base in bases[:-1] for parameter in signature(base.__init__).parameters.values()]
+    accepted = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY} - {"endpoint_policy"}
+    return f"{path} accepts these OPTIONS: {', '.join(sorted(accepted)) or 'none'}." if set(given) - accepted else ""
 
 
 def _unusable(name: str, error: Exception) -> str:
@@ -123,7 +154,7 @@ def _base_url() -> Messages:
         if kit_settings.DECLARATIVE:
             yield messages.error(
                 9,
-                f"{named('DECLARATIVE')} needs BASE_URL: a declarative message carries absolute links.",
+                f"{named('DECLARATIVE')} needs BASE_URL, because declarative messages contain absolute links.",
                 'Set BASE_URL to the site\'s origin, such as "https://www.example.com".',
             )
         return
@@ -132,7 +163,7 @@ def _base_url() -> Messages:
         yield messages.error(
             9,
             f"{named('BASE_URL')} must be an origin, not {url!r}.",
-            'Give scheme and host alone, such as "https://www.example.com".',
+            'Write scheme and host only, such as "https://www.example.com".',
         )
 
 
@@ -143,14 +174,16 @@ def _rate_limits() -> Messages:
     known = sorted(str(pattern.name) for pattern in urlpatterns)
     for name, rate in kit_settings.RATE_LIMITS.items():
         if name not in known:
-            hint = f"The keys are {', '.join(known)}."
+            hint = f"Valid keys: {', '.join(known)}."
             yield messages.warning(4, f"{named('RATE_LIMITS')} has the unknown key {name!r}.", hint)
         try:
             if rate:
                 parse_rate(rate)
         except (ImproperlyConfigured, TypeError):
             yield messages.error(
-                10, f"{named('RATE_LIMITS')}: {name!r} is {rate!r}.", 'Give a number, "/" and s, m, h or d: "30/m".'
+                10,
+                f"{named('RATE_LIMITS')}: {name!r} is {rate!r}.",
+                'Write a number, "/" and s, m, h or d, such as "30/m".',
             )
 
 
@@ -160,16 +193,20 @@ TYPE_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "default": (lambda value: isinstance(value, bool), "True or False"),
     "max_per_day": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
 }
-"""What a notification type may say, whether a value will do, and what would."""
+"""Keys of a notification type: a test of the value, and what the test accepts in words."""
 
 
 def _notification_types() -> Messages:
     for name, options in kit_settings.NOTIFICATION_TYPES.items():
         where = f"{named('NOTIFICATION_TYPES')}[{name!r}]"
         if not isinstance(name, str) or not 0 < len(name) <= 50:
-            yield messages.error(11, f"{where}: a type is text of 1 to 50 characters.", "Shorten the name.")
+            yield messages.error(
+                11, f"{where}: the name of a type must be a string of 1 to 50 characters.", "Rename the type."
+            )
         elif not isinstance(options, Mapping):
-            yield messages.error(11, f"{where} must be a dict.", 'Such as {"label": "Orders", "default": True}.')
+            yield messages.error(
+                11, f"{where} must be a dict.", 'Write for example {"label": "Orders", "default": True}.'
+            )
         else:
             yield from _type_options(where, options)
 
@@ -178,7 +215,7 @@ def _type_options(where: str, options: Mapping[str, Any]) -> Messages:
     for key, value in options.items():
         if key not in TYPE_OPTIONS:
             yield messages.warning(
-                5, f"{where} has the unknown key {key!r}.", f"The keys are {', '.join(TYPE_OPTIONS)}."
+                5, f"{where} has the unknown key {key!r}.", f"Valid keys: {', '.join(TYPE_OPTIONS)}."
             )
             continue
         is_usable, wanted = TYPE_OPTIONS[key]
@@ -194,11 +231,11 @@ def _dotted_paths() -> Messages:
         try:
             function = import_string(path) if isinstance(path, str) else path
         except ImportError as error:
-            yield messages.error(12, f"{named(name)}: {error}", "Give the dotted path of a function.")
+            yield messages.error(12, f"{named(name)}: {error}", "Set the dotted path of a function.")
         else:
             if not callable(function):
                 yield messages.error(
-                    12, f"{named(name)}: {path!r} cannot be called.", "Give the dotted path of a function."
+                    12, f"{named(name)}: {path!r} is not callable.", "Set the dotted path of a function."
                 )
 
 
@@ -221,7 +258,7 @@ def _defaults() -> Messages:
         default_options()
     except (ImproperlyConfigured, TypeError) as error:
         yield messages.error(
-            13, _unusable("DEFAULTS", error), "DEFAULTS takes options of send(), such as ttl and urgency."
+            13, _unusable("DEFAULTS", error), "DEFAULTS accepts the options of send(), such as ttl and urgency."
         )
 
 

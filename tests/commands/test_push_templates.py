@@ -9,6 +9,8 @@ from django.core.management import CommandError, call_command
 from django_webpush_kit.models import get_template_model
 from tests.factories import make_template
 
+NAN = float("nan")
+
 pytestmark = pytest.mark.django_db
 
 
@@ -32,7 +34,7 @@ def test_the_shipped_templates_are_imported_into_whichever_model_is_in_use():
     assert run("import") == "10 created, 0 updated, 0 unchanged\n"
     assert run("import") == "0 created, 0 updated, 10 unchanged\n"
     assert get_template_model().objects.get(type="welcome", language="de").title_template.startswith("Willkommen")
-    assert run("lint") == "No problems were found.\n"
+    assert run("lint").endswith("No errors found.\n")
 
 
 def test_what_is_exported_can_be_imported_elsewhere(write):
@@ -67,6 +69,15 @@ def test_templates_come_from_standard_input_too(monkeypatch):
         ([7], "Entry 0 must be an object"),
         ([{"title_template": "x"}], "Entry 0 must be an object with a type"),
         ([{"type": "a", "fields": 7}], "Entry 0 must be an object"),
+        ([{"type": ["a"]}], "Entry 0 must be an object with a type"),
+        ([{"type": "a\x00"}], "Entry 0 must be an object with a type"),
+        ([{"type": "a", "language": None}], "Entry 0: language must be text"),
+        ([{"type": "a", "title_template": "x\ud800"}], "title_template: must not contain null characters"),
+        (
+            [{"type": "a", "title_template": "x", "options": {"data": {"x": NAN}}}],
+            "options: must not contain nan",
+        ),
+        ("[" * 100_000, "nested too deeply"),
         ([{"type": "a", "titel": "x"}], "unknown key 'titel'"),
         ([{"type": "a", "title_template": "{% debug %}"}], r"Template a \(default\): title_template: .*debug"),
         ([{"type": "a", "language": "de"}], r"Template a \(de\): title_template"),
@@ -90,6 +101,33 @@ def test_a_missing_file_is_named():
 def test_lint_lists_problems_and_fails():
     make_template("a", body_template="{% debug %}")
     out = StringIO()
-    with pytest.raises(CommandError, match="1 problems"):
+    with pytest.raises(CommandError, match=r"^1 error found\.$"):
         call_command("push_templates", "lint", stdout=out)
-    assert out.getvalue().startswith("a: body_template: ")
+    assert out.getvalue().startswith("a: malformed\na: body_template: ")
+    make_template("b", body_template="{% debug %}")
+    with pytest.raises(CommandError, match=r"^2 errors found\.$"):
+        run("lint")
+
+
+def test_lint_lists_the_variables_of_each_template():
+    make_template("a", body_template="{% if where %}{{ where }}{% endif %}{{ recipient.first_name }}")
+    make_template("a", language="de", title_template="Neu")
+    assert run("lint") == (
+        "a: variables: number, where (optional), recipient.first_name\na (de): no variables\nNo errors found.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("languages", "words"),
+    [
+        (["de", "fr", "de"], r"Entries 1 and 3 are the same template: type 'a', language 'de'\."),
+        (["pt-br", "pt_BR"], "Entries 1 and 2 are the same template: type 'a', language 'pt-br'"),
+        (["", ""], "Entries 1 and 2 are the same template: type 'a', language 'default'"),
+    ],
+)
+def test_the_same_template_twice_in_a_file_is_refused(write, languages, words):
+    entries = [{"type": "a", "language": tag, "title_template": "x"} for tag in languages]
+    path = write([{"type": "b", "title_template": "x"}, *entries])
+    with pytest.raises(CommandError, match=words):
+        run("import", path)
+    assert not get_template_model().objects.exists()

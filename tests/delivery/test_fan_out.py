@@ -12,7 +12,7 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery import fan_out as fan_out_module
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.fan_out import fan_out
-from django_webpush_kit.exceptions import InvalidOption, TemplateNotFound
+from django_webpush_kit.exceptions import InvalidOption, TemplateNotFound, TemplateRenderError
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.outbox.snapshots import freeze, thaw
 from django_webpush_kit.signals import notifications_queued
@@ -203,6 +203,14 @@ def test_a_scheduled_broadcast_waits_for_its_time(subscriptions):
     PushBroadcast.objects.update(scheduled_for=django_timezone.now() - timedelta(seconds=1), options={})
     assert deliver_due().sent == 12
     assert fresh(row).status == Status.COMPLETED
+
+
+def test_a_variable_that_the_context_lacks_is_an_error_at_once(subscriptions):
+    fields = {"title_template": "Hello", "body_template": "{{ where }}"}
+    get_template_model().objects.create(type="lacking", language="de", **fields)
+    with pytest.raises(TemplateRenderError, match=r"Template lacking \(de\), body: The variable 'where' is missing"):
+        services.broadcast("lacking")
+    assert not PushBroadcast.objects.exists()
 
 
 def test_the_idempotency_key_makes_two_calls_one_broadcast(subscriptions):

@@ -1,5 +1,6 @@
 """What templates can say, and what they cannot do."""
 
+import re
 import tracemalloc
 import uuid
 from collections import OrderedDict
@@ -7,7 +8,9 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from django.template import TemplateSyntaxError
+from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,3 +178,63 @@ def test_no_source_raises_anything_but_a_syntax_error(source):
     except TemplateSyntaxError:
         return
     assert compiled.source == source
+
+
+# whatever staff write and callers give
+
+NAMES = ["text", "number", "price", "day", "when", "span", "clock", "list", "dict", "dict.a", "list.0", "none", "empty"]
+UNKNOWN = ["missing", "text.missing", "1e300", "-7"]
+LITERALS = ["'%'", "'2g'", "'-99'", "'Y-m-d'", "'a,b'", "'.999f'", "'DATE_FORMAT'", "9" * 50]
+
+names = st.sampled_from([*NAMES, *UNKNOWN, *LITERALS])
+known_filters = st.sampled_from(FILTERS)
+filters = st.builds("|{}".format, st.sampled_from(FILTERS)) | st.builds(
+    "|{}:{}".format, st.sampled_from(FILTERS), names
+)
+expressions = st.builds(lambda name, given: name + "".join(given), names, st.lists(filters, max_size=4))
+sources = st.recursive(
+    st.builds("{{{{ {} }}}}".format, expressions) | st.text("a {}%", max_size=4),
+    lambda inner: st.one_of(
+        st.builds("{}{}".format, inner, inner),
+        st.builds("{{% if {} > {} %}}{}{{% else %}}{}{{% endif %}}".format, expressions, expressions, inner, inner),
+        st.builds("{{% if not {} %}}{}{{% elif {} %}}{{% endif %}}".format, expressions, inner, expressions),
+        st.builds("{{% with text={} number={} %}}{}{{% endwith %}}".format, expressions, expressions, inner),
+        st.builds("{{% firstof {} {} %}}{}".format, expressions, expressions, inner),
+    ),
+    max_leaves=6,
+)
+numbers = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False)
+contexts = st.fixed_dictionaries(
+    {
+        "text": st.text(max_size=30) | st.just("long word " * 5000),
+        "number": numbers,
+        "price": st.decimals(allow_nan=False, allow_infinity=False) | st.just(Decimal("1E+190")),
+        "day": st.dates(),
+        "when": st.datetimes(timezones=st.none() | st.timezones()),
+        "span": st.timedeltas(),
+        "clock": st.times(),
+        "list": st.lists(st.integers(), max_size=3),
+        "dict": st.dictionaries(st.just("a"), numbers),
+        "none": st.none(),
+        "empty": st.just(""),
+    }
+)
+
+
+@given(sources, contexts, st.sampled_from(["de", "fr", "ar", "ja", ""]), st.sampled_from(["error", "empty"]))
+def test_whatever_is_written_and_given_ends_in_bounded_text_or_the_error_of_a_field(source, context, language, policy):
+    with override_settings(
+        USE_THOUSAND_SEPARATOR=True, WEBPUSH_KIT={**settings.WEBPUSH_KIT, "MISSING_VARIABLES": policy}
+    ):
+        one = renderer(context, language=language, body_template=source, url_template=source)
+        try:
+            rendered = one.render(language, time_zone="Asia/Kathmandu")
+        except TemplateRenderError as error:
+            problem = str(error)
+            named = re.match(r"Template news( \(\w+\))?, (body|url)(_template)?: .", problem)
+        else:
+            problem = ""
+            named = None
+            assert len(rendered.body) <= MAX_OUTPUT
+            assert len(rendered.url) <= MAX_OUTPUT
+        assert bool(problem) == bool(named)

@@ -29,23 +29,30 @@ def test_bad_syntax_and_bad_options_name_template_and_field():
 def test_what_raises_only_when_rendered_is_found():
     make_template("a", body_template="{{ price|floatformat:200 }}")
     (problem,) = problems()
-    assert problem.startswith("a: does not render: ")
+    assert problem.startswith("a: cannot be rendered: ")
 
 
 def test_a_title_that_renders_to_nothing_is_found():
     make_template("a", title_template="{# nothing #}")
-    assert problems() == ["a: the title is empty"]
+    assert problems() == ["a: The title is empty."]
 
 
 def test_a_type_without_default_language_is_told_once():
     make_template("a", language="de")
     make_template("a", language="fr")
     (problem,) = problems()
-    assert problem.startswith("a (de): has no template in the default language")
+    assert problem.startswith("a (de): The type has no template in the default language")
 
 
 def test_types_nobody_can_switch_off_are_found_where_types_are_configured(settings):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"b": {}}}
     make_template("a")
     make_template("b")
-    assert problems() == ["a: its type is not in NOTIFICATION_TYPES: nobody can switch it off"]
+    assert problems() == ["a: The type is not in NOTIFICATION_TYPES, so users cannot switch it off."]
+
+
+def test_two_spellings_of_a_language_are_found():
+    make_template("a")
+    make_template("a", language="pt_BR")
+    make_template("a", language="pt-br")
+    assert problems() == ["a (pt_BR): Same language as 'a (pt-br)'; only one of them is sent."]

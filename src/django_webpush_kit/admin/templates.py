@@ -1,18 +1,55 @@
-"""Notification templates in the admin: staff edit them, with a preview, and cannot save one that would fail."""
+"""Notification templates in the admin: edit them with a preview; a template that could not be sent is not saved."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.forms.fields import InvalidJSONInput
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.bases import ModelAdmin
 from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.templating.preview import preview
+from django_webpush_kit.option_checks import storable
+from django_webpush_kit.templating.preview import preview, template_variables
+
+
+class BoundedJSONField(forms.JSONField):
+    """A JSON field that refuses what Python cannot parse: nested too deeply, or numbers of too many digits."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the parsed value; everything that is wrong is a ValidationError."""
+        try:
+            return super().to_python(value)
+        except (ValueError, RecursionError):
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": value}) from None
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what the form shows again: the text as it was typed where it cannot be parsed."""
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the text for the widget, with characters escaped that no page can contain."""
+        text = super().prepare_value(value)
+        return text if storable(text) == text else json.dumps(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the value differs; what cannot be parsed does."""
+        try:
+            return super().has_changed(initial, data)
+        except ValidationError:
+            return True
 
 
 class NotificationTemplateAdmin(ModelAdmin):
@@ -23,21 +60,22 @@ class NotificationTemplateAdmin(ModelAdmin):
     list_filter = ("language",)
     search_fields = ("type", "title_template", "body_template")
     ordering = ("type", "language")
-    readonly_fields = ("card", "created_at", "updated_at")
+    readonly_fields = ("card", "variables", "languages", "created_at", "updated_at")
     save_as = True
     formfield_overrides = {
-        models.JSONField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+        models.JSONField: {"form_class": BoundedJSONField, "widget": AdminTextareaWidget(attrs={"rows": 3})},
         models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 4})},
     }
     fieldsets = (
-        (None, {"fields": ("type", "language")}),
+        (None, {"fields": ("type", "language", "languages")}),
         (
             _("Texts"),
             {
-                "fields": ("title_template", "body_template", "url_template", "icon_template", "card"),
+                "fields": ("title_template", "body_template", "url_template", "icon_template", "card", "variables"),
                 "description": _(
-                    "Plain text with variables such as {{ number }} or {{ recipient.first_name }}; filters such as "
-                    "{{ starts|date:'DATE_FORMAT' }} and the tag {% if %} may be used."
+                    "Plain text with variables such as {{ number }} or {{ recipient.first_name }}, filters such as "
+                    "{{ starts|date:'DATE_FORMAT' }}, and the tag {% if %}. Numbers and dates follow the language in "
+                    "the title and the body, never in the URL and the icon."
                 ),
             },
         ),
@@ -51,6 +89,13 @@ class NotificationTemplateAdmin(ModelAdmin):
     class Media:
         css = {"all": ("django_webpush_kit/admin.css",)}
 
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Add help texts to the fields whose format is not obvious."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name in _HELP_TEXTS:
+            field.help_text = _HELP_TEXTS[db_field.name]
+        return field
+
     @admin.display(description=_("preview"))
     def card(self, template: Any) -> str:
         """The notification as saved, with the names of variables instead of their values."""
@@ -59,7 +104,7 @@ class NotificationTemplateAdmin(ModelAdmin):
         try:
             text = preview(template)
         except TemplateRenderError as error:
-            return str(error)
+            return storable(str(error))
         titles = [(action["title"],) for action in text.actions]
         buttons = format_html_join("", '<span class="webpush-kit-button">{}</span>', titles)
         return format_html(
@@ -69,3 +114,52 @@ class NotificationTemplateAdmin(ModelAdmin):
             buttons,
             text.url,
         )
+
+    @admin.display(description=_("variables"))
+    def variables(self, template: Any) -> str:
+        """The variables that calls have to give, and those the template can do without."""
+        try:
+            variables = template_variables(template)
+        except TemplateRenderError:
+            return "-"
+        return ", ".join(
+            variable.name if variable.is_required else str(_("%(name)s (optional)") % {"name": variable.name})
+            for variable in variables
+        )
+
+    @admin.display(description=_("other languages"))
+    def languages(self, template: Any) -> str | SafeString:
+        """Links to the same type in other languages, with the variables in which they differ."""
+        others = type(template).objects.filter(type=template.type).exclude(pk=template.pk).order_by("language")
+        return format_html_join(
+            ", ", '<a href="{}">{}</a>{}', ((_url(row), row, _difference(template, row)) for row in others)
+        )
+
+
+_HELP_TEXTS = {
+    "type": _("The name that calls use, such as order_shipped."),
+    "language": _('A language tag such as "de" or "pt-br". Leave empty for the default language.'),
+    "url_template": _("Opened by a click: a path of this site, or an https URL."),
+    "icon_template": _("A path of this site, or an https URL."),
+    "vibrate_pattern": _("Milliseconds on, off, on, and so on, for example [100, 50, 100]."),
+    "actions": _('Buttons, for example [{"action": "track", "title": "Track", "url": "/orders/{{ number }}/"}].'),
+    "options": _('Further options of send(), for example {"ttl": 86400, "urgency": "high"}.'),
+}
+
+
+def _url(template: Any) -> str:
+    options = template._meta
+    try:
+        return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[template.pk])
+    except NoReverseMatch:  # registered with an admin site of another name
+        return ""
+
+
+def _difference(template: Any, other: Any) -> str:
+    """Return which variables only one of two templates names."""
+    try:
+        here, there = ({variable.name for variable in template_variables(row)} for row in (template, other))
+    except TemplateRenderError:
+        return ""
+    only = sorted(there - here)
+    return str(_(" (also names %(variables)s)") % {"variables": ", ".join(only)}) if only else ""

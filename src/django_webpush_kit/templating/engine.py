@@ -29,6 +29,7 @@ from django.template.defaulttags import FirstOfNode
 from django.utils import translation
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # the stubs leave it out
 
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.templating.filters import (
     LINK_FILTERS,
     MAX_OUTPUT,
@@ -121,7 +122,7 @@ class LinkTemplate(TextTemplate):
 
 
 def _bounded_text(rendered: str) -> str:
-    text = str(rendered).strip()
+    text = storable(rendered).strip()
     if len(text) > MAX_OUTPUT:
         raise _output_too_long()
     return text

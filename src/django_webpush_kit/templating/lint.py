@@ -1,8 +1,8 @@
-"""Mistakes in notification templates that saving them does not show, and those of templates saved before."""
+"""Find mistakes in stored notification templates, and list the variables they name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import TemplateRenderError
+from django_webpush_kit.templating.languages import normalized_language
 from django_webpush_kit.templating.preview import preview
 from django_webpush_kit.templating.validation import validate_template
 
@@ -26,13 +27,10 @@ class Problem:
 
 
 def lint_templates(templates: Iterable[Any]) -> list[Problem]:
-    """Every problem of these templates, in the order of type and language."""
-    templates = sorted(templates, key=lambda template: (template.type, template.language))
-    defaults = {template.type for template in templates if not template.language}
-    return [
-        Problem(str(template), text)
-        for template in templates
-        for text in [*_own_problems(template), *_surroundings(template, defaults)]
+    """Return every problem of these templates, ordered by type and language."""
+    ordered = sorted(templates, key=lambda template: (template.type, template.language))
+    return [Problem(str(template), text) for template in ordered for text in _own_problems(template)] + [
+        Problem(str(template), text) for template, text in _problems_between(ordered)
     ]
 
 
@@ -44,15 +42,23 @@ def _own_problems(template: Any) -> list[str]:
     try:
         text = preview(template)
     except TemplateRenderError as error:
-        return [f"does not render: {error}"]
-    return [] if text.title else ["the title is empty"]
+        return [f"cannot be rendered: {error}"]
+    return [] if text.title else ["The title is empty."]
 
 
-def _surroundings(template: Any, defaults: set[str]) -> list[str]:
-    problems = []
-    if template.type not in defaults:
-        defaults.add(template.type)
-        problems.append("has no template in the default language: recipients of other languages get an error")
-    if kit_settings.NOTIFICATION_TYPES and template.type not in kit_settings.NOTIFICATION_TYPES:
-        problems.append("its type is not in NOTIFICATION_TYPES: nobody can switch it off")
-    return problems
+def _problems_between(templates: Iterable[Any]) -> Iterator[tuple[Any, str]]:
+    """Yield what is wrong with a template because of the others, or of the settings."""
+    by_type: dict[str, dict[str, Any]] = {}
+    for template in templates:
+        languages = by_type.setdefault(template.type, {})
+        language = normalized_language(template.language)
+        if language in languages:
+            yield template, f"Same language as {str(languages[language])!r}; only one of them is sent."
+        else:
+            languages[language] = template
+    for type_, languages in by_type.items():
+        first = next(iter(languages.values()))
+        if "" not in languages:
+            yield first, "The type has no template in the default language; recipients of other languages get an error."
+        if kit_settings.NOTIFICATION_TYPES and type_ not in kit_settings.NOTIFICATION_TYPES:
+            yield first, "The type is not in NOTIFICATION_TYPES, so users cannot switch it off."

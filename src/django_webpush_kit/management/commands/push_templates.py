@@ -1,4 +1,4 @@
-"""`manage.py push_templates import|export|lint`: notification templates as a file that can be reviewed."""
+"""`manage.py push_templates import|export|lint`: keep notification templates in a file, and find mistakes in them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 import django_webpush_kit
+from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.models import get_template_model
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.outbox.snapshots import TEMPLATE_FIELDS
+from django_webpush_kit.templating.languages import normalized_language
 from django_webpush_kit.templating.lint import lint_templates
+from django_webpush_kit.templating.preview import template_variables
 
 STARTER = Path(django_webpush_kit.__file__).parent / "fixtures" / "notification_templates.json"
 
@@ -24,21 +28,23 @@ DATES = ("created_at", "updated_at")
 
 
 class Command(BaseCommand):
-    """Move templates between sites and look for mistakes in them."""
+    """Import, export or check notification templates."""
 
-    help = "Import, export or check notification templates. A file is a JSON list; a Django fixture is read, too."
+    help = "Import, export or check notification templates. A file is a JSON list; Django fixtures are read, too."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         actions = parser.add_subparsers(dest="action", required=True)
         reading = actions.add_parser("import", help="create or update templates by type and language, all or none")
-        reading.add_argument("file", nargs="?", metavar="FILE", help="- is standard input; without: the shipped ones")
-        reading.add_argument("--keep", action="store_true", help="leave templates that exist as they are")
+        reading.add_argument(
+            "file", nargs="?", metavar="FILE", help="file to import ('-' for stdin; default: the bundled templates)"
+        )
+        reading.add_argument("--keep", action="store_true", help="do not change templates that exist")
         actions.add_parser("export", help="print every template as JSON")
-        actions.add_parser("lint", help="look for mistakes; exit code 1 when there are any")
+        actions.add_parser("lint", help="list variables and find mistakes; the exit code is 1 if there are any")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do what was asked for."""
+        """Run the chosen action."""
         if options["action"] == "import":
             self._import(options["file"], keep=options["keep"])
         elif options["action"] == "export":
@@ -54,12 +60,23 @@ class Command(BaseCommand):
         self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
 
     def _lint(self) -> None:
-        problems = lint_templates(get_template_model().objects.all())
+        templates = list(get_template_model().objects.order_by("type", "language"))
+        for template in templates:
+            self.stdout.write(f"{template}: {_variables(template)}")
+        problems = lint_templates(templates)
         for problem in problems:
             self.stdout.write(str(problem))
         if problems:
-            raise CommandError(f"{len(problems)} problems were found.")
-        self.stdout.write("No problems were found.")
+            raise CommandError(f"{len(problems)} error{'s' if len(problems) > 1 else ''} found.")
+        self.stdout.write("No errors found.")
+
+
+def _variables(template: Any) -> str:
+    try:
+        variables = template_variables(template)
+    except TemplateRenderError:
+        return "malformed"
+    return f"variables: {', '.join(map(str, variables))}" if variables else "no variables"
 
 
 def _read(file: str | None) -> Any:
@@ -70,24 +87,39 @@ def _read(file: str | None) -> Any:
         raise CommandError(f"{file} could not be read: {error.strerror}.") from error
     except ValueError as error:
         raise CommandError(f"{file} is not JSON: {error}.") from error
+    except RecursionError:
+        raise CommandError(f"{file} is not usable: its JSON is nested too deeply.") from None
 
 
 def _entries(value: Any) -> Iterator[dict[str, Any]]:
     if not isinstance(value, list):
         raise CommandError("The file must hold a JSON list of templates.")
+    numbers: dict[tuple[str, str], int] = {}
     for number, entry in enumerate(value):
         fields = entry.get("fields", entry) if isinstance(entry, dict) else None
-        if not isinstance(fields, dict) or "type" not in fields:
+        if not isinstance(fields, dict) or not _is_text(fields.get("type")):
             raise CommandError(f"Entry {number} must be an object with a type.")
+        if not _is_text(fields.get("language", "")):
+            raise CommandError(f"Entry {number}: language must be text.")
         if unknown := sorted(set(fields) - {*TEMPLATE_FIELDS, *DATES}):
             raise CommandError(
-                f"Entry {number} has the unknown key {unknown[0]!r}; known are {', '.join(TEMPLATE_FIELDS)}."
+                f"Entry {number} has the unknown key {unknown[0]!r}; allowed keys: {', '.join(TEMPLATE_FIELDS)}."
+            )
+        identity = fields["type"], normalized_language(fields.get("language", ""))
+        if (first := numbers.setdefault(identity, number)) != number:
+            raise CommandError(
+                f"Entries {first} and {number} are the same template: type {identity[0]!r}, "
+                f"language {identity[1] or 'default'!r}. Remove one of them."
             )
         yield {name: value for name, value in fields.items() if name in TEMPLATE_FIELDS}
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and storable(value) == value
+
+
 def _store(entry: dict[str, Any], *, keep: bool) -> str:
-    """Create or update one template; returns which of them, or that nothing had to be done."""
+    """Create or update one template and return what was done: "created", "updated" or "unchanged"."""
     model = get_template_model()
     language = entry.get("language", "")
     row = model.objects.filter(type=entry["type"], language=language).first()

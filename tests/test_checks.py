@@ -127,6 +127,8 @@ def test_the_checks_are_registered():
         ({"RATE_LIMITS": {"subscribe": "often"}}, "E010", "'often'"),
         ({"RATE_LIMITS": {"subscribe": 30}}, "E010", "30"),
         ({"RATE_LIMITS": {"subscribe": ["30/m"]}}, "E010", "30/m"),
+        ({"API_PATH": "api/push/"}, "E009", "API_PATH"),
+        ({"API_PATH": "//evil.example/"}, "E009", "API_PATH"),
         ({"SCOPE": "tests.test_checks.no_such_function"}, "E012", "no_such_function"),
         ({"SCOPE": "tests.test_checks.not_callable"}, "E012", "is not callable"),
         ({"SCOPE": lambda: {}["tenant"]}, "W007", "raises KeyError outside a request"),

@@ -139,6 +139,7 @@ class KitSettings:
     VAPID_SUBJECT = Setting("")
     VAPID_CONTACT_EMAIL = Setting("", environment="VAPID_CONTACT_EMAIL")
     BASE_URL = Setting("")
+    API_PATH = Setting("")
 
     TRANSPORT = Setting[str | Mapping[str, Any]]({"BACKEND": "auto", "OPTIONS": {}}, str, dict)
     TASK_BACKEND = Setting[str | Mapping[str, Any]](

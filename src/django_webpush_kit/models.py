@@ -168,6 +168,21 @@ class PushServiceState(models.Model):
         return f"{self.push_service} {self.vapid_key_id}".strip()
 
 
+class ApiLocation(models.Model):
+    """The path by which pages last reached the HTTP API, for the links that workers write: one row, with key 1."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    path = models.CharField(_("path"), max_length=200)
+    changed_at = models.DateTimeField(_("changed at"))
+
+    class Meta:
+        verbose_name = _("API location")
+        verbose_name_plural = _("API locations")
+
+    def __str__(self) -> str:
+        return self.path
+
+
 def get_subscription_model() -> type[AbstractPushSubscription]:
     """The active subscription model."""
     return cast("type[AbstractPushSubscription]", swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))

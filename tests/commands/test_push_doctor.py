@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.http import JsonResponse
+from django.urls import path
 
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.management.commands.push_doctor import package_version
@@ -183,3 +186,31 @@ def test_it_sends_nothing_and_changes_nothing(subscription, push_outbox):
     assert len(push_outbox) == 0
     assert get_notification_model().objects.get().status == "pending"
     assert get_subscription_model().objects.get().is_active
+
+
+@pytest.mark.django_db(transaction=True)
+class TestLinks:
+    """The doctor fetches the links of payloads from outside."""
+
+    def findings(self, settings, **values):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+        output = StringIO()
+        with suppress(SystemExit, CommandError):
+            call_command("push_doctor", "--json", stdout=output)
+        return [found["text"] for found in json.loads(output.getvalue())["findings"] if found["area"] == "urls"]
+
+    def test_links_that_work_are_no_finding(self, live_server, settings):
+        assert self.findings(settings, BASE_URL=live_server.url) == []
+
+    def test_a_link_that_leads_nowhere_is_an_error(self, live_server, settings):
+        [text] = self.findings(settings, BASE_URL=live_server.url, API_PATH="/elsewhere/")
+        assert text == f"Links in messages lead nowhere: {live_server.url}/elsewhere/config answers 404."
+
+    def test_another_page_is_an_error(self, live_server, settings):
+        settings.ROOT_URLCONF = (path("other/config", lambda request: JsonResponse({})),)
+        [text] = self.findings(settings, BASE_URL=live_server.url, API_PATH="/other/")
+        assert text.endswith("is not the push API.")
+
+    def test_a_site_that_does_not_answer_is_a_warning(self, settings):
+        [text] = self.findings(settings, BASE_URL="http://127.0.0.1:9")
+        assert text.startswith("Links in messages could not be tried: http://127.0.0.1:9/")

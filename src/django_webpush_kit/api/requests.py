@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -49,13 +50,16 @@ def api_view(action: str, *methods: str, signs_in: bool = False, is_limited: boo
     allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
 
     def decorate(function: View) -> View:
+        arguments = set(signature(function).parameters)
+
         @wraps(function)
-        def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        def view(request: HttpRequest, *_prefix: Any, **kwargs: Any) -> HttpResponse:
+            own = {name: value for name, value in kwargs.items() if name in arguments}  # the prefix may have others
             try:
                 if request.method not in allowed:
                     raise _method_not_allowed(allowed)
                 limited = action if is_limited else ""
-                response = function(_prepared(request, limited, signs_in=signs_in), **kwargs)
+                response = function(_prepared(request, limited, signs_in=signs_in), **own)
             except InvalidSubscription as error:
                 response = invalid({error.field or "subscription": [str(error)]}).response()
             except ApiError as error:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import reverse
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import gettext as _
 
@@ -29,6 +28,7 @@ from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.health import get_health, http_status
+from django_webpush_kit.outbox.links import base_for_request, remember_base
 from django_webpush_kit.states import ActionType
 from django_webpush_kit.subscriptions.languages import language_tag
 from django_webpush_kit.subscriptions.preferences import find_zone, store_preferences
@@ -53,6 +53,7 @@ OPENAPI = Path(__file__).resolve().parent / "openapi.json"
 def subscribe(request: ApiRequest) -> HttpResponse:
     """Create (201) or update (200) a subscription; the answer carries the browser's new subscription token."""
     cleaned = validated(SubscribeForm, request.body)
+    remember_base(request.http)
     try:
         registration = register(_browser(request, cleaned), _registrant(request, cleaned["old_endpoint"]))
     except KeyMismatch as error:
@@ -131,6 +132,7 @@ def health(request: ApiRequest) -> HttpResponse:
 @api_view("config", "GET")
 def config(request: ApiRequest) -> HttpResponse:
     """What a page needs to subscribe: public key, notification types, URLs, and whose session it is."""
+    remember_base(request.http)
     names = ("subscribe", "unsubscribe", "preferences", "test", "events")
     response = JsonResponse(
         {
@@ -142,7 +144,7 @@ def config(request: ApiRequest) -> HttpResponse:
             },
             "urls": {
                 **{name: _url(request.http, name) for name in names},
-                "service_worker": _url(request.http, "service-worker"),
+                "service_worker": _url(request.http, "service-worker.js"),
             },
             "service_worker_scope": kit_settings.SERVICE_WORKER_SCOPE,
             "user": _visitor_mark(request.http),
@@ -291,12 +293,11 @@ def _button(event: dict[str, Any]) -> str:
 
 
 def _url(request: HttpRequest, name: str) -> str:
-    match = request.resolver_match
-    return reverse(f"{match.namespace if match else 'webpush_kit'}:{name}")
+    return f"{_base(request)}{name}"
 
 
 def _base(request: HttpRequest) -> str:
-    return _url(request, "subscribe").removesuffix("subscribe")
+    return base_for_request(request)
 
 
 def _revalidated(request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.conf import backend_spec, current_scope, kit_settings, vapid_keyring, vapid_subject
-from django_webpush_kit.protocol.endpoints import ANY_HOST, split_allowed_host
+from django_webpush_kit.protocol.endpoints import ANY_HOST, check_click_url, split_allowed_host
 from django_webpush_kit.protocol.vapid import check_subject
 
 
@@ -276,6 +276,14 @@ def _push_services() -> Messages:
             )
 
 
+def _api_path() -> Messages:
+    path = kit_settings.API_PATH
+    try:
+        check_click_url(path)
+    except ValueError as error:
+        yield messages.error(9, f"{named('API_PATH')}: {error}", 'Give a path such as "/api/v1/push/".')
+
+
 CHECKS: CheckTable = (
     ((), _time_zones),
     (("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _vapid_keys),
@@ -287,6 +295,7 @@ CHECKS: CheckTable = (
     (("NOTIFICATION_TYPES",), _notification_types),
     (("RECIPIENT_CONTEXT", "AUTHENTICATORS", "AUDIENCES"), _dotted_paths),
     (("SCOPE",), _scope),
+    (("API_PATH",), _api_path),
     (("DEFAULTS",), _defaults),
     (("PUSH_SERVICES",), _push_services),
 )

@@ -312,6 +312,15 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ApiLocation",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("path", models.CharField(max_length=200, verbose_name="path")),
+                ("changed_at", models.DateTimeField(verbose_name="changed at")),
+            ],
+            options={"verbose_name": "API location", "verbose_name_plural": "API locations"},
+        ),
+        migrations.CreateModel(
             name="PushServiceState",
             fields=[
                 (

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import IntegerField
-from django.urls import NoReverseMatch, reverse
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import ROW_OPTIONS, RowOptions
+from django_webpush_kit.outbox.links import api_base
 from django_webpush_kit.protocol.message import MAX_PAYLOAD, Message, encode_payload
 from django_webpush_kit.tokens import NotificationIdentity, notification_signer
 
@@ -36,17 +36,17 @@ class PayloadEncoder:
         self._budget = min(kit_settings.PAYLOAD_BUDGET, MAX_PAYLOAD)
         self._oversize = kit_settings.OVERSIZE
         self._base_url = kit_settings.BASE_URL.rstrip("/") if kit_settings.DECLARATIVE else ""
-        self._events = _url("events")
+        self._api = api_base()
         self._signer = notification_signer()
 
     def encode(self, message: Message, identity: str) -> bytes:
         """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
         token = self._signer.sign(identity)
         if self._base_url:
-            message = _counting_clicks(message, token)
+            message = _counting_clicks(message, f"{self._api}open/{token}") if self._api else message
         envelope = {"id": identity, "token": token}
-        if self._events:
-            envelope["events"] = self._events
+        if self._api:
+            envelope["events"] = f"{self._api}events"
         return encode_payload(
             message,
             envelope=envelope,
@@ -68,20 +68,10 @@ def _longest_identity() -> str:
     return str(NotificationIdentity(longest, UUID(int=0)))
 
 
-def _counting_clicks(message: Message, token: str) -> Message:
+def _counting_clicks(message: Message, counted: str) -> Message:
     """The message with links that record the click and redirect: a declarative push may open them without a worker."""
-    counted = _url("open", token)
-    if not counted:
-        return message
     actions = [
         {**action, "url": f"{counted}?{urlencode({'action': action['action']})}"} if action.get("url") else action
         for action in message.actions
     ]
     return replace(message, url=counted if message.url else "", actions=actions)
-
-
-def _url(name: str, *arguments: str) -> str:
-    try:
-        return reverse(f"webpush_kit:{name}", args=arguments)
-    except NoReverseMatch:
-        return ""

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.context import RequestContext
 from django.templatetags.static import static
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from django_webpush_kit.conf import public_key
+from django_webpush_kit.outbox.links import base_for_page
 from django_webpush_kit.tokens import user_mark
 
 register = template.Library()
@@ -27,7 +27,7 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     also defines `<webpush-toggle>` unless `elements=False`.
     """
     request = context.get("request")
-    base = reverse("webpush_kit:subscribe").removesuffix("subscribe")
+    base = base_for_page(request)
     metas = {"base": base, "config": f"{base}config", "key": public_key()}
     if request is not None:
         metas |= {"csrf": get_token(request), "user": user_mark(_signed_in(request))}

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import django
 from django.core import checks
@@ -15,13 +18,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.urls import NoReverseMatch, reverse
 
 from django_webpush_kit.checks import TAG
-from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.conf import kit_settings, vapid_keyring
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.health import UNHEALTHY, backend_path, get_health
 from django_webpush_kit.models import get_subscription_model, get_template_model
+from django_webpush_kit.outbox.links import api_base, reversed_base
 from django_webpush_kit.task_backends import DjangoQBackend, get_task_backend
 from django_webpush_kit.task_backends.django_q import SCHEDULES
 from django_webpush_kit.templating.lint import lint_templates
@@ -115,11 +118,38 @@ def _settings() -> Iterator[Finding]:
 
 
 def _urls() -> Iterator[Finding]:
-    try:
-        reverse("webpush_kit:subscribe")
-    except NoReverseMatch:
+    base = _api_base()
+    if not base:
         mend = 'Add path("api/v1/push/", include("django_webpush_kit.urls")) to the URLconf.'
         yield Finding("error", "urls", "Browsers cannot subscribe: our URLs are not included.", mend)
+    elif kit_settings.BASE_URL:
+        yield from _fetched(urljoin(kit_settings.BASE_URL, f"{base}config"))
+
+
+def _api_base() -> str:
+    try:
+        return api_base()
+    except DatabaseError:  # another finding says so
+        return reversed_base()
+
+
+def _fetched(url: str) -> Iterator[Finding]:
+    """Ask for a link as browsers will: the path may be another one outside of a proxy, or of this URLconf."""
+    mend = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
+    try:
+        with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310  # the scheme is checked with BASE_URL
+            answer = json.load(response)
+    except HTTPError as error:
+        error.close()
+        yield Finding("error", "urls", f"Links in messages lead nowhere: {url} answers {error.code}.", mend)
+    except (OSError, ValueError) as error:
+        yield Finding("warning", "urls", f"Links in messages could not be tried: {url}: {error}", mend)
+    else:
+        if not isinstance(answer, dict) or "public_key" not in answer:
+            yield Finding("error", "urls", f"Links in messages lead elsewhere: {url} is not the push API.", mend)
+
+
+FETCH_SECONDS = 10
 
 
 def _database() -> Iterator[Finding]:

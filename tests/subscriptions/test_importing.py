@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.test import override_settings
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.management.commands.push_import_push_notifications import Command
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.vapid import VapidKey
 from django_webpush_kit.signals import subscription_created
@@ -246,3 +248,59 @@ def test_pages_are_stored_and_no_receiver_is_told(db: None, user: Any, key: Vapi
     assert (report.imported, report.known, report.refused) == (PAGE_SIZE + 3, 1, {})
     assert subscriptions().count() == PAGE_SIZE + 3
     assert told == []
+
+
+class TestOneBadRow:
+    """The others are imported, and the bad one is listed."""
+
+    @pytest.fixture
+    def found(self, db: None, user: Any, key: VapidKey) -> list[ForeignSubscription]:
+        return [
+            ForeignSubscription(
+                source=f"row {number}",
+                endpoint=f"{MOZILLA}/{number}",
+                vapid_key_id=key.key_id,
+                user_id=user.pk,
+                **new_keys(),
+            )
+            for number in range(5)
+        ]
+
+    @pytest.mark.parametrize("is_dry", [False, True])
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"user_id": 10**6}, "Its user does not exist."),
+            ({"endpoint": None}, "The endpoint must be a URL."),
+            ({"p256dh": 7}, "p256dh must be base64url text."),
+            ({"user_agent": ["x"]}, "user_agent must be text or None, not list."),
+            ({"vapid_key_id": "x" * 33}, "The database refuses it (DataError)."),
+            ({"problem": "It cannot be read (KeyError)."}, "It cannot be read (KeyError)."),
+        ],
+    )
+    def test_of_each_kind(
+        self, found: list[ForeignSubscription], fields: dict[str, Any], reason: str, is_dry: bool
+    ) -> None:
+        if reason.endswith("(DataError).") and connection.vendor == "sqlite":
+            pytest.skip("SQLite stores text of any length")
+        found[2] = replace(found[2], **fields)
+        report = import_subscriptions(found, dry_run=is_dry)
+        assert (report.imported, report.refused) == (4, {reason: ["row 2"]})
+        assert subscriptions().count() == (0 if is_dry else 4)
+
+    def test_that_the_library_itself_cannot_read(
+        self, push_notifications: Any, user: Any, monkeypatch: Any, caplog: Any
+    ) -> None:
+        devices = [device(push_notifications, number, user=user) for number in range(3)]
+        read = Command.read
+
+        def read_most(self: Any, row: Any) -> Any:
+            if row.pk == devices[1].pk:
+                raise KeyError("a key that the library has forgotten")
+            return read(self, row)
+
+        monkeypatch.setattr(Command, "read", read_most)
+        lines = run("push_import_push_notifications").splitlines()
+        assert (lines[0], lines[2]) == ("Imported: 2", "Refused: 1")
+        assert lines[3] == f"  1: It cannot be read (KeyError). (WebPushDevice {devices[1].pk})"
+        assert "a key that the library has forgotten" in caplog.text

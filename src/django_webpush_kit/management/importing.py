@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,10 @@ from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.protocol.vapid import VapidKey
 from django_webpush_kit.subscriptions.importing import PAGE_SIZE, ForeignSubscription, import_subscriptions
 
-EXAMPLES = 5
-"""So many sources are named for each reason to refuse them."""
+MAX_EXAMPLES = 5
+"""Maximum number of examples printed for each reason."""
+
+_logger = logging.getLogger(__name__)
 
 
 class ImportCommand(BaseCommand, ABC):
@@ -37,19 +40,38 @@ class ImportCommand(BaseCommand, ABC):
             raise CommandError(f'"{self.app_label}" is not in INSTALLED_APPS. Keep it there until the import is done.')
         model = apps.get_model(self.app_label, self.model_name)
         _check_users(model)
-        report = import_subscriptions(self.found(model), dry_run=options["dry_run"])
+        report = import_subscriptions(self._found(model), dry_run=options["dry_run"])
         self.stdout.write(f"Imported: {report.imported}")
         self.stdout.write(f"Already known: {report.known}")
         self.stdout.write(f"Refused: {sum(map(len, report.refused.values()))}")
         for reason, sources in report.refused.items():
-            examples = ", ".join(sources[:EXAMPLES]) + (", ..." if len(sources) > EXAMPLES else "")
+            examples = ", ".join(sources[:MAX_EXAMPLES]) + (", ..." if len(sources) > MAX_EXAMPLES else "")
             self.stdout.write(f"  {len(sources)}: {reason} ({examples})")
         if options["dry_run"]:
             self.stdout.write("This was a dry run: nothing was stored.")
 
     @abstractmethod
-    def found(self, model: type[Model]) -> Iterator[ForeignSubscription]:
-        """The library's subscriptions; of several with one endpoint the one to keep comes first."""
+    def rows(self, model: type[Model]) -> Iterator[Any]:
+        """The library's rows; of several with one endpoint the one to keep comes first."""
+
+    @abstractmethod
+    def source_of(self, row: Any) -> str:
+        """The name of a row in the report."""
+
+    @abstractmethod
+    def read(self, row: Any) -> ForeignSubscription:
+        """The subscription of a row. A CommandError ends the import; any other error only leaves out the row."""
+
+    def _found(self, model: type[Model]) -> Iterator[ForeignSubscription]:
+        for row in self.rows(model):
+            try:
+                yield self.read(row)
+            except CommandError:
+                raise
+            except Exception as error:
+                source = self.source_of(row)
+                _logger.exception("%s cannot be read", source)
+                yield ForeignSubscription(source=source, problem=f"It cannot be read ({type(error).__name__}).")
 
 
 def newest_first(rows: QuerySet[Any]) -> Iterator[Any]:

@@ -1,20 +1,20 @@
-"""Taking over subscriptions that another library has stored: what the `push_import_...` commands do.
+"""Import subscriptions that another library has stored, for the `push_import_...` commands.
 
-A browser's subscription belongs to the VAPID key it was made with, not to the library that stored it. With that key it
-can be sent to by any.
+A browser's subscription belongs to the VAPID key it was made with, not to the library that stored it: with that key
+any library can send to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, transaction
 
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.subscriptions.registration import BrowserSubscription, new_subscription
@@ -26,16 +26,18 @@ PAGE_SIZE = 500
 class ForeignSubscription:
     """One subscription as another library stores it; `source` names its row in the report.
 
-    `vapid_key_id` is that of the key the browser subscribed with; see `VapidKey`.
+    `vapid_key_id` is that of the key the browser subscribed with; see `VapidKey`. A row that could not be read has a
+    `problem` instead of values.
     """
 
     source: str
-    endpoint: str
-    p256dh: str
-    auth: str
-    vapid_key_id: str
+    endpoint: str = ""
+    p256dh: str = ""
+    auth: str = ""
+    vapid_key_id: str = ""
     user_id: Any = None
     user_agent: str = ""
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -46,12 +48,17 @@ class ImportReport:
     known: int = 0
     refused: dict[str, list[str]] = field(default_factory=dict)
 
+    def refuse(self, source: str, reason: str) -> None:
+        """Leave out one row."""
+        self.refused.setdefault(reason, []).append(source)
+
 
 def import_subscriptions(found: Iterable[ForeignSubscription], *, dry_run: bool = False) -> ImportReport:
     """Store what is not stored yet, and leave the rest alone; no signal is sent.
 
-    Of several with the same endpoint the first counts. Each page of 500 is a transaction of its own, so an import that
-    was interrupted is simply run again; a dry run is one transaction, which is taken back.
+    Of several with the same endpoint the first counts. A row that cannot be stored is refused, and the others are
+    imported. Each page of 500 is a transaction of its own, so an import that was interrupted is simply run again; a dry
+    run is one transaction, which is rolled back.
     """
     report = ImportReport()
     if dry_run:
@@ -66,31 +73,75 @@ def import_subscriptions(found: Iterable[ForeignSubscription], *, dry_run: bool 
 def _import(found: Iterable[ForeignSubscription], report: ImportReport) -> None:
     several = iter(found)
     while page := list(islice(several, PAGE_SIZE)):
-        rows: dict[str, Any] = {}
-        for foreign in page:
-            try:
-                row = _row(foreign)
-            except InvalidSubscription as error:
-                report.refused.setdefault(str(error), []).append(foreign.source)
-                continue
-            report.known += row.endpoint_hash in rows
-            rows.setdefault(row.endpoint_hash, row)
-        known = retry_on_conflict(partial(_store, rows))
-        report.known += known
-        report.imported += len(rows) - known
+        _import_page(page, report)
 
 
-def _row(foreign: ForeignSubscription) -> Any:
+def _import_page(page: list[ForeignSubscription], report: ImportReport) -> None:
+    rows: dict[str, _NewRow] = {}
+    users = _stored_users(foreign.user_id for foreign in page)
+    for foreign in page:
+        try:
+            row = _new_row(foreign, users)
+        except InvalidSubscription as error:
+            report.refuse(foreign.source, str(error))
+            continue
+        report.known += row.endpoint_hash in rows
+        rows.setdefault(row.endpoint_hash, row)
+    known = _known_hashes(rows)
+    report.known += len(known)
+    new = [row for key, row in rows.items() if key not in known]
+    try:
+        report.imported += _store([row.subscription for row in new])
+    except (DatabaseError, ValueError):  # the database refuses one of them: find out which
+        for row in new:
+            _store_alone(row, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRow:
+    """A subscription to store, and where it comes from."""
+
+    source: str
+    subscription: Any
+
+    @property
+    def endpoint_hash(self) -> str:
+        """The value that its endpoint is found by."""
+        return str(self.subscription.endpoint_hash)
+
+
+def _new_row(foreign: ForeignSubscription, users: set[Any]) -> _NewRow:
+    if foreign.problem:
+        raise InvalidSubscription(foreign.problem)
+    if foreign.user_id is not None and foreign.user_id not in users:
+        raise InvalidSubscription("Its user does not exist.", field="user")
     browser = BrowserSubscription.check(
         endpoint=foreign.endpoint, p256dh=foreign.p256dh, auth=foreign.auth, user_agent=foreign.user_agent
     )
-    return new_subscription(browser, foreign.user_id, vapid_key_id=foreign.vapid_key_id)
+    return _NewRow(foreign.source, new_subscription(browser, foreign.user_id, vapid_key_id=foreign.vapid_key_id))
 
 
-def _store(rows: dict[str, Any]) -> int:
-    """Insert the rows whose endpoint is new; returns how many are not. A visitor may subscribe at the same moment."""
-    objects = get_subscription_model().objects
-    with transaction.atomic(using=outbox_database()):
-        known = set(objects.filter(endpoint_hash__in=rows).values_list("endpoint_hash", flat=True))
-        objects.bulk_create((row for key, row in rows.items() if key not in known), ignore_conflicts=True)
-    return len(known)
+def _stored_users(keys: Iterable[Any]) -> set[Any]:
+    """Those of the primary keys that are users'. Databases check foreign keys late, and then refuse the whole page."""
+    wanted = {key for key in keys if key is not None}
+    users = get_user_model()._base_manager.using(outbox_database())
+    return set(users.filter(pk__in=wanted).values_list("pk", flat=True))
+
+
+def _known_hashes(hashes: Iterable[str]) -> set[str]:
+    stored = rows_of(get_subscription_model()).filter(endpoint_hash__in=list(hashes))
+    return set(stored.values_list("endpoint_hash", flat=True))
+
+
+@atomic_with_retry
+def _store(subscriptions: list[Any]) -> int:
+    """Insert the rows; returns how many. One that a visitor registers at the same moment is left alone."""
+    rows_of(get_subscription_model()).bulk_create(subscriptions, ignore_conflicts=True)
+    return len(subscriptions)
+
+
+def _store_alone(row: _NewRow, report: ImportReport) -> None:
+    try:
+        report.imported += _store([row.subscription])
+    except (DatabaseError, ValueError) as error:
+        report.refuse(row.source, f"The database refuses it ({type(error).__name__}).")

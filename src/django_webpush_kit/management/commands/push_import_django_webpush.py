@@ -24,18 +24,25 @@ class Command(ImportCommand):
     app_label = "webpush"
     model_name = "PushInformation"
 
-    def found(self, model: Any) -> Iterator[ForeignSubscription]:
+    def rows(self, model: Any) -> Iterator[Any]:
         """Those of users first: the same browser may be in a group, too."""
-        key_id = known_key_id(getattr(settings, "WEBPUSH_SETTINGS", {}).get("VAPID_PRIVATE_KEY"), SETTING)
+        self._key_id = known_key_id(getattr(settings, "WEBPUSH_SETTINGS", {}).get("VAPID_PRIVATE_KEY"), SETTING)
         rows = model._default_manager.select_related("subscription")
-        for row in chain(newest_first(rows.exclude(user=None)), newest_first(rows.filter(user=None))):
-            theirs = row.subscription
-            yield ForeignSubscription(
-                source=f"SubscriptionInfo {theirs.pk}",
-                endpoint=theirs.endpoint,
-                p256dh=theirs.p256dh,
-                auth=theirs.auth,
-                vapid_key_id=key_id,
-                user_id=row.user_id,
-                user_agent=theirs.user_agent,
-            )
+        return chain(newest_first(rows.exclude(user=None)), newest_first(rows.filter(user=None)))
+
+    def source_of(self, row: Any) -> str:
+        """The row with the browser's endpoint."""
+        return f"SubscriptionInfo {row.subscription_id}"
+
+    def read(self, row: Any) -> ForeignSubscription:
+        """The subscription of one row."""
+        theirs = row.subscription
+        return ForeignSubscription(
+            source=self.source_of(row),
+            endpoint=theirs.endpoint,
+            p256dh=theirs.p256dh,
+            auth=theirs.auth,
+            vapid_key_id=self._key_id,
+            user_id=row.user_id,
+            user_agent=theirs.user_agent,
+        )

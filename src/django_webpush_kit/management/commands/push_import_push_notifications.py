@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
+from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.management.importing import ImportCommand, known_key_id, newest_first
@@ -22,23 +23,33 @@ class Command(ImportCommand):
 
     help = (
         "Take over the active Web Push devices of django-push-notifications. Its tables are only read; what is known "
-        "already is left alone. Devices of APNs, GCM and WNS are no matter of Web Push."
+        "already is left alone. APNs, GCM and WNS devices are skipped."
     )
     app_label = "push_notifications"
     model_name = "WebPushDevice"
 
-    def found(self, model: Any) -> Iterator[ForeignSubscription]:
-        """The active devices; each application has a key of its own."""
-        key_of = cache(_key_id)
-        for device in newest_first(model._default_manager.filter(active=True)):
-            yield ForeignSubscription(
-                source=f"WebPushDevice {device.pk}",
-                endpoint=_endpoint(device),
-                p256dh=device.p256dh,
-                auth=device.auth,
-                vapid_key_id=key_of(device.application_id),
-                user_id=device.user_id,
-            )
+    def rows(self, model: Any) -> Iterator[Any]:
+        """The active devices."""
+        return newest_first(model._default_manager.filter(active=True))
+
+    def source_of(self, row: Any) -> str:
+        """The device."""
+        return f"WebPushDevice {row.pk}"
+
+    def read(self, row: Any) -> ForeignSubscription:
+        """The subscription of one device; each application has a key of its own."""
+        return ForeignSubscription(
+            source=self.source_of(row),
+            endpoint=_endpoint(row),
+            p256dh=row.p256dh,
+            auth=row.auth,
+            vapid_key_id=self._key_of(row.application_id),
+            user_id=row.user_id,
+        )
+
+    @cached_property
+    def _key_of(self) -> Callable[[str | None], str]:
+        return cache(_key_id)
 
 
 @sensitive_variables()

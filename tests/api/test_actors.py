@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from django_webpush_kit import services
 from django_webpush_kit.conf import given_settings
-from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.tokens import sign_subscription, user_mark
 from tests.api.conftest import ACTIONS, ApiClient, new_body, new_endpoint
 from tests.factories import make_notification, make_subscription, make_user
@@ -164,6 +164,31 @@ def test_an_ended_subscription_is_as_unknown(world: World, action: str) -> None:
     assert world.ask("owner", action).status_code == 404
 
 
+@pytest.mark.parametrize("action", ["GET preferences", "PUT preferences", "POST test"])
+def test_another_user_at_the_same_browser_is_told_so(world: World, action: str) -> None:
+    _client, token = world.actors["token holder"]
+    client, _token = world.actors["other user"]
+    answer = client.on(action, world.subscription.endpoint, token=token)
+    assert (answer.status_code, answer.json()["code"]) == (404, "owner_changed")
+    assert not get_notification_model().objects.exists()
+
+
+def test_another_user_at_the_same_browser_may_end_its_subscription(world: World) -> None:
+    _client, token = world.actors["token holder"]
+    client, _token = world.actors["other user"]
+    assert client.on("POST unsubscribe", world.subscription.endpoint, token=token).status_code == 200
+    world.subscription.refresh_from_db()
+    assert not world.subscription.is_active
+
+
+def test_a_token_from_before_a_change_of_the_primary_key_is_void(world: World, api: ApiClient) -> None:
+    world.subscription.pk = "7b1d1f5e-7b0e-4c4c-9d0b-6c1a3f7a9c11"
+    token = sign_subscription(world.subscription)
+    for action in ACTIONS:
+        assert api.on(action, world.subscription.endpoint, token=token).status_code == 401
+    assert api.subscribe(new_body(), token=token).status_code == 401
+
+
 def test_preferences_are_replaced_and_shown(world: World) -> None:
     client, _token = world.actors["owner"]
     wanted = {"categories": {"news": False}, "quiet_hours": {"enabled": True, "start": "22:00", "end": "08:00"}}
@@ -180,8 +205,6 @@ def test_preferences_are_replaced_and_shown(world: World) -> None:
 
 
 def test_a_test_notification_passes_quiet_hours(world: World) -> None:
-    from django_webpush_kit.models import get_notification_model
-
     quiet = {"enabled": True, "start": "00:00", "end": "23:59"}
     services.update_preferences(world.subscription, {"quiet_hours": quiet})
     answer = world.ask("owner", "POST test")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.test import RequestFactory
 
@@ -79,3 +82,50 @@ def test_refused_credentials_are_the_answer_when_nobody_knows_the_user(api: ApiC
 def test_without_authenticators_only_tokens_count(user: Any, login: Any, kit: Any) -> None:
     kit(AUTHENTICATORS=[])
     assert login(user).subscribe(new_body()).status_code == 401
+
+
+class TestAnAuthenticatorThatFails:
+    """Whatever it raises or returns ends its own request, with an answer that says so."""
+
+    @pytest.mark.parametrize("fault", [ValueError, KeyError, ZeroDivisionError, PermissionDenied, DatabaseError])
+    def test_refuses_the_credentials_and_is_logged(self, api: ApiClient, kit: Any, caplog: Any, fault: type) -> None:
+        def broken(request: HttpRequest) -> None:
+            raise fault("of the project")
+
+        kit(AUTHENTICATORS=[broken])
+        answer = api.subscribe(new_body())
+        assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
+        assert "of the project" in caplog.text
+        assert "of the project" not in answer.content.decode()
+
+    @pytest.mark.parametrize("value", [7, "ada", object(), ["ada"]])
+    def test_so_does_one_that_returns_no_user(self, api: ApiClient, kit: Any, value: Any) -> None:
+        kit(AUTHENTICATORS=[lambda request: value])
+        assert api.subscribe(new_body()).json()["code"] == "authentication_failed"
+
+    def test_another_one_may_still_know_the_user(self, user: Any, login: Any, kit: Any) -> None:
+        kit(AUTHENTICATORS=[lambda request: 1 / 0, SESSION])
+        assert login(user).subscribe(new_body()).status_code == 201
+
+    def test_an_anonymous_user_is_nobody(self, api: ApiClient, kit: Any) -> None:
+        kit(AUTHENTICATORS=[lambda request: AnonymousUser()])
+        assert api.subscribe(new_body()).json()["code"] == "not_authenticated"
+
+    def test_a_code_of_its_own_is_passed_on(self, api: ApiClient, kit: Any) -> None:
+        def locked(request: HttpRequest) -> None:
+            raise AuthenticationFailed("This account is locked.", status=403, code="account_locked")
+
+        kit(AUTHENTICATORS=[locked])
+        answer = api.subscribe(new_body())
+        assert (answer.status_code, answer.json()["code"]) == (403, "account_locked")
+
+
+@pytest.mark.parametrize("name", ["HTTP_X_XSRF_TOKEN", "HTTP_X_CSRFTOKEN"])
+def test_the_modules_header_works_whatever_the_site_calls_its_own(strict: ApiClient, settings: Any, name: str) -> None:
+    settings.CSRF_HEADER_NAME = name
+    strict.cookies["csrftoken"] = "c" * 32
+    assert strict.subscribe(new_body()).status_code == 403
+    assert strict.subscribe(new_body(), headers={"X-CSRFToken": "d" * 32}).status_code == 403
+    assert strict.subscribe(new_body(), headers={"X-CSRFToken": "c" * 32}).status_code == 201
+    own = name.removeprefix("HTTP_").replace("_", "-")
+    assert strict.subscribe(new_body(), headers={own: "c" * 32}).status_code == 201

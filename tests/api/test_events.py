@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.db import OperationalError
 
 from django_webpush_kit.api import events
 from django_webpush_kit.models import get_analytics_model, get_notification_model
@@ -239,6 +240,62 @@ class TestOpen:
     ) -> None:
         get_notification_model().objects.update(options={"url": url})
         assert api.call("GET", f"open/{token}").headers["Location"] == "/"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            [],
+            "x",
+            7,
+            None,
+            {"url": 7},
+            {"url": ["/orders/7"]},
+            {"url": None, "actions": None},
+            {"actions": ["x", None, 7]},
+            {"actions": "x"},
+            {"actions": {"action": "x"}},
+            {"actions": [{"action": ["track"], "url": "/"}]},
+            {"actions": [{"action": "track", "url": {}}]},
+            {"url": "https://[::1"},
+            {"url": "/\ud800"},
+            {"url": "/a\nSet-Cookie: x=1"},
+        ],
+    )
+    def test_odd_stored_options_open_the_site(self, api: ApiClient, notification: Any, options: Any) -> None:
+        notification.options = options
+        for action in ("", "track"):
+            assert events.click_target(notification, action) == ""
+        token = sign_notification(notification)
+        if options is not None and "\ud800" not in str(options):
+            get_notification_model().objects.update(options=options)
+            for query in ("", "?action=track", "?action="):
+                answer = api.call("GET", f"open/{token}{query}")
+                assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+
+    def test_a_long_url_and_one_in_any_script_are_followed(self, api: ApiClient, token: str) -> None:
+        for url, location in ((f"/{'x' * 3000}", f"/{'x' * 3000}"), ("/ö/?q=日", "/%C3%B6/?q=%E6%97%A5")):
+            get_notification_model().objects.update(options={"url": url})
+            answer = api.call("GET", f"open/{token}")
+            assert (answer.status_code, answer.headers["Location"]) == (302, location)
+
+    def test_above_the_rate_limit_it_redirects_without_a_record(self, api: ApiClient, token: str, kit: Any) -> None:
+        kit(RATE_LIMITS={"open": "1/h"})
+        with time_machine.travel(datetime.now(timezone.utc), tick=False):
+            for query in ("", "?action=track"):
+                assert api.call("GET", f"open/{token}{query}").status_code == 302
+            assert recorded() == [("clicked", "")]
+            assert api.call("GET", "open/x").status_code == 429, "only a valid token has somewhere to go"
+
+    def test_it_redirects_where_the_click_cannot_be_recorded(
+        self, api: ApiClient, token: str, monkeypatch: Any, caplog: Any
+    ) -> None:
+        def fail(*arguments: Any) -> None:
+            raise OperationalError("the disk is full")
+
+        monkeypatch.setattr(events, "record_click", fail)
+        answer = api.call("GET", f"open/{token}")
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/orders/7")
+        assert "the disk is full" in caplog.text
 
     def test_a_notification_without_a_url_opens_the_site(self, api: ApiClient, token: str) -> None:
         get_notification_model().objects.update(options={})

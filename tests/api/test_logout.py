@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.auth.views import LogoutView
+from django.core import signing
 from django.urls import include, path
 
-from django_webpush_kit.api.logout import COOKIE
+from django_webpush_kit import services
+from django_webpush_kit.api.logout import COOKIE, COOKIE_SALT
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.tokens import sign_subscription
@@ -118,6 +120,34 @@ def test_without_the_setting_nothing_is_remembered_nor_detached(login: Any, user
 def test_logging_out_nobody_or_without_a_request_is_fine(browser: ApiClient) -> None:
     user_logged_out.send(sender=object, request=None, user=None)
     log_out(browser, None)
+    assert the_row().is_active
+
+
+@pytest.mark.parametrize("signal", [user_logged_in, user_logged_out])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_signals_of_other_senders_do_nothing(browser: ApiClient, user: Any, kit: Any, signal: Any, is_on: bool) -> None:
+    kit(DETACH_ON_LOGOUT=is_on)
+    signal.send(sender=type(user), user=user)
+    signal.send(sender=type(user), request=object(), user=user)
+    user_logged_out.send(sender=type(user))
+    user_logged_out.send(sender=type(user), request=request_of(browser))
+    assert the_row().is_active
+
+
+@pytest.mark.parametrize("key", ["7b1d1f5e-7b0e-4c4c-9d0b-6c1a3f7a9c11", "no key", "9" * 40, "-1"])
+def test_a_cookie_from_before_a_change_of_the_primary_key_is_ignored(
+    browser: ApiClient, user: Any, make_user: Any, key: str
+) -> None:
+    browser.cookies[COOKIE] = signing.get_cookie_signer(salt=COOKIE + COOKIE_SALT).sign(key)
+    log_in(browser, make_user())
+    log_out(browser, user)
+    assert the_row().is_active
+
+
+def test_a_browser_that_changed_hands_meanwhile_is_left_alone(browser: ApiClient, user: Any, make_user: Any) -> None:
+    row, other = the_row(), make_user()
+    get_subscription_model().objects.update(user=other)
+    services.unsubscribe(row, reason="of the former owner")
     assert the_row().is_active
 
 

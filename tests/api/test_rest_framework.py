@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db import connection
+from django.test import override_settings
+from django.utils import timezone
 
 from django_webpush_kit.models import get_subscription_model
 from tests.api.conftest import ApiClient, new_body
@@ -73,6 +78,115 @@ def test_drfs_session_authentication_enforces_csrf(user: Any, login: Any) -> Non
     assert refused.status_code == 403
 
 
+class TestItsOwnDefaultClasses:
+    """Session authentication with its CSRF check, which looks at `request.POST`."""
+
+    @pytest.fixture(autouse=True)
+    def _defaults(self, settings: Any) -> None:
+        settings.REST_FRAMEWORK = {}
+
+    @pytest.fixture
+    def browser(self, login: Any, user: Any) -> ApiClient:
+        client: ApiClient = login(user, enforce_csrf_checks=True)
+        client.cookies["csrftoken"] = "c" * 32
+        return client
+
+    def test_a_csrf_token_is_enough_and_the_body_is_still_there(self, browser: ApiClient, user: Any) -> None:
+        body = new_body()
+        assert browser.subscribe(body, headers={"X-CSRFToken": "c" * 32}).status_code == 201
+        row = get_subscription_model().objects.get()
+        assert (row.user, row.endpoint) == (user, body["subscription"]["endpoint"])
+
+    def test_without_one_it_is_403_in_words(self, browser: ApiClient) -> None:
+        answer = browser.subscribe(new_body())
+        assert (answer.status_code, answer.json()["code"]) == (403, "authentication_failed")
+        assert answer.json()["message"] == "CSRF Failed: CSRF token missing."
+
+    def test_every_path_takes_its_body(self, browser: ApiClient) -> None:
+        body = new_body()
+        headers = {"X-CSRFToken": "c" * 32}
+        browser.subscribe(body, headers=headers)
+        for action in ("PUT preferences", "POST test", "POST unsubscribe"):
+            assert browser.on(action, body["subscription"]["endpoint"], headers=headers).status_code == 200
+
+
+def test_the_message_of_a_bad_token_is_a_sentence(api: ApiClient) -> None:
+    message = api.subscribe(new_body(), headers={"Authorization": "Bearer x"}).json()["message"]
+    assert message == "Given token not valid for any token type"
+
+
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ({"code": "gone", "detail": "The token is gone."}, "The token is gone."),
+        ({"token": ["It has expired.", "It is not ours."]}, "It has expired. It is not ours."),
+        (["It has expired."], "It has expired."),
+        ({}, ""),
+    ],
+)
+def test_details_of_any_shape_are_read(
+    api: ApiClient, settings: Any, monkeypatch: Any, detail: Any, message: str
+) -> None:
+    settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [f"{__name__}.Refusing"]}
+    monkeypatch.setattr(Refusing, "detail", detail)
+    assert api.subscribe(new_body()).json()["message"] == message
+
+
+class TestStatelessUsers:
+    """simplejwt's users that exist in the token alone."""
+
+    @pytest.fixture(autouse=True)
+    def _stateless(self, settings: Any) -> None:
+        settings.REST_FRAMEWORK = {
+            "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"]
+        }
+
+    def test_are_looked_up(self, user: Any, api: ApiClient, bearer: dict[str, str]) -> None:
+        assert api.subscribe(new_body(), headers=bearer).status_code == 201
+        assert get_subscription_model().objects.get().user == user
+
+    @pytest.mark.parametrize("key", ["999999", "no key"])
+    def test_that_do_not_exist_here_are_refused_in_words(self, api: ApiClient, key: str) -> None:
+        from rest_framework_simplejwt.tokens import AccessToken
+
+        token = AccessToken()
+        token["user_id"] = key
+        answer = api.subscribe(new_body(), headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
+        assert "does not have" in answer.json()["message"]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOAuth:
+    """django-oauth-toolkit, which looks at the body of the request."""
+
+    @pytest.fixture(autouse=True)
+    def _installed(self, settings: Any) -> Iterator[None]:
+        pytest.importorskip("oauth2_provider", reason="its tables are read")
+        settings.REST_FRAMEWORK = {
+            "DEFAULT_AUTHENTICATION_CLASSES": ["oauth2_provider.contrib.rest_framework.OAuth2Authentication"]
+        }
+        with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "oauth2_provider"]):
+            models = list(apps.get_app_config("oauth2_provider").get_models())
+            with connection.schema_editor() as editor:
+                for model in models:
+                    editor.create_model(model)
+            yield
+            with connection.schema_editor() as editor:
+                for model in reversed(models):
+                    editor.delete_model(model)
+
+    def test_a_token_names_the_user(self, api: ApiClient, user: Any) -> None:
+        tokens = apps.get_model("oauth2_provider", "AccessToken").objects
+        tokens.create(user=user, token="t" * 20, expires=timezone.now() + timedelta(hours=1), scope="")
+        answer = api.subscribe(new_body(), headers={"Authorization": f"Bearer {'t' * 20}"})
+        assert answer.status_code == 201
+        assert get_subscription_model().objects.get().user == user
+
+    def test_a_bad_token_names_nobody(self, api: ApiClient) -> None:
+        assert api.subscribe(new_body(), headers={"Authorization": "Bearer x"}).status_code == 401
+
+
 def test_an_authenticator_without_a_challenge_gets_ours(api: ApiClient, settings: Any) -> None:
     settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [f"{__name__}.Refusing"]}
     assert "web push" in api.subscribe(new_body()).headers["WWW-Authenticate"]
@@ -86,10 +200,15 @@ def test_a_class_that_knows_nobody_may_say_so_with_none(api: ApiClient, settings
 class Refusing:
     """An authentication class of a host."""
 
+    detail: Any = None
+
     def authenticate(self, request: Any) -> None:
         from rest_framework.exceptions import AuthenticationFailed
 
-        raise AuthenticationFailed
+        error = AuthenticationFailed()
+        if self.detail is not None:
+            error.detail = self.detail
+        raise error
 
     def authenticate_header(self, request: Any) -> str:
         return ""

@@ -228,6 +228,12 @@ class TestWhatIsRefused:
         assert answer.json()["code"] == "invalid"
         assert path in answer.json()["errors"]
 
+    def test_an_unknown_language_or_time_zone_is_left_out(self, user: Any, login: Any) -> None:
+        for language in ("xx-nonsense", "../de", "x" * 36, "ä"):
+            answer = login(user).subscribe(new_body(language=language, timezone="Mars/Olympus"))
+            assert answer.status_code == 201
+        assert set(get_subscription_model().objects.values_list("language", "timezone")) == {("", "")}
+
     def test_standard_and_padded_base64_are_fine(self, user: Any, login: Any) -> None:
         body = new_body()
         keys = body["subscription"]["keys"]

@@ -173,6 +173,15 @@ def test_forwarded_addresses_count_for_as_many_proxies_as_there_are(
     assert client_address(request) == address
 
 
+@pytest.mark.parametrize("peer", ["", "unix:"])
+def test_behind_a_unix_socket_the_last_forwarded_address_counts(kit: Any, peer: str) -> None:
+    """Only the proxy in front can connect to it, and without its word all visitors would be one client."""
+    kit(TRUSTED_PROXIES=0, RATE_LIMITS={"config": "1/h"})
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.9"})
+    assert client_address(request) == "203.0.113.9"
+    assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer)) is None
+
+
 def test_every_default_limit_can_be_read() -> None:
     assert {parse_rate(rate)[1] for rate in kit_settings.RATE_LIMITS.values()} == {60}
 

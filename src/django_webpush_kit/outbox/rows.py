@@ -32,8 +32,12 @@ INSERT_SIZE = 500
 
 SUPERSEDED = "Superseded by a newer notification with the same topic"
 
-MARIADB_INCORRECT_STRING = 1366
-"""The column's character set cannot hold the text, for example an emoji in utf8mb3. An OperationalError there."""
+REFUSALS = frozenset({1366, "malformed JSON"})
+"""What an OperationalError says when it is about one row.
+
+MariaDB cannot hold a text in the column's character set, such as an emoji in utf8mb3 (1366). SQLite finds a stored text
+that is not JSON.
+"""
 
 _logger = logging.getLogger(__name__)
 
@@ -137,7 +141,7 @@ def log_failures(failures: Sequence[Exception]) -> None:
 def is_refusal(error: Exception) -> bool:
     """Whether the database refused a row for its content; not that it was away, busy or in conflict."""
     if isinstance(error, OperationalError):
-        return bool(error_code(error) == MARIADB_INCORRECT_STRING)
+        return error_code(error) in REFUSALS
     return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 

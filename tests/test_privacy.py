@@ -1,20 +1,26 @@
 """What is kept about a user can be handed out and deleted."""
 
 import json
+import threading
+import uuid
 from unittest.mock import ANY
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from django_webpush_kit import privacy
 from django_webpush_kit.models import (
+    IdempotencyKey,
     PushBroadcast,
     get_analytics_model,
     get_notification_model,
     get_subscription_model,
 )
 from django_webpush_kit.privacy import erase_user, export_json, export_user
-from django_webpush_kit.services import subscribe
+from django_webpush_kit.services import send, subscribe
 from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
@@ -93,3 +99,64 @@ def test_the_export_does_not_ask_more_the_more_there_is(user, subscription, hers
     with CaptureQueriesContext(connection) as many:
         export_user(user)
     assert len(many) == len(few)
+
+
+def test_the_admin_s_log_loses_the_titles_of_what_was_erased(user, hers, his):
+    for row in (hers[0], his):
+        LogEntry.objects.create(
+            user=user,
+            content_type=ContentType.objects.get_for_model(row),
+            object_id=str(row.pk),
+            object_repr=str(row),
+            action_flag=CHANGE,
+            change_message="Changed Title.",
+        )
+    erase_user(user)
+    assert list(LogEntry.objects.order_by("pk").values_list("object_repr", flat=True)) == ["(erased)", str(his)]
+
+
+def test_no_idempotency_key_keeps_what_was_in_it(user, subscription):
+    send(user, "Hello", idempotency_key="welcome-ada@example.com")
+    kept = IdempotencyKey.objects.values().get()
+    assert "ada@example.com" not in str(kept)
+
+
+def test_the_export_has_the_broadcasts_that_the_user_started(user, bob):
+    PushBroadcast.objects.create(type="news", created_by=user, context={"day": "Monday"})
+    PushBroadcast.objects.create(type="secret", created_by=bob)
+    exported = export_user(user)["broadcasts"]
+    assert [(row["type"], row["context"]) for row in exported] == [("news", {"day": "Monday"})]
+
+
+def test_export_and_erasure_go_through_any_number_of_rows(user, subscription, monkeypatch):
+    monkeypatch.setattr(privacy, "CHUNK_SIZE", 2)
+    for number in range(5):
+        make_event(make_notification(subscription, title=f"Number {number}", days_ago=number // 2), "clicked")
+    titles = [row["title"] for row in export_user(user)["notifications"]]
+    assert titles == ["Number 4", "Number 2", "Number 3", "Number 0", "Number 1"]
+    assert erase_user(user) == {"events": 5, "notifications": 5, "subscriptions": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasing_beside_sends_to_the_same_user_ends_in_nothing_left(user, make_subscription):
+    errors = []
+
+    def write():
+        try:
+            for _ in range(20):
+                make_subscription(user)
+                send([user], "Hello", idempotency_key=uuid.uuid4().hex)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        erase_user(user)
+    erase_user(user)
+    assert errors == []
+    assert not get_notification_model().objects.exists()
+    assert not get_subscription_model().objects.exists()

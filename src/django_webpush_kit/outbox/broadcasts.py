@@ -20,7 +20,7 @@ from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.audiences import check_audience
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.rates import Rate
-from django_webpush_kit.outbox.snapshots import freeze
+from django_webpush_kit.outbox.snapshots import check_storable, freeze
 from django_webpush_kit.states import UNFINISHED, Lane, NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
 from django_webpush_kit.templating.context import plain_context
@@ -67,6 +67,7 @@ def check(
     if rate is not None:
         Rate.parse(rate)
     draft = TemplateDraft(type, context, options)
+    check_storable(context, "context")
     draft.check()
     try:
         lane = draft.lane
@@ -76,8 +77,8 @@ def check(
         batch=uuid4(),
         type=draft.type,
         audience=audience,
-        context=freeze(plain_context(context or {}), "context"),
-        options=freeze(_stored(options), "options"),
+        context=freeze(plain_context(context or {})),
+        options=freeze(_stored(options)),
         scheduled_for=options.scheduled_for,
         lane=lane,
         rate=rate or "",

@@ -6,7 +6,6 @@ that has the key "$type" ("$$type", ...) is kept with one more "$" in it, so tha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -46,19 +45,12 @@ TEMPLATE_FIELDS = (
 """What a template says, apart from its key and dates: kept by broadcasts, moved between sites by `push_templates`."""
 
 
-def freeze(value: Any, path: str = "") -> Any:
-    """A plain context value (see `plain_context`) as JSON that every database stores.
-
-    `InvalidOption` names the path of what cannot be stored: NaN, infinity, NUL characters and lone surrogates.
-    """
+def freeze(value: Any) -> Any:
+    """A plain context value (see `plain_context`) as JSON."""
     if isinstance(value, Mapping):
-        return {_escaped(_storable(key, path)): freeze(item, _below(path, key)) for key, item in value.items()}
+        return {_escaped(key): freeze(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [freeze(item, f"{path}[{number}]") for number, item in enumerate(value)]
-    if isinstance(value, str):
-        return _storable(value, path)
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise InvalidOption(f"{path or 'the value'} must be a finite number, not {value}")
+        return [freeze(item) for item in value]
     for kind, name, to_json, _from_json in _FREEZE:
         if isinstance(value, kind):
             return {TYPE_KEY: name, "value": to_json(value)}
@@ -81,14 +73,17 @@ def thaw(value: Any) -> Any:
     return {_unescaped(key): thaw(item) for key, item in value.items()}
 
 
-def _below(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _storable(text: str, path: str) -> str:
-    if text != storable(text):
-        raise InvalidOption(f"{path or 'the value'} must not contain NUL characters or lone surrogates")
-    return text
+def check_storable(value: Any, path: str) -> None:
+    """Raise `InvalidOption` naming the path of a text with NUL characters or lone surrogates: no database stores it."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_storable(key, path)
+            check_storable(item, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            check_storable(item, f"{path}[{number}]")
+    elif isinstance(value, str) and value != storable(value):
+        raise InvalidOption(f"{path} must not contain NUL characters or lone surrogates")
 
 
 def _escaped(key: str) -> str:

@@ -17,10 +17,15 @@ class BrokenBackend(TaskBackend):
 
 
 class CountingQueue(QueueBackend):
-    def __init__(self, *, is_away=False):
+    is_remote = False
+
+    def __init__(self, *, is_away=False, name=None):
         self.is_away = is_away
+        self.name = name
+        self.attempts = 0
 
     def enqueue(self):
+        self.attempts += 1
         if self.is_away:
             raise ConnectionError("the broker is away")
         woken.append([])

@@ -62,7 +62,7 @@ def test_a_cache_that_is_away_is_done_without(settings, caplog):
 def test_a_cache_that_goes_away_meanwhile_is_done_without_too(shared_cache, settings, caplog):
     def compute():
         settings.CACHES = {
-            "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+            "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/7"}
         }
         return "computed"
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("query sets", "querysets"),
     ("values and texts", "states templating options option_checks"),
     ("surroundings", "task_backends transports caching database gc_pause"),
-    ("leaves", "protocol conf exceptions signals tokens"),
+    ("leaves", "protocol conf exceptions signals tokens outages"),
 )
 """From the top down. A room may import from its own layer and from those below."""
 
@@ -46,7 +46,7 @@ ONLY = {
         "exceptions",
     },
     "legacy_service": {"outbox", "subscriptions", "states", "options"},
-    "task_backends": {"task_backends", "caching", "conf"},
+    "task_backends": {"task_backends", "caching", "conf", "outages"},
     "transports": {"transports", "protocol", "exceptions"},
     "protocol": {"protocol", "exceptions"},
     "conf": {"protocol", "exceptions"},

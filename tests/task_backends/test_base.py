@@ -1,10 +1,15 @@
 """Wake-ups: chosen by the settings, not doubled while one waits, and never the reason why nothing is sent."""
 
+import socket
+import threading
+
 import pytest
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
+from django_webpush_kit import services
 from django_webpush_kit.caching import scoped_key
+from django_webpush_kit.outages import call_within
 from django_webpush_kit.task_backends import ImmediateBackend, NullBackend, get_task_backend
 from django_webpush_kit.task_backends.base import WAKE_MARK, clear_wake_mark
 from tests import backends
@@ -60,8 +65,8 @@ def test_without_a_setting_delivery_is_immediate(settings):
             {"BACKEND": PATH + "NullBackend", "OPTIONS": {"colour": "red"}},
             r'WEBPUSH_KIT\["TASK_BACKEND"\]: .*NullBackend',
         ),
-        ({"BACKEND": PATH + "NullBackend", "OPTION": {}}, 'takes "BACKEND"'),
-        ({"BACKEND": None}, 'takes "BACKEND"'),
+        ({"BACKEND": PATH + "NullBackend", "OPTION": {}}, "must be a dotted path"),
+        ({"BACKEND": None}, "must be a dotted path"),
     ],
 )
 def test_a_mistake_in_the_setting_is_named(settings, backend, message):
@@ -124,7 +129,7 @@ def test_a_cache_that_is_away_holds_up_no_wake_up(woken, caplog):
     CountingQueue().wake()
     CountingQueue().wake()
     assert len(woken) == 2
-    assert "wake-ups are not coalesced" in caplog.text
+    assert caplog.text.count("The cache does not answer") == 1
 
 
 @pytest.mark.django_db
@@ -140,7 +145,7 @@ def test_a_cache_that_is_away_holds_up_no_worker(subscription, monkeypatch, capl
     monkeypatch.setattr(FileBasedCache, "delete", fail)  # a file cache takes a missing folder for an empty one
     services.send(subscription, "Hello")
     assert tasks.wake_up() == {"sent": 1}
-    assert "wake-ups may come late" in caplog.text
+    assert "The cache does not answer" in caplog.text
 
 
 @pytest.mark.usefixtures("shared_cache")
@@ -151,5 +156,92 @@ def test_a_broadcast_wakes_every_worker_whatever_waits(woken):
 
 
 def test_a_broker_that_is_away_does_not_stop_a_fan_out(caplog):
-    CountingQueue(is_away=True).wake_all()
-    assert "Workers could not be woken for a broadcast" in caplog.text
+    CountingQueue(is_away=True, name="fan-out").wake_all()
+    assert "The broker of the task backend does not answer" in caplog.text
+
+
+# outages
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_broker_that_is_away_is_left_alone_for_a_while(woken, caplog, monkeypatch):
+    queue = CountingQueue(is_away=True, name="left alone")
+    with pytest.raises(ConnectionError):
+        queue.wake()
+    queue.wake()
+    queue.wake_all()
+    assert queue.attempts == 1
+    assert caplog.text.count("does not answer") == 1
+    assert queue.find_outage() == "ConnectionError"
+    assert CountingQueue(name="another process").find_outage() == "ConnectionError"
+
+    monkeypatch.setattr("django_webpush_kit.outages.time.monotonic", lambda: float("inf"))
+    with pytest.raises(ConnectionError):
+        queue.wake()
+    assert queue.attempts == 2
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_broker_that_comes_back_is_used_again(woken, caplog, monkeypatch):
+    monkeypatch.setattr("django_webpush_kit.outages.AWAY_SECONDS", 0)
+    queue = CountingQueue(is_away=True, name="comes back")
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            queue.wake()
+    queue.is_away = False
+    queue.wake()
+    assert len(woken) == 1
+    assert caplog.text.count("does not answer") == 1
+    assert "answers again" in caplog.text
+    assert queue.find_outage() == ""
+
+
+@pytest.fixture
+def black_hole():
+    """The port of a server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def connections(listener):
+    """How many connections wait to be accepted; they are ended."""
+    listener.setblocking(False)
+    count = 0
+    try:
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    except BlockingIOError:
+        return count
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cache_that_takes_for_ever_holds_up_no_send(subscription, settings, black_hole, monkeypatch, caplog):
+    pytest.importorskip("redis")
+    monkeypatch.setattr("django_webpush_kit.outages.CALL_SECONDS", 0.2)
+    location = f"redis://127.0.0.1:{black_hole.getsockname()[1]}"
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location}}
+    configure(settings, "tests.backends.CountingQueue")
+    for _ in range(3):
+        services.send(subscription, "Hello")
+    assert len(backends.woken) == 3
+    assert connections(black_hole) == 1
+    assert caplog.text.count("The cache does not answer") == 1
+
+
+def test_a_call_that_takes_too_long_is_given_up_and_its_error_is_the_callers():
+    with pytest.raises(LookupError):
+        call_within(5, lambda: {}["missing"])
+    assert call_within(5, lambda: 7) == 7
+    ended = threading.Event()
+    with pytest.raises(TimeoutError):
+        call_within(0.01, lambda: ended.wait(10))
+    ended.set()
+
+
+def test_where_no_thread_can_be_had_the_caller_asks_itself(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert call_within(5, threading.get_ident) == threading.get_ident()

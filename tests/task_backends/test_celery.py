@@ -1,14 +1,18 @@
 """Celery: the names its scheduler knows, what goes to its broker, and real workers."""
 
+import socket
+import subprocess
+import sys
 import uuid
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from django.db import transaction
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_notification_model
-from django_webpush_kit.task_backends import CeleryBackend
+from django_webpush_kit.task_backends import CeleryBackend, get_task_backend
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK
 from tests.task_backends.workers import wait_for, worker_process
 
@@ -79,6 +83,43 @@ def test_a_broker_that_is_away_is_logged(subscription, use_celery, caplog):
         result = services.send(subscription, "Hello")
     assert str(result.batch) in caplog.text
     assert result.notifications.get().status == "pending"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_takes_connections_and_says_nothing_is_asked_once(
+    subscription, use_celery, monkeypatch, caplog, scheme
+):
+    monkeypatch.setattr("django_webpush_kit.outages.CALL_SECONDS", 0.3)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, application(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}//"):
+        results = [services.send(subscription, "Hello") for _ in range(3)]
+        assert get_task_backend().find_outage() == "TimeoutError"
+    assert caplog.text.count("The broker of the task backend does not answer") == 1
+    assert {result.notifications.get().status for result in results} == {"pending"}
+
+
+def test_a_project_that_does_not_import_its_app_is_noticed():
+    code = "from django_webpush_kit.task_backends import CeleryBackend; print(CeleryBackend().is_app_missing())"
+    run = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=60)
+    assert run([sys.executable, "-c", code]).stdout.strip() == "True"
+    imported = f"from celery import Celery; app = Celery('mysite'); {code}"
+    assert run([sys.executable, "-c", imported]).stdout.strip() == "False"
+
+
+def test_the_app_can_be_named():
+    assert CeleryBackend(app="tests.task_backends.celery_app.app").app.main == "tests"
+
+
+def test_a_thread_uses_the_app_that_the_project_made():
+    # Celery's current app belongs to the thread that made it.
+    code = (
+        "import threading; from celery import Celery; app = Celery('mysite');"
+        "from django_webpush_kit.task_backends import CeleryBackend;"
+        "threading.Thread(target=lambda: print(CeleryBackend().app.main)).start()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "mysite"
 
 
 def test_options_are_kept():

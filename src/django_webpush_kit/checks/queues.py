@@ -28,7 +28,7 @@ def _queue() -> Messages:
     if isinstance(backend, DjangoQBackend):
         yield from _sqlite(outbox_database())
     elif isinstance(backend, CeleryBackend):
-        yield from _celery()
+        yield from _celery(backend)
     elif isinstance(backend, DjangoTasksBackend):
         yield from _django_tasks(backend)
 
@@ -57,20 +57,14 @@ def _is_at_least(value: Any, minimum: float) -> bool:
     return isinstance(value, int | float) and value >= minimum
 
 
-def is_default_celery_app() -> bool:
-    """Return whether this process has no Celery app of the project, so that tasks would go to Celery's default one."""
-    from celery import current_app  # Celery is optional
-
-    return current_app.main == "default" and not current_app.conf.broker_url
-
-
-def _celery() -> Messages:
-    if is_default_celery_app():
+def _celery(backend: CeleryBackend) -> Messages:
+    if backend.is_app_missing():
         yield messages.warning(
             22,
             "No Celery app of your project is loaded, so wake-ups go to Celery's default broker, "
             "amqp://guest@localhost.",
-            'Import the app in the __init__.py of your project package: "from .celery import app as celery_app".',
+            'Import the app in the __init__.py of your project package: "from .celery import app as celery_app". '
+            'Or name it in the option "app" of CeleryBackend.',
         )
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from uuid import UUID
 
-from django.core.cache import cache
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
-from django_webpush_kit.caching import is_cache_shared, scoped_key
+from django_webpush_kit.caching import ask_cache, scoped_key
 from django_webpush_kit.conf import backend_spec
+from django_webpush_kit.outages import Guard, guard_of
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
 
@@ -28,7 +30,11 @@ WAKE_MARK = "wake"
 WAKE_MARK_SECONDS = 30
 """A wake-up that was lost keeps others from being sent for this long at most."""
 
-_logger = logging.getLogger("django_webpush_kit")
+BROKER_AWAY = "broker-away"
+BROKER_AWAY_SECONDS = 120
+"""How long the doctor and health can tell that a process could not reach the broker."""
+
+_logger = logging.getLogger(__name__)
 
 
 class TaskBackend(ABC):
@@ -69,26 +75,52 @@ class QueueBackend(TaskBackend):
 
     workers = 2
 
+    is_remote = True
+    """Whether the broker is a server of its own: then a wake-up waits for it `outages.CALL_SECONDS` at most. A broker
+    that is a table is asked in the caller's thread, over the caller's database connection."""
+
     def wake(self, batches: Sequence[UUID] = ()) -> None:
-        """Enqueue one wake-up, unless one is waiting."""
-        if _set_wake_mark():
+        """Enqueue one wake-up, unless one is waiting or the broker did not answer a moment ago."""
+        if not self._broker.is_away and _set_wake_mark():
             try:
-                self.enqueue()
+                self._enqueue(1)
             except Exception:
                 clear_wake_mark()
                 raise
 
     def wake_all(self) -> None:
-        """Enqueue one wake-up per worker; the queue being away is logged, as the sweep finds the rows too."""
-        try:
-            for _ in range(self.workers):
-                self.enqueue()
-        except Exception:
-            _logger.exception("Workers could not be woken for a broadcast")
+        """Enqueue one wake-up per worker. A broker that is away stops nothing: the sweep finds the rows, too."""
+        with suppress(Exception):  # it is logged
+            self._enqueue(self.workers)
 
     @abstractmethod
     def enqueue(self) -> None:
         """Put `WAKE_UP_TASK` into the queue."""
+
+    def find_outage(self) -> str:
+        """Return the type of the error that the last wake-up met, in this process or any other; "" for none."""
+        return self._broker.error or ask_cache(lambda cache: cache.get(scoped_key(BROKER_AWAY))) or ""
+
+    def _enqueue(self, number: int) -> None:
+        was_away = bool(self._broker.error)
+        try:
+            for _ in range(number):
+                self._broker.call(self.enqueue, is_remote=self.is_remote)
+        except Exception:
+            key, error = scoped_key(BROKER_AWAY), self._broker.error
+            ask_cache(lambda cache: cache.set(key, error, BROKER_AWAY_SECONDS))
+            raise
+        if was_away:
+            key = scoped_key(BROKER_AWAY)
+            ask_cache(lambda cache: cache.delete(key))
+
+    @cached_property
+    def _broker_name(self) -> str:
+        return f"{type(self).__qualname__} {sorted(vars(self).items())}"
+
+    @property
+    def _broker(self) -> Guard:
+        return guard_of("The broker of the task backend", self._broker_name)
 
 
 def get_task_backend() -> TaskBackend:
@@ -112,20 +144,14 @@ def wake_on_commit(batch: UUID, *, using: str) -> None:
 
 def clear_wake_mark() -> None:
     """Called by a worker before it looks: what is written from now on needs a wake-up of its own."""
-    try:
-        if is_cache_shared():
-            cache.delete(scoped_key(WAKE_MARK))
-    except Exception:
-        _logger.exception("The cache does not answer; wake-ups may come late for %d seconds", WAKE_MARK_SECONDS)
+    key = scoped_key(WAKE_MARK)
+    ask_cache(lambda cache: cache.delete(key))
 
 
 def _set_wake_mark() -> bool:
     """Whether a wake-up has to be enqueued: none is known to wait. A cache that is away holds up no delivery."""
-    try:
-        return not is_cache_shared() or cache.add(scoped_key(WAKE_MARK), 1, WAKE_MARK_SECONDS)
-    except Exception:
-        _logger.exception("The cache does not answer; wake-ups are not coalesced")
-        return True
+    key = scoped_key(WAKE_MARK)
+    return ask_cache(lambda cache: cache.add(key, 1, WAKE_MARK_SECONDS)) is not False
 
 
 class _WakeUp:
@@ -146,4 +172,4 @@ class _WakeUp:
         try:
             get_task_backend().wake(batches)
         except Exception:
-            _logger.exception("The wake-up failed; the sweep will deliver batches %s", batches)
+            _logger.exception("The wake-up failed; the sweep will deliver the batches %s", ", ".join(map(str, batches)))

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
 
@@ -17,7 +18,7 @@ class CeleryBackend(QueueBackend):
     """Wakes Celery workers.
 
     Options: `queue`, the name of the queue for wake-ups; `seconds`, the longest one delivery task may run; `workers`,
-    how many are woken for a broadcast.
+    how many are woken for a broadcast; `app`, the dotted path of the Celery app (default: the current app).
 
     Celery's autodiscovery finds the tasks in `tasks.py`. For `CELERY_BEAT_SCHEDULE`:
 
@@ -25,18 +26,45 @@ class CeleryBackend(QueueBackend):
          "webpush-kit-cleanup": {"task": "cleanup_expired_subscriptions", "schedule": 3600.0}}
     """
 
-    def __init__(self, *, queue: str | None = None, seconds: float = DEFAULT_SECONDS, workers: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        queue: str | None = None,
+        seconds: float = DEFAULT_SECONDS,
+        workers: int = 2,
+        app: str | None = None,
+    ) -> None:
         if find_spec("celery") is None:
             raise ImproperlyConfigured("CeleryBackend needs Celery: pip install django-webpush-kit[celery].")
         self.queue = queue
         self.seconds = seconds
         self.workers = workers
+        self.app = import_string(app) if app else _current_app()
 
     def enqueue(self) -> None:
-        """Send the wake-up to the broker, without waiting for a broker that is away."""
-        from celery import current_app  # Celery is optional
+        """Send the wake-up to the broker, without a second attempt."""
+        self.app.send_task(WAKE_UP_TASK, queue=self.queue, retry=False, ignore_result=True)
 
-        current_app.send_task(WAKE_UP_TASK, queue=self.queue, retry=False, ignore_result=True)
+    def is_app_missing(self) -> bool:
+        """Whether the app is Celery's default one, without a broker: the project has made none, or does not import it."""
+        return _is_default(self.app) and not self.app.conf.broker_url
+
+
+def _current_app() -> Any:
+    """Return the current app; in threads, for which Celery knows none, the only app that the project has made."""
+    from celery import _state  # Celery is optional
+    from celery.app import app_or_default
+
+    current = app_or_default()
+    if _is_default(current):
+        made = [app for app in _state._get_active_apps() if not _is_default(app)]  # noqa: SLF001  # no public name
+        if len(made) == 1:
+            return made[0]
+    return current
+
+
+def _is_default(app: Any) -> bool:
+    return bool(app.main == "default" and not app.set_as_current)
 
 
 def register_tasks(tasks: Mapping[str, Callable[..., Any]]) -> None:

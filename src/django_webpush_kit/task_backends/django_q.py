@@ -42,6 +42,7 @@ class DjangoQBackend(QueueBackend):
         retry = _q_cluster().get("retry", DEFAULT_RETRY)
         self.seconds = min(_q_cluster().get("timeout") or retry, retry) * SHARE_OF_TIMEOUT
         self.workers = _q_cluster().get("workers") or cpu_count() or 1
+        self.is_remote = not _q_cluster().get("orm")
 
     def enqueue(self) -> None:
         """Put the wake-up into the broker."""

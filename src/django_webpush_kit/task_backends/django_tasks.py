@@ -20,6 +20,9 @@ class DjangoTasksBackend(QueueBackend):
     how many are woken for a broadcast.
     """
 
+    is_remote = False
+    """The usual backends keep their tasks in a table, or run them at once."""
+
     def __init__(
         self,
         *,
@@ -28,6 +31,7 @@ class DjangoTasksBackend(QueueBackend):
         seconds: float = DEFAULT_SECONDS,
         workers: int = 2,
     ) -> None:
+        _task_decorator()
         self.backend = backend
         self.queue_name = queue_name
         self.seconds = seconds

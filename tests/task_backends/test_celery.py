@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from django_webpush_kit import services
+from django_webpush_kit import services, tasks
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.task_backends import CeleryBackend, get_task_backend
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK
@@ -52,6 +52,7 @@ def use_celery(settings):
 
 def test_the_tasks_are_registered_under_the_names_that_schedules_use():
     with application("memory://") as app:
+        assert tasks.wake_up.__module__ in WAKE_UP_TASK  # importing the tasks registers them
         assert {
             WAKE_UP_TASK,
             "send_scheduled_notifications",

@@ -46,7 +46,7 @@ class CeleryBackend(QueueBackend):
         self.app.send_task(WAKE_UP_TASK, queue=self.queue, retry=False, ignore_result=True)
 
     def is_app_missing(self) -> bool:
-        """Whether the app is Celery's default one, without a broker: the project has made none, or does not import it."""
+        """Whether the app is Celery's default one, without a broker: the project has imported none."""
         return _is_default(self.app) and not self.app.conf.broker_url
 
 

@@ -40,8 +40,14 @@ def rows_of(model: Any) -> Any:
 
 
 def is_inside_transaction(alias: str) -> bool:
-    """Whether a transaction is open that is not merely the one Django's TestCase wraps around a test."""
-    blocks = connections[alias].atomic_blocks
+    """Whether a transaction is open that is not merely the one Django's TestCase wraps around a test.
+
+    With autocommit switched off one always is: what is written would not be visible to others, nor be kept.
+    """
+    connection = connections[alias]
+    blocks = connection.atomic_blocks
+    if not blocks and not connection.get_autocommit():
+        return True
     return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)  # what `atomic(durable=True)` itself asks
 
 

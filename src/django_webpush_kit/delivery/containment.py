@@ -27,17 +27,15 @@ class ErrorLog:
 
         The reason names the exception's type. Its message stays out: it may quote keys or personal data.
         """
+        self.note(f"Notification {key}: {step}", error, kind=step)
+        return f"{step} raised {error_name(error)}"
+
+    def note(self, text: str, error: Exception, *, kind: str = "") -> None:
+        """Log that what `text` names raised `error`; errors of one kind and type have one traceback in all."""
         name = error_name(error)
-        kind = (step, name)
-        _logger.error(
-            "Notification %s failed: %s raised %s",
-            key,
-            step,
-            name,
-            exc_info=None if kind in self._logged else error,
-        )
-        self._logged.add(kind)
-        return f"{step} raised {name}"
+        is_new = (kind or text, name) not in self._logged
+        self._logged.add((kind or text, name))
+        _logger.error("%s raised %s", text, name, exc_info=error if is_new else None)
 
 
 def error_name(error: Exception) -> str:

@@ -90,6 +90,12 @@ class Recorder:
         waits = change.status == NotificationStatus.PENDING
         self._add(row.pk, change, "deferred" if waits else str(change.status))
 
+    def put_back(self, row: Row, until: datetime) -> None:
+        """The row was claimed too early for its push service: it is due again at a moment before its deadline."""
+        if row.deadline is not None:
+            until = min(until, row.deadline - (row.deadline - timezone.now()) / 2)
+        self._add(row.pk, Change(NotificationStatus.PENDING, "", until), "deferred")
+
     def started(self, row: Row) -> None:
         """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
         self._open.discard(row.pk)

@@ -11,18 +11,26 @@ from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
-from django_webpush_kit.delivery.engine import EVERY_KIND, DeliveryReport, deliver_due
+from django_webpush_kit.delivery.containment import ErrorLog
+from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.gc_pause import collector
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
 
 LONGEST_SLEEP_SECONDS = 1.0
+
+IDLE_SECONDS = 0.2
+"""The least sleep after a look that found nothing to claim: due rows may be locked by a transaction of the host."""
+
+CHUNKS_AT_ONCE = 200
+"""Chunks that one call delivers before the worker counts them and has garbage collected."""
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +45,7 @@ class Worker:
         self._end = float("inf") if seconds is None else time.monotonic() + seconds
         self._is_stopped = False
         self._is_database_away = False
+        self._errors = ErrorLog()
 
     def run_once(self) -> None:
         """Deliver what is due now."""
@@ -44,16 +53,22 @@ class Worker:
             pass
 
     def run_for_ever(self, interval: float) -> None:
-        """Deliver what is due whenever it is, until stopped; outlive a database that is away for a while."""
+        """Deliver rows whenever they are due, until stopped; survives temporary database outages and other errors."""
         while not self._is_done():
             try:
-                has_more = self._step().more
+                report = self._step()
                 self._note_answer()
-                if has_more:
+                if report.more:
                     continue
-                wait = min(interval, self._seconds_to_next(timezone.now(), interval))
+                idle = 0.0 if report.claimed else min(interval, IDLE_SECONDS)
+                wait = max(idle, min(interval, self._seconds_to_next(timezone.now(), interval)))
             except (OperationalError, InterfaceError) as error:
                 self._note_outage(error)
+                wait = interval
+            except ImproperlyConfigured:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next rows may be sent
+                self._errors.note("Delivering", error)
                 wait = interval
             close_old_connections()
             if not self._is_done():
@@ -78,20 +93,18 @@ class Worker:
                 signal.signal(number, handler)
 
     def _step(self) -> DeliveryReport:
-        # the whole of a call is lost for the count when the database goes away: a call is not endless
-        size = kit_settings.CHUNK_SIZE * EVERY_KIND
+        # at the end of a call everything in flight is awaited, which a push service that hangs makes slow
+        size = kit_settings.CHUNK_SIZE * CHUNKS_AT_ONCE
         if self._limit is not None:
             size = min(size, self._limit - self.claimed)
-        seconds = None if self._end == float("inf") else self._end - time.monotonic()
-        with collector.while_any():
-            report = deliver_due(
-                size,
-                seconds=seconds,
-                is_stopped=lambda: self._is_stopped,
-                on_backlog=get_task_backend().wake_all,
-            )
-        self.claimed += report.claimed
-        self.outcomes += report.outcomes
+        report = DeliveryReport()
+        bounds = Bounds(size, None, self._end, lambda: self._is_stopped, get_task_backend().wake_all)
+        try:
+            with collector.while_any():
+                deliver_within(bounds, report)
+        finally:
+            self.claimed += report.claimed
+            self.outcomes += report.outcomes
         return report
 
     def _is_done(self) -> bool:

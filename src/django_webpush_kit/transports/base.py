@@ -66,6 +66,12 @@ class Transport:
     def __init__(self, *, endpoint_policy: EndpointPolicy | None = None) -> None:
         self.endpoint_policy = endpoint_policy or EndpointPolicy()
 
+    accepts_pauses = False
+    """Whether `send` also takes None among the requests: nothing is to be sent at the moment, ask again soon."""
+
+    max_in_flight: int | None = None
+    """How many requests of one `send` are sent at a time; None: the transport has no such bound."""
+
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         """Send every request and yield one response for each, in completion order.
 

@@ -146,6 +146,11 @@ class _Multi(Batch):
     def has_response(self) -> bool:
         return bool(self._responses)
 
+    def wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._responses and (remaining := deadline - time.monotonic()) > 0:
+            self._proceed(min(max(self._due - time.monotonic(), 0), remaining))
+
     def next_response(self) -> PushResponse:
         while not self._responses:
             self._proceed(min(max(self._due - time.monotonic(), 0), _MAX_WAIT_SECONDS))

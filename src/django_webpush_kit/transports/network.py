@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from math import inf
 from os import PathLike, fspath
 from pathlib import Path
@@ -34,6 +33,10 @@ for the processor's caches.
 """
 
 
+PAUSE_SECONDS = 0.05
+"""How long to wait for a response before the source is asked again that had nothing to send."""
+
+
 class NetworkTransport(Transport, ABC):
     """Base of the transports that send over a network.
 
@@ -45,6 +48,7 @@ class NetworkTransport(Transport, ABC):
     names, and endpoints that are literal IP addresses are refused.
     """
 
+    accepts_pauses = True
     default_max_in_flight = 100
 
     idle_seconds = 30.0
@@ -60,7 +64,7 @@ class NetworkTransport(Transport, ABC):
         proxy: str | None = None,
     ) -> None:
         super().__init__(endpoint_policy=endpoint_policy)
-        self.max_in_flight = self.default_max_in_flight if max_in_flight is None else max_in_flight
+        self.max_in_flight: int = self.default_max_in_flight if max_in_flight is None else max_in_flight
         self.timeout = timeout
         self.proxy = Proxy.parse(proxy) if proxy else None
         self.ca_bundle = fspath(ca_bundle) if ca_bundle else None
@@ -71,23 +75,30 @@ class NetworkTransport(Transport, ABC):
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise _bad_option("ca_bundle", "must be the path of a PEM file", self.ca_bundle)
 
-    def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
+    def send(self, requests: Iterable[PushRequest | None]) -> Iterator[PushResponse]:
         """Send every request, at most `max_in_flight` at a time; see `Transport.send`."""
         batch = self.open_batch()
         source = iter(requests)
-        size = min(ENCRYPT_BATCH, max(self.max_in_flight // 4, 1))
+        size = self.batch_size
         try:
             while True:
                 yield from batch.responses_until(self.max_in_flight - size)
-                group = list(islice(source, size))
-                if not group:
+                group, has_paused = _next_group(source, size)
+                if not group and not has_paused:
                     break
                 yield from self._submit(batch, group)
+                if has_paused and batch.in_flight:
+                    batch.wait(PAUSE_SECONDS)
                 while batch.has_response():
                     yield batch.next_response()
             yield from batch.responses_until(0)
         finally:
             batch.end()
+
+    @property
+    def batch_size(self) -> int:
+        """How many requests are prepared and started together."""
+        return min(ENCRYPT_BATCH, max(self.max_in_flight // 4, 1))
 
     def _submit(self, batch: Batch, requests: list[PushRequest]) -> list[PushResponse]:
         """Start what can be sent, and return the responses of what cannot."""
@@ -125,6 +136,18 @@ class NetworkTransport(Transport, ABC):
         """Return the network's side of one call of `send`."""
 
 
+def _next_group(source: Iterator[PushRequest | None], size: int) -> tuple[list[PushRequest], bool]:
+    """Up to `size` requests, and whether the source has paused after them."""
+    group: list[PushRequest] = []
+    for request in source:
+        if request is None:
+            return group, True
+        group.append(request)
+        if len(group) == size:
+            break
+    return group, False
+
+
 class Batch(ABC):
     """What one call of `send` has in flight: the part that each transport does its own way."""
 
@@ -138,6 +161,10 @@ class Batch(ABC):
     @abstractmethod
     def has_response(self) -> bool:
         """Whether `next_response` would not wait."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Wait until there is a response, at most for `seconds`."""
 
     @abstractmethod
     def next_response(self) -> PushResponse:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -136,17 +137,26 @@ class _Batch(Batch):
     def has_response(self) -> bool:
         return bool(self._responses)
 
+    def wait(self, seconds: float) -> None:
+        with self._arrived:
+            if not self._responses:
+                self._wait_for_oldest(seconds)
+
     def next_response(self) -> PushResponse:
         with self._arrived:
             while not self._responses:
-                oldest = next(iter(self._waiting))
-                wait = oldest.deadline + LATE_SECONDS - time.monotonic()
-                if wait > 0:
-                    self._arrived.wait(wait)
-                else:
-                    self.answer(oldest, oldest.failure(TransportError.TIMEOUT))
+                self._wait_for_oldest(inf)
             self.in_flight -= 1
             return self._responses.popleft()
+
+    def _wait_for_oldest(self, seconds: float) -> None:
+        """Wait for a response, at most for `seconds` or until the oldest request is overdue: then it has timed out."""
+        oldest = next(iter(self._waiting))
+        remaining = oldest.deadline + LATE_SECONDS - time.monotonic()
+        if remaining > 0:
+            self._arrived.wait(min(remaining, seconds))
+        else:
+            self.answer(oldest, oldest.failure(TransportError.TIMEOUT))
 
     def end(self) -> None:
         with self._arrived:

@@ -1,0 +1,99 @@
+"""A push service that accepts connections and never answers slows only itself."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django.db.transaction import TransactionManagementError
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.worker import Worker
+from django_webpush_kit.models import get_notification_model, get_subscription_model
+from tests.conftest import new_keys
+from tests.transports.conftest import needs_pycurl
+from tests.transports.fault_server import FaultServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TRANSPORTS = [pytest.param("CurlTransport", marks=needs_pycurl), "PyWebPushTransport"]
+
+
+@pytest.fixture
+def servers():
+    with FaultServer() as hanging, FaultServer() as working:
+        yield hanging, working
+
+
+@pytest.fixture(params=TRANSPORTS)
+def _network(request, settings):
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "ALLOW_PRIVATE_ENDPOINTS": True,
+        "CHUNK_SIZE": 50,
+        "TRANSPORT": {
+            "BACKEND": f"django_webpush_kit.transports.{request.param}",
+            "OPTIONS": {"timeout": 8, "max_in_flight": 40},
+        },
+    }
+
+
+def subscribe(user, server, path, push_service, number):
+    model = get_subscription_model()
+    keys = new_keys()
+    for count in range(number):
+        row = model(user=user, endpoint=f"{server.url(path)}?{count}", p256dh_key=keys["p256dh"], auth_key=keys["auth"])
+        row.save()
+        model.objects.filter(pk=row.pk).update(push_service=push_service)
+
+
+def rows_to(user):
+    return get_notification_model().objects.filter(user=user)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.parametrize("urgency", ["high", "normal"])
+def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, urgency):
+    hung, other = make_user(), make_user()
+    subscribe(hung, servers[0], "/silent", "hung.example.com", 200)
+    subscribe(other, servers[1], "/status/201", "other.example.com", 1)
+    services.send(hung, "Hello")
+    worker = Worker(seconds=60)
+
+    def work():
+        try:
+            worker.run_for_ever(0.2)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        wait_until(lambda: rows_to(hung).filter(status="sending").count() >= 20)
+        for number in range(1, 4):
+            services.send(other, "Your code", urgency=urgency)
+            wait_until(lambda number=number: rows_to(other).filter(status="sent").count() == number)
+        assert not rows_to(hung).filter(failure_reason="timed out").exists(), "nothing waited for the time-out"
+    finally:
+        worker._is_stopped = True
+        thread.join()
+
+
+def test_with_autocommit_off_the_call_is_refused(subscription):
+    services.send(subscription, "Hello")
+    connection.set_autocommit(False)
+    try:
+        with pytest.raises(TransactionManagementError, match="autocommit"):
+            deliver_due()
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+    assert get_notification_model().objects.get().status == "pending"

@@ -33,6 +33,9 @@ export interface PushPayload {
 
 export interface PushNotificationMembers {
 %s
+  /** Beside the ones of the payload, for older Safaris. */
+  app_badge?: number;
+  mutable?: true;
 }
 
 export interface PushAction {

@@ -185,7 +185,7 @@ class KitSettings:
     QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
     PAYLOAD_BUDGET = Setting(3000, min_value=200, max_value=MAX_PAYLOAD)
     OVERSIZE = Setting("error", choices=("error", "truncate"))
-    DECLARATIVE = Setting(False)
+    DECLARATIVE = Setting[bool | None](None, bool)
 
     MAX_RETRIES = Setting(3, min_value=0, max_value=MAX_SMALL_INTEGER)
     RETRY_BASE_SECONDS = Setting[float](30, int, float, min_value=0, max_value=MAX_RETRY_SECONDS)
@@ -230,6 +230,14 @@ def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
             f"(a dict). Found: {keys}."
         )
     return value["BACKEND"], dict(options)
+
+
+def declarative_base_url() -> str:
+    """The origin for links in declarative payloads; "" where payloads are not declarative.
+
+    They are where `BASE_URL` is set, unless `DECLARATIVE` is False.
+    """
+    return "" if kit_settings.DECLARATIVE is False else kit_settings.BASE_URL.rstrip("/")
 
 
 def current_scope() -> str:

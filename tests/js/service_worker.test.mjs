@@ -418,6 +418,34 @@ describe("a click", () => {
     assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-1 clicked"]);
   });
 
+  describe("on a declarative message, whose links count the click and redirect", () => {
+    const actions = [
+      { action: "pay", title: "Pay", navigate: `${ORIGIN}/open/1?action=pay` },
+      { action: "confirm", title: "Confirm", navigate: `${ORIGIN}/open/1` },
+    ];
+    const links = { navigate: "/orders/7", actions: { pay: "/pay" } };
+    const declarative = { navigate: `${ORIGIN}/open/1`, actions, data: { webpush_kit: links } };
+
+    for (const [action, opened] of [
+      ["", "/orders/7"],
+      ["pay", "/pay"],
+      ["confirm", "/orders/7"],
+    ]) {
+      test(`opens the page itself: ${opened} for "${action}"`, async () => {
+        const browser = await shown(declarative);
+        await browser.click(browser.notifications[0], action);
+        assert.deepEqual(browser.opened, [ORIGIN + opened]);
+        assert.equal(browser.reports.length, 2);
+      });
+    }
+
+    test("leaves the counting to the link where the browser follows it by itself", async () => {
+      const browser = new FakeBrowser({ engine: "webkit" });
+      await browser.pushProposal({ title: "x", navigate: `${ORIGIN}/open/1`, data: { webpush_kit: links } });
+      assert.equal(browser.shown[0].options.navigate, `${ORIGIN}/open/1`);
+    });
+  });
+
   test("focuses the page that is already there", async () => {
     const browser = await shown();
     const other = browser.openPage("/");

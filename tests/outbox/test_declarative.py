@@ -16,7 +16,7 @@ ACTIONS = [{"action": "track", "title": "Track", "url": "/orders/7/track"}, {"ac
 
 @pytest.fixture(autouse=True)
 def _declarative(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DECLARATIVE": True, "BASE_URL": "https://shop.example.com"}
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BASE_URL": "https://shop.example.com"}
 
 
 def payload_of(subscription, **options):
@@ -31,6 +31,8 @@ def test_links_lead_through_the_counting_redirect(subscription, client):
     assert payload["web_push"] == 8030
     assert payload["notification"]["navigate"] == counted
     assert [action["navigate"] for action in payload["notification"]["actions"]] == [f"{counted}?action=track", counted]
+    links = payload["notification"]["data"]["webpush_kit"]
+    assert (links["navigate"], links["actions"]) == ("/orders/7", {"track": "/orders/7/track"})
     response = client.get(counted.removeprefix("https://shop.example.com"))
     assert (response.status_code, response["Location"]) == (302, "/orders/7")
     response = client.get(counted.removeprefix("https://shop.example.com") + "?action=track")
@@ -39,6 +41,13 @@ def test_links_lead_through_the_counting_redirect(subscription, client):
 
 def test_a_message_without_a_link_opens_the_site(subscription):
     assert payload_of(subscription)["notification"]["navigate"] == "https://shop.example.com/"
+
+
+def test_declarative_payloads_can_be_switched_off(subscription, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DECLARATIVE": False}
+    payload = payload_of(subscription, url="/orders/7")
+    assert "web_push" not in payload
+    assert payload["notification"]["navigate"] == "/orders/7"
 
 
 @pytest.mark.urls("tests.urls_without_api")

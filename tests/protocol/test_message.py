@@ -83,6 +83,8 @@ def test_a_declarative_payload_has_absolute_urls_everywhere():
         **ENVELOPE,
         "notification": {
             **NOTIFICATION,
+            "app_badge": 3,
+            "mutable": True,
             "data": {"booking": 7, "webpush_kit": ENVELOPE},
             "navigate": "https://shop.example/bookings/7",
             "icon": "https://shop.example/icon.png",
@@ -109,7 +111,7 @@ def test_a_declarative_payload_always_has_somewhere_to_navigate():
 
 def test_encoding_leaves_the_message_as_it_was():
     message = full_message()
-    encode(message, declarative_base_url="https://shop.example", budget=700, oversize="truncate")
+    encode(message, declarative_base_url="https://shop.example", budget=750, oversize="truncate")
     assert message == full_message()
 
 

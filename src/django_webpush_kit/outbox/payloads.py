@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import IntegerField
 
-from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.conf import declarative_base_url, kit_settings
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import ROW_OPTIONS, RowOptions
 from django_webpush_kit.outbox.links import api_base
@@ -35,14 +35,16 @@ class PayloadEncoder:
     def __init__(self) -> None:
         self._budget = min(kit_settings.PAYLOAD_BUDGET, MAX_PAYLOAD)
         self._oversize = kit_settings.OVERSIZE
-        self._base_url = kit_settings.BASE_URL.rstrip("/") if kit_settings.DECLARATIVE else ""
+        self._base_url = declarative_base_url()
         self._api = api_base()
         self._signer = notification_signer()
 
     def encode(self, message: Message, identity: str) -> bytes:
         """Payload bytes; `PayloadTooLarge` when they exceed the budget and may not be truncated."""
         token = self._signer.sign(identity)
+        worker_links: dict[str, Any] = {}
         if self._base_url:
+            worker_links = _direct_links(message)
             message = _counting_clicks(message, f"{self._api}open/{token}") if self._api else message
         envelope = {"id": identity, "token": token}
         if self._api:
@@ -51,6 +53,7 @@ class PayloadEncoder:
             message,
             envelope=envelope,
             declarative_base_url=self._base_url,
+            worker_links=worker_links,
             budget=self._budget,
             oversize="truncate" if self._oversize == "truncate" else "error",
         )
@@ -66,6 +69,12 @@ def _longest_identity() -> str:
     key = get_notification_model()._meta.pk
     longest = "9" * (19 if isinstance(key, IntegerField) else max(key.max_length or 0, 36))
     return str(NotificationIdentity(longest, UUID(int=0)))
+
+
+def _direct_links(message: Message) -> dict[str, Any]:
+    """The links for service workers: they report clicks themselves, and find a page that is open by its own URL."""
+    actions = {action["action"]: action["url"] for action in message.actions if action.get("url")}
+    return {name: links for name, links in (("navigate", message.url), ("actions", actions)) if links}
 
 
 def _counting_clicks(message: Message, counted: str) -> Message:

@@ -87,13 +87,16 @@ def encode_payload(
     *,
     envelope: Mapping[str, Any],
     declarative_base_url: str = "",
+    worker_links: Mapping[str, Any] | None = None,
     budget: int = MAX_PAYLOAD,
     oversize: Literal["error", "truncate"] = "error",
 ) -> bytes:
     """Return the payload as compact UTF-8 JSON: the envelope's members, `notification`, and `app_badge` if given.
 
     With `declarative_base_url` the same payload is a Declarative Web Push message too: it gets `web_push` and
-    `mutable`, its URLs become absolute and every action gets its own. Above `budget` bytes (never more than 3993)
+    `mutable`, its URLs become absolute and every action gets its own. Safari read `app_badge` and `mutable` inside
+    `notification` at first: they are in both places. `worker_links` are the links that a service worker opens instead
+    of those of the notification. Above `budget` bytes (never more than 3993)
     "error" raises `PayloadTooLarge`, "truncate" shortens the body, then the title.
     """
     budget = min(budget, MAX_PAYLOAD)
@@ -103,8 +106,11 @@ def encode_payload(
         payload["app_badge"] = message.app_badge
     if declarative_base_url:
         payload = {"web_push": DECLARATIVE_MARK, **payload, "mutable": True}
+        notification["mutable"] = True
+        if message.app_badge is not None:
+            notification["app_badge"] = message.app_badge
         # A worker that is handed a declarative push may see only its notification, not the payload around it.
-        notification["data"] = {**notification.get("data", {}), "webpush_kit": dict(envelope)}
+        notification["data"] = {**notification.get("data", {}), "webpush_kit": {**envelope, **(worker_links or {})}}
         _make_absolute(notification, declarative_base_url)
     encoded = _encode(payload)
     if oversize == "truncate":

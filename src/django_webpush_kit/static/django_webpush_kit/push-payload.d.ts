@@ -28,6 +28,9 @@ export interface PushNotificationMembers {
   timestamp?: number;
   actions?: PushAction[];
   data?: Record<string, unknown>;
+  /** Beside the ones of the payload, for older Safaris. */
+  app_badge?: number;
+  mutable?: true;
 }
 
 export interface PushAction {

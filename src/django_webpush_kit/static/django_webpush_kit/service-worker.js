@@ -192,11 +192,13 @@
    * @param {ReturnType<typeof readMessage>} message
    * @param {Json} [changes] options that replace those of the message
    */
-  async function show({ kit, title, url, options, data }, changes = {}) {
+  async function show({ kit, counted, title, url, options, data }, changes = {}) {
+    // a click that the browser follows by itself is counted on its way, unless a hook changed the URL
+    const followed = safeUrl(url) === kit.navigate && counted ? counted : safeUrl(url);
     kit.navigate = safeUrl(url);
     // WebKit refuses the call for a declarative push without it; others do not know it
     const knowsNavigate = typeof Notification !== "undefined" && "navigate" in Notification.prototype;
-    const navigate = knowsNavigate ? kit.navigate : "";
+    const navigate = knowsNavigate ? followed : "";
     /** @type {Json} */
     const all = { ...options, data: { ...(isObject(data) ? data : {}), webpush_kit: kit }, ...changes };
     try {
@@ -250,7 +252,7 @@
    * (`{notification, data, fcmOptions}` or data alone), any JSON or text, nothing at all, or a notification that
    * WebKit's declarative push proposes in place of data.
    * @param {PushEvent & {notification?: any, appBadge?: number}} event
-   * @returns {PushMessage & {kit: KitData}}
+   * @returns {PushMessage & {kit: KitData, counted: string}}
    */
   function readMessage(event) {
     const { payload, text } = parse(event.data);
@@ -263,8 +265,8 @@
     const envelope = isObject(data?.webpush_kit) ? data.webpush_kit : {};
     const token = asText(payload.token ?? envelope.token);
     const links = [
+      envelope.navigate, // the page itself, where `source.navigate` counts the click and redirects
       source.navigate,
-      envelope.navigate,
       ...[source, data ?? {}, payload].flatMap(({ url, link, click_action }) => [url, link, click_action]),
       payload.fcmOptions?.link,
       data?.onActionClick?.default?.url,
@@ -278,9 +280,13 @@
       navigate: links.map(safeUrl).find(Boolean) ?? "",
       actions: /** @type {Record<string, string>} */ ({}),
     };
-    for (const { action, navigate, url } of asList(source.actions)) kit.actions[action] = safeUrl(navigate ?? url);
+    const isCounted = Boolean(envelope.navigate || envelope.actions);
+    for (const { action, navigate, url } of asList(source.actions)) {
+      kit.actions[action] = safeUrl(isCounted ? envelope.actions?.[action] : (navigate ?? url));
+    }
     return {
       kit,
+      counted: safeUrl(source.navigate),
       id: kit.id,
       title: titleOf(source) || setting("title") || worker.location.hostname,
       url: kit.navigate,

@@ -81,6 +81,18 @@ def test_a_link_that_browsers_would_not_open_is_an_error_at_its_field(submit, va
     assert sorted(response.context["adminform"].form.errors) == ["actions", "icon_template", "url_template"]
 
 
+def test_unusable_json_in_a_saved_template_is_an_error_and_changes_nothing(admin_client, editable):
+    row = make_template("a", options={"ttl": 60})
+    values = dict.fromkeys(("language", "body_template", "url_template", "icon_template"), "")
+    values |= {"type": "a", "title_template": "News", "vibrate_pattern": "[]", "actions": DEEP, "options": DEEP}
+    response = admin_client.post(page_of(row), values)
+    assert sorted(response.context["adminform"].form.errors) == ["actions", "options"]
+    assert not response.context["adminform"].form.fields["options"].has_changed({"ttl": 60}, '{"ttl": 60}')
+    assert response.context["adminform"].form.fields["options"].has_changed({"ttl": 60}, DEEP)
+    row.refresh_from_db()
+    assert row.options == {"ttl": 60}
+
+
 def test_variables_and_other_languages_are_shown(admin_client, editable):
     row = make_template("a", body_template="{{ where|default:'' }}")
     other = make_template("a", language="de", title_template="{{ nummer }}")
@@ -93,7 +105,8 @@ def test_variables_and_other_languages_are_shown(admin_client, editable):
     assert admin_client.get(page_of()).status_code == 200
 
 
-def test_an_admin_site_without_these_pages_shows_names_without_links():
+@pytest.mark.urls("tests.urls_without_api")
+def test_where_the_admin_has_no_such_page_names_are_shown_without_links():
     row = make_template("a")
     make_template("a", language="de")
     site = NotificationTemplateAdmin(get_template_model(), admin.AdminSite("other"))

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import TextChoices
 from django.utils.functional import lazy, lazystr
 from django.utils.safestring import mark_safe
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.templating.context import plain_context
+from django_webpush_kit.templating.context import plain_context, recipient_values
 from tests.templating.texts import renderer
 
 MEBIBYTE = 1024 * 1024
@@ -239,3 +240,15 @@ class BrokenDay(date):
 def test_a_value_that_raises_when_it_is_read_is_named(value):
     with pytest.raises(TypeError, match=r"context\['a\[0\]'\] could not be read \((LookupError|RuntimeError): "):
         plain_context({"a": [value]})
+
+
+def test_a_recipient_context_that_cannot_be_imported_is_a_mistake_in_the_settings(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RECIPIENT_CONTEXT": "tests.nowhere.recipient_context"}
+    with pytest.raises(ImproperlyConfigured, match="RECIPIENT_CONTEXT"):
+        recipient_values(None)
+
+
+@pytest.mark.parametrize("given_context", [(), "", 0])
+def test_a_context_that_is_no_dict_is_refused_even_when_it_is_empty(given_context):
+    with pytest.raises(TypeError, match="context must be a dict, not"):
+        renderer(given_context)

@@ -87,6 +87,7 @@ LONG = "long " * 1900
         "{{ number|floatformat:'-200000000' }}",
         "{{ number|floatformat:'200000000g' }}",
         "{{ long }}{{ long }}",
+        "{{ long }}" + "y" * 9000,
         "{{ day|date:long }}",
         "{{ long|upper }}" * 500,
         "{% with a=long|join:'zzzzzzzz' %}{{ a }}{% endwith %}",

@@ -59,3 +59,12 @@ def test_literals_need_no_value():
 def test_what_cannot_be_rendered_is_one_kind_of_error(title):
     with pytest.raises(TemplateRenderError):
         preview(template(title))
+
+
+def test_given_values_replace_samples():
+    row = template("Order {{ number }}", "{{ day|date:'Y' }} {{ where }}")
+    text = preview(row, {"number": 4711, "where": "Ulm"})
+    assert text.title == "Order 4711"
+    assert text.body.endswith(" Ulm")
+    with pytest.raises(TypeError, match=r"context\['number'\]"):
+        preview(row, {"number": object()})

@@ -182,6 +182,12 @@ class KitSettings:
     )
     MISSING_VARIABLES = Setting("error", choices=("error", "warn", "empty"))
     AUDIENCES = Setting[Mapping[str, Any]]({}, dict)
+    ACTIVE_USERS = Setting[str | Mapping[str, Any] | Callable[[Any], Any]](
+        {},
+        dict,
+        str,
+        Callable,  # type: ignore[arg-type]  # isinstance works
+    )
     QUIET_HOURS = Setting("defer", choices=("defer", "suppress"))
     PAYLOAD_BUDGET = Setting(3000, min_value=200, max_value=MAX_PAYLOAD)
     OVERSIZE = Setting("error", choices=("error", "truncate"))

@@ -1,4 +1,4 @@
-"""Check what the project around this app has to provide: URLs, and headers that browsers can send."""
+"""Check what the project around this app has to provide: URLs, and one database for its tables and the users."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
+from django.db import router
+from django.db.models import Model
 from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.models import PushBroadcast, get_analytics_model, get_subscription_model, get_template_model
 
 INCLUDE = 'path("api/v1/push/", include("django_webpush_kit.urls"))'
-
-CSRF_HEADER_NAME = "HTTP_X_CSRFTOKEN"
-"""Django's default, which the JavaScript client sends."""
 
 
 def are_urls_included() -> bool:
@@ -51,17 +54,30 @@ def _urls() -> Messages:
         )
 
 
-def _csrf_header() -> Messages:
-    if settings.CSRF_HEADER_NAME != CSRF_HEADER_NAME:
-        yield messages.warning(
-            10,
-            f"CSRF_HEADER_NAME is {settings.CSRF_HEADER_NAME!r}, but webpush-kit.js sends X-CSRFToken: every request "
-            "with a session is refused with 403.",
-            f"Leave CSRF_HEADER_NAME at its default, {CSRF_HEADER_NAME!r}.",
+def _one_database() -> Messages:
+    """Foreign keys, joins and cascades do not reach from one database to another."""
+    try:
+        home = outbox_database()
+        others: list[type[Model]] = [
+            get_user_model(),
+            get_subscription_model(),
+            get_template_model(),
+            get_analytics_model(),
+            PushBroadcast,
+        ]
+        strays = [model for model in others if router.db_for_write(model) != home]
+    except ImproperlyConfigured:
+        return  # another check names the model that is missing
+    for model in strays:
+        yield messages.error(
+            16,
+            f"DATABASE_ROUTERS sends {model._meta.label} to the database {router.db_for_write(model)!r}, and "
+            f"notifications to {home!r}: foreign keys do not reach from one to the other.",
+            "Route webpush_kit, your swapped models and the user model to one database.",
         )
 
 
 CHECKS: CheckTable = (
     ((), _urls),
-    ((), _csrf_header),
+    ((), _one_database),
 )

@@ -19,6 +19,7 @@ from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.conf import backend_spec, current_scope, kit_settings, vapid_keyring, vapid_subject
 from django_webpush_kit.protocol.endpoints import ANY_HOST, check_click_url, split_allowed_host
 from django_webpush_kit.protocol.vapid import check_subject
+from django_webpush_kit.subscriptions.active_users import admitted_users
 
 
 def _time_zones() -> Messages:
@@ -239,6 +240,14 @@ def _dotted_paths() -> Messages:
                 )
 
 
+def _active_users() -> Messages:
+    try:
+        admitted_users()
+    except ImproperlyConfigured as error:
+        hint = 'Give lookups of the user model, such as {"deleted_at": None}, or a function queryset -> queryset.'
+        yield messages.error(12, str(error), hint)
+
+
 def _scope() -> Messages:
     try:
         current_scope()
@@ -294,6 +303,7 @@ CHECKS: CheckTable = (
     (("RATE_LIMITS",), _rate_limits),
     (("NOTIFICATION_TYPES",), _notification_types),
     (("RECIPIENT_CONTEXT", "AUTHENTICATORS", "AUDIENCES"), _dotted_paths),
+    (("ACTIVE_USERS",), _active_users),
     (("SCOPE",), _scope),
     (("API_PATH",), _api_path),
     (("DEFAULTS",), _defaults),

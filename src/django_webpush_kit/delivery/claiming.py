@@ -11,8 +11,6 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import F, QuerySet, TextField
 from django.db.models.functions import Cast
@@ -27,6 +25,7 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
+from django_webpush_kit.subscriptions.active_users import user_is_active
 from django_webpush_kit.tokens import NotificationIdentity
 
 LAPSES_BEFORE_ISOLATION = 2
@@ -280,14 +279,13 @@ def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
 
 def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
     texts = (Cast(name, TextField()) for name in _JSON_COLUMNS)
-    columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, *_user_column())
-    padding = () if _user_column() else (True,)
+    columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, user_is_active())
     # The rows of one call mostly hold the same JSON: each text is read once.
     read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
     read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)
     for data_text, options_text, preferences, *values in columns:
         data, options, problem = read_message(data_text, options_text)
-        yield Row(data, options, read(preferences), problem, *values, *padding)
+        yield Row(data, options, read(preferences), problem, *values)
 
 
 def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], RowOptions, str]:
@@ -299,12 +297,3 @@ def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], Ro
         return data, RowOptions.from_json(json.loads(options_text)), ""
     except (ValueError, TypeError, RecursionError) as error:
         return {}, RowOptions(), f"{type(error).__name__}: {error}"[:200]
-
-
-@lru_cache(maxsize=1)
-def _user_column() -> tuple[str, ...]:
-    try:
-        get_user_model()._meta.get_field("is_active")
-    except FieldDoesNotExist:
-        return ()
-    return ("user__is_active",)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import rows_of
 from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.containment import SHARED_ERRORS
@@ -77,8 +77,8 @@ class Gate:
         if row.user_is_active is False:
             return NotificationStatus.CANCELLED, "The user is not active"
         if row.expiration_time is not None and row.expiration_time <= self._now:
-            subscriptions = get_subscription_model().objects.using(outbox_database())
-            deactivate_subscriptions(subscriptions.filter(pk=row.subscription_id), EXPIRED)
+            expired = rows_of(get_subscription_model()).expired(self._now)
+            deactivate_subscriptions(expired.filter(pk=row.subscription_id), EXPIRED)
             return NotificationStatus.SUPPRESSED, f"The subscription is not active: {EXPIRED}"
         if not row.is_active:
             reason = row.deactivation_reason or "deactivated"

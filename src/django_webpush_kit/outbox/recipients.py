@@ -15,6 +15,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidRecipient
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.subscriptions.active_users import with_active_users
 
 PAGE_SIZE = 500
 
@@ -97,7 +98,7 @@ def keyset_page(queryset: QuerySet[Any], *, after: Any = None, until: Any = None
 
 def active_subscriptions(*, with_users: bool = False) -> QuerySet[Any]:
     """The subscriptions that may be sent to, in the database of the outbox."""
-    active = get_subscription_model().objects.using(outbox_database()).active()
+    active = with_active_users(get_subscription_model().objects.using(outbox_database()).active())
     return active.select_related("user") if with_users else active
 
 

@@ -463,16 +463,3 @@ def test_databases_without_skip_locked_and_limits_in_subqueries_claim_too(subscr
         monkeypatch.setattr(connection.features, feature, False)
     send_many(subscription, 3)
     assert [len(claim(2).rows) for _ in range(3)] == [2, 1, 0]
-
-
-def test_users_without_an_active_flag_are_active(subscription, monkeypatch):
-    from django.contrib.sessions.models import Session
-
-    from django_webpush_kit.delivery import claiming as rows_module
-
-    monkeypatch.setattr(rows_module, "get_user_model", lambda: Session)
-    rows_module._user_column.cache_clear()
-    services.send(subscription, "Hello")
-    report = deliver_due()
-    rows_module._user_column.cache_clear()
-    assert report.sent == 1

@@ -1,6 +1,7 @@
 """ACTIVE_USERS: users that are deleted or suspended softly get no notifications."""
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit import services
@@ -9,6 +10,7 @@ from django_webpush_kit.conf import given_settings
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.subscriptions import active_users
 from django_webpush_kit.testing import outbox
 from tests.factories import make_template
 
@@ -114,3 +116,9 @@ class TestOneThatCannotBeUsed:
     def test_is_found_by_a_check(self, admit, value):
         admit(value)
         assert [message.id for message in check_settings()] == ["webpush_kit.E012"]
+
+
+def test_users_without_an_active_flag_are_active(subscription, monkeypatch):
+    monkeypatch.setattr(active_users, "get_user_model", lambda: Session)
+    services.send(subscription, "Hello")
+    assert deliver_due().sent == 1

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
+from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 
 from django_webpush_kit import privacy
@@ -160,3 +161,27 @@ def test_erasing_beside_sends_to_the_same_user_ends_in_nothing_left(user, make_s
     assert errors == []
     assert not get_notification_model().objects.exists()
     assert not get_subscription_model().objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_erasing_starts_over_when_a_notification_is_written_meanwhile(user, subscription, make_subscription):
+    """A receiver writes to a subscription that has just been deleted, as a send in another transaction may."""
+    attempts = []
+
+    def write_meanwhile(instance, **kwargs):
+        attempts.append(instance)
+        if len(attempts) < privacy.ERASE_ATTEMPTS:
+            get_notification_model().objects.create(subscription_id=instance.pk, user=user, title="Late")
+
+    post_delete.connect(write_meanwhile, sender=get_subscription_model())
+    try:
+        assert erase_user(user) == {"events": 0, "notifications": 0, "subscriptions": 1}
+    finally:
+        post_delete.disconnect(write_meanwhile, sender=get_subscription_model())
+    assert len(attempts) == privacy.ERASE_ATTEMPTS
+    assert not get_notification_model().objects.exists()
+
+
+def test_erasing_needs_no_admin(user, hers, settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"]
+    assert erase_user(user)["notifications"] == 3

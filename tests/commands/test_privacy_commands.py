@@ -1,14 +1,18 @@
 """`push_export`, `push_erase` and `push_prune`."""
 
 import json
+import signal
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.signals import post_delete
 from django.utils import timezone
 
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.delivery import pruning
+from django_webpush_kit.management.commands import push_prune
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
@@ -23,6 +27,7 @@ def run(*arguments):
 def test_an_export_reads_well(subscription, make_subscription, user):
     make_event(make_notification(subscription, title="Shipped"), "clicked")
     make_notification(subscription, "pending", title="Soon")
+    PushBroadcast.objects.create(type="news", created_by=user)
     gone = make_subscription(user)
     gone.is_active, gone.deactivation_reason = False, "gone (HTTP 410)"
     gone.save()
@@ -33,6 +38,8 @@ def test_an_export_reads_well(subscription, make_subscription, user):
     assert lines[3] == "2 notifications"
     assert lines[4].endswith("sent  Shipped  (clicked)")
     assert lines[5].endswith("pending  Soon")
+    assert lines[6] == "1 broadcasts"
+    assert lines[7].endswith("pending  news to all")
 
 
 def test_an_export_as_json_is_complete(subscription):
@@ -74,3 +81,23 @@ def test_pruning_does_what_the_hourly_cleanup_does(subscription, make_subscripti
     assert "Deactivated: 1 expired subscriptions" in printed
     assert "Deleted: 1 notifications" in printed
     assert get_notification_model().objects.count() == 1
+
+
+def test_pruning_shows_its_progress_and_ends_cleanly_on_ctrl_c(subscription, monkeypatch, capsys):
+    monkeypatch.setattr(pruning, "DELETE_SIZE", 2)
+    monkeypatch.setattr(push_prune, "PROGRESS_ROWS", 2)
+    for _ in range(5):
+        make_notification(subscription, days_ago=1000)
+
+    def interrupt(**kwargs):
+        post_delete.disconnect(interrupt, sender=get_notification_model())
+        signal.raise_signal(signal.SIGINT)
+
+    post_delete.connect(interrupt, sender=get_notification_model())
+    with pytest.raises(CommandError, match="Run push_prune again to continue") as error:
+        call_command("push_prune")
+    assert error.value.returncode == 130
+    printed = capsys.readouterr().out
+    assert "2 notifications deleted so far" in printed
+    assert "Deleted: 2 notifications" in printed
+    assert "Deleted: 3 notifications" in run("push_prune")

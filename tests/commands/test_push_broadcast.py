@@ -1,5 +1,7 @@
 """`manage.py push_broadcast`."""
 
+import os
+import signal
 import threading
 
 import pytest
@@ -9,8 +11,10 @@ from django.db import connection
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.management.commands import push_broadcast
-from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.management.interruption import interruptible
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_template_model
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
+from django_webpush_kit.signals import pre_send
 from django_webpush_kit.transports import locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,3 +101,76 @@ def test_progress_counts_what_came_to_an_end():
     deliver_due()
     assert progress(broadcast) == BroadcastProgress(total=3, processed=3, written=3, ended=3, accepted=3)
     assert PushBroadcast.objects.get().status == "completed"
+
+
+class TestCtrlC:
+    def test_ends_a_delivery_cleanly_and_another_run_finishes_it(self, capsys, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 1}
+
+        def interrupt(**kwargs):
+            pre_send.disconnect(interrupt)
+            signal.raise_signal(signal.SIGINT)
+
+        pre_send.connect(interrupt)
+        with pytest.raises(CommandError, match=r"Interrupted; broadcast \d+ is completed, and the workers") as error:
+            run(capsys, "news", "--deliver", "--progress", context={"number": 7})
+        assert error.value.returncode == 130
+        rows = get_notification_model().objects
+        assert not rows.filter(status="sending").exists()
+        assert rows.filter(status="pending").exists()
+        assert "3 of 3" in run(capsys, "--deliver", watch=PushBroadcast.objects.get().pk)
+        assert rows.filter(status="sent").count() == 3
+
+    def test_ends_watching_and_the_workers_go_on(self, capsys, monkeypatch):
+        monkeypatch.setattr(push_broadcast, "WATCH_SECONDS", 0.01)
+        broadcast = services.broadcast("news", context={"number": 7})
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(CommandError, match=f"Follow it with push_broadcast --watch {broadcast.pk}") as error:
+            run(capsys, watch=broadcast.pk)
+        timer.join()
+        assert error.value.returncode == 130
+        assert deliver_due().sent == 3
+
+    def test_twice_ends_at_once(self):
+        with interruptible() as interruption:
+            signal.raise_signal(signal.SIGINT)
+            assert interruption.is_requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    def test_is_for_the_main_thread_alone(self):
+        before = signal.getsignal(signal.SIGINT)
+        found = []
+
+        def look():
+            with interruptible() as interruption:
+                found.append((signal.getsignal(signal.SIGINT), interruption.is_requested))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert found == [(before, False)]
+
+
+def test_a_broadcast_that_failed_is_an_error_that_says_how_to_go_on(capsys, settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"broken": lambda: 1 / 0}}
+    with pytest.raises(CommandError, match=r"failed: ZeroDivisionError: .* push_broadcast --resume \d+") as error:
+        run(capsys, "news", "--deliver", "--audience", "broken", context={"number": 7})
+    assert error.value.returncode == 1
+
+
+def test_a_rate_is_kept_to_the_end(capsys, monkeypatch, make_subscription):
+    monkeypatch.setattr(push_broadcast, "WATCH_SECONDS", 0.05)
+    for _ in range(3):
+        make_subscription()
+    out = run(capsys, "news", "--deliver", "--rate", "120/m", context={"number": 7})
+    assert "3 of 6" in out
+    assert "6 of 6" in out
+    with pytest.raises(CommandError, match="rate must be"):
+        run(capsys, "news", "--rate", "fast", context={"number": 7})
+
+
+def test_rows_that_no_push_service_accepted_are_told():
+    state = BroadcastProgress(total=5, processed=5, written=5, ended=5, accepted=3)
+    assert push_broadcast.progress_line(state).endswith("5 of 5  2 not accepted")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DataError, connection
+from django.db import DataError, InterfaceError, OperationalError, connection
 from django.db.models import FloatField, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -391,3 +391,44 @@ def test_an_audience_may_raise_in_the_database_for_one_subscription(people, sett
     row = services.broadcast("news", "dividing")
     deliver_due()
     assert (fresh(row).status, row.queued, row.failed) == (Status.COMPLETED, 7, 1)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite is never away")
+def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people, personal, settings):
+    def losing_the_database(user):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pg_backend_pid())"
+                if connection.vendor == "postgresql"
+                else "KILL CONNECTION CONNECTION_ID()"
+            )
+        return {"nickname": ""}
+
+    row = services.broadcast("hello")
+    working = settings.WEBPUSH_KIT
+    settings.WEBPUSH_KIT = {**working, "RECIPIENT_CONTEXT": losing_the_database}
+    with pytest.raises((OperationalError, InterfaceError)):
+        fan_out()
+    connection.close()
+    assert (fresh(row).status, row.failed, row.lease_token) == (Status.RUNNING, 0, None)
+    settings.WEBPUSH_KIT = working
+    deliver_due()
+    assert (fresh(row).status, row.queued) == (Status.COMPLETED, 7)
+
+
+def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(people, settings, time_machine):
+    make_template("news", title_template="News")
+
+    def too_slow():
+        raise OperationalError("canceling statement due to statement timeout")
+
+    time_machine.move_to(timezone.now(), tick=False)
+    row = services.broadcast("news", "everybody")
+    working = settings.WEBPUSH_KIT
+    settings.WEBPUSH_KIT = {**working, "AUDIENCES": {"everybody": too_slow}}
+    assert fan_out() == 0
+    assert (fresh(row).status, row.failure_reason[:16]) == (Status.PENDING, "OperationalError")
+    settings.WEBPUSH_KIT = working
+    time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
+    deliver_due()
+    assert fresh(row).status == Status.COMPLETED

@@ -4,13 +4,15 @@ import json
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.fan_out import fan_out
-from django_webpush_kit.exceptions import TemplateRenderError
+from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 from django_webpush_kit.outbox.snapshots import freeze, thaw
 from django_webpush_kit.states import Lane
@@ -31,7 +33,7 @@ def subscriptions(make_subscription):
 
 
 def broadcast(**options):
-    return services.broadcast("news", context={"extra": ""}, **options)
+    return services.broadcast("news", **{"context": {"extra": ""}, **options})
 
 
 class TestWhatIsStored:
@@ -158,3 +160,17 @@ def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, na
     rows = get_notification_model().objects.filter(batch=row.batch)
     assert [one.subscription_id for one in rows] == [wanting.pk]
     assert get_subscription_model().objects.count() == 3
+
+
+def test_an_audience_that_cannot_be_imported_is_named(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"staff": "tests.no.such.function"}}
+    with pytest.raises(
+        ImproperlyConfigured, match=r"AUDIENCES.*'staff' cannot be imported: No module"
+    ):
+        broadcast(audience="staff")
+
+
+def test_a_key_that_is_used_and_cancelled_all_the_time_ends_in_an_error(settings, monkeypatch):
+    monkeypatch.setattr(idempotency, "ATTEMPTS", 0)
+    with pytest.raises(InvalidOption, match="try again"):
+        broadcast(idempotency_key="may")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from django.utils.module_loading import import_string
@@ -73,5 +74,10 @@ def _audience_function(name: str) -> Callable[[], QuerySet[Any]]:
     if function is None:
         known = ", ".join(sorted(audience_names()))
         raise InvalidOption(f"audience {name!r} is unknown. Known audiences, from AUDIENCES and built in: {known}")
-    found: Callable[[], QuerySet[Any]] = import_string(function) if isinstance(function, str) else function
+    if isinstance(function, str):
+        try:
+            function = import_string(function)
+        except ImportError as error:
+            raise ImproperlyConfigured(f'WEBPUSH_KIT["AUDIENCES"]: {name!r} cannot be imported: {error}') from error
+    found: Callable[[], QuerySet[Any]] = function
     return found

@@ -93,10 +93,11 @@ class Command(BaseCommand):
                     limit=PROGRESS_STEP if show else None, is_stopped=lambda: interruption.is_requested
                 )
                 self._show(progress(broadcast))
-                if broadcast.status == PushBroadcast.Status.RUNNING and broadcast.next_page_at and not report.claimed:
-                    time.sleep(WATCH_SECONDS)
-                elif not report.more and not (broadcast.next_page_at and broadcast.status not in ENDED):
+                is_paced = broadcast.status == PushBroadcast.Status.RUNNING and broadcast.next_page_at is not None
+                if not report.more and not is_paced:
                     break
+                if not report.claimed:
+                    time.sleep(WATCH_SECONDS)
         finally:
             close_transport()
 

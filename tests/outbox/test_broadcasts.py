@@ -164,9 +164,7 @@ def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, na
 
 def test_an_audience_that_cannot_be_imported_is_named(settings):
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"staff": "tests.no.such.function"}}
-    with pytest.raises(
-        ImproperlyConfigured, match=r"AUDIENCES.*'staff' cannot be imported: No module"
-    ):
+    with pytest.raises(ImproperlyConfigured, match=r"AUDIENCES.*'staff' cannot be imported: No module"):
         broadcast(audience="staff")
 
 

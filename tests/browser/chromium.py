@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # the package's own binary: Debian's wrapper script adds flags of its own
 BINARY = os.environ.get("CHROMIUM_BINARY", "/usr/lib/chromium/chromium")
 
-_FLAGS = [
+_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -36,13 +36,14 @@ _FLAGS = [
     "--remote-debugging-port=0",
     # the MCS connection uses a throw-away certificate
     "--ignore-certificate-errors",
-]
+)
 
 
 class Chromium(Browser):
     """With a `notification_centre`, notifications can be clicked, and alerts are known."""
 
     name = "chromium"
+    flags = _FLAGS
     push_service: FakeGCM
 
     def __init__(
@@ -57,20 +58,24 @@ class Chromium(Browser):
         gcm = self.push_service
         answer = self._launch(
             [
-                *_FLAGS,
+                *self.flags,
                 f"--user-data-dir={self.profile}",
                 f"--gcm-checkin-url={gcm.origin}/checkin",
                 f"--gcm-registration-url={gcm.origin}/register3",
                 f"--gcm-mcs-endpoint=https://localhost:{gcm.mcs_port}",
             ],
             port_file=self.profile / "DevToolsActivePort",
-            environment={} if self._centre is None else {"DBUS_SESSION_BUS_ADDRESS": self._centre.bus_address},
+            environment=self.environment(),
         )
         port, path = answer.split()
         self._cdp = CDP(f"ws://127.0.0.1:{port}{path}")
         tab = self._cdp.command("Target.createTarget", url="about:blank")["targetId"]
         self._page = self._cdp.command("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         return self
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process gets beside ours."""
+        return {} if self._centre is None else {"DBUS_SESSION_BUS_ADDRESS": self._centre.bus_address}
 
     def allow_notifications(self, origin: str) -> None:
         """Grant the permission, as if the user had been asked; it does not outlive the browser."""

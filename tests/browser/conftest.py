@@ -17,6 +17,7 @@ from tests.browser.browser import Browser
 from tests.browser.chromium import Chromium
 from tests.browser.fake_gcm import FakeGCM
 from tests.browser.firefox import Firefox
+from tests.browser.raising import RaisingChromium, RaisingFirefox, screen
 from tests.browser.site import Site
 
 
@@ -37,6 +38,26 @@ def chromium() -> Iterator[Chromium]:
     from tests.browser.notification_centre import NotificationCentre  # needs dbus-next, which no other test does
 
     with FakeGCM() as service, NotificationCentre() as centre, Chromium(service, centre) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str]:
+    with screen() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def raising_firefox(push_service: FakePushService, display: str) -> Iterator[RaisingFirefox]:
+    with RaisingFirefox(push_service, display) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def raising_chromium(display: str) -> Iterator[RaisingChromium]:
+    from tests.browser.notification_centre import NotificationCentre  # needs dbus-next, which no other test does
+
+    with FakeGCM() as service, NotificationCentre() as centre, RaisingChromium(service, centre, display) as browser:
         yield browser
 
 

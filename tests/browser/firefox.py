@@ -66,6 +66,7 @@ class Firefox(Browser):
     """It draws its alerts itself."""
 
     name = "firefox"
+    arguments = ("--headless", "--marionette", "--remote-allow-system-access", "--no-remote")
     push_service: FakePushService
 
     def __init__(self, push_service: FakePushService, *, binary: str = BINARY) -> None:
@@ -75,16 +76,9 @@ class Firefox(Browser):
     def start(self) -> Self:
         self._write_preferences()
         port = self._launch(
-            [
-                "--headless",
-                "--marionette",
-                "--remote-allow-system-access",
-                "--no-remote",
-                "--profile",
-                str(self.profile),
-            ],
+            [*self.arguments, "--profile", str(self.profile)],
             port_file=self.profile / "MarionetteActivePort",
-            environment={"MOZ_CRASHREPORTER_DISABLE": "1"},
+            environment=self.environment(),
         )
         self._marionette = Marionette(int(port))
         self._marionette.command("WebDriver:NewSession", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
@@ -178,8 +172,13 @@ class Firefox(Browser):
                 "WebDriver:ExecuteScript", script=script, args=[], newSandbox=False, sandbox="alerts"
             )
 
-    def _write_preferences(self) -> None:
-        preferences = {
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process gets beside ours."""
+        return {"MOZ_CRASHREPORTER_DISABLE": "1"}
+
+    def preferences(self) -> dict[str, Any]:
+        """Return the preferences of the profile."""
+        return {
             "marionette.port": 0,
             "dom.push.serverURL": self.push_service.websocket_url,
             "dom.push.testing.allowInsecureServerURL": True,
@@ -190,5 +189,8 @@ class Firefox(Browser):
             # there is no notification daemon: let Firefox draw the alerts itself
             "alerts.useSystemBackend": False,
         }
+
+    def _write_preferences(self) -> None:
+        preferences = self.preferences()
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
         (self.profile / "user.js").write_text("".join(lines))

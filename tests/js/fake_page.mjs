@@ -146,17 +146,27 @@ class FakeServer {
   publicKey = PUBLIC_KEY;
   scope = "/";
   signedIn = true;
+  /** The mark of the one who is signed in. */
+  user = "7";
+  /** endpoint -> mark of the owner */
+  owners = new Map();
   /** endpoint -> preferences */
   subscriptions = new Map();
   /** Answers to give first: `{status, body}`, or an error to throw. */
   script = [];
   #tokens = 0;
 
-  answer({ method, url, body }) {
+  answer({ method, url, body, headers }) {
     const { pathname, searchParams } = new URL(url);
     const path = pathname.split("/").at(-1);
     if (path === "config")
-      return ok({ public_key: this.publicKey, types: {}, urls: {}, service_worker_scope: this.scope });
+      return ok({
+        public_key: this.publicKey,
+        types: {},
+        urls: {},
+        service_worker_scope: this.scope,
+        user: this.signedIn ? this.user : "",
+      });
     const scripted = this.script.shift();
     if (scripted instanceof Error) throw scripted;
     if (scripted) return scripted;
@@ -164,12 +174,19 @@ class FakeServer {
     const endpoint = searchParams.get("endpoint") ?? body.endpoint ?? body.subscription.endpoint;
     if (path === "subscribe") {
       this.subscriptions.set(endpoint, body.preferences ?? {});
-      return ok({ subscription_id: this.subscriptions.size, subscription_token: `token-${(this.#tokens += 1)}` });
+      this.owners.set(endpoint, this.user);
+      const token = `token-${(this.#tokens += 1)}`;
+      return ok({ subscription_id: this.subscriptions.size, subscription_token: token, user: this.user });
     }
     if (!this.subscriptions.has(endpoint)) return refusal(404, "not_found");
+    const owner = this.owners.get(endpoint) ?? this.user;
+    if (owner !== this.user && path !== "unsubscribe") {
+      return refusal(404, headers["X-Subscription-Token"] ? "owner_changed" : "not_found");
+    }
     if (path === "unsubscribe") this.subscriptions.delete(endpoint);
     if (method === "PUT") this.subscriptions.set(endpoint, body.preferences);
-    return ok(method === "GET" ? { preferences: this.subscriptions.get(endpoint) } : { message: "Done." });
+    const preferences = this.subscriptions.get(endpoint);
+    return ok(method === "GET" ? { preferences, user: owner } : { message: "Done." });
   }
 }
 

@@ -384,9 +384,10 @@ describe("leaving", () => {
     assert.equal(await push.state(), "off");
     for (const user of ["8", "", undefined]) {
       page.meta.user = user;
+      page.server.user = user ?? "";
       assert.equal(await kit.createPush({ repair: false }).repair({ force: true }), "nothing", user);
     }
-    page.meta.user = "7";
+    page.meta.user = page.server.user = "7";
     assert.equal(page.server.subscriptions.size, 0);
     assert.equal(await push.repair(), "resent");
     assert.equal(await push.state(), "on");
@@ -475,8 +476,9 @@ describe("repair", () => {
 
   test("leaves everything as it is, and says so, while the server is ill", async () => {
     await openSubscribed();
-    page.server.script = [refusal(500, "server_error")];
-    const push = kit.createPush({ user: "8" });
+    page.server.answer = () => refusal(500, "server_error");
+    const push = kit.createPush({ repair: false });
+    push.repair({ force: true }).catch((failure) => push.report(failure));
     const error = await new Promise((resolve) => push.on("error", resolve));
     assert.ok(codeOf("server_error")(error));
     assert.equal(await push.state(), "on");
@@ -504,20 +506,16 @@ describe("repair", () => {
 });
 
 describe("a second person on the same browser", () => {
-  /** What the server says to the second: nothing is known to be theirs. With the browser's token it ends it. */
   function signInAsSecond() {
-    const { server } = page;
-    const { answer } = server;
-    server.answer = (request) => {
-      const isPreferences = request.url.includes("/preferences");
-      return isPreferences && request.method === "GET" ? refusal(404, "not_found") : answer.call(server, request);
-    };
+    page.server.user = "8";
+    if (page.meta.user) page.meta.user = "8";
   }
 
   test("is noticed at the next page, and not subscribed without a click", async () => {
     await openSubscribed();
     signInAsSecond();
-    const second = kit.createPush({ repair: false, user: "8" });
+    const second = kit.createPush({ repair: false });
+    assert.equal(await second.state(), "off", "before the server is asked");
     assert.equal(await second.repair(), "ended");
     assert.equal(page.server.subscriptions.size, 0);
     assert.equal(page.browser.requests.at(-1).headers["X-Subscription-Token"], "token-1");
@@ -532,7 +530,9 @@ describe("a second person on the same browser", () => {
   test("leaves the first connected again when they come back", async () => {
     const first = await openSubscribed();
     signInAsSecond();
-    await kit.createPush({ repair: false, user: "8" }).repair();
+    await kit.createPush({ repair: false }).repair();
+    Object.assign(page.server, { user: "7" });
+    page.meta.user = "7";
     assert.equal(await first.repair(), "resent");
     assert.equal(await first.state(), "on");
   });
@@ -542,11 +542,22 @@ describe("a second person on the same browser", () => {
     page.meta.user = undefined;
     const push = kit.createPush({ repair: false });
     assert.equal(await push.repair(), "fresh");
+    assert.deepEqual(page.requests, ["GET config"]);
     signInAsSecond();
     const next = kit.createPush({ repair: false });
     assert.equal(await next.repair(), "ended");
     assert.equal(await next.state(), "off");
-    assert.equal(page.browser.subscription, null);
+    assert.equal(page.server.subscriptions.size, 0);
+  });
+
+  test("is noticed by what the server says where storage has forgotten the first", async () => {
+    await openSubscribed();
+    localStorage.clear();
+    page.meta.user = undefined;
+    signInAsSecond();
+    const second = kit.createPush({ repair: false });
+    assert.equal(await second.repair(), "ended");
+    assert.equal(page.browser.subscription, null, "nobody knows who may come back");
   });
 
   test("is noticed when the page says who has signed in", async () => {
@@ -562,18 +573,18 @@ describe("a second person on the same browser", () => {
     signInAsSecond();
     user = "8";
     page.document.dispatchEvent(new Event("visibilitychange"));
-    const ended = new Promise((resolve) => push.on("change", (state) => state === "off" && resolve()));
-    await ended;
+    for (let turn = 0; turn < 500 && page.server.subscriptions.size; turn += 1) await new Promise(setImmediate);
     assert.equal(page.server.subscriptions.size, 0);
+    assert.equal(await push.state(), "off");
   });
 
   test("is cut off also where the server cannot be told", async () => {
     await openSubscribed();
     signInAsSecond();
-    const second = kit.createPush({ repair: false, user: "8" });
+    const second = kit.createPush({ repair: false });
     page.server.answer = (
       (answer) => (request) =>
-        request.url.endsWith("/unsubscribe") ? refusal(401, "invalid_token") : answer(request)
+        request.url.endsWith("/unsubscribe") ? refusal(401, "invalid_token") : answer.call(page.server, request)
     )(page.server.answer);
     assert.equal(await second.repair(), "ended");
     assert.equal(page.browser.subscription, null);
@@ -583,7 +594,8 @@ describe("a second person on the same browser", () => {
     const push = await openSubscribed();
     await push.detach();
     localStorage.clear();
-    const second = kit.createPush({ repair: false, user: "8" });
+    signInAsSecond();
+    const second = kit.createPush({ repair: false });
     assert.equal(await second.state(), "off");
     assert.equal(await second.repair({ force: true }), "nothing");
     assert.equal(await second.state(), "off");

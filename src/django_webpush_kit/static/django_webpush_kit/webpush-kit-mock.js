@@ -98,7 +98,14 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
    * @returns {Promise<APIResponse<any>>}
    */
   async getConfig() {
-    const config = { public_key: MOCK_PUBLIC_KEY, types: {}, urls: {}, service_worker_scope: "/", ...this.config };
+    const config = {
+      public_key: MOCK_PUBLIC_KEY,
+      types: {},
+      urls: {},
+      service_worker_scope: "/",
+      user: "",
+      ...this.config,
+    };
     return this.#answer("getConfig", () => answer(200, config));
   }
 

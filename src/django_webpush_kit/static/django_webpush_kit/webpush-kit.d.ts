@@ -177,10 +177,11 @@ export class PushNotificationAPI {
     /**
      * @param {string} endpoint
      * @param {TokenOptions} [options]
-     * @returns {Promise<APIResponse<{preferences: Preferences}>>}
+     * @returns {Promise<APIResponse<{preferences: Preferences, user?: string}>>}
      */
     getPreferences(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse<{
         preferences: Preferences;
+        user?: string;
     }>>;
     /**
      * @param {string} endpoint
@@ -265,6 +266,10 @@ export type PushConfig = {
     }>;
     urls: Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>;
     service_worker_scope?: string | undefined;
+    /**
+     * mark of the user who is signed in now, "" for nobody
+     */
+    user?: string | undefined;
 };
 /**
  * a primary key: a number, or text such as a UUID
@@ -274,6 +279,7 @@ export type SubscriptionAnswer = {
     success: boolean;
     subscription_id: Identifier;
     subscription_token?: string;
+    user?: string;
 };
 /**
  * What each method of the API client resolves to. `status` is the HTTP status, 0 without an answer.

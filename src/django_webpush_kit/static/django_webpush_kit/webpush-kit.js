@@ -36,11 +36,12 @@
  * @property {Record<string, {label: string, default: boolean, [name: string]: unknown}>} types
  * @property {Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>} urls
  * @property {string} [service_worker_scope]
+ * @property {string} [user] mark of the user who is signed in now, "" for nobody
  */
 
 /** @typedef {number | string} Identifier a primary key: a number, or text such as a UUID */
 
-/** @typedef {{success: boolean, subscription_id: Identifier, subscription_token?: string}} SubscriptionAnswer */
+/** @typedef {{success: boolean, subscription_id: Identifier, subscription_token?: string, user?: string}} SubscriptionAnswer */
 
 /**
  * What each method of the API client resolves to. `status` is the HTTP status, 0 without an answer.
@@ -252,6 +253,7 @@ export class PushNotificationManager {
     try {
       const found = await this.#find();
       if (!found?.known.endpoint || found.known.detached) return "off";
+      if (this.user && found.known.user && this.user !== found.known.user) return "off"; // someone else's
       return (await this.#isOwnWorker(found.registration)) ? "on" : "conflict";
     } catch (error) {
       if (error instanceof PushError && error.code === "storage_blocked") return "storage-blocked";
@@ -372,7 +374,7 @@ export class PushNotificationManager {
     const key = subscription.options?.applicationServerKey;
     const publicKey = key ? arrayBufferToBase64(key) : (this.options.publicKey ?? "");
     await this.#tellWorker((await this.#registration())?.active, subscription, publicKey, answer);
-    this.#remember(subscription, publicKey);
+    this.#remember(subscription, publicKey, this.user ?? answer.user);
     await this.#emitIfChanged();
   }
 
@@ -639,30 +641,32 @@ export class PushNotificationManager {
     const found = await this.#find();
     if (!found) return "nothing";
     const { subscription, known, isMoved } = found;
-    const isSameUser = Boolean(known.user) && known.user === this.user;
+    if (force || this.user === undefined) this.#config = null;
+    const user = this.user ?? (await this.config()).user;
+    const isSameUser = Boolean(known.user) && known.user === user;
     if (known.detached && !isSameUser) return "nothing";
     if (!isMoved && !this.options.replaceServiceWorker && !(await this.#isOwnWorker(found.registration))) {
       throw conflict(found.registration, this.#script());
     }
-    if (!force && !isMoved && this.#isFresh(known, subscription)) return "fresh";
+    if (!force && !isMoved && this.#isFresh(known, subscription, user)) return "fresh";
 
-    if (force) this.#config = null;
     const config = await this.config();
     const registration = await this.#register();
     const isRenewed = !hasKey(subscription, config.public_key);
     if (!known.detached) {
-      // by the session alone: the browser's token would speak for whoever subscribed it
-      const answer = await this.api.getPreferences(subscription.endpoint);
+      const subscriptionToken = await askForToken(found.registration.active);
+      const answer = await this.api.getPreferences(subscription.endpoint, { subscriptionToken });
       const isSignedOut = [401, 403].includes(answer.status);
       if (!answer.success && !isSignedOut && answer.status !== 404) throw toPushError(answer);
-      if (answer.status === 404 && !isSameUser) return this.#leave(found);
+      const isOthers = answer.code === "owner_changed" || (answer.status === 404 && !isSameUser);
+      if (isOthers) return this.#leave(found);
       if (isSignedOut && !isMoved && !isRenewed) {
-        if (known.endpoint) this.#saveState({ ...known, asked: this.user, checked: Date.now() });
+        if (known.endpoint) this.#saveState({ ...known, asked: user, checked: Date.now() });
         return "nothing";
       }
       if (answer.success && !isMoved && !isRenewed) {
         await this.#tellWorker(registration.active, subscription, config.public_key);
-        this.#remember(subscription, config.public_key);
+        this.#remember(subscription, config.public_key, user || known.user, user);
         return "fresh";
       }
       if (!known.endpoint) return "nothing"; // never ours as far as anybody knows
@@ -747,7 +751,7 @@ export class PushNotificationManager {
    * @returns {Promise<SubscriptionAnswer>}
    */
   async #post(registration, subscription, config, preferences, oldEndpoint) {
-    const { subscriptionToken } = (await askWorker(registration.active, { type: "webpush-kit:state" })) ?? {};
+    const subscriptionToken = await askForToken(registration.active);
     const post = (/** @type {PushSubscription} */ one) =>
       this.api.createSubscription(one, preferences, {
         subscriptionToken,
@@ -762,7 +766,7 @@ export class PushNotificationManager {
     }
     if (!answer.success) throw toPushError(answer);
     await this.#tellWorker(registration.active, current, config.public_key, answer.data);
-    this.#remember(current, config.public_key);
+    this.#remember(current, config.public_key, this.user ?? answer.data.user);
     return answer.data;
   }
 
@@ -785,7 +789,7 @@ export class PushNotificationManager {
 
   /** @param {Found} found */
   async #remove({ registration, subscription }) {
-    const { subscriptionToken } = (await askWorker(registration.active, { type: "webpush-kit:state" })) ?? {};
+    const subscriptionToken = await askForToken(registration.active);
     const answer = await this.api.removeSubscription(subscription.endpoint, { subscriptionToken });
     await askWorker(registration.active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
     return answer;
@@ -798,8 +802,7 @@ export class PushNotificationManager {
   async #forEndpoint(call) {
     const found = await this.#find();
     if (!found) throw new PushError("not_subscribed");
-    // the token, kept by the worker, is what a browser without a session proves itself with
-    const { subscriptionToken } = (await askWorker(found.registration.active, { type: "webpush-kit:state" })) ?? {};
+    const subscriptionToken = await askForToken(found.registration.active);
     const answer = await call(found.subscription.endpoint, { subscriptionToken });
     if (!answer.success) throw toPushError(answer);
     return answer;
@@ -808,20 +811,20 @@ export class PushNotificationManager {
   /**
    * @param {PushSubscription} subscription
    * @param {string} key
+   * @param {string | undefined} user whose it is
+   * @param {string | undefined} [asked] who is signed in
    */
-  #remember({ endpoint }, key) {
-    const { user } = this;
-    const scope = this.#scope();
-    this.#saveState({ endpoint, key, user, asked: user, scope, checked: Date.now() });
+  #remember({ endpoint }, key, user, asked = user) {
+    this.#saveState({ endpoint, key, user, asked, scope: this.#scope(), checked: Date.now() });
   }
 
   /**
-   * Whether the server need not be asked. It always is where the page does not say who is signed in.
+   * Whether the server need not be asked about the subscription.
    * @param {Memory} known
    * @param {PushSubscription} subscription
+   * @param {string | undefined} user who is signed in
    */
-  #isFresh(known, subscription) {
-    const { user } = this;
+  #isFresh(known, subscription, user) {
     const key = this.options.publicKey ?? known.key;
     const isUnchanged =
       !known.detached && known.endpoint === subscription.endpoint && user !== undefined && known.asked === user;
@@ -873,7 +876,7 @@ export class PushNotificationAPI {
   /**
    * @param {string} endpoint
    * @param {TokenOptions} [options]
-   * @returns {Promise<APIResponse<{preferences: Preferences}>>}
+   * @returns {Promise<APIResponse<{preferences: Preferences, user?: string}>>}
    */
   getPreferences(endpoint, { subscriptionToken } = {}) {
     return this.makeRequest(`preferences?endpoint=${encodeURIComponent(endpoint)}`, { subscriptionToken });
@@ -1191,6 +1194,15 @@ function askWorker(worker, message) {
     };
     worker.postMessage(message, [port2]);
   }).finally(() => port1.close());
+}
+
+/**
+ * The subscription token, which the worker keeps: a browser without a session proves itself with it.
+ * @param {ServiceWorker | null | undefined} worker
+ * @returns {Promise<string | undefined>}
+ */
+async function askForToken(worker) {
+  return (await askWorker(worker, { type: "webpush-kit:state" }))?.subscriptionToken;
 }
 
 /** @param {APIResponse<any>} answer */

@@ -1,10 +1,12 @@
 /** `<webpush-toggle>` and the agreement of the modules with their type declarations. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
 
-import { STATIC } from "./fake_browser.mjs";
-import { FakeElement, FakePage, load } from "./fake_page.mjs";
+import { PUBLIC_KEY, STATIC } from "./fake_browser.mjs";
+import { FakeElement, FakePage, load, place, refusal } from "./fake_page.mjs";
 
 let page = new FakePage();
 const { WebPushToggle } = await load("webpush-kit-elements.js");
@@ -135,6 +137,119 @@ describe("<webpush-toggle>", () => {
     await settle(toggle);
     assert.equal(toggle.state, "storage-blocked");
     assert.match(status.textContent, /Allow cookies/);
+  });
+});
+
+describe("<webpush-toggle> that went wrong", () => {
+  for (const [what, code, prepare, text] of [
+    [
+      "without a session",
+      "not_authenticated",
+      () => (page.server.script = [refusal(401, "not_authenticated")]),
+      "Sign in to receive notifications.",
+    ],
+    [
+      "on a server without a key",
+      "not_configured",
+      () => (page.server.publicKey = ""),
+      "This site cannot send notifications yet.",
+    ],
+    ["for the server's reasons", "too_many", () => (page.server.script = [refusal(403, "too_many")]), "No: too_many."],
+  ]) {
+    test(`${what} says why beside the switch until the next click`, async () => {
+      const { toggle, status, heard, click } = await attach();
+      prepare();
+      await click();
+      assert.deepEqual([toggle.state, toggle.getAttribute("error"), status.textContent], ["off", code, text]);
+      assert.equal(status.getAttribute("role"), "status", "which is announced");
+      assert.ok(heard.includes(code), heard.join());
+      Object.assign(page.server, { publicKey: PUBLIC_KEY, script: [] });
+      toggle.push = createPush({ repair: false });
+      await settle(toggle);
+      await click();
+      assert.deepEqual([toggle.state, toggle.getAttribute("error"), status.textContent], ["on", null, "On"]);
+    });
+  }
+
+  test("uses the site's own words", async () => {
+    const { status, click } = await attach({ attributes: { "text-not-authenticated": "Bitte anmelden" } });
+    page.server.script = [refusal(401, "not_authenticated")];
+    await click();
+    assert.equal(status.textContent, "Bitte anmelden");
+  });
+
+  test("hears of errors in the background, too", async () => {
+    const { toggle, heard } = await attach();
+    toggle.push.report(new Error("anything"));
+    assert.deepEqual(heard, ["off", "failed"]);
+  });
+});
+
+describe("<webpush-toggle> in frameworks", () => {
+  test("takes properties that were set before it was defined", async () => {
+    page = new FakePage();
+    const toggle = new WebPushToggle();
+    const push = createPush({ repair: false });
+    for (const [name, value] of Object.entries({ push, preferences: { categories: { news: true } } })) {
+      Object.defineProperty(toggle, name, { value, configurable: true, writable: true, enumerable: true });
+    }
+    toggle.connectedCallback();
+    assert.equal(toggle.push, push);
+    assert.deepEqual(toggle.preferences, { categories: { news: true } });
+    assert.equal(Object.hasOwn(toggle, "push") || Object.hasOwn(toggle, "preferences"), false);
+  });
+
+  test("declares its properties, so that they are not made attributes", () => {
+    for (const name of ["push", "preferences", "state"]) assert.ok(name in WebPushToggle.prototype, name);
+  });
+
+  test("reads preferences as JSON from the attribute, and nothing from anything else", async () => {
+    const { toggle } = await attach({ attributes: { preferences: '{"categories": {"news": false}}' } });
+    assert.deepEqual(toggle.preferences, { categories: { news: false } });
+    for (const text of ["[object Object]", "7", ""]) {
+      toggle.setAttribute("preferences", text);
+      assert.deepEqual(toggle.preferences, {}, text);
+    }
+    toggle.preferences = '{"categories": {}}';
+    assert.deepEqual(toggle.preferences, { categories: {} });
+  });
+
+  test("restores the attribute that a morph took away, and follows texts that change", async () => {
+    const { toggle, status } = await attach();
+    toggle.removeAttribute("state");
+    toggle.attributeChangedCallback("state", "off", null);
+    assert.equal(toggle.getAttribute("state"), "off");
+    toggle.setAttribute("text-off", "Aus");
+    toggle.attributeChangedCallback("text-off", null, "Aus");
+    assert.equal(status.textContent, "Aus");
+  });
+
+  test("sends events that leave shadow roots", async () => {
+    const { toggle } = await attach();
+    const events = [];
+    for (const name of ["webpush-change", "webpush-error"])
+      toggle.addEventListener(name, (event) => events.push(event));
+    await toggle.push.subscribe();
+    toggle.push.report(new Error("anything"));
+    assert.equal(events.length, 2);
+    assert.ok(events.every(({ bubbles, composed }) => bubbles && composed));
+  });
+
+  const run = (code) => spawnSync(process.execPath, ["--input-type=module", "--eval", code], { encoding: "utf8" });
+  const url = (name) => JSON.stringify(pathToFileURL(place(name)).href);
+
+  for (const name of ["webpush-kit.js", "webpush-kit-elements.js", "webpush-kit-mock.js"]) {
+    test(`${name} can be imported on a server`, () => {
+      const { stdout, stderr } = run(`await import(${url(name)}); console.log("imported");`);
+      assert.equal(stdout, "imported\n", stderr);
+    });
+  }
+
+  test("a manager can be made on a server, where push is unsupported", () => {
+    const { stdout, stderr } = run(`
+      import { createPush } from ${url("webpush-kit.js")};
+      console.log(await createPush({ baseUrl: "https://api.example/" }).state());`);
+    assert.equal(stdout, "unsupported\n", stderr);
   });
 });
 

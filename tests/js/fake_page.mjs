@@ -11,8 +11,11 @@ import { FakeBrowser, ORIGIN, PUBLIC_KEY, STATIC } from "./fake_browser.mjs";
 
 /** Imports a shipped module; Node takes `.js` for a module only beside a package.json that says so. */
 export async function load(name) {
-  return import(pathToFileURL(join(folder, name)));
+  return import(pathToFileURL(place(name)));
 }
+
+/** Where the copy of a shipped module is. */
+export const place = (name) => join(folder, name);
 
 const folder = mkdtempSync(join(tmpdir(), "webpush-kit-"));
 cpSync(STATIC, folder, { recursive: true });

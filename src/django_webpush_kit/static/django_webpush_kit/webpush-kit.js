@@ -1067,7 +1067,7 @@ function isFramed() {
 
 function isStorageBlocked() {
   try {
-    return !navigator.serviceWorker && false;
+    return !globalThis.navigator?.serviceWorker && false;
   } catch {
     return true;
   }

@@ -13,19 +13,19 @@
  * `{error}`, a PushError).
  */
 /// <reference path="./webpush-kit-dom.d.ts" preserve="true" />
-import { defaultPush, PushError } from "./webpush-kit.js";
+import { defaultPush, PUSH_ERRORS, PushError } from "./webpush-kit.js";
 
 /** @import { Preferences, PushNotificationManager, PushState } from "./webpush-kit.js" */
 
 /** @type {Record<PushState | "busy", string>} */
 const STATE_TEXTS = {
-  unsupported: "This browser cannot receive notifications.",
-  insecure: "Open this site over https to receive notifications.",
-  framed: "Open this page in a tab of its own to receive notifications.",
-  "needs-install": "Add this site to your home screen first.",
-  "storage-blocked": "Allow cookies and site data for this site to receive notifications.",
-  denied: "Blocked. Allow notifications for this site in your browser's settings.",
-  conflict: "Notifications are out of order: another service worker has taken over this site.",
+  unsupported: PUSH_ERRORS.unsupported,
+  insecure: PUSH_ERRORS.insecure,
+  framed: PUSH_ERRORS.framed,
+  "needs-install": PUSH_ERRORS.needs_install,
+  "storage-blocked": PUSH_ERRORS.storage_blocked,
+  denied: PUSH_ERRORS.denied,
+  conflict: PUSH_ERRORS.service_worker_conflict,
   off: "Off",
   on: "On",
   busy: "One moment…",

@@ -134,22 +134,22 @@ const MEMORY_KEY = "webpush-kit"; // in localStorage, followed by the API's URL
  * more. Other codes are the server's. Codes are stable; messages are not.
  */
 export const PUSH_ERRORS = Object.freeze({
-  unsupported: "This browser cannot receive push notifications.",
-  insecure: "Push notifications need a secure connection: open this site over https.",
-  framed: "This page is shown inside another site. Open it in a tab of its own to receive notifications.",
-  needs_install: "Add this site to your home screen first, then open it from there.",
-  storage_blocked: "Your browser blocks cookies and site data for this site. Allow them to receive notifications.",
-  denied: "Notifications are blocked. Allow them for this site in your browser's settings.",
-  dismissed: "The question was closed without an answer. Try again, and choose “Allow”.",
+  unsupported: "This browser cannot receive notifications.",
+  insecure: "Open this site over https to receive notifications.",
+  framed: "Open this page in a tab of its own to receive notifications.",
+  needs_install: "Add this site to your home screen to receive notifications.",
+  storage_blocked: "Allow cookies for this site to receive notifications.",
+  denied: "Blocked. Allow notifications for this site in your browser's settings.",
+  dismissed: "Try again, and choose “Allow”.",
   push_service_unavailable:
-    "The browser's push service cannot be reached. Check your connection, and use a window that is not private.",
+    "The browser's push service cannot be reached. Check your connection, and leave private browsing.",
   service_worker_failed: "The service worker could not be installed.",
-  service_worker_conflict: "Another service worker serves this site. It must import ours.",
-  subscription_conflict: "Another provider has subscribed this browser with the same service worker.",
-  not_configured: "The server has no VAPID key. Set VAPID_PRIVATE_KEY.",
+  service_worker_conflict: "Another service worker has taken over this site. It must import ours.",
+  subscription_conflict: "Another provider has subscribed this service worker.",
+  not_configured: "The server has no VAPID key.",
   invalid_key: "The VAPID public key is malformed.",
-  not_subscribed: "This browser has no push subscription.",
-  network_error: "The server cannot be reached. Check your connection, and try again.",
+  not_subscribed: "This browser has no subscription.",
+  network_error: "The server cannot be reached. Check your connection.",
   failed: "Something went wrong.",
 });
 

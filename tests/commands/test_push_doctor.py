@@ -2,12 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.core.cache.backends.base import BaseCache
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.http import JsonResponse
@@ -15,7 +21,8 @@ from django.urls import path
 
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.management.commands.push_doctor import package_version
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.management.findings import failure
+from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
 from tests.factories import make_notification, make_template
 
@@ -77,7 +84,7 @@ def test_json_tells_the_same_and_the_environment():
 def test_errors_make_it_fail_and_come_with_their_mend(configure):
     configure(VAPID_SUBJECT="nobody", STORE_CLIENT_INFO=True)
     printed, error = run()
-    assert error == "1 errors were found."
+    assert error == "1 error found."
     assert 'ERROR settings: WEBPUSH_KIT["VAPID_SUBJECT"]' in printed
     assert "mailto:you@your-site.org" in printed
     assert "WARNING settings" in printed
@@ -111,7 +118,8 @@ def test_unusable_settings_do_not_end_it(configure):
 
 def test_urls_that_are_not_included_are_an_error(settings):
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
-    assert findings() == [("error", "urls", "Browsers cannot subscribe: our URLs are not included.")]
+    text = "django_webpush_kit.urls is not included in the URLconf, so browsers cannot subscribe."
+    assert findings() == [("error", "urls", text)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -149,7 +157,7 @@ def test_subscriptions_of_a_lost_key_are_counted_until_it_is_back(configure, sub
     configure(VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"])
     ((level, area, text),) = findings()
     assert (level, area) == ("warning", "keys")
-    assert text.startswith("1 active subscriptions")
+    assert text.startswith("1 active subscription was")
     configure(VAPID_FALLBACK_PRIVATE_KEYS=[old])
     assert findings() == []
 
@@ -161,6 +169,236 @@ def test_missing_schedules_are_an_error(configure):
     assert levels["schedules"] == "error"
     call_command("push_schedule", stdout=StringIO())
     assert "schedules" not in {area for _level, area, _text in findings()}
+
+
+def areas():
+    return {area: (level, text) for level, area, text in findings()}
+
+
+def test_a_urlconf_that_cannot_be_imported_is_an_error(settings):
+    settings.ROOT_URLCONF = "nowhere.urls"
+    level, text = areas()["urls"]
+    assert level == "error"
+    assert "No module named 'nowhere'" in text
+
+
+def test_urls_can_be_silenced_where_workers_have_none(settings):
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    settings.SILENCED_SYSTEM_CHECKS = ["webpush_kit.W009"]
+    assert findings() == []
+
+
+def test_a_cache_that_is_away_is_an_error(settings):
+    pytest.importorskip("redis")
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+    }
+    level, text = areas()["cache"]
+    assert level == "error"
+    assert "ConnectionError" in text
+
+
+def test_a_cache_that_forgets_is_an_error(settings):
+    settings.CACHES = {"default": {"BACKEND": "tests.commands.test_push_doctor.ForgetfulCache"}}
+    assert "does not return what was stored" in areas()["cache"][1]
+
+
+class ForgetfulCache(BaseCache):
+    """Takes everything, keeps nothing, and is not one of Django's that say so."""
+
+    def __init__(self, _location, params):
+        super().__init__(params)
+
+    def get(self, key, default=None, version=None):
+        return default
+
+    def set(self, key, value, timeout=None, version=None):
+        pass
+
+    def delete(self, key, version=None):
+        return False
+
+    def clear(self):
+        pass
+
+
+def test_a_service_that_never_answers_is_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr("django_webpush_kit.management.findings.ANSWER_SECONDS", 0.05)
+    released = threading.Event()
+    assert failure(released.wait) == "no answer within 0.05 seconds"
+    released.set()
+    assert failure(lambda: None) == ""
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "127.0.0.1:1", "https://127.0.0.1:1"])
+def test_a_proxy_that_is_away_is_an_error(configure, proxy):
+    transport = "django_webpush_kit.transports.PyWebPushTransport"
+    configure(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
+    level, text = areas()["proxy"]
+    assert level == "error"
+    assert text.startswith("The proxy 127.0.0.1:1 of TRANSPORT does not accept connections: ConnectionRefusedError")
+
+
+def test_a_proxy_that_answers_is_fine(configure):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
+        transport = "django_webpush_kit.transports.PyWebPushTransport"
+        configure(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
+        assert findings() == []
+
+
+def test_tenants_without_a_scope_are_warned_of(configure, monkeypatch):
+    real = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_tenants" or real(name))
+    assert areas()["scope"][0] == "warning"
+    configure(SCOPE="shop-a")
+    assert "scope" not in areas()
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3600, "ahead of"), (-3600, "behind")])
+def test_a_clock_that_differs_from_the_databases_is_warned_of(seconds, words, time_machine):
+    time_machine.move_to(datetime.now(timezone.utc) + timedelta(seconds=seconds))
+    level, text = areas()["clock"]
+    assert level == "warning"
+    assert f" s {words} the clock of the database" in text
+
+
+def test_the_clock_of_an_unknown_database_is_not_asked(monkeypatch):
+    monkeypatch.setattr("django_webpush_kit.management.diagnosis.CLOCK_QUERIES", {})
+    assert findings() == []
+
+
+def test_pruning_that_does_not_run_is_warned_of(subscription):
+    make_notification(subscription, "sent", days_ago=91)
+    assert "retention" not in areas()
+    make_notification(subscription, "sent", days_ago=93)
+    level, text = areas()["retention"]
+    assert level == "warning"
+    assert "RETENTION_DAYS (90)" in text
+
+
+def test_overdue_rows_of_the_default_backend_mean_that_nothing_runs_deliver_push(configure, subscription):
+    configure(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
+    assert "schedules" not in areas()
+    make_notification(subscription, "pending", days_ago=1)
+    level, text = areas()["schedules"]
+    assert level == "error"
+    assert "nothing runs deliver_push" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_without_tables_is_an_error(configure):
+    pytest.importorskip("django_q")
+    configure(TASK_BACKEND=DJANGO_Q)
+    call_command("migrate", "django_q", "zero", verbosity=0)
+    try:
+        found = areas()["schedules"]
+    finally:
+        call_command("migrate", "django_q", verbosity=0)
+    assert found == ("error", "The tables of django_q do not exist.")
+
+
+def test_a_queue_that_is_not_installed_is_left_to_the_checks(configure, settings):
+    pytest.importorskip("django_q")
+    configure(TASK_BACKEND=DJANGO_Q)
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    assert set(areas()) == {"settings"}
+
+
+def test_a_broker_of_django_q2_that_is_away_is_an_error(configure, monkeypatch):
+    pytest.importorskip("redis")
+    conf = pytest.importorskip("django_q.conf").Conf
+    configure(TASK_BACKEND=DJANGO_Q)
+    call_command("push_schedule", stdout=StringIO())
+    monkeypatch.setattr(conf, "ORM", None)
+    monkeypatch.setattr(conf, "REDIS", "redis://127.0.0.1:1/0")
+    level, text = areas()["broker"]
+    assert level == "error"
+    assert "does not answer" in text
+
+
+class TestCelery:
+    @pytest.fixture
+    def app(self, configure):
+        """An app of the project, its broker and beat schedule to be chosen by the test."""
+        celery = pytest.importorskip("celery")
+        configure(TASK_BACKEND="django_webpush_kit.task_backends.CeleryBackend")
+        before = celery.current_app._get_current_object()
+        app = celery.Celery("tests-doctor", broker="memory://")
+        app.set_current()
+        app.conf.beat_schedule = {"sweep": {"task": "send_scheduled_notifications", "schedule": 60.0}}
+        yield app
+        before.set_current()
+        app.close()
+
+    def test_a_broker_that_answers_and_a_schedule_are_fine(self, app):
+        assert findings() == []
+
+    def test_a_broker_that_is_away_is_an_error(self, app):
+        app.conf.broker_url = "amqp://guest@127.0.0.1:1//"
+        level, text = areas()["broker"]
+        assert level == "error"
+        assert "does not answer" in text
+
+    def test_a_missing_sweep_is_an_error(self, app):
+        app.conf.beat_schedule = {}
+        assert areas()["schedules"][0] == "error"
+        app.conf.beat_scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
+        assert findings() == []
+
+    def test_the_default_app_is_left_to_the_checks(self, app):
+        app.main, app.set_as_current, app.conf.broker_url = "default", False, None
+        assert set(areas()) == {"settings"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_setting_that_was_changed_after_migrate_is_an_error():
+    """Which is what a renamed table looks like: the settings name one, the database has another."""
+    table = get_template_model()._meta.db_table
+    with connection.schema_editor(atomic=True) as editor:
+        editor.alter_db_table(get_template_model(), table, f"{table}_old")
+    try:
+        found = [text for _level, area, text in findings() if area == "database"]
+    finally:
+        with connection.schema_editor(atomic=True) as editor:
+            editor.alter_db_table(get_template_model(), f"{table}_old", table)
+    assert any(f"The table {table} of WEBPUSH_KIT_TEMPLATE_MODEL" in text for text in found)
+    assert any(f"references the table {table}_old, but the settings say {table}" in text for text in found)
+
+
+def test_a_part_that_raises_is_a_finding_and_ends_nothing(monkeypatch, configure):
+    def broken(**options):
+        raise LookupError("first line\nsecond line")
+
+    monkeypatch.setattr("django_webpush_kit.management.diagnosis.get_health", broken)
+    monkeypatch.setattr("django_webpush_kit.management.diagnosis.lint_templates", lambda templates: 1 / 0)
+    found = areas()
+    assert found["health"] == ("error", "This part cannot be examined: LookupError: first line")
+    assert "ZeroDivisionError" in found["templates"][1]
+
+
+BROKEN = {
+    "swapped model": "WEBPUSH_KIT_TEMPLATE_MODEL = 'nowhere.Template'",
+    "router": "DATABASE_ROUTERS = ['broken_settings.Router']\n"
+    "class Router:\n    def db_for_write(self, model, **hints):\n        return 'nowhere'",
+    "no URLconf": "del ROOT_URLCONF",
+    "no cache": "CACHES = {'default': {'BACKEND': 'nowhere.Cache'}}",
+    "no dict": "WEBPUSH_KIT = 7",
+    "scope": "WEBPUSH_KIT['SCOPE'] = lambda: 1 / 0",
+    "wrong types": "WEBPUSH_KIT = dict.fromkeys(['PUSH_SERVICES', 'TRANSPORT', 'RETENTION_DAYS', 'SCOPE'], 7)",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_set_up_has_findings_and_no_traceback(tmp_path, name):
+    (tmp_path / "broken_settings.py").write_text(f"from tests.settings import *\n{BROKEN[name]}\n")
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    command = [sys.executable, "-m", "django", "push_doctor", "--json", "--settings", "broken_settings"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr.replace('Traceback (most recent call last):\n  File "<frozen', "")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["findings"]
 
 
 def test_templates_and_health_are_looked_at(subscription):

@@ -1,0 +1,48 @@
+"""Fetch a link of the API for `push_doctor`, as browsers will: messages carry such links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.error import HTTPError
+from urllib.parse import urljoin
+from urllib.request import urlopen
+
+from django.db import DatabaseError
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.management.findings import Finding
+from django_webpush_kit.outbox.links import api_base, reversed_base
+
+FETCH_SECONDS = 10
+
+
+def examine_links() -> Iterator[Finding]:
+    """Find out whether the API answers under `BASE_URL`."""
+    base = known_base()
+    if base and kit_settings.BASE_URL:
+        yield from _fetched(urljoin(kit_settings.BASE_URL, f"{base}config"))
+
+
+def known_base() -> str:
+    """Return the path of the API as links have it; "" when nothing tells it."""
+    try:
+        return api_base()
+    except DatabaseError:  # reported with the database
+        return reversed_base()
+
+
+def _fetched(url: str) -> Iterator[Finding]:
+    """Ask for a link as browsers will: the path may be another one outside of a proxy, or of this URLconf."""
+    mend = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
+    try:
+        with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310  # the scheme is checked with BASE_URL
+            answer = json.load(response)
+    except HTTPError as error:
+        error.close()
+        yield Finding("error", "urls", f"Links in messages lead nowhere: {url} answers {error.code}.", mend)
+    except (OSError, ValueError) as error:
+        yield Finding("warning", "urls", f"Links in messages could not be tried: {url}: {error}", mend)
+    else:
+        if not isinstance(answer, dict) or "public_key" not in answer:
+            yield Finding("error", "urls", f"Links in messages lead elsewhere: {url} is not the push API.", mend)

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -89,7 +90,15 @@ def test_seconds_bound_a_loop(subscription):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--interval", "2"), ("--interval", "0"), ("--limit", "0"), ("--seconds", "-1")],
+    [
+        ("--interval", "2"),
+        ("--interval", "0"),
+        ("--limit", "0"),
+        ("--seconds", "-1"),
+        ("--processes", "0"),
+        ("--processes", "2"),
+        ("--processes", "2", "--loop", "--limit", "1"),
+    ],
 )
 def test_senseless_bounds_are_refused(arguments):
     with pytest.raises(CommandError, match=arguments[0]):
@@ -206,33 +215,99 @@ def rename(old, new):
         cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="copies the database into a file")
-def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, tmp_path):
-    """The command as systemd runs it, on a copy of this test's database, which may be in memory."""
-    send(subscription, "For the process")
+@contextmanager
+def running(tmp_path, *arguments):
+    """The command as systemd runs it, on a copy of this test's database; yields the process and the copy."""
     path = tmp_path / "outbox.sqlite3"
-    with closing(sqlite3.connect(path)) as copy:
+    code = (
+        "import django, os, sys; from django.conf import settings; "
+        "settings.DATABASES['default']['NAME'] = os.environ['OUTBOX']; "
+        "settings.WEBPUSH_KIT['VAPID_PRIVATE_KEY'] = os.environ['KEY']; "
+        "django.setup(); from django.core.management import call_command; call_command('deliver_push', *sys.argv[1:])"
+    )
+    environment = {**os.environ, "OUTBOX": str(path), "KEY": kit_settings.VAPID_PRIVATE_KEY}
+    with closing(sqlite3.connect(path, timeout=20)) as copy:
         connection.connection.backup(copy)
-        code = (
-            "import django, os; from django.conf import settings; "
-            "settings.DATABASES['default']['NAME'] = os.environ['OUTBOX']; "
-            "settings.WEBPUSH_KIT['VAPID_PRIVATE_KEY'] = os.environ['KEY']; "
-            "django.setup(); from django.core.management import call_command; call_command('deliver_push', '--loop')"
-        )
-        environment = {**os.environ, "OUTBOX": str(path), "KEY": kit_settings.VAPID_PRIVATE_KEY}
         with subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             try:
-                table = get_notification_model()._meta.db_table
-                query = f"SELECT count(*) FROM {table} WHERE status = 'sent'"
-                assert wait_for(lambda: copy.execute(query).fetchone() == (1,), seconds=30)
-                process.send_signal(signal.SIGTERM)
-                printed, _nothing = process.communicate(timeout=30)
+                yield process, copy
             finally:
                 process.kill()
+
+
+def sent_in(copy):
+    table = get_notification_model()._meta.db_table
+    return copy.execute(f"SELECT count(*) FROM {table} WHERE status = 'sent'").fetchone()[0]
+
+
+on_a_copy = pytest.mark.skipif(connection.vendor != "sqlite", reason="copies the database into a file")
+
+
+@on_a_copy
+def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, tmp_path):
+    send(subscription, "For the process")
+    with running(tmp_path, "--loop") as (process, copy):
+        assert wait_for(lambda: sent_in(copy) == 1, seconds=30)
+        process.send_signal(signal.SIGTERM)
+        printed, _nothing = process.communicate(timeout=30)
     assert process.returncode == 0
     assert printed.endswith("1 sent\n")
+
+
+def children(process):
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return {int(number) for number in listed.read_text().split()}
+
+
+@on_a_copy
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_several_processes_deliver_and_what_dies_is_replaced(subscription, tmp_path, number):
+    for count in range(3):
+        send(subscription, f"Number {count}")
+    with running(tmp_path, "--loop", "--processes", "3") as (process, copy):
+        assert wait_for(lambda: sent_in(copy) == 3, seconds=30)
+        assert wait_for(lambda: len(children(process)) == 3, seconds=30)
+        first = children(process)
+        killed = min(first)
+        os.kill(killed, signal.SIGKILL)
+        assert wait_for(lambda: len(children(process) - first) == 1, seconds=30)
+        assert children(process) >= first - {killed}
+        process.send_signal(number)
+        _printed, complaints = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert f"Worker process {killed} ended with -9" in complaints
+
+
+@on_a_copy
+def test_processes_end_with_their_parent(subscription, tmp_path):
+    with running(tmp_path, "--loop", "--processes", "2") as (process, _copy):
+        assert wait_for(lambda: len(children(process)) == 2, seconds=30)
+        left = children(process)
+        process.kill()
+        process.wait(30)
+        assert wait_for(lambda: not any(is_running(number) for number in left), seconds=30)
+
+
+def is_running(process_id):
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@on_a_copy
+def test_processes_whose_time_is_up_are_not_replaced(tmp_path):
+    connection.ensure_connection()
+    with running(tmp_path, "--loop", "--processes", "2", "--seconds", "0.5") as (process, _copy):
+        printed, complaints = process.communicate(timeout=60)
+    assert (process.returncode, complaints) == (0, "")
+    assert printed == "Nothing was due.\n" * 2
 
 
 def wait_for(condition, seconds):

@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
@@ -24,7 +24,7 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
 
-LONGEST_SLEEP_SECONDS = 1.0
+MAX_SLEEP_SECONDS = 1.0
 
 IDLE_SECONDS = 0.2
 """The least sleep after a look that found nothing to claim: due rows may be locked by a transaction of the host."""
@@ -36,13 +36,20 @@ _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Delivers some chunks at a time, and can be stopped between two of them."""
+    """Delivers until `limit` rows were claimed, `seconds` have passed, `is_abandoned()`, or a signal has come."""
 
-    def __init__(self, *, limit: int | None = None, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int | None = None,
+        seconds: float | None = None,
+        is_abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.claimed = 0
         self.outcomes: Counter[str] = Counter()
         self._limit = limit
         self._end = float("inf") if seconds is None else time.monotonic() + seconds
+        self._is_abandoned = is_abandoned
         self._is_stopped = False
         self._is_database_away = False
         self._errors = ErrorLog()
@@ -109,7 +116,7 @@ class Worker:
 
     def _is_done(self) -> bool:
         is_full = self._limit is not None and self.claimed >= self._limit
-        return self._is_stopped or is_full or time.monotonic() >= self._end
+        return self._is_stopped or self._is_abandoned() or is_full or time.monotonic() >= self._end
 
     def _seconds_to_next(self, now: datetime, default: float) -> float:
         """How long until the next row falls due; a lane at a time, because that is one look into the index each."""

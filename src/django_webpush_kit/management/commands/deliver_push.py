@@ -1,43 +1,70 @@
-"""`manage.py deliver_push`: deliver what is due, once or for ever."""
+"""`manage.py deliver_push`: deliver due notifications, once or in a loop."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
-from django_webpush_kit.delivery.worker import LONGEST_SLEEP_SECONDS, Worker
+from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
 
 
 class Command(BaseCommand):
     """A worker without a queue: run it from cron, or with `--loop` under systemd or in a container."""
 
-    help = "Deliver what is due. SIGTERM and SIGINT end it after the chunk in flight; a second one ends it at once."
+    help = (
+        "Deliver pending notifications that are due. With --loop it survives temporary database outages. SIGTERM and "
+        "SIGINT stop it after the requests in flight; a second signal stops it at once."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--loop", action="store_true", help="keep going: sleep until something is due")
+        parser.add_argument("--loop", action="store_true", help="run until stopped, and sleep while nothing is due")
         parser.add_argument(
             "--interval",
             type=float,
-            default=LONGEST_SLEEP_SECONDS,
+            default=MAX_SLEEP_SECONDS,
             metavar="SECONDS",
             help="with --loop: look at least this often (default and maximum: 1)",
         )
         parser.add_argument("--limit", type=int, metavar="ROWS", help="stop after this many notifications")
         parser.add_argument("--seconds", type=float, help="stop after this time")
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=1,
+            metavar="NUMBER",
+            help="with --loop: run this many worker processes, one per core at most, and replace those that die",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Deliver and print a summary."""
-        for name, most in (("interval", LONGEST_SLEEP_SECONDS), ("limit", None), ("seconds", None)):
-            value = options[name]
-            if value is not None and (value <= 0 or (most is not None and value > most)):
-                raise CommandError(f"--{name} must be more than 0" + (f" and at most {most:g}." if most else "."))
+        for name in ("interval", "limit", "seconds", "processes"):
+            if options[name] is not None and options[name] <= 0:
+                raise CommandError(f"--{name} must be more than 0.")
+        if options["interval"] > MAX_SLEEP_SECONDS:
+            raise CommandError(f"--interval must be at most {MAX_SLEEP_SECONDS:g}.")
+        if options["processes"] == 1:
+            self._work(options)
+            return
+        if not options["loop"] or options["limit"] is not None:
+            raise CommandError("--processes needs --loop, and cannot be combined with --limit.")
+        if not hasattr(os, "fork"):
+            raise CommandError(
+                "--processes needs fork(), which this system does not have. Start several workers instead."
+            )
+        parent = os.getpid()
+        WorkerProcesses(options["processes"], lambda: self._work(options, lambda: os.getppid() != parent)).run()
+
+    def _work(self, options: dict[str, Any], is_abandoned: Callable[[], bool] = lambda: False) -> None:
         started = time.monotonic()
-        worker = Worker(limit=options["limit"], seconds=options["seconds"])
+        worker = Worker(limit=options["limit"], seconds=options["seconds"], is_abandoned=is_abandoned)
         try:
             with worker.stopped_by_signals():
                 if options["loop"]:

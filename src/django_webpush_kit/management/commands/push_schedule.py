@@ -11,9 +11,12 @@ from django_webpush_kit.task_backends import get_task_backend
 
 
 class Command(BaseCommand):
-    """Create or correct the schedules; running it again changes nothing."""
+    """Create or correct the schedules; safe to run again."""
 
-    help = "Install the periodic tasks (sweep, cleanup) of the queue in WEBPUSH_KIT. May be run at every deploy."
+    help = (
+        "Install the schedules (deliver every minute, clean up hourly) in the queue that TASK_BACKEND names. Safe to "
+        "run at every deployment."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Install the schedules and print their names."""

@@ -1,0 +1,101 @@
+"""Run several worker processes: start them, restart what dies, stop them all on a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from django.db import connections
+
+RESTART_SECONDS = 1.0
+"""A process that dies is replaced at most this often."""
+
+LOOK_SECONDS = 0.1
+
+_logger = logging.getLogger(__name__)
+
+
+class WorkerProcesses:
+    """Forks `count` processes that each call `work`, until all have returned or SIGTERM or SIGINT arrives.
+
+    A process that dies, or whose `work` raises, is replaced. A signal is passed on as SIGTERM, a second one again.
+    """
+
+    def __init__(self, count: int, work: Callable[[], None]) -> None:
+        self._count = count
+        self._work = work
+        self._started: dict[int, float] = {}
+        self._signals = 0
+        self._signals_passed_on = 0
+
+    def run(self) -> None:
+        """Start the processes and wait for the end of them all."""
+        connections.close_all()  # two processes must not share a connection
+        with self._noting_signals():
+            for _ in range(self._count):
+                self._start()
+            while self._started:
+                self._pass_signals_on()
+                for process_id in list(self._started):
+                    self._look_after(process_id)
+                time.sleep(LOOK_SECONDS)
+
+    def _start(self) -> None:
+        process_id = os.fork()
+        if process_id == 0:
+            os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which passes it on
+            os._exit(self._run_child())
+        self._started[process_id] = time.monotonic()
+
+    def _run_child(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            self._work()
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
+            traceback.print_exc()
+            return 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        return 0
+
+    def _look_after(self, process_id: int) -> None:
+        """Replace the process if it has died."""
+        ended, status = os.waitpid(process_id, os.WNOHANG)
+        if not ended:
+            return
+        started = self._started.pop(process_id)
+        if status == 0 or self._signals:
+            return
+        _logger.error(
+            "Worker process %d ended with %d; a new one is started", process_id, os.waitstatus_to_exitcode(status)
+        )
+        time.sleep(max(started + RESTART_SECONDS - time.monotonic(), 0))
+        self._start()
+
+    def _pass_signals_on(self) -> None:
+        if self._signals > self._signals_passed_on:
+            self._signals_passed_on += 1
+            for process_id in self._started:
+                with suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGTERM)
+
+    @contextmanager
+    def _noting_signals(self) -> Iterator[None]:
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

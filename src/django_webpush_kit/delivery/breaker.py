@@ -179,6 +179,11 @@ class Breakers:
         for key, changes in self._changes.items():
             self._known[key] = _apply(changes, self._known.get(key, Breaker()))
 
+    @property
+    def are_all_closed(self) -> bool:
+        """Whether no breaker is open and no evidence was found, as on most days."""
+        return not self._known
+
     def paused_until(self, key: BreakerKey) -> datetime | None:
         """When the next probe may be sent if the breaker is open, else None."""
         breaker = self._known.get(key)

@@ -46,15 +46,19 @@ class Gate:
     def admitted(self) -> Iterator[Row]:
         """Yield the rows that may be sent now; those whose breaker is open come last, at most one as a probe."""
         for row in self._rows:
-            if self._is_admitted(row):
-                key = BreakerKey(row.push_service, row.vapid_key_id)
-                if self._breakers.paused_until(key) is None:
-                    if self._is_within_cap(row):
-                        yield row
-                else:
-                    self._held.setdefault(key, []).append(row)
+            if not self._is_admitted(row):
+                continue
+            if self._is_paused(row):
+                self._held.setdefault(BreakerKey(row.push_service, row.vapid_key_id), []).append(row)
+            elif self._is_within_cap(row):
+                yield row
         for key, rows in self._held.items():
             yield from filter(self._is_within_cap, self._from_held(key, rows))
+
+    def _is_paused(self, row: Row) -> bool:
+        if self._breakers.are_all_closed:
+            return False
+        return self._breakers.paused_until(BreakerKey(row.push_service, row.vapid_key_id)) is not None
 
     def _is_admitted(self, row: Row) -> bool:
         """Whether neither the row nor its recipient speaks against sending it; whatever a row raises ends it."""

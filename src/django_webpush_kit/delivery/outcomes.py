@@ -176,7 +176,8 @@ class Recorder:
     def _change(self, row: Row, answer: Answer, status: int | None, now: datetime) -> Change:
         """What an answer means for its row; the breakers learn from it."""
         if answer.outcome is Outcome.ACCEPTED:
-            self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)
+            if not self.breakers.are_all_closed:
+                self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)
             return transitions.answered(answer, status)
         if answer.outcome is Outcome.GONE:
             return transitions.called_gone(row, answer, status, now, is_brand_new=_is_brand_new(row, now))

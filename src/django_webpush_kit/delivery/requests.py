@@ -75,7 +75,8 @@ class RequestBuilder:
         return None
 
     def _build(self, row: Row, signer: VapidSigner) -> PushRequest | None:
-        message = self._message(row)
+        identity = row.identity
+        message = self._message(row, identity)
         if message is None:
             self._recorder.ended(row, NotificationStatus.CANCELLED, "Cancelled by a pre_send receiver")
             return None
@@ -85,7 +86,7 @@ class RequestBuilder:
             endpoint=row.endpoint,
             p256dh=row.p256dh,
             auth=row.auth,
-            payload=self._encoder.encode(message, row.identity),
+            payload=self._encoder.encode(message, identity),
             ttl=ttl_header(row.options, row.expires_at),
             urgency=row.options.urgency_header,
             topic=row.topic,
@@ -104,7 +105,7 @@ class RequestBuilder:
                 )
         return self._signers[key_id]
 
-    def _message(self, row: Row) -> Message | None:
+    def _message(self, row: Row, identity: str) -> Message | None:
         data, options = row.data, row.options
         if self._has_receivers:
             data, options = deepcopy((data, options))  # a receiver may change them, and other rows share them
@@ -114,7 +115,7 @@ class RequestBuilder:
             data=data,
             language=row.language,
             options=options,
-            identity=row.identity,
+            identity=identity,
         )
         if not self._has_receivers:
             return message

@@ -432,3 +432,28 @@ def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(peo
     time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
     deliver_due()
     assert fresh(row).status == Status.COMPLETED
+
+
+@pytest.fixture
+def _old_character_set():
+    """Titles in a column that holds three bytes a character, as databases made for MySQL 5 have them."""
+    table = get_notification_model()._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} MODIFY title VARCHAR(200) CHARACTER SET utf8mb3 NOT NULL")
+        yield
+        cursor.execute(f"ALTER TABLE {table} MODIFY title VARCHAR(200) CHARACTER SET utf8mb4 NOT NULL")
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="other databases store every character")
+@pytest.mark.usefixtures("_old_character_set")
+def test_a_name_that_the_column_cannot_hold_costs_one_row(people, settings):
+    make_template("hello", title_template="Hello {{ recipient.nickname }}")
+    settings.WEBPUSH_KIT = {
+        **settings.WEBPUSH_KIT,
+        "RECIPIENT_CONTEXT": lambda user: {"nickname": "🎉" if user.username == "user3" else user.username},
+    }
+    row = services.broadcast("hello")
+    deliver_due()
+    assert (fresh(row).status, row.queued, row.failed) == (Status.COMPLETED, 7, 1)
+    result = services.send_templated("hello", everybody())
+    assert (result.queued, result.failed) == (7, 1)

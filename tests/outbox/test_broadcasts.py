@@ -149,7 +149,7 @@ class TestProgress:
         assert (state.total, state.processed, state.done) == (9, 9, 9)
 
 
-@pytest.mark.parametrize("name", ["123", "0", "-1", "offers", "a.b"])
+@pytest.mark.parametrize("name", ["123", "0", "offers", "a.b"])
 def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, name):
     make_template(name, title_template="News")
     wanting = make_subscription(preferences={"categories": {name: True}})

@@ -81,3 +81,20 @@ def test_a_subscription_that_ends_while_its_test_is_written_is_404(login: Any, u
     assert ended
     assert answer.status_code == 404
     assert not get_notification_model().objects.exists()
+
+
+def test_preferences_of_a_subscription_that_is_deleted_meanwhile_are_404(login: Any, user: Any) -> None:
+    body = new_body()
+    client = login(user)
+    client.subscribe(body)
+    deleted: list[bool] = []
+
+    def watch(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("UPDATE") and not deleted:
+            deleted.append(True)
+            get_subscription_model().objects.all().delete()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        answer = client.on("PUT preferences", body["subscription"]["endpoint"])
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

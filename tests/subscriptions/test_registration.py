@@ -301,3 +301,7 @@ class TestSavingAStaleRow:
         with pytest.raises(InvalidSubscription, match="deleted"):
             services.update_preferences(stale, {})
         services.unsubscribe(stale)
+
+    def test_nothing_is_written_for_no_fields(self, subscription, django_assert_num_queries):
+        with django_assert_num_queries(0):
+            subscription.save(update_fields=[])

@@ -271,6 +271,7 @@ class TestOneBadRow:
         ("fields", "reason"),
         [
             ({"user_id": 10**6}, "Its user does not exist."),
+            ({"user_id": "nobody"}, "Its user does not exist."),
             ({"endpoint": None}, "The endpoint must be a URL."),
             ({"p256dh": 7}, "p256dh must be base64url text."),
             ({"user_agent": ["x"]}, "user_agent must be text or None, not list."),

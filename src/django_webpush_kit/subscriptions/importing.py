@@ -18,6 +18,7 @@ from django_webpush_kit.database import atomic_with_retry, outbox_database, rows
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.subscriptions.registration import BrowserSubscription, new_subscription
+from django_webpush_kit.tokens import primary_key
 
 PAGE_SIZE = 500
 
@@ -113,19 +114,25 @@ class _NewRow:
 def _new_row(foreign: ForeignSubscription, users: set[Any]) -> _NewRow:
     if foreign.problem:
         raise InvalidSubscription(foreign.problem)
-    if foreign.user_id is not None and foreign.user_id not in users:
+    owner = _user_key(foreign.user_id)
+    if foreign.user_id is not None and owner not in users:
         raise InvalidSubscription("Its user does not exist.", field="user")
     browser = BrowserSubscription.check(
         endpoint=foreign.endpoint, p256dh=foreign.p256dh, auth=foreign.auth, user_agent=foreign.user_agent
     )
-    return _NewRow(foreign.source, new_subscription(browser, foreign.user_id, vapid_key_id=foreign.vapid_key_id))
+    return _NewRow(foreign.source, new_subscription(browser, owner, vapid_key_id=foreign.vapid_key_id))
 
 
 def _stored_users(keys: Iterable[Any]) -> set[Any]:
     """Those of the primary keys that are users'. Databases check foreign keys late, and then refuse the whole page."""
-    wanted = {key for key in keys if key is not None}
+    wanted = {_user_key(key) for key in keys} - {None}
     users = get_user_model()._base_manager.using(outbox_database())
     return set(users.filter(pk__in=wanted).values_list("pk", flat=True))
+
+
+def _user_key(key: Any) -> Any:
+    """The primary key of a user, which files have as text; None for None and for what is no key."""
+    return None if key is None else primary_key(get_user_model(), key)
 
 
 def _known_hashes(hashes: Iterable[str]) -> set[str]:

@@ -19,7 +19,8 @@ class RelayTransport(PyWebPushTransport):
 
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         origin = os.environ["TEST_PUSH_ORIGIN"]
-        return super().send(replace(one, endpoint=origin + urlsplit(one.endpoint).path) for one in requests)
+        # None stands for a pause: nothing is due at the moment
+        return super().send(one and replace(one, endpoint=origin + urlsplit(one.endpoint).path) for one in requests)
 
 
 class DyingTransport(RelayTransport):

@@ -17,7 +17,7 @@ class RelayTransport(PyWebPushTransport):
     Chromium fixes the host of its endpoints. The VAPID token stays the one for that host.
     """
 
-    def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
+    def send(self, requests: Iterable[PushRequest | None]) -> Iterator[PushResponse]:
         origin = os.environ["TEST_PUSH_ORIGIN"]
         # None stands for a pause: nothing is due at the moment
         return super().send(one and replace(one, endpoint=origin + urlsplit(one.endpoint).path) for one in requests)
@@ -26,7 +26,7 @@ class RelayTransport(PyWebPushTransport):
 class DyingTransport(RelayTransport):
     """The worker is killed at the first message that a push service has accepted, before it can note that."""
 
-    def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
+    def send(self, requests: Iterable[PushRequest | None]) -> Iterator[PushResponse]:
         for response in super().send(requests):
             if response.status == 201:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -22,19 +23,17 @@ PASSWORD = "correct horse battery staple"
 class HostProject:
     """A project called mysite in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, warnings: str = "error") -> None:
+        """`warnings` is the PYTHONWARNINGS of every process: packages of others may have some of their own."""
         self.folder = folder
-        self.run("-m", "django", "startproject", "mysite", ".")
-        self._imports = ""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
+        self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "mysite.settings",
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-            "PYTHONWARNINGS": "error",
+            "PYTHONWARNINGS": warnings,
         }
+        self.run("-m", "django", "startproject", "mysite", ".")
+        self._imports = ""
 
     def run(self, *arguments: str) -> str:
         run = subprocess.run(
@@ -83,30 +82,60 @@ class HostProject:
     @contextmanager
     def served(self) -> Iterator[str]:
         """Run `manage.py runserver`; yields the origin of the site."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with self.running("runserver", "--noreload", str(port)) as server:
-            _wait_for_port(port, server)
+        port = free_port()
+        with self.served_by("manage.py", "runserver", "--noreload", str(port), port=port) as origin:
+            yield origin
+
+    @contextmanager
+    def served_by(self, *command: str, port: int) -> Iterator[str]:
+        """Run a server that listens on this port; yields the origin of the site."""
+        with self.beside(*command) as server:
+            _wait_for_port(port, server, self.log)
             yield f"http://localhost:{port}"
 
     @contextmanager
     def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a management command beside the block, and end it."""
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *command],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with self.beside("manage.py", *command) as process:
+            yield process
+
+    @contextmanager
+    def beside(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run Python with these arguments beside the block, and end all that it started."""
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):  # the group is empty already
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    @property
+    def log(self) -> Path:
+        """What the processes beside have printed."""
+        return self.folder / "processes.log"
 
 
-def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
+def free_port() -> int:
+    """A port on loopback that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at and server.poll() is None:
         try:
@@ -115,4 +144,4 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)  # nothing else tells when a server listens
         else:
             return
-    pytest.fail("runserver does not listen")
+    pytest.fail(f"nothing listens on port {port}:\n{log.read_text()[-3000:]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hosts.host import Host, Visitor, goes_the_whole_way
+from tests.hosts.host import Host, goes_the_whole_way
 
 MODELS = """
 import uuid
@@ -28,7 +28,6 @@ class Person(AbstractBaseUser, PermissionsMixin):
     objects = Manager()
 
     USERNAME_FIELD = "email"
-    is_active = None
 
     @property
     def is_staff(self):
@@ -42,17 +41,7 @@ class Browser(AbstractPushSubscription):
 SETTINGS = """
 INSTALLED_APPS += ["people"]
 AUTH_USER_MODEL = "people.Person"
-AUTHENTICATION_BACKENDS = ["people.backend.AnyoneBackend"]
 WEBPUSH_KIT_SUBSCRIPTION_MODEL = "people.Browser"
-"""
-
-BACKEND = """
-from django.contrib.auth.backends import ModelBackend
-
-
-class AnyoneBackend(ModelBackend):
-    def user_can_authenticate(self, user):
-        return True
 """
 
 ADMIN = """
@@ -70,7 +59,6 @@ def test_users_of_their_own_kind_with_a_subscription_model_in_the_same_app(tmp_p
         "people/__init__.py": "",
         "people/models.py": MODELS,
         "people/admin.py": ADMIN,
-        "people/backend.py": BACKEND,
         "people/migrations/__init__.py": "",
     }
     host = Host(tmp_path, settings=SETTINGS, files=files)
@@ -81,4 +69,3 @@ def test_users_of_their_own_kind_with_a_subscription_model_in_the_same_app(tmp_p
         )
         for page in ("people/browser", "webpush_kit/pushnotification", "webpush_kit/pushbroadcast"):
             visitor.get(f"/admin/{page}/")
-    assert isinstance(visitor, Visitor)

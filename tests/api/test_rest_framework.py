@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.apps import apps
-from django.db import connection
-from django.test import override_settings
-from django.utils import timezone
 
 from django_webpush_kit.models import get_subscription_model
 from tests.api.conftest import ApiClient, new_body
@@ -154,37 +149,6 @@ class TestStatelessUsers:
         answer = api.subscribe(new_body(), headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
         assert "does not have" in answer.json()["message"]
-
-
-@pytest.mark.django_db(transaction=True)
-class TestOAuth:
-    """django-oauth-toolkit, which looks at the body of the request."""
-
-    @pytest.fixture(autouse=True)
-    def _installed(self, settings: Any) -> Iterator[None]:
-        pytest.importorskip("oauth2_provider", reason="its tables are read")
-        settings.REST_FRAMEWORK = {
-            "DEFAULT_AUTHENTICATION_CLASSES": ["oauth2_provider.contrib.rest_framework.OAuth2Authentication"]
-        }
-        with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "oauth2_provider"]):
-            models = list(apps.get_app_config("oauth2_provider").get_models())
-            with connection.schema_editor() as editor:
-                for model in models:
-                    editor.create_model(model)
-            yield
-            with connection.schema_editor() as editor:
-                for model in reversed(models):
-                    editor.delete_model(model)
-
-    def test_a_token_names_the_user(self, api: ApiClient, user: Any) -> None:
-        tokens = apps.get_model("oauth2_provider", "AccessToken").objects
-        tokens.create(user=user, token="t" * 20, expires=timezone.now() + timedelta(hours=1), scope="")
-        answer = api.subscribe(new_body(), headers={"Authorization": f"Bearer {'t' * 20}"})
-        assert answer.status_code == 201
-        assert get_subscription_model().objects.get().user == user
-
-    def test_a_bad_token_names_nobody(self, api: ApiClient) -> None:
-        assert api.subscribe(new_body(), headers={"Authorization": "Bearer x"}).status_code == 401
 
 
 def test_an_authenticator_without_a_challenge_gets_ours(api: ApiClient, settings: Any) -> None:

@@ -30,6 +30,22 @@ INSTALLED_APPS += ["rest_framework"]
 WEBPUSH_KIT["AUTHENTICATORS"] = ["django_webpush_kit.contrib.rest_framework.authenticate"]
 """
 
+OAUTH = """
+INSTALLED_APPS += ["rest_framework", "oauth2_provider"]
+REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["oauth2_provider.contrib.rest_framework.OAuth2Authentication"]}
+WEBPUSH_KIT["AUTHENTICATORS"] = ["django_webpush_kit.contrib.rest_framework.authenticate"]
+"""
+
+GRANT = """
+from datetime import timedelta
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from oauth2_provider.models import AccessToken
+
+user = get_user_model().objects.get()
+AccessToken.objects.create(user=user, token="t" * 20, expires=timezone.now() + timedelta(hours=1), scope="")
+"""
+
 NINJA_AND_ALLAUTH = """
 INSTALLED_APPS += ["ninja", "allauth", "allauth.account", "allauth.headless"]
 MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
@@ -96,6 +112,20 @@ def test_rest_frameworks_own_session_authentication(tmp_path, push_service):
         again = {"subscription": visitor.browser.subscription}
         refused = visitor.post("/api/v1/push/subscribe", again, 403)
         assert "CSRF" in refused.json()["message"]
+
+
+def test_oauth_toolkit_which_looks_at_the_body_of_the_request(tmp_path, push_service):
+    host = Host(tmp_path, settings=OAUTH)
+    host.set_up()
+    host.shell(GRANT)
+    with host.served() as origin:
+        app = Visitor.at(origin, push_service)
+        config = app.get("/api/v1/push/config").json()
+        body = {"subscription": app.browser.subscribe(config["public_key"])}
+        app.post(config["urls"]["subscribe"], body, 401, Authorization="Bearer x")
+        app.post(config["urls"]["subscribe"], body, 201, Authorization=f"Bearer {'t' * 20}")
+        assert app.post("/order/", {}).json() == {"queued": 1}
+        app.browser.wait_for(timeout=30)
 
 
 def test_ninja_and_allauth_beside_us(tmp_path, push_service):

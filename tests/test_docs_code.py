@@ -35,11 +35,7 @@ SETTINGS = {
 # a setting that is unknown or of the wrong form; files and modules of the host are not there
 MALFORMED = {f"webpush_kit.{number}" for number in ("E002", "E009", "E010", "E011", "E013", "E014", "W001", "W005")}
 # a host's own modules, which need that host
-HOST_MODULES = {
-    name
-    for name, code in PYTHON.items()
-    if re.match(r"# (?:my(?:push|site)/(?:models|admin|celery|push|__init__)|shop/tasks)\.py", code)
-}
+HOST_MODULES = {name for name, code in PYTHON.items() if re.match(r"# (?:mypush|mysite|shop)/\S+\.py", code)}
 
 
 def run(name):

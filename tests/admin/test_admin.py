@@ -25,11 +25,28 @@ def url_of(model, page, *arguments):
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
 
 
+def choose(client, action, *rows, query="", **fields):
+    """Choose an admin action for rows of a list, and return the page that comes."""
+    data = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
+    return client.post(url_of(type(rows[0]), "changelist") + query, data, follow=True)
+
+
+def confirm(client, page):
+    """Press the button of a confirmation page, and return the page that comes."""
+    fields = {}
+    for name, value in page.context["fields"]:
+        fields.setdefault(name, []).append(value)
+    return client.post(page.request["PATH_INFO"] + "?" + page.request["QUERY_STRING"], fields, follow=True)
+
+
+def messages_of(page):
+    return [str(message) for message in page.context["messages"]]
+
+
 def act(client, action, *rows):
-    """Run an admin action on rows and return the message it shows."""
-    data = {"action": action, "_selected_action": [row.pk for row in rows]}
-    response = client.post(url_of(type(rows[0]), "changelist"), data, follow=True)
-    return [str(message) for message in response.context["messages"]]
+    """Run an admin action on rows, confirm it if asked, and return the messages that come."""
+    page = choose(client, action, *rows)
+    return messages_of(confirm(client, page) if "question" in page.context else page)
 
 
 @pytest.fixture
@@ -116,8 +133,9 @@ def test_counting_stops_at_a_limit(monkeypatch, rows):
     for _ in range(3):
         make_notification(rows["subscription"])
     queryset = models.get_notification_model().objects.order_by("-pk")
-    assert reading.BoundedPaginator(queryset, 50).count == 2
-    assert reading.BoundedPaginator([1, 2, 3], 50).count == 2
+    for rows_of_list, has_more in ((queryset, True), ([1, 2, 3], True), ([1, 2], False)):
+        paginator = reading.BoundedPaginator(rows_of_list, 50)
+        assert (paginator.count, paginator.has_more) == (2, has_more)
 
 
 def test_events_stand_on_the_page_of_their_notification(admin_client, rows):

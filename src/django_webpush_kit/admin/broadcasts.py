@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -177,11 +177,25 @@ class PushBroadcastAdmin(ReadingAdmin):
         self._switch(request, queryset, services.resume_broadcast)
 
     @admin.action(description=_("Cancel, also what is still pending"), permissions=["act"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """End the chosen broadcasts and cancel their rows as far as they are pending."""
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """End the chosen broadcasts and cancel their rows as far as they are pending, after asking."""
+        number = queryset.count()
+        question = self.ask(
+            request,
+            number,
+            _("Cancel broadcasts"),
+            [
+                ngettext("%d broadcast will be cancelled.", "%d broadcasts will be cancelled.", number) % number,
+                _("Notifications that were not sent yet are cancelled, too. A cancelled broadcast cannot be resumed."),
+            ],
+            _("Cancel for good"),
+        )
+        if question is not None:
+            return question
         count = sum(services.cancel(broadcast) for broadcast in queryset)
         text = ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count
         self.message_user(request, text, messages.SUCCESS)
+        return None
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Any], switch: Callable[[Any], bool]) -> None:
         count = sum(switch(broadcast) for broadcast in queryset)

@@ -89,11 +89,28 @@ class PushNotificationAdmin(UserSearchAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
     @admin.action(description=_("Cancel what is still pending"), permissions=["act"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Cancel the chosen rows as far as they are pending."""
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Cancel the chosen rows as far as they are pending, after asking."""
+        count = queryset.pending().count()  # type: ignore[attr-defined]
+        question = self.ask(
+            request,
+            count,
+            _("Cancel notifications"),
+            [
+                ngettext(
+                    "%d pending notification will be cancelled.", "%d pending notifications will be cancelled.", count
+                )
+                % count,
+                _("They are kept in the list, and are never sent."),
+            ],
+            _("Cancel them"),
+        )
+        if question is not None:
+            return question
         count = services.cancel(queryset)
         text = ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return None
 
 
 class NotificationAnalyticsAdmin(ReadingAdmin):

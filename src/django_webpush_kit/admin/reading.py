@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.bases import ModelAdmin, Paginator
+from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_template_model
 
 COUNT_LIMIT = 10_000
-"""Lists are counted up to here: an exact count of millions of rows takes longer than anybody pages."""
+"""Lists are counted up to here: an exact count of millions of rows takes longer than anybody pages. Actions on "all"
+rows of a longer list are refused, because nobody can have seen how many that are."""
 
 
 class BoundedPaginator(Paginator):
@@ -26,8 +29,22 @@ class BoundedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """The number of rows, or `COUNT_LIMIT` when there are more."""
+        return min(self._counted, COUNT_LIMIT)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more rows than `count` says."""
+        return self._counted > COUNT_LIMIT
+
+    @cached_property
+    def _counted(self) -> int:
         rows: Any = self.object_list
-        return len(rows[:COUNT_LIMIT]) if isinstance(rows, list) else int(rows.order_by()[:COUNT_LIMIT].count())
+        return len(rows[: COUNT_LIMIT + 1]) if isinstance(rows, list) else count_up_to(rows, COUNT_LIMIT + 1)
+
+
+def count_up_to(rows: QuerySet[Any], limit: int) -> int:
+    """Return the number of rows, or `limit` when there are more."""
+    return rows.order_by()[:limit].count()
 
 
 class ReadingAdmin(ModelAdmin):
@@ -36,6 +53,7 @@ class ReadingAdmin(ModelAdmin):
     Actions ask for the permission `act`, which those have who may change the model.
     """
 
+    change_list_template = "django_webpush_kit/admin/change_list.html"
     paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
@@ -57,6 +75,25 @@ class ReadingAdmin(ModelAdmin):
         codename = get_permission_codename("change", self.opts)
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.{codename}"))
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Refuse an action on "all" rows of a list that is too long to be counted."""
+        is_on_all = request.POST.get("select_across", "0") not in ("", "0")
+        if is_on_all and count_up_to(queryset, COUNT_LIMIT + 1) > COUNT_LIMIT:
+            text = _("Nothing was changed: the list has more than %(limit)s rows. Filter it first.")
+            self.message_user(request, text % {"limit": f"{COUNT_LIMIT:,}"}, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        response: HttpResponse | None = super().response_action(request, queryset, *args, **kwargs)
+        return response
+
+    def ask(
+        self, request: HttpRequest, count: int, title: Any, consequences: Sequence[Any], button: Any
+    ) -> HttpResponse | None:
+        """Return the page that asks before an action changes `count` rows; None once that has been confirmed."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts}
+        return ask(request, Question(title, consequences, button, count), context)
 
 
 class UserSearchAdmin(ReadingAdmin):

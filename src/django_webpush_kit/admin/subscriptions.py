@@ -6,17 +6,20 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
-from django_webpush_kit.admin.reading import UserSearchAdmin
+from django_webpush_kit.admin.reading import UserSearchAdmin, count_up_to
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 
 SHOWN_CHARACTERS = 12
 
 DEACTIVATED = "deactivated in the admin"
+
+MAX_TESTS = 100
+"""Subscriptions that may get a test notification at once: a test is not a broadcast."""
 
 
 class PushServiceFilter(admin.SimpleListFilter):
@@ -60,10 +63,33 @@ class PushSubscriptionAdmin(UserSearchAdmin):
         return f"{start}/…{subscription.endpoint[-SHOWN_CHARACTERS:]}"
 
     @admin.action(description=_("Send a test notification"), permissions=["act"])
-    def send_test(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Queue one test message for each chosen subscription that is active."""
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Queue one test message for each chosen subscription that is active, at most `MAX_TESTS`, after asking."""
+        active = queryset.active()  # type: ignore[attr-defined]
+        count = count_up_to(active, MAX_TESTS + 1)
+        if count > MAX_TESTS:
+            refusal = _("Nothing was sent: a test goes to at most %(limit)d subscriptions at once. Select fewer.")
+            self.message_user(request, refusal % {"limit": MAX_TESTS}, messages.ERROR)
+            return None
+        question = self.ask(
+            request,
+            count,
+            _("Send a test notification"),
+            [
+                ngettext(
+                    "%d active subscription gets a test notification.",
+                    "%d active subscriptions get a test notification each.",
+                    count,
+                )
+                % count,
+                _("Tests ignore preferences and quiet hours."),
+            ],
+            _("Send"),
+        )
+        if question is not None:
+            return question
         result = services.send(
-            queryset,
+            active,
             str(_("Test notification")),
             str(_("If you can read this, notifications arrive.")),
             critical=True,
@@ -71,10 +97,26 @@ class PushSubscriptionAdmin(UserSearchAdmin):
         count = result.queued + result.deferred
         text = ngettext("%d test notification was queued.", "%d test notifications were queued.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return None
 
     @admin.action(description=_("Deactivate"), permissions=["act"])
-    def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Deactivate the chosen subscriptions; what is pending for them will not be sent."""
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Deactivate the chosen subscriptions after asking; pending notifications for them will not be sent."""
+        count = queryset.filter(is_active=True).count()
+        question = self.ask(
+            request,
+            count,
+            _("Deactivate subscriptions"),
+            [
+                ngettext("%d subscription will be deactivated.", "%d subscriptions will be deactivated.", count)
+                % count,
+                _("Pending notifications for them will not be sent. Only the browser itself can subscribe again."),
+            ],
+            _("Deactivate"),
+        )
+        if question is not None:
+            return question
         count = deactivate_subscriptions(queryset, DEACTIVATED)
         text = ngettext("%d subscription was deactivated.", "%d subscriptions were deactivated.", count) % count
-        self.message_user(request, text, messages.SUCCESS)
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return None

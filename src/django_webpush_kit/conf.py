@@ -200,6 +200,7 @@ class KitSettings:
     CHUNK_SIZE = Setting(500, min_value=1, max_value=MAX_CHUNK_SIZE)
     LEASE_SECONDS = Setting(300, min_value=1, max_value=MAX_LEASE_SECONDS)
     BROADCAST_AHEAD = Setting(10_000, min_value=1)
+    SEND_RATES = Setting[Mapping[str, str]]({}, dict)
 
     IDEMPOTENCY_DAYS = Setting(30, min_value=1, max_value=MAX_DAYS)
     EVENT_TOKEN_DAYS = Setting(60, min_value=1, max_value=MAX_DAYS)

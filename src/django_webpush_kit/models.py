@@ -142,7 +142,8 @@ class PushServiceState(models.Model):
     fault: "credentials", "throttled" or "outage". `failures` counts the pauses in a row. `suspects` maps the keys of
     subscriptions whose last message met a fault to `[kind, moment]`; those from after `accepted_at` are the evidence
     that opens the breaker. The row whose `vapid_key_id` is "" also keeps the rate of the whole service, in messages per
-    minute; `permits_until` is the moment up to which its permits have been handed out.
+    minute; `permits_until` is the moment up to which its permits have been handed out, `waiting_until` the one up to
+    which rows that wait for a permit are spread.
     """
 
     push_service = models.CharField(_("push service"), max_length=255)
@@ -155,6 +156,7 @@ class PushServiceState(models.Model):
     rate = models.FloatField(_("messages per minute"), null=True, blank=True)
     rate_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     permits_until = models.DateTimeField(null=True, blank=True, editable=False)
+    waiting_until = models.DateTimeField(null=True, blank=True, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     class Meta:

@@ -1,4 +1,6 @@
-"""What host code listens to. A receiver that raises is logged and stops nothing.
+"""Signals that your project can receive. An exception of a receiver is logged and stops nothing.
+
+One that a receiver of `pre_send` raises ends its own notification as failed, because the message may be incomplete.
 
 `subscription_created`      sender=model, subscription, reason ("new", "reactivated" or "new_owner")
 `subscription_deactivated`  sender=model, subscription, reason

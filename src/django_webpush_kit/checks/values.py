@@ -17,7 +17,8 @@ from django.utils.module_loading import import_string
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.conf import backend_spec, current_scope, kit_settings, vapid_keyring, vapid_subject
-from django_webpush_kit.protocol.endpoints import ANY_HOST, check_click_url, split_allowed_host
+from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.protocol.endpoints import ANY_HOST, check_click_url, push_service, split_allowed_host
 from django_webpush_kit.protocol.vapid import check_subject
 from django_webpush_kit.subscriptions.active_users import admitted_users
 
@@ -293,6 +294,24 @@ def _api_path() -> Messages:
         yield messages.error(9, f"{named('API_PATH')}: {error}", 'Give a path such as "/api/v1/push/".')
 
 
+def _send_rates() -> Messages:
+    from django_webpush_kit.outbox.rates import Rate
+
+    for name, rate in kit_settings.SEND_RATES.items():
+        where = f"{named('SEND_RATES')}[{name!r}]"
+        try:
+            Rate.parse(rate)
+        except InvalidOption as error:
+            yield messages.error(17, f"{where}: {error}.", 'Write a number, "/" and s, m, h or d, such as "900/m".')
+        known = push_service(f"https://{name}/")
+        if known != name:
+            yield messages.error(
+                17,
+                f"{where}: {name!r} is not the name of a push service.",
+                f"Write {known!r}." if known else 'Write a host without scheme and port, such as "fcm.googleapis.com".',
+            )
+
+
 CHECKS: CheckTable = (
     ((), _time_zones),
     (("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _vapid_keys),
@@ -308,4 +327,5 @@ CHECKS: CheckTable = (
     (("API_PATH",), _api_path),
     (("DEFAULTS",), _defaults),
     (("PUSH_SERVICES",), _push_services),
+    (("SEND_RATES",), _send_rates),
 )

@@ -171,13 +171,19 @@ class Breakers:
         self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read what other workers have written; changes of this worker that are not written yet stay in force."""
+    def refresh(self) -> list[PushServiceState]:
+        """Read what other workers have written; changes of this worker that are not written yet stay in force.
+
+        Returns the stored states, those with a send rate included.
+        """
         active = Q(paused_until__isnull=False) | Q(updated_at__gt=timezone.now() - timedelta(hours=SUSPICION_HOURS))
-        states = PushServiceState.objects.using(outbox_database()).filter(active)
-        self._known = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
+        has_rate = Q(rate__isnull=False) | Q(permits_until__isnull=False)
+        states = list(PushServiceState.objects.using(outbox_database()).filter(active | has_rate))
+        read = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
+        self._known = {key: breaker for key, breaker in read.items() if breaker != Breaker()}
         for key, changes in self._changes.items():
             self._known[key] = _apply(changes, self._known.get(key, Breaker()))
+        return states
 
     @property
     def are_all_closed(self) -> bool:
@@ -306,11 +312,15 @@ def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
             if not is_new:  # another worker was faster
                 before = _read(state)
                 after = _apply(changes, before)
-        if after == Breaker(accepted_at=after.accepted_at) and state.rate is None:
+        if after == Breaker(accepted_at=after.accepted_at) and not _has_rate(state):
             state.delete(using=outbox_database())
         else:
             _store(state, after)
     return before, after
+
+
+def _has_rate(state: PushServiceState) -> bool:
+    return state.rate is not None or state.permits_until is not None
 
 
 def _store(state: PushServiceState, breaker: Breaker) -> None:

@@ -12,11 +12,12 @@ from django_webpush_kit.database import rows_of
 from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.containment import SHARED_ERRORS
+from django_webpush_kit.delivery.pacing import WAITS
 from django_webpush_kit.delivery.topics import NewestOfTopic
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.outbox.rows import SUPERSEDED
-from django_webpush_kit.states import NotificationStatus
+from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import EXPIRED, OWNER_CHANGED, deactivate_subscriptions
 from django_webpush_kit.subscriptions.preferences import decide
 
@@ -42,18 +43,43 @@ class Gate:
         self._caps.look_up(rows, self._now)
         self._topics = NewestOfTopic(rows)
         self._held: dict[BreakerKey, list[Row]] = {}
+        self._rates = recorder.pacing.rates
+        self._limited: dict[str, list[Row]] = {}
 
     def admitted(self) -> Iterator[Row]:
-        """Yield the rows that may be sent now; those whose breaker is open come last, at most one as a probe."""
+        """Yield the rows that may be sent now.
+
+        Those of push services with a rate come later; those whose breaker is open come last, at most one as a probe.
+        """
         for row in self._rows:
             if not self._is_admitted(row):
                 continue
             if self._is_paused(row):
                 self._held.setdefault(BreakerKey(row.push_service, row.vapid_key_id), []).append(row)
             elif self._is_within_cap(row):
-                yield row
+                if self._rates and row.push_service in self._rates:
+                    self._limited.setdefault(row.push_service, []).append(row)
+                else:
+                    yield row
+        for push_service, rows in self._limited.items():
+            yield from self._with_permits(push_service, rows)
         for key, rows in self._held.items():
             yield from filter(self._is_within_cap, self._from_held(key, rows))
+
+    def _with_permits(self, push_service: str, rows: list[Row]) -> Iterator[Row]:
+        """Those of the rows that the rate of their push service has permits for, the urgent ones first."""
+        rate = self._rates.get(push_service)
+        if rate is None:
+            yield from rows
+            return
+        urgent = [row for row in rows if _is_urgent(row)]
+        other = [row for row in rows if not _is_urgent(row)]
+        permits = self._recorder.pacing.take(push_service, rate, len(urgent), len(other))
+        yield from urgent[: permits.urgent]
+        yield from other[: permits.other]
+        waiting = [*urgent[permits.urgent :], *other[permits.other :]]
+        for row, moment in zip(waiting, permits.urgent_moments + permits.other_moments, strict=True):
+            self._recorder.put_back(row, moment, WAITS)
 
     def _is_paused(self, row: Row) -> bool:
         if self._breakers.are_all_closed:
@@ -125,7 +151,7 @@ class Gate:
     def _from_held(self, key: BreakerKey, rows: list[Row]) -> Iterator[Row]:
         """All rows if the breaker has closed meanwhile; else the probe, if one may be sent. The others wait."""
         if self._breakers.paused_until(key) is None:
-            yield from rows
+            yield from self._with_permits(key.push_service, rows)
             return
         probe = None
         lease = timedelta(seconds=request_seconds() + PROBE_LEASE_SECONDS)
@@ -142,3 +168,7 @@ class Gate:
 def _whole_second(moment: datetime) -> datetime:
     """The next whole second: rows that wait for the same moment are written together."""
     return moment.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _is_urgent(row: Row) -> bool:
+    return Lane.for_urgency(row.options.urgency) is Lane.HIGH

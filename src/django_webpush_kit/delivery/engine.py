@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -48,16 +48,22 @@ SLOW_SERVICE_SECONDS = 1.0
 """How long rows are put back that a worker cannot send, because their push service has its share in flight."""
 
 
+RATE_LIMIT_SLEEP_SECONDS = 0.2
+"""How often a call that has an end looks for rows that wait for the rate limit of their push service."""
+
+
 @dataclass(slots=True)
 class DeliveryReport:
     """What one call did.
 
     `outcomes` counts rows by the state or step they went to: sent, retried, failed, expired, suppressed, cancelled,
-    deferred (quiet hours, pauses) and released. `more` says that rows may still be due.
+    deferred (quiet hours, pauses, rate limits) and released. `more` says that rows may still be due. `waits_until` is
+    the last moment at which a row that waits for a rate limit is due again.
     """
 
     claimed: int = 0
     more: bool = False
+    waits_until: datetime | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -91,6 +97,10 @@ class Bounds:
         if written > kit_settings.CHUNK_SIZE:
             self.on_backlog()
         return bool(written)
+
+    def may_wait(self, report: DeliveryReport) -> bool:
+        """Whether rows wait for a rate limit, and the call has an end: else its caller looks for them again."""
+        return self.deadline < float("inf") and report.waits_until is not None and timezone.now() < report.waits_until
 
     def chunk_size(self, report: DeliveryReport) -> int:
         """How many rows may be claimed next."""
@@ -134,7 +144,9 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
         deliver(_run(bounds, report, turns, flow), report, flow)
         has_written = bounds.fan_out()
         if report.claimed == claimed and not has_written:
-            break
+            if not bounds.may_wait(report):
+                break
+            time.sleep(RATE_LIMIT_SLEEP_SECONDS)
 
 
 def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow | None = None) -> None:
@@ -159,6 +171,7 @@ def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow |
     finally:
         recorder.flush()
         recorder.release_rest()
+        report.waits_until = max(filter(None, (report.waits_until, recorder.pacing.waits_until)), default=None)
 
 
 def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None:

@@ -20,6 +20,7 @@ from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Ver
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
 from django_webpush_kit.delivery.containment import SHARED_ERRORS, ErrorLog
 from django_webpush_kit.delivery.daily_caps import DailyCaps
+from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.responses import Answer, Outcome, classify
@@ -55,6 +56,7 @@ class Recorder:
 
     def __init__(self, outcomes: Counter[str]) -> None:
         self.breakers = Breakers()
+        self.pacing = Pacing()
         self.caps = DailyCaps()
         self.errors = ErrorLog()
         self._outcomes = outcomes
@@ -71,7 +73,7 @@ class Recorder:
 
     def take(self, lease: Lease, rows: Iterable[Row | UnreadableRow]) -> None:
         """From now on the recorder answers for these rows too."""
-        self.breakers.refresh()
+        self.pacing.read(self.breakers.refresh())
         self._leases.append(lease)
         self._open.update(row.pk for row in rows)
 
@@ -90,11 +92,11 @@ class Recorder:
         waits = change.status == NotificationStatus.PENDING
         self._add(row.pk, change, "deferred" if waits else str(change.status))
 
-    def put_back(self, row: Row, until: datetime) -> None:
+    def put_back(self, row: Row, until: datetime, reason: str = "") -> None:
         """The row was claimed too early for its push service: it is due again at a moment before its deadline."""
-        if row.deadline is not None:
-            until = min(until, row.deadline - (row.deadline - timezone.now()) / 2)
-        self._add(row.pk, Change(NotificationStatus.PENDING, "", until), "deferred")
+        change = transitions.put_back(row, until, reason, timezone.now())
+        waits = change.status == NotificationStatus.PENDING
+        self._add(row.pk, change, "deferred" if waits else str(change.status))
 
     def started(self, row: Row) -> None:
         """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
@@ -123,6 +125,7 @@ class Recorder:
         if changes:
             self._write(changes)
         self.breakers.write()
+        self.pacing.write()
         for row, reason in deactivations:
             self._deactivate(row, reason)
         self._tell(answers)
@@ -178,6 +181,8 @@ class Recorder:
         if answer.outcome is Outcome.ACCEPTED:
             if not self.breakers.are_all_closed:
                 self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)
+            if self.pacing.is_watching:
+                self.pacing.note_accepted(row.push_service)
             return transitions.answered(answer, status)
         if answer.outcome is Outcome.GONE:
             return transitions.called_gone(row, answer, status, now, is_brand_new=_is_brand_new(row, now))
@@ -185,6 +190,8 @@ class Recorder:
             return transitions.answered(answer, status)
         fault = fault_of(answer, status)
         verdict = ONLY_OWN
+        if fault is Fault.THROTTLED:
+            self.pacing.note_throttled(row.push_service, row.subscription_id, status, now)
         if fault is not None:
             key = BreakerKey(row.push_service, row.vapid_key_id)
             verdict = self.breakers.blame(

@@ -58,6 +58,15 @@ def postponed(row: Row, until: datetime, reason: str) -> Change:
     return Change(NotificationStatus.PENDING, reason, until)
 
 
+def put_back(row: Row, until: datetime, reason: str, now: datetime) -> Change:
+    """The row was claimed too early: it is due again at a moment before its deadline, or expires if that has passed."""
+    deadline = row.deadline or row.due + NO_TTL_PAUSE
+    if deadline <= now:
+        return ended(NotificationStatus.EXPIRED, "Not sent before its deadline")
+    halfway = now + (deadline - now) / 2
+    return Change(NotificationStatus.PENDING, reason, until if until <= halfway else max(_full_second(halfway), now))
+
+
 def answered(answer: Answer, response_status: int | None) -> Change:
     """The row ends with this answer: accepted, too large or rejected."""
     if answer.outcome == Outcome.ACCEPTED:
@@ -129,3 +138,8 @@ def _fault_wait_seconds(row: Row, now: datetime) -> float:
     age = (now - row.due).total_seconds()
     longest = min(max(age, 2 * MIN_FAULT_WAIT_SECONDS), MAX_FAULT_WAIT_SECONDS)
     return random.uniform(longest / 2, longest)  # noqa: S311  # no secret
+
+
+def _full_second(moment: datetime) -> datetime:
+    """The full second before: rows that are due at the same moment are written together."""
+    return moment.replace(microsecond=0)

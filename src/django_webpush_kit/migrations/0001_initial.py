@@ -337,6 +337,7 @@ class Migration(migrations.Migration):
                 ("rate", models.FloatField(blank=True, null=True, verbose_name="messages per minute")),
                 ("rate_changed_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("permits_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("waiting_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={

@@ -1,0 +1,349 @@
+"""Rate limits of push services: workers share permits to send, at a rate that is configured or learned.
+
+`SEND_RATES` gives a push service a rate. A service that throttles teaches one: it starts at 95 % of the messages that
+the service accepted in the last minute, falls by 5 % with each further throttling, and rises by 1 % a minute. It is
+forgotten after `FORGET_AFTER` without throttling. A learned rate never exceeds the configured one.
+
+`PushServiceState.permits_until` is the moment up to which permits were handed out: with N messages a minute each permit
+takes 60/N seconds. Workers move it by one conditional UPDATE per chunk and service, so that the rate holds for all of
+them together. A worker whose clock is ahead gets no permits beyond the rate; a moment far in the future is ignored.
+The last second of permits is kept for urgent rows. Rows without a permit wait for moments spread at the rate, up to
+`waiting_until`, so that a large backlog is not claimed again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.utils import timezone
+
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.exceptions import InvalidOption
+from django_webpush_kit.models import PushServiceState, get_notification_model
+from django_webpush_kit.outbox.rates import Rate
+from django_webpush_kit.states import Lane, NotificationStatus
+
+WAITS = "Waits for the rate limit of the push service"
+"""Why a row without a permit waits."""
+
+URGENT_SECONDS = 1.0
+"""Permits of this time are kept for urgent rows."""
+
+BURST_SECONDS = 2.0
+"""Other rows may use the permits of this time at once, if nothing was sent before."""
+
+MAX_WAIT = timedelta(minutes=10)
+"""Rows without a permit look again after this time, because a cancelled broadcast may have made room."""
+
+SPREAD = 1.1
+"""Waiting rows come back this much faster than permits, so that no permit goes unused."""
+
+MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
+"""Permits handed out further ahead than this were written by a worker whose clock is wrong."""
+
+TAKE_ATTEMPTS = 20
+"""How often a worker tries to take permits when others are faster."""
+
+EVIDENCE = 3
+"""Different subscriptions that must be throttled before a rate is learned."""
+
+EVIDENCE_SHARE = 0.02
+"""The part of the answers that must be throttled: a few odd subscriptions say nothing about the push service."""
+
+EVIDENCE_WINDOW = timedelta(seconds=10)
+"""Throttled and accepted messages are counted for this time. A rate falls once in it."""
+
+DECREASE = 0.95
+MAX_DECREASE = 0.5
+INCREASE_PER_MINUTE = 0.01
+MIN_RATE = 60.0
+"""Messages per minute. No slower rate is learned: breakers and retries are enough for that few messages."""
+
+FORGET_AFTER = timedelta(hours=6)
+
+UNAVAILABLE_STATUS = 503
+"""This status may also mean an outage: it counts as throttling only while the service accepts other messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """How many urgent and other rows may be sent now, and the moments at which the others are due again."""
+
+    urgent: int = 0
+    other: int = 0
+    urgent_moments: tuple[datetime, ...] = ()
+    other_moments: tuple[datetime, ...] = ()
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """The last moment at which a row is due again, or None."""
+        return max((*self.urgent_moments, *self.other_moments), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is stored about the rate of one push service. `learned` is in messages per minute."""
+
+    learned: float | None = None
+    learned_at: datetime | None = None
+    permits_until: datetime | None = None
+    waiting_until: datetime | None = None
+
+    def rate(self, configured: float | None, now: datetime) -> float | None:
+        """Messages per minute that may be sent now; None: as many as possible."""
+        rates = [rate for rate in (configured, self.learned_rate(now)) if rate is not None]
+        return min(rates, default=None)
+
+    def learned_rate(self, now: datetime) -> float | None:
+        """The learned rate with what has been added since the last throttling; None once it is forgotten."""
+        if self.learned is None or self.learned_at is None or now - self.learned_at >= FORGET_AFTER:
+            return None
+        minutes = max((now - self.learned_at).total_seconds(), 0.0) / 60
+        learned = max(MIN_RATE, self.learned)  # in this order also for NaN
+        return learned * (1 + INCREASE_PER_MINUTE * minutes)
+
+    def taken(self, rate: float, urgent: int, other: int, now: datetime) -> tuple[Permits, Pace]:
+        """Take permits for so many rows at `rate` messages per minute; returns them and the state afterwards."""
+        interval = max(timedelta(minutes=1 / rate), timedelta.resolution)
+        kept = max(timedelta(seconds=URGENT_SECONDS), interval)
+        longest = kept + max(timedelta(seconds=BURST_SECONDS), interval)
+        idle_since = now - longest
+        start = self.permits_until
+        if start is None or start > now + MAX_CLOCK_DIFFERENCE:
+            start = idle_since
+        is_idle = start <= idle_since
+        start = max(start, idle_since)
+        granted_urgent = min(urgent, _count(start, now, interval))
+        start += granted_urgent * interval
+        granted = min(other, _count(start, now - kept, interval))
+        start += granted * interval
+        urgent_moments = _spread(max(start, now), urgent - granted_urgent, interval, now)
+        next_permit = max(start + kept, now)
+        waits_from = next_permit if is_idle or self.waiting_until is None else max(self.waiting_until, next_permit)
+        step = interval / SPREAD
+        other_moments = _spread(waits_from, other - granted, step, now)
+        waiting_until = min(waits_from + len(other_moments) * step, now + MAX_WAIT)
+        permits = Permits(granted_urgent, granted, urgent_moments, other_moments)
+        return permits, replace(self, permits_until=start, waiting_until=waiting_until)
+
+    def throttled(self, seen: int, configured: float | None, now: datetime) -> Pace:
+        """The state after the push service throttled; it had accepted `seen` messages in the last minute."""
+        measured = seen * DECREASE
+        current = self.learned_rate(now)
+        if current is not None and self.learned_at is not None and now - self.learned_at < EVIDENCE_WINDOW:
+            # the same throttling, better measured
+            return replace(self, learned=_within(max(self.learned or 0.0, measured), configured))
+        before = self.rate(configured, now)
+        if before is None:
+            return self if measured < MIN_RATE else replace(self, learned=measured, learned_at=now)
+        learned = max(min(before, seen), before * MAX_DECREASE) * DECREASE
+        return replace(self, learned=max(learned, MIN_RATE), learned_at=now)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """The answers of a push service since the first throttled one of the last `EVIDENCE_WINDOW`."""
+
+    since: datetime
+    throttled: set[Any] = field(default_factory=set)
+    accepted: int = 0
+
+    @property
+    def is_evidence(self) -> bool:
+        return len(self.throttled) >= max(EVIDENCE, self.accepted * EVIDENCE_SHARE)
+
+
+class Pacing:
+    """The rates of push services as this worker knows them; it takes permits and learns rates.
+
+    `rates` maps each push service that has a rate to its messages per minute. `waits_until` is the last moment at which
+    a row that this worker has put back is due again.
+    """
+
+    def __init__(self) -> None:
+        self.rates: dict[str, float] = {}
+        self.waits_until: datetime | None = None
+        self._configured = send_rates()
+        self._paces: dict[str, Pace] = {}
+        self._watches: dict[str, _Watch] = {}
+        self._evidence: set[str] = set()
+
+    def read(self, states: Iterable[PushServiceState]) -> None:
+        """Note the stored states, as all workers see them."""
+        self._paces = {state.push_service: _read(state) for state in states if not state.vapid_key_id}
+        self.rates = current_rates(self._configured, self._paces, timezone.now())
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether accepted messages are counted, because others were throttled."""
+        return bool(self._watches)
+
+    def take(self, push_service: str, rate: float, urgent: int, other: int) -> Permits:
+        """Take permits for so many rows of a push service, at `rate` messages per minute."""
+        for _ in range(TAKE_ATTEMPTS):
+            now = timezone.now()
+            before = self._paces.get(push_service, Pace())
+            permits, after = before.taken(rate, urgent, other, now)
+            if _replace_permits(push_service, before, after):
+                self._paces[push_service] = after
+                break
+            self._paces[push_service] = _read(_state(push_service))
+        else:  # others are faster all the time; they send at the rate
+            soon = _spread(now, 1, timedelta(seconds=URGENT_SECONDS), now)
+            permits = Permits(urgent_moments=soon * urgent, other_moments=soon * other)
+        self.waits_until = max(filter(None, (self.waits_until, permits.waits_until)), default=None)
+        return permits
+
+    def note_accepted(self, push_service: str) -> None:
+        """Count a message that was accepted while others are throttled."""
+        watch = self._watches.get(push_service)
+        if watch is not None:
+            watch.accepted += 1
+
+    def note_throttled(self, push_service: str, subscription_id: Any, status: int | None, now: datetime) -> None:
+        """Count a message that was throttled; with enough of them `write` learns a rate."""
+        watch = self._watches.get(push_service)
+        if watch is None or now - watch.since >= EVIDENCE_WINDOW:
+            watch = self._watches[push_service] = _Watch(now)
+        if status == UNAVAILABLE_STATUS and not watch.accepted:
+            return
+        watch.throttled.add(subscription_id)
+        if watch.is_evidence:
+            self._evidence.add(push_service)
+
+    def write(self) -> None:
+        """Store what was learned since the last call. The outcomes of this worker must have been written before."""
+        evidence, self._evidence = self._evidence, set()
+        now = timezone.now()
+        for push_service in evidence:
+            self._learn(push_service, now)
+        self._watches = {name: watch for name, watch in self._watches.items() if now - watch.since < EVIDENCE_WINDOW}
+        if evidence:
+            self.rates = current_rates(self._configured, self._paces, now)
+
+    def _learn(self, push_service: str, now: datetime) -> None:
+        pace, configured = self._paces.get(push_service, Pace()), self._configured.get(push_service)
+        seen = _accepted_in_last_minute(push_service, now)
+        if pace.throttled(seen, configured, now) != pace:
+            self._paces[push_service] = _store_throttling(push_service, seen, configured, now)
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimit:
+    """The rate at which a push service is sent to, in messages per minute.
+
+    `throttled_at` is when the push service last throttled, if the rate was learned; None if `SEND_RATES` gives it.
+    """
+
+    push_service: str
+    per_minute: float
+    throttled_at: datetime | None = None
+
+    def __str__(self) -> str:
+        rate = f"{self.push_service} is sent at most {self.per_minute:,.0f} messages a minute"
+        if self.throttled_at is None:
+            return f"{rate} (SEND_RATES)."
+        return f"{rate}, because it limits this site; it last did so at {self.throttled_at:%Y-%m-%d %H:%M %Z}."
+
+
+def send_limits() -> list[SendLimit]:
+    """The rates in force now, by the name of the push service."""
+    now, configured = timezone.now(), send_rates()
+    stored = PushServiceState.objects.using(outbox_database()).filter(vapid_key_id="", rate__isnull=False)
+    paces = {state.push_service: _read(state) for state in stored}
+    limits = []
+    for name, rate in sorted(current_rates(configured, paces, now).items()):
+        is_learned = name not in configured or rate < configured[name]
+        limits.append(SendLimit(name, rate, paces[name].learned_at if is_learned else None))
+    return limits
+
+
+def learned_rate(state: PushServiceState) -> float | None:
+    """The learned rate of a stored state as it is now, in messages per minute."""
+    return _read(state).learned_rate(timezone.now())
+
+
+def send_rates() -> dict[str, float]:
+    """`SEND_RATES` in messages per minute; ImproperlyConfigured when a rate is malformed."""
+    rates = {}
+    for name, text in kit_settings.SEND_RATES.items():
+        try:
+            rates[name] = Rate.parse(text).per_second * 60
+        except InvalidOption as error:
+            raise ImproperlyConfigured(f'WEBPUSH_KIT["SEND_RATES"][{name!r}]: {error}.') from None
+    return rates
+
+
+def current_rates(configured: dict[str, float], paces: dict[str, Pace], now: datetime) -> dict[str, float]:
+    """The push services that have a rate now, and their messages per minute."""
+    rates = {name: paces.get(name, Pace()).rate(configured.get(name), now) for name in {*configured, *paces}}
+    return {name: rate for name, rate in rates.items() if rate is not None}
+
+
+def _within(rate: float, configured: float | None) -> float:
+    return rate if configured is None else min(rate, configured)
+
+
+def _count(start: datetime, end: datetime, interval: timedelta) -> int:
+    """How many permits there are between two moments."""
+    return max((end - start) // interval, 0)
+
+
+def _spread(start: datetime, count: int, step: timedelta, now: datetime) -> tuple[datetime, ...]:
+    """`count` moments from `start` on, `MAX_WAIT` from now at most, in whole seconds: each costs an UPDATE."""
+    end = now + MAX_WAIT
+    return tuple(_next_second(min(start + number * step, end)) for number in range(count))
+
+
+def _next_second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0) + timedelta(seconds=ceil(moment.microsecond / 1_000_000))
+
+
+def _read(state: PushServiceState) -> Pace:
+    return Pace(state.rate, state.rate_changed_at, state.permits_until, state.waiting_until)
+
+
+def _state(push_service: str) -> PushServiceState:
+    """The stored state of a push service, made if there is none."""
+    states = PushServiceState.objects.using(outbox_database())
+    return retry_on_conflict(lambda: states.get_or_create(push_service=push_service, vapid_key_id="")[0])
+
+
+def _states(push_service: str) -> Any:
+    return PushServiceState.objects.using(outbox_database()).filter(push_service=push_service, vapid_key_id="")
+
+
+def _replace_permits(push_service: str, before: Pace, after: Pace) -> bool:
+    """Store the permits that were taken, unless another worker was faster."""
+    unchanged = _states(push_service).filter(permits_until=before.permits_until, waiting_until=before.waiting_until)
+    values = {"permits_until": after.permits_until, "waiting_until": after.waiting_until}
+    return bool(retry_on_conflict(lambda: unchanged.update(**values)))
+
+
+def _store_throttling(push_service: str, seen: int, configured: float | None, now: datetime) -> Pace:
+    """Store the rate that throttling teaches; returns the state afterwards."""
+    _state(push_service)
+
+    def statements() -> Pace:
+        with transaction.atomic(using=outbox_database()):
+            state = _states(push_service).select_for_update().get()
+            pace = _read(state).throttled(seen, configured, now)
+            _states(push_service).update(rate=pace.learned, rate_changed_at=pace.learned_at)
+        return pace
+
+    return retry_on_conflict(statements)
+
+
+def _accepted_in_last_minute(push_service: str, now: datetime) -> int:
+    since = now - timedelta(minutes=1)
+    rows = get_notification_model().objects.using(outbox_database())
+    # a sent row keeps the end of its lease as `next_attempt_at`, by which the index finds it
+    recent = rows.filter(status=NotificationStatus.SENT, lane__in=Lane.values, next_attempt_at__gt=since)
+    return int(recent.filter(sent_at__gt=since, subscription__push_service=push_service).count())

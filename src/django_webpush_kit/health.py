@@ -37,7 +37,7 @@ RECENT_ROWS = 50_000
 
 SUBSCRIPTIONS_CACHE_SECONDS = 60.0
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 
 def get_health(*, details: bool = False) -> dict[str, Any]:

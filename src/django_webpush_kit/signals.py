@@ -26,7 +26,7 @@ NEW = "new"
 REACTIVATED = "reactivated"
 NEW_OWNER = "new_owner"
 
-_logger = logging.getLogger("django_webpush_kit")
+_logger = logging.getLogger(__name__)
 
 
 def emit(signal: Signal, sender: Any, **arguments: Any) -> list[Any]:

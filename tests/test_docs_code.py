@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 import unittest
+import xml.etree.ElementTree as ET  # files of this repository
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
-from django.core.management import call_command
-from django.test import override_settings
+from django.core.management import call_command, get_commands, load_command_class
+from django.core.management.base import CommandError
+from django.core.signing import TimestampSigner
+from django.template import engines
+from django.test import RequestFactory, override_settings
 
+from django_webpush_kit.api.authentication import AuthenticationFailed
 from django_webpush_kit.checks import TAG
-from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.services import broadcast, send
+from django_webpush_kit.signals import post_send
 from django_webpush_kit.subscriptions.preferences import check_preferences
 from django_webpush_kit.task_backends import get_task_backend
-from tests.factories import make_notification
+from tests.factories import make_notification, make_template
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -30,7 +45,9 @@ BLOCKS = {
 }
 PYTHON = {name: code for name, (language, code) in BLOCKS.items() if language == "python"}
 SETTINGS = {
-    name: code for name, code in PYTHON.items() if code.startswith("# settings.py") or "WEBPUSH_KIT = {" in code
+    name: code
+    for name, code in PYTHON.items()
+    if code.startswith("# settings.py") or re.search(r"^WEBPUSH_KIT( =|\[)", code, re.MULTILINE)
 }
 # a setting that is unknown or of the wrong form; files and modules of the host are not there
 MALFORMED = {f"webpush_kit.{number}" for number in ("E002", "E009", "E010", "E011", "E013", "E014", "W001", "W005")}
@@ -47,9 +64,14 @@ def run(name):
 
 def given_by(name):
     """The `WEBPUSH_KIT` of a block of settings."""
-    namespace = {"INSTALLED_APPS": [], "WEBPUSH_KIT": {}, "DATABASES": {"default": {}}}
+    return settings_of(name)["WEBPUSH_KIT"]
+
+
+def settings_of(name):
+    """All settings of a block."""
+    namespace = {"INSTALLED_APPS": [], "MIDDLEWARE": [], "WEBPUSH_KIT": {}, "DATABASES": {"default": {}}}
     exec(compile(SETTINGS[name], name, "exec"), namespace)
-    return namespace["WEBPUSH_KIT"]
+    return namespace
 
 
 def find(page, word):
@@ -164,5 +186,234 @@ def test_the_test_with_an_outbox_passes(push_outbox, django_user_model, django_c
 
 @pytest.mark.django_db(transaction=True)
 def test_the_test_with_a_browser_passes(fake_browser, fake_push_service, client, django_user_model):
-    test = run(find("how-to/testing", "fake_push_service.script"))["test_a_push_service_that_stumbles"]
+    test = run(find("how-to/testing", "fake_push_service.script"))["test_a_push_service_that_refuses"]
     test(fake_browser, fake_push_service, client, django_user_model)
+
+
+def blocks_in(*languages):
+    return [name for name, (language, _code) in BLOCKS.items() if language in languages]
+
+
+def calls_of_own_commands():
+    """What the pages say to `manage.py`, as arguments: `["deliver_push", "--loop"]`."""
+    own = {name for name, app in get_commands().items() if app == "django_webpush_kit"}
+    for name in blocks_in("sh", "console", "ini", "text", "yaml"):
+        for line in BLOCKS[name][1].splitlines():
+            for call in re.findall(r"manage\.py ([a-z_]+[^;#]*)", line):
+                arguments = shlex.split(call.partition(" | ")[0])
+                if arguments[0] in own:
+                    yield pytest.param(arguments, id=f"{name} {arguments[0]}")
+
+
+@pytest.mark.parametrize("arguments", list(calls_of_own_commands()))
+def test_commands_take_these_arguments(arguments):
+    command = load_command_class("django_webpush_kit", arguments[0])
+    try:
+        command.create_parser("manage.py", arguments[0]).parse_args(arguments[1:])
+    except CommandError as error:
+        pytest.fail(f"{arguments}: {error}")
+
+
+@pytest.mark.parametrize("name", blocks_in("sh"))
+def test_shell_code_is_shell_code(name):
+    finished = subprocess.run(["sh", "-n"], input=BLOCKS[name][1], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in blocks_in("ini") if "/systemd/" in BLOCKS[name][1]])
+def test_units_of_systemd_have_their_sections(name):
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read_string(BLOCKS[name][1])
+    kind = "Timer" if ".timer" in BLOCKS[name][1].splitlines()[0] else "Service"
+    assert {"Unit", kind} <= set(unit.sections())
+    assert kind == "Timer" or unit["Service"]["ExecStart"].startswith("/")
+
+
+@pytest.mark.parametrize("name", blocks_in("yaml"))
+def test_yaml_is_yaml(name):
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(BLOCKS[name][1])
+
+
+@pytest.mark.parametrize("name", [name for name in blocks_in("html", "django") if "templates.md" not in name])
+def test_pages_are_templates(name):
+    engines["django"].from_string(BLOCKS[name][1])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_javascript_is_javascript():
+    code = {name: BLOCKS[name][1] for name in blocks_in("js")}
+    check = (
+        "const vm = require('node:vm');"
+        "for (const [name, code] of Object.entries(JSON.parse(require('fs').readFileSync(0, 'utf8'))))"
+        "{ try { new vm.SourceTextModule(code) } catch (error) { console.log(name + ': ' + error.message) } }"
+    )
+    finished = subprocess.run(
+        ["node", "--experimental-vm-modules", "--no-warnings", "-e", check],
+        input=json.dumps(code),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "images").glob("*.svg")), ids=lambda path: path.name)
+def test_diagrams_can_be_read(path):
+    root = ET.fromstring(path.read_text())  # a file of this repository
+    title = root.find("{http://www.w3.org/2000/svg}title")
+    assert root.get("aria-labelledby") == title.get("id")
+    assert title.text
+    assert "prefers-color-scheme: dark" in path.read_text()
+    pages = "".join(page.read_text() for page in DOCS.rglob("*.md"))
+    assert f"images/{path.name}" in pages
+
+
+def test_the_logging_configuration_works():
+    (name,) = [name for name, code in SETTINGS.items() if "LOGGING = {" in code]
+    program = (
+        "import json, logging, logging.config, sys\n"
+        "logging.config.dictConfig(json.load(sys.stdin))\n"
+        "logging.getLogger('django_webpush_kit.delivery.worker').warning('gone')\n"
+        "logging.getLogger('django_webpush_kit.templating.renderer').warning('hidden')\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(settings_of(name)["LOGGING"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stderr.rstrip().endswith("WARNING django_webpush_kit.delivery.worker gone")
+
+
+@pytest.mark.django_db
+def test_the_newest_rows_of_a_user(subscription):
+    make_notification(subscription, "failed", failure_reason="HTTP 410")
+    (row,) = run(find("how-to/troubleshooting", "def newest"))["newest"](subscription.user)
+    assert row[:2] == ("failed", "HTTP 410")
+
+
+@pytest.mark.django_db
+def test_reasons_are_counted(subscription):
+    for _ in range(2):
+        make_notification(subscription, "failed", failure_reason="HTTP 410")
+    assert run(find("how-to/runbook", "def reasons"))["reasons"]() == [("failed", "HTTP 410", 2)]
+
+
+@pytest.mark.django_db
+def test_failed_messages_are_sent_again_once(subscription, make_subscription, make_user):
+    failed = make_notification(subscription, "failed", title="Your code")
+    make_notification(make_subscription(make_user()), "sent", batch=failed.batch, title="Your code")
+    send_again = run(find("how-to/runbook", "def send_again"))["send_again"]
+    for _ in range(2):
+        result = send_again(failed.batch)
+    assert [row.subscription for row in result.notifications] == [subscription]
+    assert result.notifications.get().title == "Your code"
+
+
+@pytest.mark.django_db
+def test_gauges(subscription):
+    make_notification(subscription, "pending", days_ago=1)
+    gauges = run(find("how-to/monitoring", "def gauges"))["gauges"]()
+    assert gauges == {"due": 1, "by_status": {"pending": 1}, "active_subscriptions": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outcomes_are_counted(subscription):
+    counted = run(find("how-to/monitoring", "def count_outcome"))
+    try:
+        send(subscription, "Hello")
+        deliver_due()
+    finally:
+        post_send.disconnect(counted["count_outcome"])
+    assert counted["outcomes"] == {("", "accepted"): 1}
+
+
+@pytest.mark.django_db
+def test_a_newsroom_may_start_broadcasts(user):
+    if settings.WEBPUSH_KIT_TEMPLATE_MODEL != "webpush_kit.NotificationTemplate":
+        pytest.skip("the codenames are those of the swapped model")
+    user.groups.add(run(find("how-to/admin", "def make_newsroom"))["make_newsroom"]())
+    for permission in ("add_pushbroadcast", "change_pushbroadcast", "change_notificationtemplate"):
+        assert user.has_perm(f"webpush_kit.{permission}")
+
+
+@pytest.mark.django_db
+def test_running_broadcasts_are_stopped(subscription):
+    make_template("news", title_template="{{ headline }}")
+    announced = run(find("how-to/broadcasts", "def announce"))["announce"]("Cold noodles")
+    run(find("how-to/broadcasts", "def good_morning"))["good_morning"]()
+    run(find("how-to/broadcasts", "def stop_all"))["stop_all"]()
+    assert set(PushBroadcast.objects.values_list("status", flat=True)) == {"paused"}
+    assert announced.context == {"headline": "Cold noodles"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_audiences_are_reached(user, make_subscription):
+    functions = run(find("how-to/broadcasts", "def recently_active"))
+    make_template("news", title_template="{{ headline }}")
+    german = make_subscription(user, language="de")
+    make_subscription(user, language="fr")
+    with override_settings(
+        WEBPUSH_KIT={**settings.WEBPUSH_KIT, "AUDIENCES": {"german-speaking": functions["german_speaking"]}}
+    ):
+        started = broadcast("news", "german-speaking", {"headline": "Hallo"})
+        deliver_due()
+    assert get_notification_model().objects.get(batch=started.batch).subscription == german
+    assert list(functions["recently_active"]()) == []
+
+
+@pytest.mark.django_db
+def test_a_text_of_gettext_is_sent_in_each_browsers_language(user, make_subscription):
+    for language in ("de", "en"):
+        make_subscription(user, language=language)
+    run(find("how-to/languages", "def tell_cancelled"))["tell_cancelled"](user)
+    assert set(get_notification_model().objects.values_list("language", flat=True)) == {"de", "en"}
+
+
+@pytest.mark.django_db
+def test_one_language_for_a_message(subscription):
+    make_template("order_shipped")
+    make_template("order_shipped", language="en", title_template="English {{ number }}")
+    run(find("how-to/languages", "def tell_shipped_in_english"))["tell_shipped_in_english"](subscription.user)
+    assert get_notification_model().objects.get().title == "English 4711"
+
+
+@pytest.mark.django_db
+def test_an_authenticator_of_your_own(user):
+    by_signed_header = run(find("how-to/rest-framework", "def by_signed_header"))["by_signed_header"]
+
+    def ask(**headers):
+        return by_signed_header(RequestFactory().get("/", headers=headers))
+
+    assert ask() is None
+    assert ask(**{"X-User-Token": TimestampSigner(salt="push").sign(user.pk)}) == user
+    with pytest.raises(AuthenticationFailed):
+        ask(**{"X-User-Token": f"{user.pk}:forged"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transport_of_your_own(subscription, tmp_path, monkeypatch):
+    transport = run(find("how-to/transports", "class LoggedTransport"))["LoggedTransport"]
+    monkeypatch.setitem(sys.modules, "documented_transport", SimpleNamespace(LoggedTransport=transport))
+    spec = {"BACKEND": "documented_transport.LoggedTransport", "OPTIONS": {"path": str(tmp_path / "push.log")}}
+    with override_settings(WEBPUSH_KIT={**settings.WEBPUSH_KIT, "TRANSPORT": spec}):
+        send(subscription, "Hello")
+        assert deliver_due().sent == 1
+    endpoint = (tmp_path / "push.log").read_text().split()[0]
+    assert urlsplit(endpoint).hostname == "updates.push.services.mozilla.com"
+
+
+@pytest.mark.django_db
+def test_a_mistake_in_a_call_is_caught(subscription, capsys):
+    run(find("reference/exceptions", "def tell"))["tell"](subscription.user, SimpleNamespace(number=4711))
+    assert "Order 4711: no notification" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_requests_of_persons_are_answered(subscription):
+    answers = run(find("explanation/privacy", "def answer_access_request"))
+    assert len(answers["answer_access_request"](subscription.user)["subscriptions"]) == 1
+    assert answers["answer_erasure_request"](subscription.user)["subscriptions"] == 1

@@ -143,7 +143,8 @@ class PushServiceState(models.Model):
     subscriptions whose last message met a fault to `[kind, moment]`; those from after `accepted_at` are the evidence
     that opens the breaker. The row whose `vapid_key_id` is "" also keeps the rate of the whole service, in messages per
     minute; `permits_until` is the moment up to which its permits have been handed out, `waiting_until` the one up to
-    which rows that wait for a permit are spread.
+    which rows that wait for a permit are spread, and `paused_by_hand_at` is since when an operator has paused the
+    service. The row whose two names are "" pauses all sending.
     """
 
     push_service = models.CharField(_("push service"), max_length=255)
@@ -157,6 +158,7 @@ class PushServiceState(models.Model):
     rate_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     permits_until = models.DateTimeField(null=True, blank=True, editable=False)
     waiting_until = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_by_hand_at = models.DateTimeField(_("paused by hand since"), null=True, blank=True, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
     class Meta:

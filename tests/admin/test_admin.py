@@ -284,10 +284,17 @@ def test_broadcasts_show_their_progress(total, text):
 
 def test_a_pause_can_be_ended(admin_client):
     state = PushServiceState.objects.create(
-        push_service="push.example.com", reason="throttled", paused_until=timezone.now() + timedelta(hours=1)
+        push_service="push.example.com",
+        reason="throttled",
+        paused_until=timezone.now() + timedelta(hours=1),
+        rate=900,
+        paused_by_hand_at=timezone.now(),
     )
     assert act(admin_client, "try_again", state) == ["1 pause was ended."]
-    assert not PushServiceState.objects.exists()
+    assert act(admin_client, "try_again", state) == ["0 pauses were ended."]
+    state.refresh_from_db()
+    assert (state.paused_until, state.rate) == (None, 900)
+    assert state.paused_by_hand_at, "what an operator has paused is another matter"
 
 
 def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, rows):

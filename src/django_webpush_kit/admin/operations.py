@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -35,13 +36,23 @@ class IdempotencyKeyAdmin(ReadingAdmin):
 class PushServiceStateAdmin(ReadingAdmin):
     """Which push services are paused or refuse our credentials, and why."""
 
-    list_display = ("push_service", "vapid_key_id", "reason", "paused_until", "failures", "updated_at")
+    list_display = (
+        "push_service",
+        "vapid_key_id",
+        "reason",
+        "paused_until",
+        "paused_by_hand_at",
+        "failures",
+        "updated_at",
+    )
     ordering = ("push_service", "vapid_key_id")
     actions = ("try_again",)
 
     @admin.action(description=_("Try again now"), permissions=["act"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """End the chosen pauses; rows that wait for their end keep their moment."""
-        count, _by_model = queryset.delete()
+        count = queryset.filter(paused_until__isnull=False).update(
+            paused_until=None, reason="", failures=0, suspects={}, updated_at=timezone.now()
+        )
         text = ngettext("%d pause was ended.", "%d pauses were ended.", count) % count
-        self.message_user(request, text, messages.SUCCESS)
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)

@@ -169,6 +169,8 @@ class Breakers:
         self._known: dict[BreakerKey, Breaker] = {}
         self._changes: dict[BreakerKey, list[Change]] = {}
         self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
+        self.paused_by_hand: frozenset[str] = frozenset()
+        """Push services that an operator has paused, see `delivery.manual_pause`."""
         self.refresh()
 
     def refresh(self) -> list[PushServiceState]:
@@ -176,9 +178,11 @@ class Breakers:
 
         Returns the stored states, those with a send rate included.
         """
-        active = Q(paused_until__isnull=False) | Q(updated_at__gt=timezone.now() - timedelta(hours=SUSPICION_HOURS))
+        recently = timezone.now() - timedelta(hours=SUSPICION_HOURS)
+        active = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False) | Q(updated_at__gt=recently)
         has_rate = Q(rate__isnull=False) | Q(permits_until__isnull=False)
         states = list(PushServiceState.objects.using(outbox_database()).filter(active | has_rate))
+        self.paused_by_hand = frozenset(state.push_service for state in states if state.paused_by_hand_at)
         read = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
         self._known = {key: breaker for key, breaker in read.items() if breaker != Breaker()}
         for key, changes in self._changes.items():
@@ -312,7 +316,8 @@ def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
             if not is_new:  # another worker was faster
                 before = _read(state)
                 after = _apply(changes, before)
-        if after == Breaker(accepted_at=after.accepted_at) and not _has_rate(state):
+        is_for_breaker_alone = not _has_rate(state) and state.paused_by_hand_at is None
+        if after == Breaker(accepted_at=after.accepted_at) and is_for_breaker_alone:
             state.delete(using=outbox_database())
         else:
             _store(state, after)

@@ -12,8 +12,10 @@ from django_webpush_kit.database import rows_of
 from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.containment import SHARED_ERRORS
+from django_webpush_kit.delivery.manual_pause import PAUSED_BY_HAND, end_of_wait
 from django_webpush_kit.delivery.pacing import WAITS
 from django_webpush_kit.delivery.topics import NewestOfTopic
+from django_webpush_kit.delivery.transitions import NO_TTL_PAUSE
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.outbox.rows import SUPERSEDED
@@ -54,7 +56,10 @@ class Gate:
         for row in self._rows:
             if not self._is_admitted(row):
                 continue
-            if self._is_paused(row):
+            if row.push_service in self._breakers.paused_by_hand:
+                deadline = row.deadline or row.due + NO_TTL_PAUSE
+                self._recorder.postponed(row, end_of_wait(deadline), PAUSED_BY_HAND)
+            elif self._is_paused(row):
                 self._held.setdefault(BreakerKey(row.push_service, row.vapid_key_id), []).append(row)
             elif self._is_within_cap(row):
                 if self._rates and row.push_service in self._rates:

@@ -34,6 +34,7 @@ from django_webpush_kit.delivery.containment import error_name
 from django_webpush_kit.delivery.eligibility import Gate
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.delivery.flow import Flow
+from django_webpush_kit.delivery.manual_pause import is_all_paused
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.requests import RequestBuilder
 from django_webpush_kit.delivery.transport import get_transport
@@ -138,7 +139,7 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
     turns = _Turns()
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
-    while not bounds.are_reached(report):
+    while not bounds.are_reached(report) and not is_all_paused():
         claimed = report.claimed
         flow = Flow(get_transport())
         deliver(_run(bounds, report, turns, flow), report, flow)
@@ -199,6 +200,8 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
             yield None
             continue
         flow.note_look()
+        if is_all_paused():
+            return
         try:
             chunk = claim(bounds.chunk_size(report), batch=bounds.batch, stop_at=bounds.deadline, isolated=isolated)
         except DatabaseError:

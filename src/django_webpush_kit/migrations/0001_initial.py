@@ -338,6 +338,10 @@ class Migration(migrations.Migration):
                 ("rate_changed_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("permits_until", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("waiting_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "paused_by_hand_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="paused by hand since"),
+                ),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={

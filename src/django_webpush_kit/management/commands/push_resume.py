@@ -1,0 +1,32 @@
+"""`manage.py push_resume`: go on sending after `push_pause`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_webpush_kit.delivery.manual_pause import ALL_SERVICES, paused_by_hand, resume
+from django_webpush_kit.task_backends import get_task_backend
+
+
+class Command(BaseCommand):
+    """End the pauses of `push_pause`."""
+
+    help = "Go on sending: end every pause made by push_pause, or that of one push service."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Define the argument."""
+        parser.add_argument("service", nargs="?", help="end the pause of this push service alone")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """End the pauses, wake the workers, and say what is still paused."""
+        named = options["service"]
+        if resume(paused_by_hand() if named is None else [named.strip().lower()]):
+            self.stdout.write("Sending goes on.")
+            get_task_backend().wake_all()
+        else:
+            self.stdout.write("Nothing was paused by hand." if named is None else f"{named} was not paused by hand.")
+        for service in paused_by_hand():
+            name = "all sending" if service == ALL_SERVICES else service
+            self.stdout.write(f"Still paused: {name}")

@@ -1,0 +1,60 @@
+"""`manage.py push_retry`: send failed notifications again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.outbox.retries import retriable, retry_failed
+
+
+class Command(BaseCommand):
+    """Make failed notifications pending again."""
+
+    help = (
+        "Send failed notifications again, chosen by batch, type or time. Left out are those whose subscription is no "
+        "longer active. Notifications past their deadline expire instead."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Define the options."""
+        parser.add_argument("--batch", type=UUID, help="notifications of this batch (a UUID)")
+        parser.add_argument("--type", help="notifications of this type")
+        parser.add_argument("--since", type=_moment, help='created since, for example "2026-03-01 08:00"')
+        parser.add_argument("--until", type=_moment, help="created before")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many there are")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Retry the chosen notifications and print how many."""
+        conditions = {
+            "batch": options["batch"],
+            "type": options["type"],
+            "created_at__gte": options["since"],
+            "created_at__lt": options["until"],
+        }
+        given = {name: value for name, value in conditions.items() if value is not None}
+        if not given:
+            raise CommandError("Choose the notifications: pass --batch, --type, --since or --until.")
+        chosen = get_notification_model().objects.using(outbox_database()).filter(**given)
+        if options["dry_run"]:
+            self.stdout.write(f"Failed notifications that can be sent again: {retriable(chosen).count()}")
+            return
+        self.stdout.write(f"Failed notifications that are sent again: {retry_failed(chosen)}")
+
+
+def _moment(text: str) -> datetime:
+    """Read a moment, in the current time zone unless it names another; argparse reports a ValueError."""
+    moment = parse_datetime(text if len(text) > len("2026-03-01") else f"{text} 00:00")
+    if moment is None:
+        raise ValueError(text)
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+
+
+_moment.__name__ = "date and time"  # what argparse calls it

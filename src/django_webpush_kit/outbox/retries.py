@@ -1,0 +1,54 @@
+"""Send failed notifications again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.states import NotificationStatus
+from django_webpush_kit.task_backends import wake_on_commit
+
+RETRIED_AT_ONCE = 500
+"""Rows that one transaction makes pending again; it bounds locks and query parameters."""
+
+
+def retriable(notifications: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of the notifications that failed and whose subscription is still active."""
+    return notifications.filter(status=NotificationStatus.FAILED, subscription__is_active=True)
+
+
+def retry_failed(notifications: QuerySet[Any]) -> int:
+    """Make the retriable ones of these notifications pending again, with all their retries; returns how many.
+
+    Deadlines stay as they are: a notification past its deadline expires instead of being sent.
+    """
+    chosen = retriable(notifications.using(outbox_database())).order_by("pk")
+    count, rest = 0, chosen
+    while keys := list(rest.values_list("pk", flat=True)[:RETRIED_AT_ONCE]):
+        count += retry_on_conflict(partial(_retry, keys))
+        rest = chosen.filter(pk__gt=keys[-1])
+    return count
+
+
+def _retry(keys: list[Any]) -> int:
+    database = outbox_database()
+    failed = get_notification_model().objects.using(database).filter(pk__in=keys, status=NotificationStatus.FAILED)
+    with transaction.atomic(using=database):
+        batches = list(failed.order_by().values_list("batch", flat=True).distinct())
+        changed = failed.update(
+            status=NotificationStatus.PENDING,
+            next_attempt_at=timezone.now(),
+            retry_count=0,
+            claims=0,
+            lease_token=None,
+            failure_reason="",
+        )
+        for batch in batches:
+            wake_on_commit(batch, using=database)
+    return int(changed)

@@ -93,7 +93,7 @@ def test_the_checks_are_registered():
         ({"QUIET_HOURS": "never"}, "E002", "'defer', 'suppress'"),
         ({"MAX_RETRIES": -1}, "E002", "must be 0 or more"),
         ({"PAYLOAD_BUDGET": 3994}, "E002", '["PAYLOAD_BUDGET"] must be 3993 or less, not 3994'),
-        ({"VAPID_PRIVATE_KEY": ""}, "W002", "nothing can be sent"),
+        ({"VAPID_PRIVATE_KEY": ""}, "W002", "notifications cannot be sent"),
         ({"VAPID_PRIVATE_KEY": "nonsense"}, "E004", '["VAPID_PRIVATE_KEY"]'),
         ({"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}, "E004", '["VAPID_FALLBACK_PRIVATE_KEYS[0]"]'),
         ({"VAPID_FALLBACK_PRIVATE_KEYS": [7]}, "E004", "must contain strings only"),

@@ -8,7 +8,7 @@ import pytest
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.worker import Worker
-from django_webpush_kit.gc_pause import Resting
+from django_webpush_kit.gc_pause import GarbageCollectorPause
 from django_webpush_kit.signals import pre_send
 from tests.factories import make_template
 
@@ -22,18 +22,18 @@ def collector(request):
 
 
 def test_the_garbage_collector_works_again_when_the_last_thread_has_left(collector):
-    resting = Resting()
+    garbage_collector = GarbageCollectorPause()
     first_is_in, first_may_leave = threading.Event(), threading.Event()
 
     def first():
-        with resting.while_any():
+        with garbage_collector.pause():
             first_is_in.set()
             first_may_leave.wait(10)
 
     thread = threading.Thread(target=first)
     thread.start()
     first_is_in.wait(10)
-    with resting.while_any():
+    with garbage_collector.pause():
         first_may_leave.set()
         thread.join()
         assert not gc.isenabled()
@@ -44,9 +44,9 @@ def test_a_thread_that_leaves_others_behind_collects_what_is_young(collector):
     class Ring:
         pass
 
-    resting = Resting()
-    with resting.while_any():
-        with resting.while_any():
+    garbage_collector = GarbageCollectorPause()
+    with garbage_collector.pause():
+        with garbage_collector.pause():
             ring = Ring()
             ring.itself, gone = ring, weakref.ref(ring)
             del ring

@@ -56,7 +56,7 @@ def test_below_90_percent_it_is_degraded_and_still_answers_200(subscription):
         make_notification(subscription, status)
     health = get_health(details=True)
     assert (health["status"], health["success_rate"], http_status(health, strict=True)) == ("degraded", 50.0, 200)
-    assert health["problems"] == ["Only 50 % of the messages of the last 24 hours were accepted."]
+    assert health["problems"] == ["Push services accepted only 50 % of the messages of the last 24 hours."]
 
 
 @pytest.mark.parametrize("status", ["pending", "sending"])
@@ -65,7 +65,7 @@ def test_a_row_that_is_due_for_too_long_makes_it_unhealthy(subscription, status)
     health = get_health(details=True)
     assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
     assert health["oldest_due_seconds"] >= 310
-    assert "is a worker running" in health["problems"][0]
+    assert "worker runs" in health["problems"][0]
 
 
 def test_how_long_is_too_long_is_a_setting(subscription, settings):
@@ -97,7 +97,7 @@ def test_with_subscribers_and_without_usable_keys_it_is_unhealthy_before_anythin
     request.getfixturevalue("subscription")
     health = get_health(details=True)
     assert (health["status"], http_status(health, strict=True), health["oldest_due_seconds"]) == ("unhealthy", 503, 0.0)
-    assert health["problems"][0].startswith(f'Nothing can be sent: WEBPUSH_KIT["{next(iter(keys))}')
+    assert health["problems"][0].startswith(f'Notifications cannot be sent: WEBPUSH_KIT["{next(iter(keys))}')
     assert "nonsense" not in health["problems"][0]
 
 

@@ -1,9 +1,9 @@
-"""Statistics: what was sent, and what people did with it.
+"""Statistics of delivery and engagement.
 
     NotificationAnalyticsService().get_notification_stats(days=7, type="order_shipped")
 
-All figures are about the notifications created in a period of whole days that ends now. Rates are percentages with
-one decimal, None where there is nothing to divide by. Answers may be `STATISTICS_CACHE_SECONDS` old.
+All figures count the notifications created in the last `days` days. Rates are percentages with one decimal, or None
+if there is nothing to count. Results are cached for `STATISTICS_CACHE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ CLICKS = Count("notification", filter=Q(action_type__in=(ActionType.CLICKED, Act
 
 
 class NotificationAnalyticsService:
-    """Each method takes the filters `type` (notification type), `batch` (UUID) and `user`, alone or together."""
+    """Each method accepts the filters `type` (notification type), `batch` (UUID) and `user` in any combination."""
 
     def get_notification_stats(self, days: int = 30, **filters: Any) -> dict[str, Any]:
-        """`{"total_sent", "total_failed", "delivery_rate", "period_days"}`.
+        """Return `{"total_sent", "total_failed", "delivery_rate", "period_days"}`.
 
-        `delivery_rate` is the share of messages that push services accepted, among those accepted or failed.
+        `delivery_rate` is the percentage accepted by push services of all messages accepted or failed.
         """
         counts = _remembered("notifications", days, filters, lambda period: period.rows().aggregate(**SENDING_COUNTS))
         return {
@@ -53,15 +53,15 @@ class NotificationAnalyticsService:
         }
 
     def get_engagement_stats(self, days: int = 30, **filters: Any) -> dict[str, int]:
-        """`{"sent", "delivered", "clicked", "dismissed", "action_clicked"}`: how many notifications came how far."""
+        """Return the number of notifications: `{"sent", "delivered", "clicked", "dismissed", "action_clicked"}`."""
         return _remembered("engagement", days, filters, _engagement)
 
     def get_type_stats(self, days: int = 30, **filters: Any) -> list[dict[str, Any]]:
-        """One dict per notification type, the most sent first.
+        """Return one dict per notification type, sorted by `sent` in descending order.
 
         `{"type", "sent", "failed", "delivered", "clicked", "dismissed", "action_clicked", "delivery_rate",
-        "display_rate", "click_rate"}`; the last two are the shares of `sent` that were shown, and that were clicked
-        anywhere.
+        "display_rate", "click_rate"}`. `display_rate` and `click_rate` are percentages of `sent`; clicks on buttons
+        count as clicks.
         """
         groups: dict[str, dict[str, int]] = _remembered(
             "types", days, filters, lambda period: _grouped(period, lambda prefix: F(f"{prefix}type"))
@@ -72,9 +72,9 @@ class NotificationAnalyticsService:
         )
 
     def get_daily_stats(self, days: int = 30, **filters: Any) -> list[dict[str, Any]]:
-        """One dict per day, oldest first: `date` (in the current time zone) and the figures of `get_type_stats`.
+        """Return one dict per day, oldest first: `date` (in the current time zone) and the keys of `get_type_stats`.
 
-        Days without notifications are there too, so that the list can be drawn as it is.
+        Days without notifications are included, so that a chart needs no gaps filled.
         """
         today = timezone.localdate()
         dates = [today - timedelta(days=back) for back in range(days, -1, -1)]
@@ -88,23 +88,23 @@ class NotificationAnalyticsService:
 
 
 def percentage(part: int, whole: int) -> float | None:
-    """`part` of `whole` in percent with one decimal; None when `whole` is 0."""
+    """Return `part` as a percentage of `whole` with one decimal, or None if `whole` is 0."""
     return round(100 * part / whole, 1) if whole else None
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The notifications created since a moment, and what was reported about them."""
+    """The notifications created since a point in time, and their events."""
 
     since: datetime
     conditions: Mapping[str, Any]
 
     def rows(self) -> QuerySet[Any]:
-        """The notifications."""
+        """Return the notifications of the period."""
         return get_notification_model().objects.filter(created_at__gte=self.since, **self.conditions)
 
     def events(self) -> QuerySet[Any]:
-        """The events; none can be older than its notification, and `timestamp` is what their index is about."""
+        """Return their events. No event is older than its notification, so the index on `timestamp` can be used."""
         conditions = {f"notification__{name}": value for name, value in self.conditions.items()}
         return get_analytics_model().objects.filter(
             timestamp__gte=self.since, notification__created_at__gte=self.since, **conditions
@@ -141,7 +141,7 @@ def _engagement(period: Period) -> dict[str, int]:
 
 
 def _grouped(period: Period, group_of: Callable[[str], Expression | F]) -> dict[Any, dict[str, int]]:
-    """Counts by an expression over a notification's fields, behind a prefix: two queries, however many groups."""
+    """Count rows and events by an expression over a notification's fields. Always runs two queries."""
     groups: dict[Any, dict[str, int]] = {}
     for queryset, prefix, counts in (
         (period.rows(), "", SENDING_COUNTS),
@@ -153,9 +153,9 @@ def _grouped(period: Period, group_of: Callable[[str], Expression | F]) -> dict[
 
 
 def _number_of_day(field: str, dates: Sequence[date]) -> Case:
-    """The index of a moment's local day among `dates`.
+    """Return an expression for the index in `dates` of a timestamp's local day.
 
-    Truncating in the database would need its time zone tables, which MySQL and MariaDB often lack.
+    Truncation in the database would need its time zone tables, which MySQL and MariaDB often lack.
     """
     ends = [timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min)) for day in dates]
     return Case(

@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit import conf  # noqa: F401  # puts the model settings on django.conf.settings before models load
+from django_webpush_kit import conf  # noqa: F401  # sets defaults of the model settings before models load
 
 
 class WebPushKitConfig(AppConfig):
@@ -15,6 +15,6 @@ class WebPushKitConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks and the receivers of logging in and out."""
-        from django_webpush_kit import checks  # noqa: F401  # registration happens on import
-        from django_webpush_kit.api import logout  # noqa: F401  # so do receivers
+        """Register the system checks and the receivers of Django's login and logout signals."""
+        from django_webpush_kit import checks  # noqa: F401  # registers the checks
+        from django_webpush_kit.api import logout  # noqa: F401  # connects the receivers

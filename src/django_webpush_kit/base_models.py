@@ -1,4 +1,4 @@
-"""Abstract models: hosts that swap a model derive from these. Importing this module creates no tables.
+"""Abstract models. If you swap a model, derive yours from one of these. Importing this module creates no tables.
 
 The states of an outbox row are in `states.NotificationStatus`.
 """
@@ -28,10 +28,10 @@ from django_webpush_kit.templating.validation import validate_template
 require_installed_app()
 
 
-class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a plain text column to everyone else
-    """A text column that follows the row's `endpoint` whenever the row is written, `bulk_create` included.
+class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # the stubs treat it as a CharField
+    """A text column derived from `endpoint` whenever a row is written, also by `bulk_create`.
 
-    Migrations see a CharField.
+    In migrations it is a CharField.
     """
 
     def __init__(self, *args: Any, derive: Callable[[str], str] | None = None, **kwargs: Any) -> None:
@@ -39,26 +39,26 @@ class EndpointDerivedField(models.CharField):  # type: ignore[type-arg]  # a pla
         self.derive = derive
 
     def deconstruct(self) -> Any:
-        """Leave no trace of this class in the migrations of hosts."""
+        """Return a CharField, so that migrations of your project do not depend on this class."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
 
     def pre_save(self, model_instance: Any, add: bool) -> Any:
-        """Derive the value anew."""
+        """Derive the value again."""
         if self.derive is not None:
             setattr(model_instance, self.attname, self.derive(model_instance.endpoint))
         return super().pre_save(model_instance, add)
 
 
 _FOLLOWING = {"endpoint": ("endpoint_hash", "push_service"), "is_active": ("deactivated_at",)}
-"""Columns of a subscription that are written whenever the field they follow is."""
+"""Columns of a subscription to write together with the field that they depend on."""
 
 
 class AbstractPushSubscription(models.Model):
-    """One browser's push subscription (RFC 8030), and whose it is.
+    """The push subscription of one browser (RFC 8030) and its owner.
 
-    `endpoint` is unique by `endpoint_hash`, because real endpoints exceed what MySQL can index. A subscription that a
-    push service calls gone is kept, inactive, with a reason, until it is pruned.
+    `endpoint_hash` makes endpoints unique, because real endpoints are longer than MySQL can index. If a push service
+    reports a subscription as gone, the row is kept as inactive with a reason until it is pruned.
     """
 
     user = models.ForeignKey(
@@ -110,7 +110,7 @@ class AbstractPushSubscription(models.Model):
         return f"{self.push_service or _('subscription')} #{self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Date a deactivation. With `update_fields`, write the columns that follow those fields, and no others."""
+        """Set `deactivated_at` as needed. With `update_fields`, also write the columns that depend on those fields."""
         if not self.is_active and self.deactivated_at is None:
             self.deactivated_at = timezone.now()
         if (fields := kwargs.get("update_fields")) is not None:
@@ -121,14 +121,14 @@ class AbstractPushSubscription(models.Model):
 
     @property
     def subscription_info(self) -> dict[str, Any]:
-        """The subscription as a browser serialises it, and as pywebpush takes it."""
+        """Return the subscription in the JSON form of browsers, which pywebpush accepts."""
         return {"endpoint": self.endpoint, "keys": {"p256dh": self.p256dh_key, "auth": self.auth_key}}
 
 
 class AbstractNotificationTemplate(models.Model):
     """Text and behaviour of one notification type in one language ("" is the default language).
 
-    Title, body, URL, icon and the URLs in `actions` are templates. `options` takes the further keyword options of
+    Title, body, URL, icon and the URLs in `actions` are templates. `options` accepts other keyword options of
     `send()`, such as `{"ttl": 3600, "urgency": "high"}`.
     """
 
@@ -161,19 +161,19 @@ class AbstractNotificationTemplate(models.Model):
         return f"{self.type} ({self.language})" if self.language else self.type
 
     def natural_key(self) -> tuple[str, str]:
-        """What fixtures know the row by: loading one again changes rows instead of failing."""
+        """Return the key used in fixtures. Loading a fixture again updates the row."""
         return self.type, self.language
 
     def clean(self) -> None:
-        """Refuse texts that would fail when they are rendered, naming the field."""
+        """Refuse templates that cannot be rendered. The error names the field."""
         validate_template(self)
 
 
 class AbstractPushNotification(models.Model):
     """One message for one subscription: a row of the outbox.
 
-    `next_attempt_at` is when the row is due while it is pending, and when its lease ends while it is being sent. All
-    rows of one call share `batch`. `user` is the recipient at the time of the call.
+    `next_attempt_at` is the due time of a pending row, and the end of the lease while the row is being sent. All rows
+    of one call share `batch`. `user` is the recipient at the time of the call.
     """
 
     subscription = models.ForeignKey(
@@ -215,7 +215,7 @@ class AbstractPushNotification(models.Model):
     next_attempt_at = models.DateTimeField(_("next attempt at"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     retry_count = models.PositiveIntegerField(_("retries"), default=0)
-    max_retries = models.PositiveIntegerField(_("most retries"), default=3)
+    max_retries = models.PositiveIntegerField(_("maximum retries"), default=3)
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     claims = models.PositiveIntegerField(_("claims without an answer"), default=0, editable=False)
 
@@ -248,14 +248,14 @@ class AbstractPushNotification(models.Model):
         return f"{self.title} ({self.status})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """A new row without a recipient is for the owner of its subscription."""
+        """Set the recipient of a new row to the owner of the subscription if it is missing."""
         if self._state.adding and self.user_id is None:
             self.user_id = self.subscription.user_id
         super().save(*args, **kwargs)
 
 
 class AbstractNotificationAnalytics(models.Model):
-    """One event that a browser reported about a notification; a repeated report is not a second event."""
+    """One event that a browser reported about a notification. Repeated reports are stored once."""
 
     notification = models.ForeignKey(
         settings.WEBPUSH_KIT_NOTIFICATION_MODEL,

@@ -1,6 +1,6 @@
-"""What is read often and may be a little old, through Django's default cache.
+"""Short-lived caching for statistics and health, in Django's default cache.
 
-Only a cache that all processes share is used: answers from a cache per process would contradict each other.
+Only a cache shared by all processes is used. Otherwise, the results of different processes would contradict each other.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Value = TypeVar("Value")
 
 
 def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: float | None = None) -> Value:
-    """Return `compute()`, or what it returned at most `seconds` ago (default: `STATISTICS_CACHE_SECONDS`).
+    """Return the cached result of `compute()`, at most `seconds` old (default: `STATISTICS_CACHE_SECONDS`).
 
-    `parts` tell apart what is computed under one name. A cache that does not answer is done without.
+    `name` and `parts` form the cache key. If the cache does not answer, the result is computed.
     """
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0:
@@ -41,23 +41,23 @@ def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: f
 
 
 def scoped_key(name: str, *parts: object) -> str:
-    """A cache key for `name`, for these `parts` and the current tenant (the setting `SCOPE`)."""
+    """Return a cache key for `name`, `parts` and the current tenant (the setting `SCOPE`)."""
     return f"webpush_kit:{name}:{sha256(repr((current_scope(), *parts)).encode()).hexdigest()}"
 
 
 def is_cache_shared() -> bool:
-    """Return whether other processes see what this one puts into the default cache."""
+    """Return whether all processes share the default cache."""
     return not isinstance(caches[DEFAULT_CACHE_ALIAS], DummyCache | LocMemCache)
 
 
 def ask_cache(question: Callable[[BaseCache], Any]) -> Any:
-    """Return `question(cache)`; None when the cache is not shared, fails or takes too long.
+    """Return `question(cache)`, or None if the cache is not shared, fails or takes too long.
 
-    A cache that fails is left alone for a while, so that it holds up nobody.
+    After a failure, the cache is not used for a while, so that an outage does not slow down every request.
     """
     guard = guard_of("The cache", repr(settings.CACHES[DEFAULT_CACHE_ALIAS]))
     try:
-        # each thread has a cache object of its own: the thread that asks in our place uses ours
+        # each thread has its own cache object; the helper thread must use ours
         cache = guard.call(lambda: caches[DEFAULT_CACHE_ALIAS], is_remote=False)
         if not is_cache_shared():
             return None

@@ -1,8 +1,8 @@
 """Read the settings of your project: one dict, `WEBPUSH_KIT`, and the names of four swappable models.
 
-`kit_settings.MAX_RETRIES` is the given value or the default. Nothing is cached, so `override_settings` just works.
-Importing this module sets the four model settings on `django.conf.settings` where the project leaves them out, because
-Django writes `settings.WEBPUSH_KIT_..._MODEL` into the migrations of projects that swap models.
+`kit_settings.MAX_RETRIES` is your value or the default. Nothing is cached, so `override_settings` works in tests.
+Importing this module sets defaults for the four model settings on `django.conf.settings`. Django needs them there:
+it writes `settings.WEBPUSH_KIT_..._MODEL` into the migrations of projects that swap models.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ for _name, _default in MODEL_SETTINGS.items():
 
 
 def require_installed_app() -> None:
-    """Raise ImproperlyConfigured when models are imported although the app is not in INSTALLED_APPS."""
+    """Raise ImproperlyConfigured if models are imported but the app is not in INSTALLED_APPS."""
     if not apps.is_installed("django_webpush_kit"):
         raise ImproperlyConfigured(
-            'Add "django_webpush_kit" to INSTALLED_APPS: its models are imported, but not installed.'
+            'Add "django_webpush_kit" to INSTALLED_APPS: its models were imported, but the app is not installed.'
         )
 
 
 def swapped_model(setting: str) -> Any:
-    """Return the model that one of the `MODEL_SETTINGS` names; ImproperlyConfigured when there is no such model."""
+    """Return the model named by one of the `MODEL_SETTINGS`. Raises ImproperlyConfigured if it does not exist."""
     name = getattr(settings, setting)
     try:
         return apps.get_model(name, require_ready=False)
@@ -57,23 +57,23 @@ def swapped_model(setting: str) -> Any:
 
 
 MAX_DAYS = 36_500
-"""A century: longer ones leave the calendar."""
+"""About a century. Larger values would overflow a datetime."""
 
 MAX_SMALL_INTEGER = 32_767
-"""What the columns of attempts hold."""
+"""The maximum that the columns for attempts can store."""
 
 MAX_CHUNK_SIZE = 10_000
-"""Rows. More than this is more than databases take as parameters of one statement."""
+"""Rows. Larger chunks exceed the number of parameters that databases accept in one statement."""
 
 MAX_LEASE_SECONDS = 86_400
 MAX_RETRY_SECONDS = 2_419_200
 
 
 class Setting(Generic[Value]):
-    """One key of `WEBPUSH_KIT`: its default, and the types a given value may have.
+    """One key of `WEBPUSH_KIT`: its default and the accepted types.
 
-    `min_value` and `max_value` are the bounds of a number, `choices` the only values accepted. `environment` names the
-    environment variable that is read when `WEBPUSH_KIT` has no such key.
+    `min_value` and `max_value` are inclusive bounds of a number, `choices` the accepted values. `environment` names
+    the environment variable to read if `WEBPUSH_KIT` does not contain the key.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Setting(Generic[Value]):
         return self.default
 
     def problem(self, value: object) -> str:
-        """Return what is wrong with a given value, in words; "" when it is fine."""
+        """Return a description of the problem with a value, or "" if it is valid."""
         if (isinstance(value, bool) and bool not in self.types) or not isinstance(value, self.types):
             expected = " or ".join(kind.__name__ for kind in self.types)
             return f"must be {expected}, not {type(value).__name__}"
@@ -122,7 +122,7 @@ class Setting(Generic[Value]):
         return self._range_problem(value) if isinstance(value, int | float) else ""
 
     def _range_problem(self, value: float) -> str:
-        # "not ... <=" refuses NaN, too
+        # "not ... <=" also refuses NaN
         if self.min_value is not None and not self.min_value <= value:
             return f"must be {self.min_value:.15g} or more, not {value!r}"
         if self.max_value is not None and not value <= self.max_value:
@@ -131,7 +131,7 @@ class Setting(Generic[Value]):
 
 
 class KitSettings:
-    """Every key of `WEBPUSH_KIT` with its default. A given value replaces its default whole."""
+    """Every key of `WEBPUSH_KIT` with its default. Values are not merged: a dict replaces the whole default."""
 
     VAPID_PRIVATE_KEY = Setting("", environment="VAPID_PRIVATE_KEY")
     VAPID_PUBLIC_KEY = Setting("", environment="VAPID_PUBLIC_KEY")
@@ -211,12 +211,12 @@ kit_settings = KitSettings()
 
 
 def known_settings() -> dict[str, Setting[Any]]:
-    """Return every key that `WEBPUSH_KIT` may have, by name."""
+    """Return all supported keys of `WEBPUSH_KIT` by name."""
     return {name: value for name, value in vars(KitSettings).items() if isinstance(value, Setting)}
 
 
 def given_settings() -> Mapping[str, Any]:
-    """Return `WEBPUSH_KIT` as it is now; raise ImproperlyConfigured when it is not a dict."""
+    """Return the current `WEBPUSH_KIT`. Raises ImproperlyConfigured if it is not a dict."""
     given = getattr(settings, "WEBPUSH_KIT", {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"WEBPUSH_KIT must be a dict, not {type(given).__name__}.")
@@ -224,7 +224,7 @@ def given_settings() -> Mapping[str, Any]:
 
 
 def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the dotted path and the options of the BACKEND/OPTIONS setting `name`, which may be a plain path, too."""
+    """Return the dotted path and the options of the setting `name`: a dict of BACKEND and OPTIONS, or just a path."""
     value = getattr(kit_settings, name)
     if isinstance(value, str):
         return value, {}
@@ -240,17 +240,17 @@ def backend_spec(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def declarative_base_url() -> str:
-    """The origin for links in declarative payloads; "" where payloads are not declarative.
+    """Return the origin for links in declarative payloads, or "" if payloads are not declarative.
 
-    They are where `BASE_URL` is set, unless `DECLARATIVE` is False.
+    Payloads are declarative if `BASE_URL` is set, unless `DECLARATIVE` is False.
     """
     return "" if kit_settings.DECLARATIVE is False else kit_settings.BASE_URL.rstrip("/")
 
 
 def current_scope() -> str:
-    """The tenant that tokens, cache keys and wake-ups are valid for: what the setting `SCOPE` says now, "" for none.
+    """Return the current tenant from the setting `SCOPE`, or "". Tokens, cache keys and wake-ups belong to a tenant.
 
-    A `SCOPE` with a dot is the dotted path of a function; an `ImproperlyConfigured` when it is not callable.
+    A `SCOPE` with a dot is the dotted path of a function. Raises ImproperlyConfigured if it is not callable.
     """
     given = kit_settings.SCOPE
     if isinstance(given, str):
@@ -260,7 +260,7 @@ def current_scope() -> str:
             given = import_string(given)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f'WEBPUSH_KIT["SCOPE"]: {error}. Give the dotted path of a function, or text without dots.'
+                f'WEBPUSH_KIT["SCOPE"]: {error}. Set it to the dotted path of a function, or to text without dots.'
             ) from error
     if not callable(given):
         raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {kit_settings.SCOPE!r} is not callable.')
@@ -276,14 +276,14 @@ def endpoint_policy() -> EndpointPolicy:
 
 @dataclass(frozen=True, slots=True)
 class VapidKeyring:
-    """The current VAPID key, and older ones whose subscriptions are still alive, by key id."""
+    """The current VAPID key, and older keys with active subscriptions, by key id."""
 
     current: VapidKey
     fallbacks: tuple[VapidKey, ...]
     subject: str
 
     def find(self, key_id: str) -> VapidKey | None:
-        """Return the key a subscription was made with, the current one for ""; None when it is not configured."""
+        """Return the key with this id, the current key for "", or None if it is not configured."""
         if not key_id:
             return self.current
         return next((key for key in (self.current, *self.fallbacks) if key.key_id == key_id), None)
@@ -296,12 +296,12 @@ def vapid_subject() -> str:
 
 
 def vapid_keyring() -> VapidKeyring:
-    """Return the VAPID keys of the settings; raise ImproperlyConfigured that names the setting of an unusable one."""
+    """Return the configured VAPID keys. Raises ImproperlyConfigured that names the setting of an invalid key."""
     return _keyring(kit_settings.VAPID_PRIVATE_KEY, tuple(kit_settings.VAPID_FALLBACK_PRIVATE_KEYS), vapid_subject())
 
 
 def public_key() -> str:
-    """The VAPID public key that browsers subscribe with (base64url); "" while no usable key is configured."""
+    """Return the VAPID public key that browsers subscribe with (base64url), or "" if no valid key is configured."""
     try:
         return vapid_keyring().current.public_key
     except ImproperlyConfigured:
@@ -309,7 +309,7 @@ def public_key() -> str:
 
 
 def current_key_id() -> str:
-    """The id of the VAPID key that browsers subscribe with; "" while no usable key is configured."""
+    """Return the id of the VAPID key that browsers subscribe with, or "" if no valid key is configured."""
     try:
         return vapid_keyring().current.key_id
     except ImproperlyConfigured:
@@ -321,10 +321,10 @@ def current_key_id() -> str:
 def _keyring(private_key: str, fallbacks: tuple[str, ...], subject: str) -> VapidKeyring:
     if not private_key:
         raise ImproperlyConfigured(
-            'WEBPUSH_KIT["VAPID_PRIVATE_KEY"] is empty. Make a key with: python manage.py generate_vapid_keys'
+            'WEBPUSH_KIT["VAPID_PRIVATE_KEY"] is empty. Generate a key with: python manage.py generate_vapid_keys'
         )
     current = _load_key("VAPID_PRIVATE_KEY", private_key)
-    # not with an expression: it would have a frame of its own, whose variables error reports show
+    # no comprehension: error reports would show the key among the variables of its frame
     names = map("VAPID_FALLBACK_PRIVATE_KEYS[{}]".format, range(len(fallbacks)))
     return VapidKeyring(current=current, fallbacks=tuple(map(_load_key, names, fallbacks)), subject=subject)
 

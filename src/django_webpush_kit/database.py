@@ -1,4 +1,4 @@
-"""The database of the outbox, and transactions that start over after a deadlock or a lost connection."""
+"""The database of the outbox, and transactions that are retried after a deadlock or a lost connection."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 5
 CONFLICT_ATTEMPTS = 20
-"""A conflict means that another transaction has succeeded: it is worth more attempts than a database that is away."""
+"""After a conflict another transaction has succeeded, so more attempts are useful than during an outage."""
 
 FIRST_WAIT_SECONDS = 0.02
-LONGEST_WAIT_SECONDS = 1.5
+MAX_WAIT_SECONDS = 1.5
 
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
 """Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
@@ -30,32 +30,32 @@ _logger = logging.getLogger(__name__)
 
 
 def outbox_database() -> str:
-    """The alias of the database that holds the outbox."""
+    """Return the alias of the database that holds the outbox."""
     return router.db_for_write(swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
 
 
 def rows_of(model: Any) -> Any:
-    """Every row of a model, read from the database that holds the outbox: a replica may be behind."""
+    """Return all rows of a model, read from the outbox's database and not from a replica, which may lag behind."""
     return model.objects.using(outbox_database())
 
 
 def is_inside_transaction(alias: str) -> bool:
-    """Whether a transaction is open that is not merely the one Django's TestCase wraps around a test.
+    """Return whether a transaction is open. The transaction that Django's TestCase wraps around a test does not count.
 
-    With autocommit switched off one always is: what is written would not be visible to others, nor be kept.
+    With autocommit off, a transaction is always open: nothing is visible to other connections until it is committed.
     """
     connection = connections[alias]
     blocks = connection.atomic_blocks
     if not blocks and not connection.get_autocommit():
         return True
-    return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)  # what `atomic(durable=True)` itself asks
+    return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)  # `atomic(durable=True)` tests the same
 
 
 def retry_on_conflict(statement: Callable[[], Result]) -> Result:
-    """Run a transaction of its own; on a conflict, a busy lock or a lost connection run it again, a few times.
+    """Run a transaction, and retry it a few times after a conflict, a busy lock or a lost connection.
 
-    Conflicts are deadlocks and, with isolation levels above the usual one, serialization failures. Inside an open
-    transaction the error is raised at once: there only the owner of the transaction can start over.
+    Conflicts are deadlocks and, at stricter isolation levels, serialization failures. Inside an open transaction the
+    error is raised at once, because only the code that opened the transaction can retry it.
     """
     alias = outbox_database()
     attempt = 0
@@ -69,15 +69,15 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
             if connection.in_atomic_block or attempt >= attempts:
                 raise
             connection.close_if_unusable_or_obsolete()
-            _logger.info("The database was busy or gone; trying again", exc_info=True)
-            longest = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), LONGEST_WAIT_SECONDS)
-            time.sleep(random.uniform(0, longest))  # noqa: S311  # no secret
+            _logger.info("The database was busy or unreachable; retrying", exc_info=True)
+            max_wait = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), MAX_WAIT_SECONDS)
+            time.sleep(random.uniform(0, max_wait))  # noqa: S311  # not a secret
 
 
 def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function that is one transaction of the outbox's database: it starts over as `retry_on_conflict` says.
+    """Run the decorated function as one transaction of the outbox's database, with `retry_on_conflict`.
 
-    The function may be called several times before it returns, so it must not change anything but the database.
+    The function may be called several times, so it must have no effects outside the database.
     """
 
     @wraps(function)
@@ -92,10 +92,10 @@ def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parame
 
 
 def is_conflict(error: OperationalError) -> bool:
-    """Whether the database has refused the transaction because of another one."""
+    """Return whether the database refused the transaction because of a concurrent one."""
     return error_code(error) in CONFLICTS
 
 
 def error_code(error: OperationalError) -> Any:
-    """What the database calls the error: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL), a sentence (SQLite)."""
+    """Return the database's error code: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL) or a message (SQLite)."""
     return getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)

@@ -1,15 +1,14 @@
-"""What host code catches.
+"""Exceptions that your code can catch.
 
-Caller mistakes derive from `WebPushKitError`. Configuration mistakes are Django's `ImproperlyConfigured`, on purpose
-outside this base, so that no `except WebPushKitError` can swallow them. Delivery outcomes are recorded values, never
-exceptions.
+Mistakes of the caller derive from `WebPushKitError`. Configuration errors are Django's `ImproperlyConfigured`, so that
+`except WebPushKitError` does not hide them. Delivery outcomes are recorded values, never exceptions.
 """
 
 
 class WebPushKitError(Exception):
-    """A call to the library could not be carried out as asked. Without a message it says `default_message`."""
+    """Base of all exceptions for mistakes of the caller. The message defaults to `default_message`."""
 
-    default_message = "The call could not be carried out as asked."
+    default_message = "The call failed because of an invalid argument."
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.default_message)
@@ -28,18 +27,18 @@ class TemplateRenderError(WebPushKitError):
 
 
 class PayloadTooLarge(WebPushKitError):
-    """The message does not fit into the payload budget."""
+    """The message exceeds the maximum payload size."""
 
-    default_message = "The message does not fit into the payload budget."
+    default_message = "The message exceeds the maximum payload size."
 
 
 class InvalidSubscription(WebPushKitError, ValueError):
-    """The subscription's endpoint or keys are not usable.
+    """The subscription's data is invalid.
 
-    `field` names the part that is wrong: "endpoint", "p256dh", "auth", "expiration_time", "preferences", ...
+    `field` names the invalid part: "endpoint", "p256dh", "auth", "expiration_time", "preferences", ...
     """
 
-    default_message = "The endpoint or the keys of the subscription are not usable."
+    default_message = "The endpoint or the keys of the subscription are invalid."
 
     def __init__(self, message: str | None = None, *, field: str = "") -> None:
         super().__init__(message)
@@ -47,24 +46,24 @@ class InvalidSubscription(WebPushKitError, ValueError):
 
 
 class KeyMismatch(InvalidSubscription):
-    """The endpoint is registered with other keys. Unsubscribe in the browser and subscribe anew."""
+    """The endpoint is registered with other keys. Unsubscribe in the browser and subscribe again."""
 
-    default_message = "The endpoint is registered with other keys. Unsubscribe in the browser and subscribe anew."
+    default_message = "The endpoint is registered with other keys. Unsubscribe in the browser and subscribe again."
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message, field="keys")
 
 
 class TooManySubscriptions(WebPushKitError):
-    """The user has as many active subscriptions as `MAX_SUBSCRIPTIONS_PER_USER` allows."""
+    """The user has reached the limit of active subscriptions, `MAX_SUBSCRIPTIONS_PER_USER`."""
 
-    default_message = "The user has as many active subscriptions as MAX_SUBSCRIPTIONS_PER_USER allows."
+    default_message = "The user has reached the limit of active subscriptions, MAX_SUBSCRIPTIONS_PER_USER."
 
 
 class TokenVoid(WebPushKitError):
-    """The subscription token is forged, or a newer one has taken its place."""
+    """The subscription token is invalid, or a newer token has replaced it."""
 
-    default_message = "The subscription token is forged, or a newer one has taken its place."
+    default_message = "The subscription token is invalid, or a newer token has replaced it."
 
 
 class InvalidRecipient(WebPushKitError, TypeError):
@@ -74,6 +73,6 @@ class InvalidRecipient(WebPushKitError, TypeError):
 
 
 class InvalidOption(WebPushKitError, ValueError):
-    """An option of `send()` has a value that cannot be used; the message names it and says what is accepted."""
+    """An option of `send()` has an invalid value. The message names the option and the accepted values."""
 
-    default_message = "An option of send() has a value that cannot be used."
+    default_message = "An option of send() has an invalid value."

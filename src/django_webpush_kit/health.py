@@ -1,8 +1,9 @@
-"""Is push healthy? One answer for load balancers, monitors and the doctor.
+"""Health status of push delivery, for load balancers, monitoring and `push_doctor`.
 
-`healthy`; `degraded`: fewer than 90 % of the recent messages were accepted; `unhealthy`: there are subscriptions and no
-usable VAPID key, a push service refuses our credentials, what is due is not being delivered, or the database does not
-answer. Without traffic there is no success rate, and nothing wrong.
+- `healthy`: no problem was found, or there was no traffic
+- `degraded`: push services accepted fewer than 90 % of the recent messages
+- `unhealthy`: due notifications are not being delivered, a push service refuses our credentials, the database does not
+  answer, or there are subscriptions but no valid VAPID key
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ HEALTHY = "healthy"
 DEGRADED = "degraded"
 UNHEALTHY = "unhealthy"
 
-LEAST_SUCCESS_RATE = 90.0
+MIN_SUCCESS_RATE = 90.0
 
 RECENT_HOURS = 24
 
 RECENT_ROWS = 50_000
-"""The success rate is that of the latest rows, at most so many: health must cost the same on a large site."""
+"""Maximum number of rows for the success rate, so that the query costs the same on a large site."""
 
 SUBSCRIPTIONS_CACHE_SECONDS = 60.0
 
@@ -41,30 +42,30 @@ _logger = logging.getLogger(__name__)
 
 
 def get_health(*, details: bool = False) -> dict[str, Any]:
-    """`{"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}`.
+    """Return `{"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}`.
 
-    `success_rate` is a percentage of the last 24 hours or None, `timestamp` ISO 8601. With `details` also
-    `{"problems": [words], "oldest_due_seconds", "paused_services": [{"push_service", "paused_until", "reason"}],
+    `success_rate` is a percentage for the last 24 hours or None, `timestamp` is ISO 8601. `details` adds
+    `{"problems": [text], "oldest_due_seconds", "paused_services": [{"push_service", "paused_until", "reason"}],
     "refused_credentials": [{"push_service", "vapid_key_id", "reason", "since"}], "transport", "task_backend",
-    "period_hours"}`. The figures may be `STATISTICS_CACHE_SECONDS` old.
+    "period_hours"}`. The figures are cached for `STATISTICS_CACHE_SECONDS`.
     """
     try:
-        found = remember("health", compute=_look)
+        found = remember("health", compute=_current_health)
     except DatabaseError:
         _logger.exception("The database does not answer")
-        found = _nothing_known("The database does not answer.")
+        found = _unknown_health("The database does not answer.")
     return {**found["public"], **(found["details"] if details else {})}
 
 
 def http_status(health: dict[str, Any], *, strict: bool) -> int:
-    """The HTTP status that goes with an answer of `get_health`: 200, or 503 when it is unhealthy and `strict`.
+    """Return the HTTP status for the result of `get_health`: 503 if unhealthy and `strict`, otherwise 200.
 
-    Load balancers that read 503 take a site out of service; they should not do so because of push alone.
+    A load balancer takes a site out of service after a 503. A problem with push alone should not cause that.
     """
     return 503 if strict and health["status"] == UNHEALTHY else 200
 
 
-def _look() -> dict[str, Any]:
+def _current_health() -> dict[str, Any]:
     now = timezone.now()
     recent = _recent(now)
     success_rate = percentage(recent["sent"], recent["sent"] + recent["failed"])
@@ -101,14 +102,14 @@ def _look() -> dict[str, Any]:
 
 
 def _is_in_use(vapid_key_id: str) -> bool:
-    """Whether messages are still signed with this key; what was held against a key that was given up is history."""
+    """Return whether this key is still configured. Faults of a removed key no longer matter."""
     try:
         return vapid_keyring().find(vapid_key_id) is not None
     except ImproperlyConfigured:
         return True
 
 
-def _nothing_known(problem: str) -> dict[str, Any]:
+def _unknown_health(problem: str) -> dict[str, Any]:
     return {
         "public": {
             "status": UNHEALTHY,
@@ -129,7 +130,7 @@ def _nothing_known(problem: str) -> dict[str, Any]:
 
 
 def _recent(now: datetime) -> dict[str, int]:
-    """How many rows of the last 24 hours there are, and of the latest of them how many were sent and failed."""
+    """Count the rows of the last 24 hours, and how many of the latest `RECENT_ROWS` were sent and failed."""
     recent = get_notification_model().objects.filter(created_at__gte=now - timedelta(hours=RECENT_HOURS))
     counts = recent.order_by("-created_at")[:RECENT_ROWS].aggregate(
         sent=Count("pk", filter=Q(status=NotificationStatus.SENT)),
@@ -139,7 +140,7 @@ def _recent(now: datetime) -> dict[str, int]:
 
 
 def _oldest_due_seconds(now: datetime) -> float:
-    """How long the most overdue row has waited, be it for a worker or for its dead worker's lease to be taken back."""
+    """Return how long the oldest due row has waited for a worker, or a row with a lapsed lease for recovery."""
     rows = get_notification_model().objects
     oldest = [
         rows.filter(status=status, lane=lane, next_attempt_at__lte=now)
@@ -165,11 +166,11 @@ def _paused_services(now: datetime) -> list[dict[str, str]]:
 
 
 def _key_faults(subscriptions: int) -> list[str]:
-    """Without keys nothing can be sent; before anybody has subscribed, push is merely not set up yet."""
+    """Report missing or invalid keys. Without subscriptions, push is just not set up yet."""
     try:
         vapid_keyring()
     except ImproperlyConfigured as error:
-        return [f"Nothing can be sent: {error}"] if subscriptions else []
+        return [f"Notifications cannot be sent: {error}"] if subscriptions else []
     return []
 
 
@@ -183,13 +184,13 @@ def _credentials_faults(alarms: Iterable[PushServiceState]) -> list[str]:
 def _lag_faults(seconds: float) -> list[str]:
     if seconds <= kit_settings.HEALTH_MAX_LAG_SECONDS:
         return []
-    return [f"A notification has been due for {seconds:.0f} s: is a worker running (deliver_push, or the queue's)?"]
+    return [f"A notification has been due for {seconds:.0f} s. Check that deliver_push or the queue's worker runs."]
 
 
 def _success_faults(success_rate: float | None) -> list[str]:
-    if success_rate is None or success_rate >= LEAST_SUCCESS_RATE:
+    if success_rate is None or success_rate >= MIN_SUCCESS_RATE:
         return []
-    return [f"Only {success_rate:g} % of the messages of the last {RECENT_HOURS} hours were accepted."]
+    return [f"Push services accepted only {success_rate:g} % of the messages of the last {RECENT_HOURS} hours."]
 
 
 def _backends() -> dict[str, str]:
@@ -197,7 +198,7 @@ def _backends() -> dict[str, str]:
 
 
 def backend_path(name: str) -> str:
-    """The dotted path in the setting `name`, or "unusable"."""
+    """Return the dotted path in the setting `name`, or "unusable" if the setting is invalid."""
     try:
         return backend_spec(name)[0]
     except ImproperlyConfigured:

@@ -1,4 +1,4 @@
-"""`PushNotificationService`: sending with results as dicts. New code calls `services.send` and `send_templated`."""
+"""`PushNotificationService`: a legacy API that returns dicts. Use `services.send` and `send_templated` in new code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_webpush_kit.subscriptions.preferences import BLOCKED
 
 
 class PushNotificationService:
-    """`send` and `send_templated` with results as dicts: `{"success": True, ...}` or `{"success": False, "error"}`."""
+    """Wraps `send` and `send_templated`. Returns `{"success": True, ...}` or `{"success": False, "error"}`."""
 
     def send_notification(
         self,
@@ -23,13 +23,13 @@ class PushNotificationService:
         data: dict[str, Any] | None = None,
         template_type: str | None = None,
     ) -> dict[str, Any]:
-        """Queue one message for one subscription; on success `notification_id` is its row's key."""
+        """Queue one message for one subscription. `notification_id` is the primary key of its row."""
         return self._as_dict(_send(subscription, title, body, data, template_type))
 
     def send_templated_notification(
         self, subscription: Any, template_type: str, context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Queue a template's message for one subscription; on success `notification_id` is its row's key."""
+        """Queue a template's message for one subscription. `notification_id` is the primary key of its row."""
         return self._as_dict(_send_templated(subscription, template_type, context))
 
     def send_bulk_notifications(
@@ -40,7 +40,7 @@ class PushNotificationService:
         data: dict[str, Any] | None = None,
         template_type: str | None = None,
     ) -> dict[str, Any]:
-        """Queue one message for many; `sent` counts rows queued, `blocked` recipients who did not want it."""
+        """Queue one message for many subscriptions. `sent` counts queued rows, `blocked` recipients who opted out."""
         result = _send(subscriptions, title, body, data, template_type)
         return {
             "success": True,

@@ -1,4 +1,4 @@
-"""The concrete models: four that hosts may swap, and three fixed ones beside them."""
+"""The concrete models. Your project may swap four of them; the others are fixed."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class NotificationAnalytics(AbstractNotificationAnalytics):
 class PushBroadcast(models.Model):
     """One message to a stored audience, fanned out in the background by a resumable cursor.
 
-    `cursor` is the last subscription key that was processed; `batch` joins the rows. `texts` holds the template of each
-    language as it stood at the start. `total` is the size of the audience, counted for a short time at the start and
-    exact at the end; `processed` is how many of it were read. `failed` counts recipients whose row could not be
-    written. Broadcasts of a lower `lane` are fanned out first. `next_page_at` is when more rows may be written: set by
+    `cursor` is the primary key of the last processed subscription. All rows share `batch`. `texts` is a snapshot of the
+    template in each language, taken at the start. `total` is the size of the audience: an estimate at the start, exact
+    at the end. `processed` counts the recipients read so far, and `failed` those whose row could not be written.
+    Broadcasts with a lower `lane` are fanned out first. No rows are written before `next_page_at`, which is set by
     `rate` ("5000/m") and after an error.
     """
 
     class Status(models.TextChoices):
-        """Where a broadcast stands."""
+        """The state of a broadcast."""
 
         PENDING = "pending", _("pending")
         RUNNING = "running", _("running")
@@ -106,10 +106,10 @@ class PushBroadcast(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """What a call with this key wrote. Inserted first, in the caller's transaction: the first result wins.
+    """The batch written by a call with this idempotency key. Inserted first, so a concurrent second call conflicts.
 
-    Only the key's SHA-256 is stored: keys may hold e-mail addresses, and collations call texts equal that differ in
-    case or trailing spaces.
+    Only the key's SHA-256 is stored, because keys may contain e-mail addresses. A hash also avoids collations that
+    ignore case or trailing spaces.
     """
 
     key_hash = models.CharField(_("SHA-256 of the key"), max_length=64, unique=True, editable=False)
@@ -131,20 +131,21 @@ class IdempotencyKey(models.Model):
 
     @staticmethod
     def hash_of(key: str) -> str:
-        """SHA-256 of a key, as hex."""
+        """Return the SHA-256 of a key in hexadecimal."""
         return sha256(key.encode()).hexdigest()
 
 
 class PushServiceState(models.Model):
-    """What all workers know about one push service: its circuit breaker for a VAPID key, and its send rate.
+    """State of a push service, shared by all workers: a circuit breaker for each VAPID key, and the send rate.
 
-    The breaker is open while `paused_until` is set: then the next probe goes out. `reason` starts with the kind of
-    fault: "credentials", "throttled" or "outage". `failures` counts the pauses in a row. `suspects` maps the keys of
-    subscriptions whose last message met a fault to `[kind, moment]`; those from after `accepted_at` are the evidence
-    that opens the breaker. The row whose `vapid_key_id` is "" also keeps the rate of the whole service, in messages per
-    minute; `permits_until` is the moment up to which its permits have been handed out, `waiting_until` the one up to
-    which rows that wait for a permit are spread, and `paused_by_hand_at` is since when an operator has paused the
-    service. The row whose two names are "" pauses all sending.
+    The breaker is open while `paused_until` is set; the next probe is sent at that time. `reason` starts with the kind
+    of fault: "credentials", "throttled" or "outage". `failures` counts consecutive pauses. `suspects` maps the primary
+    keys of subscriptions whose last message failed to `[kind, time]`. Faults after `accepted_at` open the breaker.
+
+    The row with an empty `vapid_key_id` also holds the rate of the whole service, in messages per minute. Its permits
+    have been given out up to the time `permits_until`. Rows that wait for a permit are spread up to `waiting_until`.
+    `paused_by_hand_at` is set while an operator has paused the service. If `push_service` is empty too, the row pauses
+    all sending.
     """
 
     push_service = models.CharField(_("push service"), max_length=255)
@@ -173,7 +174,7 @@ class PushServiceState(models.Model):
 
 
 class ApiLocation(models.Model):
-    """The path by which pages last reached the HTTP API, for the links that workers write: one row, with key 1."""
+    """The path of the HTTP API in the latest request, for links written by workers. The only row has primary key 1."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     path = models.CharField(_("path"), max_length=200)
@@ -188,20 +189,20 @@ class ApiLocation(models.Model):
 
 
 def get_subscription_model() -> type[AbstractPushSubscription]:
-    """The active subscription model."""
+    """Return the subscription model in use."""
     return cast("type[AbstractPushSubscription]", swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))
 
 
 def get_template_model() -> type[AbstractNotificationTemplate]:
-    """The active template model."""
+    """Return the template model in use."""
     return cast("type[AbstractNotificationTemplate]", swapped_model("WEBPUSH_KIT_TEMPLATE_MODEL"))
 
 
 def get_notification_model() -> type[AbstractPushNotification]:
-    """The active outbox model."""
+    """Return the outbox model in use."""
     return cast("type[AbstractPushNotification]", swapped_model("WEBPUSH_KIT_NOTIFICATION_MODEL"))
 
 
 def get_analytics_model() -> type[AbstractNotificationAnalytics]:
-    """The active model of reported events."""
+    """Return the model of reported events in use."""
     return cast("type[AbstractNotificationAnalytics]", swapped_model("WEBPUSH_KIT_ANALYTICS_MODEL"))

@@ -1,4 +1,4 @@
-"""What each kind of option accepts: functions `(name, value) -> checked value` that raise `InvalidOption`."""
+"""Checks of option values: functions `(name, value) -> checked value` that raise `InvalidOption`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from django_webpush_kit.protocol.responses import MAX_TTL_ELSEWHERE
 MAX_SECONDS = MAX_TTL_ELSEWHERE
 
 YEARS = range(1970, 9000)
-"""Datetimes in other years would overflow where time zones and TTLs are added."""
+"""Datetimes outside these years could overflow when time zones and TTLs are added."""
 
 
 def storable(text: str) -> str:
-    """The text without what no database takes: NUL is left out, a lone surrogate becomes "?"."""
+    """Return the text without characters that databases refuse: NUL is removed, a lone surrogate becomes "?"."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def text(max_length: int) -> Callable[[str, Any], str]:
-    """Accept a str, or a lazy string, of at most `max_length` characters."""
+    """Accept a str or a lazy string of at most `max_length` characters."""
 
     def check(name: str, value: Any) -> str:
         value = str(_of_type(name, str(value) if isinstance(value, Promise) else value, str))
@@ -39,7 +39,7 @@ def text(max_length: int) -> Callable[[str, Any], str]:
 
 
 def link(name: str, value: Any) -> str:
-    """Accept a path of the same site or an https URL."""
+    """Accept a path on the same site or an https URL."""
     url = text(2000)(name, value)
     try:
         check_click_url(url)
@@ -54,7 +54,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def whole(min_value: int, max_value: int) -> Callable[[str, Any], int]:
-    """Accept an int between two values."""
+    """Accept an int between two values, both included."""
 
     def check(name: str, value: Any) -> int:
         number = int(_of_type(name, value, int))
@@ -66,7 +66,7 @@ def whole(min_value: int, max_value: int) -> Callable[[str, Any], int]:
 
 
 def choice(*choices: str) -> Callable[[str, Any], str]:
-    """Accept one of several texts."""
+    """Accept one of several strings."""
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -87,7 +87,7 @@ def seconds(name: str, value: Any) -> float:
 
 
 def ttl(name: str, value: Any) -> int:
-    """Accept what `seconds` accepts; a fraction is rounded up, as a TTL of 0 means "now or never"."""
+    """Accept a number of seconds or a timedelta. Fractions are rounded up, because a TTL of 0 means "now or never"."""
     return math.ceil(seconds(name, value))
 
 
@@ -95,7 +95,7 @@ def topic(name: str, value: Any) -> str:
     """Accept up to 32 characters of base64url (RFC 8030, section 5.4)."""
     name_of_topic = text(32)(name, value)
     if not all(character.isascii() and (character.isalnum() or character in "-_") for character in name_of_topic):
-        raise InvalidOption(f"{name} takes letters, digits, - and _ only (RFC 8030), not {name_of_topic!r}")
+        raise InvalidOption(f"{name} must contain only letters, digits, - and _ (RFC 8030), not {name_of_topic!r}")
     return name_of_topic
 
 
@@ -105,17 +105,17 @@ def actions(name: str, value: Any) -> list[dict[str, str]]:
 
 
 def action_list(name: str, value: Any) -> list[Any] | tuple[Any, ...]:
-    """Accept a list; its items are not checked."""
+    """Accept a list without checking its items."""
     if not isinstance(value, list | tuple):
         raise InvalidOption(f"{name} must be a list of dicts, not {type(value).__name__}")
     return value
 
 
 def action_keys(name: str, value: Any) -> dict[str, Any]:
-    """Accept a dict with the keys of one button; its values are not checked."""
+    """Accept a dict with the keys of one button without checking its values."""
     action: dict[str, Any] = _of_type(name, value, dict)
     if not {"action", "title"} <= set(action) <= {"action", "title", "icon", "url"}:
-        raise InvalidOption(f"{name} takes the keys action and title, and optionally icon and url")
+        raise InvalidOption(f"{name} must have the keys action and title, and optionally icon and url")
     return action
 
 
@@ -138,7 +138,7 @@ def vibration(name: str, value: Any) -> list[int]:
 
 
 def key(name: str, value: Any) -> str:
-    """Accept a text of 1 to 200 characters, all of which a database can store."""
+    """Accept a string of 1 to 200 characters that every database can store."""
     checked = text(200)(name, value)
     if not checked:
         raise InvalidOption(f"{name} must not be empty")
@@ -148,7 +148,7 @@ def key(name: str, value: Any) -> str:
 
 
 def plain_json(name: str, value: Any) -> dict[str, Any]:
-    """Accept a dict that JSON can hold; the result is a copy."""
+    """Accept a dict of JSON values and return a copy."""
     data = _of_type(name, value, dict)
     try:
         copy: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False), object_pairs_hook=_storable_object)
@@ -179,7 +179,7 @@ def naive_datetime(name: str, value: Any) -> datetime:
     """Accept a naive datetime."""
     moment = _datetime(name, value)
     if timezone.is_aware(moment):
-        raise InvalidOption(f"{name} must be a naive datetime: it is the wall clock of each recipient's time zone")
+        raise InvalidOption(f"{name} must be a naive datetime: it is local time in each recipient's time zone")
     return moment
 
 
@@ -191,7 +191,7 @@ def _datetime(name: str, value: Any) -> datetime:
 
 
 def stored_datetime(name: str, value: Any) -> datetime:
-    """Accept the ISO 8601 text of an aware datetime, as JSON keeps it."""
+    """Accept an aware datetime as ISO 8601 text, the form stored in JSON."""
     try:
         return aware_datetime(name, datetime.fromisoformat(_of_type(name, value, str)))
     except ValueError as error:

@@ -1,10 +1,10 @@
-"""The options of `send()` and its kin, each declared once: type, check, where it is kept, documentation.
+"""The options of `send()`, `send_templated()` and `broadcast()`, each declared once.
 
-A field of `RowOptions` is stored as JSON in the outbox row; a field of `SendOptions` alone has a column of its own or
-concerns the call. Checks, storage, payloads, template options, the setting `DEFAULTS`, the reference page and
-`push-payload.d.ts` all follow from these declarations. `SendOptionsDict` gives type checkers what a caller may pass.
+A declaration holds the type, the check, the place of storage and the documentation. Fields of `RowOptions` are stored
+as JSON in the outbox row. Fields of `SendOptions` alone have their own column or concern only the call. The reference
+page and `push-payload.d.ts` are generated from these declarations. `SendOptionsDict` is for type checkers.
 
-Options of the call win over the template's, the template's over `WEBPUSH_KIT["DEFAULTS"]`.
+Options of the call override the template's options, which override `WEBPUSH_KIT["DEFAULTS"]`.
 """
 
 from __future__ import annotations
@@ -28,51 +28,51 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DEFAULT_TTL = MAX_TTL
-"""Seconds: four weeks, the longest TTL that every push service accepts."""
+"""Seconds. Four weeks is the longest TTL that every push service accepts."""
 
 
 class Place(Enum):
-    """Where the value of an option is kept."""
+    """Where the value of an option is stored."""
 
     ROW = "the JSON field `options` of the outbox row"
-    COLUMN = "a field of its own in the outbox row"
-    CALL = "nowhere: it concerns the call"
+    COLUMN = "a separate column of the outbox row"
+    CALL = "nowhere: it applies to the call only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """How one option is checked, kept and documented."""
+    """How one option is checked, stored and documented."""
 
     check: Callable[[str, Any], Any]
     """`(name, value) -> checked value`; raises `InvalidOption`."""
     accepts: str
-    """The values it takes, for the reference page."""
+    """The accepted values, for the reference page."""
     meaning: str
     """What it does, for the reference page."""
     place: Place = Place.ROW
     in_templates: bool = True
-    """Whether the `options` field of a template may hold it."""
+    """Whether the `options` field of a template accepts it."""
     in_defaults: bool = True
-    """Whether the setting `DEFAULTS` may hold it."""
+    """Whether the setting `DEFAULTS` accepts it."""
     to_json: Callable[[Any], Any] | None = None
-    """The checked value as JSON; None where it is JSON already."""
+    """Converts the checked value to JSON. None if it already is JSON."""
     check_stored: Callable[[str, Any], Any] | None = None
-    """Reads the JSON that `to_json` made; None where `check` does."""
+    """Converts the output of `to_json` back. None if `check` does this."""
 
 
 def option(check: Callable[[str, Any], Any], accepts: str, meaning: str, **details: Any) -> Any:
-    """A dataclass field that declares an option; None, its default, means "not given"."""
+    """Return a dataclass field that declares an option. Its default, None, means "not given"."""
     declared = Option(check=check, accepts=accepts, meaning=meaning, **details)
     return field(default=None, metadata={"option": declared})
 
 
 def declared_options(kind: type[Any]) -> dict[str, Option]:
-    """The options that a class declares, its bases included, in order."""
+    """Return the options declared by a class and its bases, in order."""
     return {declared.name: declared.metadata["option"] for declared in fields(kind)}
 
 
 def stored_options(kind: type[Any]) -> dict[str, Option]:
-    """Those of the options that the JSON of a row holds."""
+    """Return the options stored in the JSON field of a row."""
     return {name: declared for name, declared in declared_options(kind).items() if declared.place is Place.ROW}
 
 
@@ -83,7 +83,7 @@ def _stored(kind: type[Any]) -> ItemsView[str, Option]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """The options that an outbox row stores; None means not given."""
+    """The options stored in the JSON field of an outbox row. None means not given."""
 
     url: str | None = option(checks.link, "URL", "Opened by a click.", in_templates=False)
     icon: str | None = option(checks.link, "URL", "Picture beside the text.", in_templates=False)
@@ -133,7 +133,7 @@ class RowOptions:
 
     @classmethod
     def from_json(cls, stored: object) -> Self:
-        """Read what `to_json` made. Names it does not know are ignored; anything malformed is an `InvalidOption`."""
+        """Parse the output of `to_json`. Unknown names are ignored; invalid values raise `InvalidOption`."""
         if not isinstance(stored, dict):
             raise InvalidOption(f"options must be a JSON object, not {type(stored).__name__}")
         given = {
@@ -144,7 +144,7 @@ class RowOptions:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """The stored options that are given, as JSON."""
+        """Return the stored options that are not None, as JSON."""
         return {
             name: value if declared.to_json is None else declared.to_json(value)
             for name, declared in _stored(type(self))  # type: ignore[arg-type]  # classes are hashable
@@ -153,7 +153,7 @@ class RowOptions:
 
     @property
     def ttl_seconds(self) -> int:
-        """The TTL, or its default."""
+        """The TTL in seconds, or its default."""
         return DEFAULT_TTL if self.ttl is None else self.ttl
 
     @property
@@ -226,18 +226,18 @@ class SendOptions(RowOptions):
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> SendOptions:
-        """Check what a caller gave: an unknown name is a TypeError, an unusable value an `InvalidOption`."""
+        """Check the options of a call. Unknown names raise TypeError, invalid values `InvalidOption`."""
         if unknown := sorted(set(given) - set(OPTIONS)):
             raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(sorted(OPTIONS))}")
         options = cls(**{name: OPTIONS[name].check(name, value) for name, value in given.items() if value is not None})
         if options.scheduled_for and options.scheduled_local:
-            raise InvalidOption("give scheduled_for or scheduled_local, not both")
+            raise InvalidOption("scheduled_for and scheduled_local cannot be combined; pass one of them")
         if options.expires_at and options.scheduled_for and options.expires_at <= options.scheduled_for:
             raise InvalidOption("expires_at must be later than scheduled_for")
         return options
 
     def over(self, weaker: SendOptions) -> SendOptions:
-        """These options, completed with those of `weaker`."""
+        """Return these options; options that are None are taken from `weaker`."""
         return SendOptions(**{**dict(weaker._given()), **dict(self._given())})
 
     def _given(self) -> Iterator[tuple[str, Any]]:
@@ -251,17 +251,18 @@ OPTIONS = declared_options(SendOptions)
 """All options, by name."""
 
 TEMPLATE_OPTIONS = frozenset(name for name, declared in OPTIONS.items() if declared.in_templates)
-"""What the `options` field of a template may hold; url, icon and actions are fields of the template."""
+"""Options accepted in the `options` field of a template. url, icon and actions have their own fields."""
 
 DEFAULT_OPTIONS = frozenset(name for name, declared in OPTIONS.items() if declared.in_defaults)
-"""What the setting `DEFAULTS` may hold."""
+"""Options accepted in the setting `DEFAULTS`."""
 
 
 def default_options() -> SendOptions:
-    """The options of `WEBPUSH_KIT["DEFAULTS"]`; an `ImproperlyConfigured` when one is unknown or unusable."""
+    """Return the options in `WEBPUSH_KIT["DEFAULTS"]`. Raises ImproperlyConfigured if one is unknown or invalid."""
     if unknown := sorted(set(kit_settings.DEFAULTS) - DEFAULT_OPTIONS):
         raise ImproperlyConfigured(
-            f'WEBPUSH_KIT["DEFAULTS"] cannot hold {unknown[0]!r}; it takes {", ".join(sorted(DEFAULT_OPTIONS))}.'
+            f'WEBPUSH_KIT["DEFAULTS"] does not accept {unknown[0]!r}. '
+            f"Accepted options: {', '.join(sorted(DEFAULT_OPTIONS))}."
         )
     try:
         return SendOptions.parse(kit_settings.DEFAULTS)
@@ -270,10 +271,10 @@ def default_options() -> SendOptions:
 
 
 def template_options(template: Any) -> SendOptions:
-    """The options a template row sets; an `InvalidOption` when one is unusable."""
+    """Return the options of a template row. Raises `InvalidOption` if one is unknown or invalid."""
     if not isinstance(template.options, dict) or (unknown := sorted(set(template.options) - TEMPLATE_OPTIONS)):
-        wrong = "must be an object" if not isinstance(template.options, dict) else f"cannot hold {unknown[0]!r}"
-        raise InvalidOption(f"options {wrong}; they take {', '.join(sorted(TEMPLATE_OPTIONS))}")
+        problem = "must be an object" if not isinstance(template.options, dict) else f"cannot hold {unknown[0]!r}"
+        raise InvalidOption(f"options {problem}; accepted options: {', '.join(sorted(TEMPLATE_OPTIONS))}")
     given = {
         "require_interaction": template.require_interaction or None,
         "silent": template.silent or None,
@@ -283,7 +284,7 @@ def template_options(template: Any) -> SendOptions:
     return SendOptions.parse(given)
 
 
-# --- For type checkers: what a caller may pass -------------------------------------------------------------------
+# --- For type checkers: the keyword arguments of callers ---------------------------------------------------------
 
 Text: TypeAlias = str | Promise
 Seconds: TypeAlias = float | timedelta
@@ -302,7 +303,7 @@ class Action(_ActionTexts, total=False):
 
 
 class BroadcastOptionsDict(TypedDict, total=False):
-    """The keyword options of `broadcast()`, apart from its own arguments."""
+    """The keyword options that `broadcast()` accepts besides its named arguments."""
 
     url: Text | None
     icon: Text | None

@@ -1,6 +1,6 @@
-"""Calls to a server that may be away (a broker, a cache), which must not hold up a request.
+"""Guarded calls to a server that may be down (a broker or a cache), so that an outage does not block requests.
 
-A call has a time limit, and after a failure the server is left alone for a while.
+A call has a time limit. After a failure, further calls fail at once for a while.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _logger = logging.getLogger(__name__)
 
 
 class ServerAwayError(Exception):
-    """The server did not answer a moment ago, and is not asked again yet."""
+    """The last call failed a moment ago, so this call was not made."""
 
 
 class Guard:
-    """Guards the calls to one server, for all threads of the process. `name` is what the log calls the server."""
+    """Guards the calls of all threads to one server. `name` is the name of the server in log messages."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,14 +36,15 @@ class Guard:
 
     @property
     def is_away(self) -> bool:
-        """Whether a call would be refused now."""
+        """Whether calls currently fail at once."""
         return time.monotonic() < self._retry_at
 
     def call(self, function: Callable[[], Result], *, is_remote: bool = True) -> Result:
-        """Return `function()`; raises what it raises, TimeoutError after `CALL_SECONDS`, or ServerAwayError at once.
+        """Return `function()`.
 
-        With `is_remote=False` the function runs in the caller's thread without a time limit, as it must when it uses
-        the caller's database connection.
+        Raises the function's exceptions, TimeoutError after `CALL_SECONDS`, or ServerAwayError at once. With
+        `is_remote=False`, the function runs in the caller's thread without a time limit. Functions that use the
+        caller's database connection need this.
         """
         if self.is_away:
             raise ServerAwayError(f"{self.name} did not answer a moment ago ({self.error}).")
@@ -52,7 +53,7 @@ class Guard:
         except Exception as error:
             self._retry_at = time.monotonic() + AWAY_SECONDS
             if not self.error:
-                _logger.warning("%s does not answer: %r. It is tried again every %d s.", self.name, error, AWAY_SECONDS)
+                _logger.warning("%s does not answer: %r. Retrying every %d s.", self.name, error, AWAY_SECONDS)
             self.error = type(error).__name__
             raise
         if self.error:
@@ -63,14 +64,14 @@ class Guard:
 
 @lru_cache(maxsize=64)
 def guard_of(name: str, configuration: str) -> Guard:
-    """Return the guard of the server that a configuration (any text) names, the same for every caller."""
+    """Return the guard for a server. All calls with the same configuration (any text) share one guard."""
     return Guard(name)
 
 
 def call_within(seconds: float, function: Callable[[], Result]) -> Result:
-    """Return `function()`, run in a thread; raises what it raises, or TimeoutError when it takes longer.
+    """Return `function()`, run in a thread. Raises its exceptions, or TimeoutError after `seconds`.
 
-    A function that takes longer goes on in its daemon thread, and what becomes of it is ignored.
+    After a timeout the function continues in its daemon thread, and its result is ignored.
     """
     results: list[Result] = []
     errors: list[Exception] = []
@@ -85,7 +86,7 @@ def call_within(seconds: float, function: Callable[[], Result]) -> Result:
     thread = threading.Thread(target=run, name="webpush-call", daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # the system gives no thread, or the interpreter is about to end
+    except RuntimeError:  # no thread can be started, or the interpreter is shutting down
         return function()
     thread.join(seconds)
     if errors:

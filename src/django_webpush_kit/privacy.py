@@ -1,6 +1,6 @@
 """GDPR helpers: export and erase everything stored about a user.
 
-Both go by a row's `user`, the recipient when it was written, and by the present owner of a subscription.
+A row belongs to a user if the user was its recipient when it was written, or owns its subscription now.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 CHUNK_SIZE = 500
-"""Rows that one statement reads or deletes: no database takes any number of parameters."""
+"""Rows per statement. Databases limit the number of parameters."""
 
 ERASE_ATTEMPTS = 5
-"""How often an erasure starts over when a notification to the same user is written at the same time."""
+"""Attempts to erase a user while notifications to the same user are being written."""
 
 ERASED = "(erased)"
 
 NOT_EXPORTED = frozenset(
-    # keys to the browser, and columns that say nothing about the person
+    # secrets of the browser, and columns that contain no personal data
     ("auth_key", "claims", "endpoint_hash", "lane", "lease_token", "p256dh_key", "token_version", "user")
 )
 
@@ -46,9 +46,9 @@ EXPORTED_OF_BROADCASTS = ("type", "audience", "context", "options", "status", "s
 def erase_user(user: AbstractBaseUser) -> dict[str, int]:
     """Delete a user's subscriptions, every notification addressed to them or their browsers, and its events.
 
-    Returns how many of each were deleted: `{"subscriptions", "notifications", "events"}`. A message that is being sent
-    at this moment still arrives. The user row is left alone, broadcasts that the user started lose their name, and the
-    admin's log loses the titles of the deleted rows. Everything is one transaction.
+    Returns the numbers of deleted rows: `{"subscriptions", "notifications", "events"}`. Runs in one transaction. A
+    message that is being sent still arrives. The user row is kept. Broadcasts started by the user lose their reference
+    to the user, and the admin's log loses the titles of deleted rows.
     """
     for _attempt in range(ERASE_ATTEMPTS - 1):
         try:
@@ -60,17 +60,17 @@ def erase_user(user: AbstractBaseUser) -> dict[str, int]:
 
 
 def export_user(user: AbstractBaseUser) -> dict[str, Any]:
-    """Everything stored about a user, as plain JSON values.
+    """Return everything stored about a user, as plain JSON values.
 
-    `{"user", "exported_at", "subscriptions": [...], "broadcasts": [...], "notifications": [{..., "events": [...]}]}`;
-    the entries have the models' field names, those of your own models included. `broadcasts` are those that the user
-    started. The keys of subscriptions are left out.
+    `{"user", "exported_at", "subscriptions": [...], "broadcasts": [...], "notifications": [{..., "events": [...]}]}`.
+    Entries use the field names of the models, including fields of your own models. `broadcasts` lists the broadcasts
+    that the user started. The keys of subscriptions are not exported.
     """
     return {**_exported_head(user), "notifications": list(_exported_notifications(user))}
 
 
 def export_json(user: AbstractBaseUser) -> Iterator[str]:
-    """The export as pieces of one JSON text: memory does not grow with the number of notifications."""
+    """Yield the export as pieces of JSON text. Memory use does not grow with the number of notifications."""
     head = json.dumps(_exported_head(user), indent=2, ensure_ascii=False)
     yield head.removesuffix("\n}") + ',\n  "notifications": ['
     separator = "\n    "
@@ -86,10 +86,10 @@ def _erase(user: Any) -> dict[str, int]:
     deleted: Counter[str] = Counter()
     with transaction.atomic(using=database):
         PushBroadcast.objects.using(database).filter(created_by=user).update(created_by=None)
-        # first of all, so that notifications which are being written for them are waited for
+        # lock the subscriptions first, to wait for transactions that are writing notifications to them
         owned = get_subscription_model().objects.using(database).filter(user=user).order_by("pk")
         subscriptions = list(owned.select_for_update().values_list("pk", flat=True))
-        # one condition at a time, each by an index: an OR across both tables would read the whole outbox
+        # two queries that each use an index; an OR across both tables would scan the whole outbox
         addressed = notifications.objects.using(database).filter(user=user)
         deleted += _delete(addressed)
         for keys in _chunks(subscriptions):
@@ -103,7 +103,7 @@ def _erase(user: Any) -> dict[str, int]:
 
 
 def _delete(rows: QuerySet[Any]) -> Counter[str]:
-    """Delete rows in chunks; returns how many of each model went with them, by label."""
+    """Delete rows in chunks. Returns the number of deleted rows by model label, cascades included."""
     deleted: Counter[str] = Counter()
     logged = _logged_keys(rows.model)
     while keys := list(rows.values_list("pk", flat=True)[:CHUNK_SIZE]):
@@ -114,7 +114,7 @@ def _delete(rows: QuerySet[Any]) -> Counter[str]:
 
 
 def _log_entries(model: type[models.Model]) -> QuerySet[Any] | None:
-    """What the admin has logged about a model; None without the admin."""
+    """Return the admin's log entries for a model, or None if the admin is not installed."""
     if not apps.is_installed("django.contrib.admin"):
         return None
     from django.contrib.admin.models import LogEntry  # an optional app
@@ -132,7 +132,7 @@ def _logged_keys(model: type[models.Model]) -> set[str]:
 
 
 def _blank_log(model: type[models.Model], keys: Iterable[str]) -> None:
-    """Take titles out of the admin's log: an entry keeps the text of its object."""
+    """Remove titles from the admin's log, where each entry stores the text of its object."""
     entries = _log_entries(model) if keys else None
     if entries is not None:
         entries.filter(object_id__in=list(keys)).update(object_repr=ERASED, change_message="")
@@ -152,7 +152,7 @@ def _exported_head(user: Any) -> dict[str, Any]:
 
 
 def _exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
-    """The notifications in the order they were written, each with its events, read a page at a time."""
+    """Yield notifications with their events, in the order of creation. Rows are read in pages."""
     database = outbox_database()
     rows = get_notification_model().objects.using(database).filter(user=user).order_by("created_at", "pk")
     page = list(rows[:CHUNK_SIZE])

@@ -1,4 +1,4 @@
-"""Query sets of the models: the questions the rest of the library asks, by name."""
+"""Querysets of the models."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from django.utils import timezone
 
 
 class PushSubscriptionQuerySet(models.QuerySet[Any]):
-    """Subscriptions of browsers."""
+    """Queryset of push subscriptions."""
 
     def active(self) -> PushSubscriptionQuerySet:
-        """Those that may be sent to: not deactivated and not past their expiration time."""
+        """Subscriptions that can receive messages: active and not past their expiration time."""
         return self.filter(Q(expiration_time=None) | Q(expiration_time__gt=timezone.now()), is_active=True)
 
     def expired(self, now: datetime) -> PushSubscriptionQuerySet:
-        """Those still marked active whose expiration time has passed."""
+        """Active subscriptions past their expiration time."""
         return self.filter(is_active=True, expiration_time__lte=now)
 
     def for_user(self, user: Any) -> PushSubscriptionQuerySet:
-        """Those that belong to `user` (an instance or a primary key)."""
+        """Subscriptions that belong to `user` (an instance or a primary key)."""
         return self.filter(user=user)
 
 
 class NotificationTemplateQuerySet(models.QuerySet[Any]):
-    """Notification templates."""
+    """Queryset of notification templates."""
 
     def get_by_natural_key(self, type: str, language: str) -> Any:  # noqa: A002  # the field's own name
-        """The one that a fixture without primary keys means."""
+        """Return the template that a fixture without primary keys refers to."""
         return self.get(type=type, language=language)
 
 
 class PushNotificationQuerySet(models.QuerySet[Any]):
-    """Rows of the outbox."""
+    """Queryset of outbox rows."""
 
     def pending(self) -> PushNotificationQuerySet:
-        """Rows that wait to be sent."""
+        """Rows that have not been sent yet."""
         return self.filter(status="pending")
 
     def due(self, now: datetime | None = None) -> PushNotificationQuerySet:
-        """Rows that should be sent by now."""
+        """Pending rows whose due time has come."""
         return self.pending().filter(next_attempt_at__lte=now or timezone.now())
 
     def for_user(self, user: Any) -> PushNotificationQuerySet:
-        """Rows addressed to `user`, whoever owns the subscription now."""
+        """Rows addressed to `user`, even if the subscription has moved to another user."""
         return self.filter(user=user)
 
     def cancel(self, reason: str) -> int:
-        """Cancel the rows that are still pending; returns how many there were."""
+        """Cancel the rows that are still pending and return their number."""
         return self.pending().update(status="cancelled", failure_reason=reason)

@@ -1,10 +1,10 @@
-"""The public API: what host code calls.
+"""The public API: functions to send notifications and to manage subscriptions.
 
     send_templated("order_shipped", to=user, context={"number": order.number}, url=order.get_absolute_url())
 
-Every call writes its rows in the caller's transaction and wakes the workers once after commit; nothing is sent if the
-transaction rolls back. What becomes of a message is recorded in its row, never raised. Caller mistakes are exceptions
-under `WebPushKitError`, wrong options a TypeError or `InvalidOption`.
+Every call writes its rows in the caller's transaction and wakes the workers once after commit. Nothing is sent if the
+transaction rolls back. Delivery results are recorded in the row, never raised. Mistakes of the caller raise a
+`WebPushKitError`; unknown options raise TypeError and invalid values `InvalidOption`.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def send(
     """Queue one message for every active subscription of `to`.
 
     `to` is a user, a subscription, or an iterable or queryset of either. The options are the fields of
-    `options.SendOptions`; an unknown one is a TypeError. A recipient whose row cannot be written is counted in
-    `SendResult.failed`; a mistake that all recipients share is raised.
+    `options.SendOptions`; an unknown option raises TypeError. `SendResult.failed` counts recipients whose row could
+    not be written. A mistake that affects all recipients is raised.
     """
     parsed = SendOptions.parse(options)
     return write_batch(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
@@ -80,11 +80,11 @@ def send_templated(
     context: Mapping[str, Any] | None = None,
     **options: Unpack[SendOptionsDict],
 ) -> SendResult:
-    """Queue the message of a notification template, in each recipient's language, for each active subscription of `to`.
+    """Queue a template's message for every active subscription of `to`, in the language of each recipient.
 
     Raises `TemplateNotFound`, `TemplateRenderError`, `PayloadTooLarge`, `InvalidRecipient`, and TypeError for a context
-    value that is not plain. What goes wrong for some recipients only is counted in `SendResult.failed`. Explicit
-    options win over the template's.
+    value that is not plain. Errors that affect only some recipients are counted in `SendResult.failed`. Options of the
+    call override the template's options.
     """
     parsed = SendOptions.parse(options)
     return write_batch(to, lambda: TemplateDraft(type, context, parsed), parsed)
@@ -101,26 +101,26 @@ def broadcast(
     created_by: AbstractBaseUser | None = None,
     **options: Unpack[BroadcastOptionsDict],
 ) -> PushBroadcast:
-    """Send a template's message to a stored audience, fanned out by the workers; returns at once.
+    """Start a broadcast of a template's message and return it at once. Workers write the rows in the background.
 
-    `audience` is "all", "opted-in" (those who chose the type) or a name from the setting `AUDIENCES`. `rate`, such as
-    "5000/m", spreads the messages over time. The texts are frozen when the fan-out starts. Pause, resume and cancel
-    with the functions of these names; counters are on the returned row. Raises as `send_templated` does, and
-    `InvalidOption` for context values that cannot be stored.
+    `audience` is "all", "opted-in" (subscribers who opted in to the type) or a name from the setting `AUDIENCES`.
+    `rate`, such as "5000/m", spreads the messages over time. Later edits of the template do not change a running
+    broadcast. The returned row holds the counters; see also `pause_broadcast`, `resume_broadcast` and `cancel`. Raises
+    the exceptions of `send_templated`, and `InvalidOption` for context values that cannot be stored.
     """
     given = {"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options}
     return broadcasts.start(type, audience, context, given, rate=rate, created_by=created_by)
 
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
-    """Stop a fan-out until it is resumed; rows that are already queued are still sent. False when it had ended."""
+    """Pause a broadcast. Rows that are already queued are still sent. Returns False if the broadcast had ended."""
     return broadcasts.pause(broadcast)
 
 
 def resume_broadcast(broadcast: PushBroadcast) -> bool:
-    """Continue a paused or failed fan-out where it stopped. False when it was neither.
+    """Resume a paused or failed broadcast where it stopped. Returns False if it was neither.
 
-    A broadcast that failed before it wrote a row starts over, with the templates as they stand then.
+    A broadcast that failed before it wrote a row starts again with the current templates.
     """
     return broadcasts.resume(broadcast)
 
@@ -140,8 +140,9 @@ def subscribe(
 ) -> AbstractPushSubscription:
     """Store a browser's subscription for `user` (None: anonymous) and return it.
 
-    The same endpoint with the same keys is the same browser: it moves to `user`, and what was pending for the owner
-    before is cancelled. The same endpoint with other keys is refused. Raises `InvalidSubscription` naming the field.
+    A known endpoint with the same keys is the same browser. It moves to `user`, and notifications pending for the
+    previous owner are cancelled. A known endpoint with other keys raises `KeyMismatch`. Raises `InvalidSubscription`
+    that names the field for other invalid values.
     """
     owner = _checked_owner(user)
     browser = BrowserSubscription.check(
@@ -160,10 +161,10 @@ def subscribe(
 
 
 def unsubscribe(subscription: AbstractPushSubscription, *, reason: str = "") -> None:
-    """End a subscription: it is kept, inactive, with the reason.
+    """Deactivate a subscription. The row is kept with the reason.
 
-    Its pending notifications are suppressed when they are due, unless the browser has subscribed again by then. A
-    subscription that was deleted, or belongs to somebody else by now, is left alone.
+    Its pending notifications are suppressed when they are due, unless the browser subscribes again before then. Does
+    nothing if the subscription was deleted or has moved to another user.
     """
     rows = rows_of(type(subscription))
     deactivate_subscriptions(rows.filter(pk=subscription.pk, user=subscription.user_id), reason or "unsubscribed")
@@ -174,17 +175,17 @@ def unsubscribe(subscription: AbstractPushSubscription, *, reason: str = "") -> 
 def update_preferences(
     subscription: AbstractPushSubscription, preferences: Mapping[str, Any]
 ) -> AbstractPushSubscription:
-    """Replace a subscription's preferences; raises `InvalidSubscription` naming the field that is wrong."""
+    """Replace a subscription's preferences. Raises `InvalidSubscription` that names the invalid field."""
     if not store_preferences(subscription, preferences):
-        raise InvalidSubscription("The subscription was deleted, or belongs to somebody else by now.")
+        raise InvalidSubscription("The subscription was deleted or has moved to another user.")
     return subscription
 
 
 def cancel(target: Cancellable | None = None, *, idempotency_key: str | None = None) -> int:
-    """Cancel pending notifications; returns how many there were.
+    """Cancel pending notifications and return their number.
 
-    `target` is a batch UUID, a `SendResult`, a broadcast, a notification, or a queryset of notifications. With
-    `idempotency_key` it is the batch written under that key, and the key may be used again.
+    `target` is a batch UUID, a `SendResult`, a broadcast, a notification, or a queryset of notifications.
+    `idempotency_key` cancels the batch written under that key, and the key can be used again.
     """
     if (target is None) == (idempotency_key is None):
         raise TypeError("cancel() takes exactly one of target and idempotency_key")
@@ -242,7 +243,7 @@ async def abroadcast(
 
 
 def _checked_owner(user: Any) -> Any:
-    """The user a subscription shall belong to; None for nobody, and for `request.user` of who is not signed in."""
+    """Return the owner of a new subscription: a saved user, or None for None and for an anonymous `request.user`."""
     if user is None or getattr(user, "is_anonymous", False) is True:
         return None
     if not isinstance(user, get_user_model()):
@@ -256,7 +257,7 @@ def _cancel(target: Any) -> int:
     model = get_notification_model()
     if not (isinstance(target, QuerySet) and issubclass(target.model, model)):
         return int(_cancellable(target).cancel(CANCELLED))
-    # by key, in groups: a queryset may be sliced, combined or joined, and no database takes any number of parameters
+    # by primary key: a queryset may be sliced, combined or joined; in chunks: databases limit the parameters
     keys = list(on_primary(target).values_list("pk", flat=True))
     groups = (keys[start : start + CANCEL_SIZE] for start in range(0, len(keys), CANCEL_SIZE))
     rows = model.objects.using(outbox_database())

@@ -1,6 +1,6 @@
-"""Signals that your project can receive. An exception of a receiver is logged and stops nothing.
+"""Signals that your project can receive. If a receiver raises, the error is logged and the work continues.
 
-One that a receiver of `pre_send` raises ends its own notification as failed, because the message may be incomplete.
+If a receiver of `pre_send` raises, its notification fails, because the message may be incomplete.
 
 `subscription_created`      sender=model, subscription, reason ("new", "reactivated" or "new_owner")
 `subscription_deactivated`  sender=model, subscription, reason
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 def emit(signal: Signal, sender: Any, **arguments: Any) -> list[Any]:
-    """Send a signal, log what its receivers raise, and return what the others returned."""
+    """Send a signal, log exceptions of its receivers, and return the results of the others."""
     results = []
     for receiver, response in signal.send_robust(sender, **arguments):
         if isinstance(response, Exception):

@@ -1,4 +1,4 @@
-"""The states of an outbox row, the lanes workers claim from, and the events that browsers report."""
+"""States of an outbox row, lanes (the order of claiming), and types of events that browsers report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class NotificationStatus(models.TextChoices):
-    """The state of an outbox row; `delivery.engine` draws the transitions."""
+    """The state of an outbox row. The docstring of `delivery.engine` shows the transitions."""
 
     PENDING = "pending", _("pending")
     SENDING = "sending", _("sending")
@@ -19,7 +19,7 @@ class NotificationStatus(models.TextChoices):
 
 
 UNFINISHED = (NotificationStatus.PENDING, NotificationStatus.SENDING)
-"""States that a worker will still change."""
+"""States in which a worker still has work to do."""
 
 ENDED_UNSENT = (
     NotificationStatus.FAILED,
@@ -31,7 +31,7 @@ ENDED_UNSENT = (
 
 
 class Lane(models.IntegerChoices):
-    """Workers claim the lanes in this order. Rows whose lease lapsed twice are isolated and claimed one at a time."""
+    """Workers claim lanes in this order. Rows whose lease lapsed twice are isolated: claimed one at a time."""
 
     HIGH = 0, _("high")
     NORMAL = 1, _("normal")
@@ -47,11 +47,11 @@ class Lane(models.IntegerChoices):
 _LANES = {"high": Lane.HIGH, "normal": Lane.NORMAL, "low": Lane.LOW, "very-low": Lane.LOW}
 
 LANES = (Lane.HIGH, Lane.NORMAL, Lane.LOW)
-"""The ordinary lanes, most urgent first."""
+"""The lanes without the isolated one, most urgent first."""
 
 
 class ActionType(models.TextChoices):
-    """What a browser reports about a notification."""
+    """The type of an event that a browser reports about a notification."""
 
     DELIVERED = "delivered", _("delivered")
     CLICKED = "clicked", _("clicked")

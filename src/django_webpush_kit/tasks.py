@@ -1,7 +1,7 @@
-"""The tasks that schedulers and queues call, under the names of old; each calls one function.
+"""Tasks for queues and schedulers. Their names are stable, because schedules store them.
 
-`wake_up` is what every task backend enqueues. `send_scheduled_notifications` (every minute) and
-`retry_failed_notifications` are both the sweep; `cleanup_expired_subscriptions` runs hourly.
+Task backends enqueue `wake_up`. Schedule `send_scheduled_notifications` every minute and
+`cleanup_expired_subscriptions` every hour.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django_webpush_kit.task_backends.celery import register_tasks
 
 
 def wake_up() -> dict[str, int]:
-    """Deliver what is due, within the time the queue gives; wakes another task if rows remain."""
+    """Deliver due notifications within the queue's time limit. Enqueue another task if rows remain."""
     clear_wake_mark()
     backend = get_task_backend()
     report = deliver_due(seconds=backend.seconds, on_backlog=backend.wake_all)
@@ -30,7 +30,7 @@ def wake_up() -> dict[str, int]:
 
 
 def deliver_batches(batches: Sequence[UUID], limit: int) -> dict[str, int]:
-    """Deliver at most `limit` rows of these batches now; `ImmediateBackend` calls this after commit."""
+    """Deliver at most `limit` rows of these batches. `ImmediateBackend` calls this after commit."""
     outcomes: Counter[str] = Counter()
     for batch in batches:
         if limit > 0:
@@ -41,24 +41,24 @@ def deliver_batches(batches: Sequence[UUID], limit: int) -> dict[str, int]:
 
 
 def send_scheduled_notifications() -> dict[str, int]:
-    """Sweep: deliver whatever is due, whether scheduled, deferred, to be retried, or left behind by a dead worker."""
+    """Deliver all due rows: scheduled, deferred, to be retried, or left behind by a worker that died."""
     return wake_up()
 
 
 def retry_failed_notifications() -> dict[str, int]:
-    """Sweep, under the name that schedules of old use."""
+    """Legacy alias of `send_scheduled_notifications`."""
     return wake_up()
 
 
 def cleanup_expired_subscriptions() -> dict[str, int]:
-    """Deactivate subscriptions past their expiration time and prune what is past its retention."""
+    """Deactivate subscriptions past their expiration time and delete rows past their retention."""
     return clean_up(seconds=get_task_backend().seconds)
 
 
 def send_push_notification_task(
     subscription_id: Any, title: str, body: str = "", data: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Send one notification to one subscription; returns what `PushNotificationService.send_notification` returns."""
+    """Send one notification to one subscription. Returns the dict of `PushNotificationService.send_notification`."""
     subscription = get_subscription_model().objects.filter(pk=subscription_id).first()
     if subscription is None:
         return {"success": False, "error": "The subscription does not exist"}

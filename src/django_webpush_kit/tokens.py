@@ -1,7 +1,6 @@
-"""Signed tokens: what a browser proves when it reports an event or repairs its own subscription.
+"""Signed tokens that browsers send to report an event or to repair their own subscription.
 
-Both are HMACs under SECRET_KEY (and SECRET_KEY_FALLBACKS), so nothing has to be stored for a notification that may
-never be reported.
+Both are HMACs under SECRET_KEY (and SECRET_KEY_FALLBACKS), so no token has to be stored.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ USER_SALT = "django_webpush_kit.user"
 
 
 def scoped_salt(salt: str) -> str:
-    """The salt with the current tenant (the setting `SCOPE`): the tokens of one tenant are void for the others."""
+    """Return the salt for the current tenant (the setting `SCOPE`). Other tenants refuse its tokens."""
     scope = current_scope()
     return f"{salt}.{scope}" if scope else salt
 
 
 class NotificationIdentity(NamedTuple):
-    """What payloads and tokens call a notification: its primary key and its batch.
+    """The identity of a notification in payloads and tokens: its primary key and its batch.
 
-    A batch is a random UUID, so the name is unique for ever, also where another database, a restored backup or a second
-    site on the same origin gives the same primary key to another notification. The key finds the row by its index.
+    The primary key finds the row by index. The batch, a random UUID, makes the identity unique: another database, a
+    restored backup or a second site on the same origin may use the same primary key for another notification.
     """
 
     key: str
@@ -43,12 +42,12 @@ class NotificationIdentity(NamedTuple):
 
     @classmethod
     def of(cls, notification: Any) -> NotificationIdentity:
-        """The identity of a row of the outbox: anything with `pk` and `batch`."""
+        """Return the identity of an outbox row, or of any object with `pk` and `batch`."""
         return cls(str(notification.pk), notification.batch)
 
     @classmethod
     def parse(cls, text: str) -> NotificationIdentity | None:
-        """Read what `str()` made; None for any other text."""
+        """Parse the output of `str()`. Returns None for any other text."""
         key, _dot, batch = text.rpartition(".")
         try:
             return cls(key, UUID(bytes=urlsafe_b64decode(f"{batch}==")))
@@ -61,22 +60,22 @@ class NotificationIdentity(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _short(batch: UUID) -> str:
-    """A UUID in 22 characters; the rows of one call share theirs."""
+    """Encode a UUID in 22 characters. Cached, because the rows of one call share their batch."""
     return urlsafe_b64encode(batch.bytes).decode().rstrip("=")
 
 
 def sign_notification(notification: Any) -> str:
-    """The token that the payload of an outbox row carries: it holds the row's identity and the time of signing."""
+    """Return the token for the payload of an outbox row. It contains the row's identity and the time of signing."""
     return notification_signer().sign(str(NotificationIdentity.of(notification)))
 
 
 def notification_signer() -> TimestampSigner:
-    """The signer of `sign_notification`, for those who sign many at a moment: it reads settings and the clock once."""
+    """Return the signer of `sign_notification`, to sign many rows: it reads settings and the clock only once."""
     return _NotificationSigner()
 
 
 def read_notification_token(token: str, *, max_age: timedelta) -> NotificationIdentity | None:
-    """The notification that a token names, or None for a forged, damaged or old token."""
+    """Return the notification named by a token, or None for a forged, damaged or old token."""
     try:
         return NotificationIdentity.parse(notification_signer().unsign(token, max_age=max_age))
     except BadSignature:
@@ -84,11 +83,11 @@ def read_notification_token(token: str, *, max_age: timedelta) -> NotificationId
 
 
 class _NotificationSigner(TimestampSigner):
-    """Makes the signatures of its base class, which derives the key and reads the clock anew for each."""
+    """Makes the same signatures as its base class, but derives the key and reads the clock only once."""
 
     def __init__(self) -> None:
         super().__init__(salt=scoped_salt(EVENT_SALT))
-        salt = f"{scoped_salt(EVENT_SALT)}signer"  # what Django's signers make of a salt
+        salt = f"{scoped_salt(EVENT_SALT)}signer"  # Django's signers append this suffix
         self._derived = lru_cache(maxsize=8)(lambda key: salted_hmac(salt, "", key, algorithm=self.algorithm))
         self._made_at = super().timestamp()
 
@@ -103,7 +102,7 @@ class _NotificationSigner(TimestampSigner):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionClaim:
-    """What a valid subscription token says; it holds only while all of it is still true of the row."""
+    """The content of a subscription token. The token is valid only while all of it matches the row."""
 
     subscription_id: str
     user_id: str
@@ -111,12 +110,12 @@ class SubscriptionClaim:
     endpoint_hash: str
 
     def matches(self, subscription: Any) -> bool:
-        """Whether the subscription is still the same browser's, the same owner's, active, and this token the latest."""
+        """Return whether endpoint and owner are unchanged, the subscription is active and this token is the latest."""
         return bool(subscription.is_active) and self == _claim(subscription)
 
 
 def sign_subscription(subscription: Any) -> str:
-    """The token its browser keeps; made void by a new `token_version`, another owner, endpoint, or deactivation."""
+    """Return the token for the browser. A new `token_version`, owner or endpoint, or deactivation makes it invalid."""
     claim = _claim(subscription)
     return _subscription_signer().sign_object(
         [claim.subscription_id, claim.user_id, claim.token_version, claim.endpoint_hash]
@@ -128,7 +127,7 @@ def _subscription_signer() -> Signer:
 
 
 def read_subscription_token(token: str) -> SubscriptionClaim | None:
-    """What the token claims, or None for a forged or damaged one. Compare with `SubscriptionClaim.matches`."""
+    """Return the content of a token, or None if it is forged or damaged. Check it with `SubscriptionClaim.matches`."""
     try:
         subscription_id, user_id, token_version, endpoint_hash = _subscription_signer().unsign_object(token)
     except (BadSignature, ValueError, TypeError):
@@ -137,9 +136,9 @@ def read_subscription_token(token: str) -> SubscriptionClaim | None:
 
 
 def user_mark(user_id: object) -> str:
-    """Opaque text of 16 characters that differs from one user to the next; "" for None, nobody.
+    """Return 16 opaque characters that differ for each user and each site; "" for None.
 
-    It lets a browser notice that another person uses it. It names nobody, and differs from site to site.
+    Browsers compare them to notice that another user has signed in. They do not reveal the user.
     """
     if user_id is None:
         return ""
@@ -147,9 +146,9 @@ def user_mark(user_id: object) -> str:
 
 
 def primary_key(model: Any, text: object) -> Any:
-    """The primary key of `model` that was signed as `text`; None for text that is no key of it.
+    """Convert a signed text to a primary key of `model`. Returns None if it is not a valid key.
 
-    Keys signed before a model got another type of primary key are such text.
+    A text may be invalid because the model's primary key had another type when it was signed.
     """
     try:
         return model._meta.pk.to_python(text)

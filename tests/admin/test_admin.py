@@ -304,7 +304,7 @@ def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, ro
     response = admin_client.get(url, {"days": "7"})
     page = response.content.decode()
     assert "<strong>degraded</strong>" in page
-    assert "Only 50 % of the messages" in page
+    assert "accepted only 50 % of the messages" in page
     assert '<th scope="row">news</th><td>1</td><td>1</td>' in page
     assert '<meter max="1" value="1"></meter>' in page
     assert len(response.context["daily"]) == 8
@@ -314,7 +314,7 @@ def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, ro
 def test_the_statistics_are_of_30_days_unless_another_period_is_offered(admin_client, days):
     response = admin_client.get(url_of(models.get_notification_model(), "statistics"), {"days": days})
     assert response.context["days"] == 30
-    assert "Nothing was sent." in response.content.decode()
+    assert "No notifications were sent." in response.content.decode()
 
 
 def test_statistics_are_for_those_who_may_view_notifications(client, staff):

@@ -55,7 +55,7 @@ def test_a_number_that_was_not_shown_confirms_nothing(admin_client, browsers, nu
 def test_all_rows_of_a_list_that_is_too_long_to_count_are_left_alone(admin_client, browsers, monkeypatch, action):
     monkeypatch.setattr(reading, "COUNT_LIMIT", 4)
     page = choose(admin_client, action, browsers[0], select_across="1", confirmed="100", post="yes")
-    assert messages_of(page) == ["Nothing was changed: the list has more than 4 rows. Filter it first."]
+    assert messages_of(page) == ["Nothing was changed: the list has more than 4 rows. Filter the list first."]
     assert (active(), get_notification_model().objects.count()) == (5, 0)
     assert "Only the first 4 rows are listed." in page.content.decode()
 
@@ -70,14 +70,14 @@ def test_a_list_of_as_many_rows_as_are_counted_says_nothing_of_others(admin_clie
 def test_a_test_goes_to_a_bounded_number_of_subscriptions(admin_client, browsers, monkeypatch):
     monkeypatch.setattr(subscriptions, "MAX_TESTS", 4)
     page = choose(admin_client, "send_test", *browsers, confirmed="5")
-    assert messages_of(page) == ["Nothing was sent: a test goes to at most 4 subscriptions at once. Select fewer."]
+    assert messages_of(page) == ["Nothing was sent: select at most 4 subscriptions for a test."]
     assert not get_notification_model().objects.exists()
     assert act(admin_client, "send_test", *browsers[:4]) == ["4 test notifications were queued."]
 
 
 def test_a_test_asks_first(admin_client, browsers):
     page = choose(admin_client, "send_test", *browsers)
-    assert "5 active subscriptions get a test notification each." in page.content.decode()
+    assert "A test notification will be sent to each of 5 active subscriptions." in page.content.decode()
     assert not get_notification_model().objects.exists()
 
 

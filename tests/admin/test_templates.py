@@ -99,7 +99,7 @@ def test_variables_and_other_languages_are_shown(admin_client, editable):
     make_template("a", language="fr", title_template="{% debug %}")
     page = admin_client.get(page_of(row)).content.decode()
     assert "number, where (optional)" in page
-    assert f'<a href="{page_of(other)}">a (de)</a> (also names nummer)' in page
+    assert f'<a href="{page_of(other)}">a (de)</a> (also uses nummer)' in page
     assert ">a (fr)</a><" in page.replace("\n", "")
     assert admin_client.get(page_of(other)).status_code == 200
     assert admin_client.get(page_of()).status_code == 200

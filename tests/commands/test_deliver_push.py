@@ -69,7 +69,7 @@ def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, se
 
 
 def test_nothing_due_is_said_and_no_word_at_verbosity_0():
-    assert run() == "Nothing was due.\n"
+    assert run() == "No notifications were due.\n"
     assert run(verbosity=0) == ""
 
 
@@ -307,7 +307,7 @@ def test_processes_whose_time_is_up_are_not_replaced(tmp_path):
     with running(tmp_path, "--loop", "--processes", "2", "--seconds", "0.5") as (process, _copy):
         printed, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
-    assert printed == "Nothing was due.\n" * 2
+    assert printed == "No notifications were due.\n" * 2
 
 
 def wait_for(condition, seconds):

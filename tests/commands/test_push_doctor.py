@@ -70,7 +70,7 @@ def findings():
 def test_a_good_installation_has_nothing_wrong():
     printed, error = run()
     assert error == ""
-    assert printed.endswith("Nothing is wrong.\n")
+    assert printed.endswith("No problems found.\n")
     assert f"vapid key id: {vapid_keyring().current.key_id}" in printed
 
 
@@ -94,7 +94,7 @@ def test_warnings_do_not_make_it_fail(configure):
     configure(STORE_CLIENT_INFO=True)
     printed, error = run()
     assert error == ""
-    assert "Nothing is wrong" not in printed
+    assert "No problems found" not in printed
 
 
 def test_silenced_checks_stay_silent(configure, settings):
@@ -442,7 +442,7 @@ class TestLinks:
 
     def test_a_link_that_leads_nowhere_is_an_error(self, live_server, settings):
         [text] = self.findings(settings, BASE_URL=live_server.url, API_PATH="/elsewhere/")
-        assert text == f"Links in messages lead nowhere: {live_server.url}/elsewhere/config answers 404."
+        assert text == f"Links in messages are broken: {live_server.url}/elsewhere/config answers 404."
 
     def test_another_page_is_an_error(self, live_server, settings):
         settings.ROOT_URLCONF = (path("other/config", lambda request: JsonResponse({})),)
@@ -451,4 +451,4 @@ class TestLinks:
 
     def test_a_site_that_does_not_answer_is_a_warning(self, settings):
         [text] = self.findings(settings, BASE_URL="http://127.0.0.1:9")
-        assert text.startswith("Links in messages could not be tried: http://127.0.0.1:9/")
+        assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")

@@ -73,8 +73,8 @@ def test_an_idempotency_key_sends_once(subscription):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ada",), "Give a title or --template"),
-        (("ada", "Hello", "--template", "news"), "Give a title or --template"),
+        (("ada",), "Pass either TITLE or --template"),
+        (("ada", "Hello", "--template", "news"), "Pass either TITLE or --template"),
         (("nobody", "Hello"), "no user"),
         (("ada", "--template", "news"), "No notification template"),
         (("ada", "Hello", "--url", "javascript:alert(1)"), "url"),

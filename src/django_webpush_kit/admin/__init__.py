@@ -1,4 +1,4 @@
-"""The admin of the models, whose classes hosts that swap a model derive from.
+"""The admin classes of our models. If you swap a model, derive your admin from its class.
 
 @admin.register(Letter)
 class LetterAdmin(PushNotificationAdmin):
@@ -32,7 +32,7 @@ __all__ = [
     "PushSubscriptionAdmin",
 ]
 
-# Django leaves out models that are swapped.
+# Django skips models that are swapped out.
 admin.site.register(PushSubscription, PushSubscriptionAdmin)
 admin.site.register(NotificationTemplate, NotificationTemplateAdmin)
 admin.site.register(PushNotification, PushNotificationAdmin)

@@ -1,4 +1,4 @@
-"""Django's own classes, as the type checker wants them: they are generic there and plain at run time."""
+"""Django's admin classes with type parameters, which exist for the type checker only."""
 
 from __future__ import annotations
 

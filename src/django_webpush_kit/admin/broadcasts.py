@@ -29,18 +29,18 @@ NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
 
 
 def written_types() -> list[tuple[str, str]]:
-    """The types that have a template, with their labels."""
+    """Return the notification types that have a template, with their labels."""
     labels = type_labels()
     return [(name, labels.get(name, name)) for name in template_types()]
 
 
 def audiences() -> list[tuple[str, str]]:
-    """The audiences by name."""
+    """Return the names of the audiences as choices."""
     return [(name, name) for name in audience_names()]
 
 
-class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker alone
-    """What `services.broadcast` takes. The same form sent twice starts one broadcast."""
+class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
+    """The arguments of `services.broadcast`. Submitting the same form twice starts one broadcast."""
 
     type = forms.ChoiceField(label=capfirst(_("type")), choices=written_types)
     audience = forms.ChoiceField(label=capfirst(_("audience")), choices=audiences)
@@ -56,7 +56,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         }
 
     def clean(self) -> dict[str, Any]:
-        """Ask what `services.broadcast` will ask."""
+        """Validate as `services.broadcast` does."""
         given: dict[str, Any] = super().clean() or {}
         for name in ("context", "options"):
             if name in given and not isinstance(given[name], dict):
@@ -124,28 +124,28 @@ class PushBroadcastAdmin(ReadingAdmin):
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Those who may add a broadcast start one."""
+        """Allow starting broadcasts with the permission to add them."""
         return ModelAdmin.has_add_permission(self, request)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Of a new one what has to be said, of the others everything."""
+        """Show the form's fields for a new broadcast, and every field for an existing one."""
         return self.fields if obj else (*BroadcastForm.Meta.fields, "key")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new one has nothing yet that could only be read."""
+        """Make the fields of existing broadcasts read-only."""
         return self.readonly_fields if obj else ()
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Start the broadcast; the row is written by that."""
-        form.save(commit=False)  # what the admin asks of a form afterwards
+        """Start the broadcast, which also writes its row."""
+        form.save(commit=False)  # defines save_m2m, which the admin calls later
         return form.start(request.user)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Nothing is left to save."""
+        """Do nothing: `save_form` has written the row."""
 
     @admin.display(description=_("written"))
     def progress(self, broadcast: Any) -> str:
-        """How many recipients of the audience have been processed, of how many."""
+        """Return the number of processed recipients and the size of the audience."""
         total = max(broadcast.total, broadcast.processed)
         if not total:
             return "-"
@@ -153,7 +153,7 @@ class PushBroadcastAdmin(ReadingAdmin):
 
     @admin.display(description=_("accepted"))
     def accepted(self, broadcast: Any) -> str:
-        """How many messages a push service accepted; while some are pending, how fast they end, and for how long."""
+        """Return the number of accepted messages and, while some are pending, the rate and the remaining time."""
         state = progress(broadcast)
         parts = [f"{state.accepted:,} / {state.written:,}"]
         if state.unaccepted:
@@ -168,17 +168,17 @@ class PushBroadcastAdmin(ReadingAdmin):
 
     @admin.action(description=_("Pause"), permissions=["act"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Stop the chosen fan-outs until they are resumed."""
+        """Pause the selected broadcasts until they are resumed."""
         self._switch(request, queryset, services.pause_broadcast)
 
     @admin.action(description=_("Resume"), permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Go on with the chosen fan-outs where they stopped."""
+        """Resume the selected broadcasts where they stopped."""
         self._switch(request, queryset, services.resume_broadcast)
 
-    @admin.action(description=_("Cancel, also what is still pending"), permissions=["act"])
+    @admin.action(description=_("Cancel, including pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """End the chosen broadcasts and cancel their rows as far as they are pending, after asking."""
+        """Cancel the selected broadcasts and their pending notifications, after confirmation."""
         number = queryset.count()
         question = self.ask(
             request,
@@ -186,9 +186,9 @@ class PushBroadcastAdmin(ReadingAdmin):
             _("Cancel broadcasts"),
             [
                 ngettext("%d broadcast will be cancelled.", "%d broadcasts will be cancelled.", number) % number,
-                _("Notifications that were not sent yet are cancelled, too. A cancelled broadcast cannot be resumed."),
+                _("Their pending notifications are cancelled too. A cancelled broadcast cannot be resumed."),
             ],
-            _("Cancel for good"),
+            _("Cancel permanently"),
         )
         if question is not None:
             return question

@@ -12,15 +12,15 @@ from django.template.response import TemplateResponse
 TEMPLATE = "django_webpush_kit/admin/confirm.html"
 
 CONFIRMED_FIELD = "confirmed"
-"""The field of the form that holds the number of rows that the page named."""
+"""The form field with the number of rows shown on the page."""
 
 OWN_FIELDS = (CONFIRMED_FIELD, "csrfmiddlewaretoken")
-"""Fields that the page writes itself; all others are posted again, so that the action finds what it was called with."""
+"""Fields written by the page. All other fields are posted again, so that the action gets the original request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a confirmation page says. `consequences` are sentences; `count` is how many rows the action will change."""
+    """The content of a confirmation page. `consequences` are sentences; `count` is the number of rows to change."""
 
     title: Any
     consequences: Sequence[Any]
@@ -29,10 +29,9 @@ class Question:
 
 
 def ask(request: HttpRequest, question: Question, context: dict[str, Any]) -> TemplateResponse | None:
-    """Return the confirmation page; None when there is nothing to ask, or this number of rows has been confirmed.
+    """Return the confirmation page, or None if no rows would change or their number was confirmed.
 
-    If there are more rows than the page said when it was confirmed, it asks again. `context` is what every admin page
-    gets.
+    Asks again if there are now more rows than were confirmed. `context` is the context of every admin page.
     """
     confirmed = _number(request.POST.get(CONFIRMED_FIELD, ""))
     if not question.count or (confirmed is not None and question.count <= confirmed):

@@ -1,4 +1,4 @@
-"""What stands behind the sending, in the admin: idempotency keys, the state of push services."""
+"""Operational tables in the admin: idempotency keys and the state of push services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_webpush_kit.models import IdempotencyKey
 
 
 class IdempotencyKeyAdmin(ReadingAdmin):
-    """Find a key by its full text; deleting it lets it be used again."""
+    """Look up a key by its full text. A deleted key can be used again."""
 
     list_display = ("__str__", "batch", "queued", "deferred", "suppressed", "failed", "created_at")
     list_filter = ("created_at",)
@@ -27,14 +27,14 @@ class IdempotencyKeyAdmin(ReadingAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find the key whose text, or whose SHA-256, was entered."""
+        """Find the key by its text or its SHA-256."""
         if not search_term:
             return queryset, False
         return queryset.filter(key_hash__in=[search_term, IdempotencyKey.hash_of(search_term)]), False
 
 
 class PushServiceStateAdmin(ReadingAdmin):
-    """Which push services are paused or refuse our credentials, and why."""
+    """Shows which push services are paused or refuse our credentials, and why."""
 
     list_display = (
         "push_service",
@@ -50,7 +50,7 @@ class PushServiceStateAdmin(ReadingAdmin):
 
     @admin.action(description=_("Try again now"), permissions=["act"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """End the chosen pauses; rows that wait for their end keep their moment."""
+        """End the selected pauses. Rows that were postponed keep their scheduled time."""
         count = queryset.filter(paused_until__isnull=False).update(
             paused_until=None, reason="", failures=0, suspects={}, updated_at=timezone.now()
         )

@@ -1,4 +1,4 @@
-"""The outbox in the admin: what was sent to whom, what became of it, and what browsers reported."""
+"""The outbox in the admin: notifications, their status, and the events that browsers reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django_webpush_kit.models import get_analytics_model
 
 
 class EventInline(TabularInline):
-    """What browsers reported about one notification."""
+    """The events that browsers reported about a notification."""
 
     model = get_analytics_model()
     fields = ("action_type", "action_id", "action_data", "timestamp")
@@ -31,12 +31,12 @@ class EventInline(TabularInline):
     can_delete = False
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Nobody: events are what was reported."""
+        """Return False: reported events are never edited."""
         return False
 
 
 class PushNotificationAdmin(UserSearchAdmin):
-    """Look up what a user was sent, cancel what is still pending, and see the statistics."""
+    """Look up a user's notifications, cancel pending ones, and open the statistics."""
 
     change_list_template = "django_webpush_kit/admin/outbox.html"
 
@@ -68,17 +68,17 @@ class PushNotificationAdmin(UserSearchAdmin):
     )
 
     def get_urls(self) -> list[Any]:
-        """The list's own, and `statistics/`."""
+        """Add `statistics/` to the URLs of the list."""
         view = self.admin_site.admin_view(self.statistics_view)
         return [path("statistics/", view, name=self._name("statistics")), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """The list, with a link to the statistics."""
+        """Add a link to the statistics to the list."""
         link = {"statistics_url": reverse(f"admin:{self._name('statistics')}", current_app=self.admin_site.name)}
         return super().changelist_view(request, {**link, **(extra_context or {})})
 
     def statistics_view(self, request: HttpRequest) -> HttpResponse:
-        """The statistics, for those who may view notifications."""
+        """Show the statistics to staff with the permission to view notifications."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         list_url = reverse(f"admin:{self._name('changelist')}", current_app=self.admin_site.name)
@@ -88,9 +88,9 @@ class PushNotificationAdmin(UserSearchAdmin):
     def _name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
 
-    @admin.action(description=_("Cancel what is still pending"), permissions=["act"])
+    @admin.action(description=_("Cancel pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Cancel the chosen rows as far as they are pending, after asking."""
+        """Cancel the selected rows that are still pending, after confirmation."""
         count = queryset.pending().count()  # type: ignore[attr-defined]
         question = self.ask(
             request,
@@ -101,7 +101,7 @@ class PushNotificationAdmin(UserSearchAdmin):
                     "%d pending notification will be cancelled.", "%d pending notifications will be cancelled.", count
                 )
                 % count,
-                _("They are kept in the list, and are never sent."),
+                _("They will never be sent. They stay in the list."),
             ],
             _("Cancel them"),
         )
@@ -114,7 +114,7 @@ class PushNotificationAdmin(UserSearchAdmin):
 
 
 class NotificationAnalyticsAdmin(ReadingAdmin):
-    """The events browsers reported."""
+    """The events that browsers reported."""
 
     list_display = ("timestamp", "action_type", "action_id", "notification")
     list_filter = ("action_type", "timestamp")

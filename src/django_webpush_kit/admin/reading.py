@@ -1,4 +1,4 @@
-"""What the model admins have in common: pages to read, actions instead of edits, cheap lists of large tables."""
+"""Base classes of the model admins: read-only pages, actions instead of edits, fast lists of large tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_template_model
 
 COUNT_LIMIT = 10_000
-"""Lists are counted up to here: an exact count of millions of rows takes longer than anybody pages. Actions on "all"
-rows of a longer list are refused, because nobody can have seen how many that are."""
+"""Maximum number of rows that a list counts, because an exact count of millions of rows is slow.
+
+Actions on "all" rows of a longer list are refused, because the list cannot show how many rows they would change.
+"""
 
 
 class BoundedPaginator(Paginator):
@@ -28,12 +30,12 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        """The number of rows, or `COUNT_LIMIT` when there are more."""
+        """Return the number of rows, or `COUNT_LIMIT` if there are more."""
         return min(self._counted, COUNT_LIMIT)
 
     @property
     def has_more(self) -> bool:
-        """Whether there are more rows than `count` says."""
+        """Return whether there are more rows than `COUNT_LIMIT`."""
         return self._counted > COUNT_LIMIT
 
     @cached_property
@@ -43,14 +45,14 @@ class BoundedPaginator(Paginator):
 
 
 def count_up_to(rows: QuerySet[Any], limit: int) -> int:
-    """Return the number of rows, or `limit` when there are more."""
+    """Return the number of rows, or `limit` if there are more."""
     return rows.order_by()[:limit].count()
 
 
 class ReadingAdmin(ModelAdmin):
-    """Rows are written by the library alone: staff look at them and act on them, but do not edit them.
+    """Read-only pages: only the library writes these rows. Staff view them and run actions on them.
 
-    Actions ask for the permission `act`, which those have who may change the model.
+    Actions require the permission `act`, which the permission to change the model includes.
     """
 
     change_list_template = "django_webpush_kit/admin/change_list.html"
@@ -59,19 +61,19 @@ class ReadingAdmin(ModelAdmin):
     list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: rows come from `services`."""
+        """Return False: only `services` creates rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Nobody: see `has_act_permission`."""
+        """Return False: see `has_act_permission`."""
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        """Those who may view the model, and those who may act on it."""
+        """Return whether staff may view the model or act on it."""
         return super().has_view_permission(request, obj) or self.has_act_permission(request)
 
     def has_act_permission(self, request: HttpRequest) -> bool:
-        """Those who have the permission to change the model."""
+        """Return whether staff have the permission to change the model."""
         codename = get_permission_codename("change", self.opts)
         user: Any = request.user
         return bool(user.has_perm(f"{self.opts.app_label}.{codename}"))
@@ -79,10 +81,10 @@ class ReadingAdmin(ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse an action on "all" rows of a list that is too long to be counted."""
+        """Refuse an action on "all" rows if the list is too long to count."""
         is_on_all = request.POST.get("select_across", "0") not in ("", "0")
         if is_on_all and count_up_to(queryset, COUNT_LIMIT + 1) > COUNT_LIMIT:
-            text = _("Nothing was changed: the list has more than %(limit)s rows. Filter it first.")
+            text = _("Nothing was changed: the list has more than %(limit)s rows. Filter the list first.")
             self.message_user(request, text % {"limit": f"{COUNT_LIMIT:,}"}, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         response: HttpResponse | None = super().response_action(request, queryset, *args, **kwargs)
@@ -91,43 +93,43 @@ class ReadingAdmin(ModelAdmin):
     def ask(
         self, request: HttpRequest, count: int, title: Any, consequences: Sequence[Any], button: Any
     ) -> HttpResponse | None:
-        """Return the page that asks before an action changes `count` rows; None once that has been confirmed."""
+        """Return the confirmation page of an action that changes `count` rows, or None if it was confirmed."""
         context = {**self.admin_site.each_context(request), "opts": self.opts}
         return ask(request, Question(title, consequences, button, count), context)
 
 
 class UserSearchAdmin(ReadingAdmin):
-    """A `ReadingAdmin` of a model with a user, who is what people search for."""
+    """A `ReadingAdmin` for a model with a user, searched by user name."""
 
     list_select_related = ("user",)
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """The user's name, and e-mail address where the user model has one."""
+        """Search the user's name, and the e-mail address if the user model has one."""
         user_model = get_user_model()
         names = {user_model.USERNAME_FIELD, getattr(user_model, "EMAIL_FIELD", "")} - {""}
         return [f"user__{name}" for name in sorted(names)]
 
 
 class TypeFilter(admin.SimpleListFilter):
-    """By notification type: those of the settings and of the templates, so that no large table is searched."""
+    """Filter by notification type. The choices come from settings and templates, not from a scan of a large table."""
 
     title = _("type")
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The types by name, with their labels."""
+        """Return the types with their labels, sorted by name."""
         return sorted({**{name: name for name in template_types()}, **type_labels()}.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Those of the chosen type."""
+        """Return the rows of the selected type."""
         return queryset if self.value() is None else queryset.filter(type=self.value())
 
 
 def type_labels() -> dict[str, str]:
-    """The label of each notification type of the settings."""
+    """Return the label of each notification type in the settings."""
     return {name: str(options.get("label", name)) for name, options in kit_settings.NOTIFICATION_TYPES.items()}
 
 
 def template_types() -> list[str]:
-    """The notification types that have a template."""
+    """Return the notification types that have a template."""
     return list(get_template_model().objects.order_by("type").values_list("type", flat=True).distinct())

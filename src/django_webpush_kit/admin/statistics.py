@@ -1,4 +1,4 @@
-"""The statistics page of the admin: health, totals, types and days of a period."""
+"""The statistics page of the admin: health, totals, and figures by type and by day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEMPLATE = "django_webpush_kit/admin/statistics.html"
 
 
 def statistics_page(request: HttpRequest, context: dict[str, Any]) -> TemplateResponse:
-    """The page for `?days=`, one of `PERIODS`; `context` is what every admin page gets."""
+    """Return the page for `?days=`, one of `PERIODS`. `context` is the context of every admin page."""
     text = request.GET.get("days", "")
     days = int(text) if text in map(str, PERIODS) else 30
     service = NotificationAnalyticsService()
@@ -31,6 +31,6 @@ def statistics_page(request: HttpRequest, context: dict[str, Any]) -> TemplateRe
         "engagement": service.get_engagement_stats(days),
         "types": service.get_type_stats(days),
         "daily": daily,
-        "most": max(1, *(day["sent"] for day in daily)),
+        "max_sent": max(1, *(day["sent"] for day in daily)),
     }
     return TemplateResponse(request, TEMPLATE, {**context, **figures})

@@ -1,4 +1,4 @@
-"""Subscriptions in the admin: who is reachable where. Keys are not shown, endpoints shortened: they are secrets."""
+"""Subscriptions in the admin. Keys and endpoints are secrets: keys are hidden and endpoints are shortened."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SHOWN_CHARACTERS = 12
 DEACTIVATED = "deactivated in the admin"
 
 MAX_TESTS = 100
-"""Subscriptions that may get a test notification at once: a test is not a broadcast."""
+"""Maximum number of subscriptions for a test notification. A test is not a broadcast."""
 
 
 class PushServiceFilter(admin.SimpleListFilter):
-    """By the large push services; their names are fixed, so that no large table is searched for them."""
+    """Filter by push service. The choices are fixed, so that no large table is scanned for them."""
 
     title = _("push service")
     parameter_name = "service"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The push services of the browsers."""
+        """Return the push services of the major browsers."""
         return [
             ("fcm.googleapis.com", "Google (Chrome)"),
             ("updates.push.services.mozilla.com", "Mozilla (Firefox)"),
@@ -38,12 +38,12 @@ class PushServiceFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Those of the chosen push service."""
+        """Return the subscriptions of the selected push service."""
         return queryset if self.value() is None else queryset.filter(push_service=self.value())
 
 
 class PushSubscriptionAdmin(UserSearchAdmin):
-    """Look up a user's browsers, send them a test, or deactivate them."""
+    """Look up a user's subscriptions, send a test notification, or deactivate them."""
 
     list_display = ("__str__", "user", "language", "timezone", "is_active", "deactivation_reason", "created_at")
     list_filter = ("is_active", PushServiceFilter, "created_at")
@@ -58,17 +58,17 @@ class PushSubscriptionAdmin(UserSearchAdmin):
 
     @admin.display(description=_("endpoint"))
     def short_endpoint(self, subscription: Any) -> str:
-        """Its origin and the last few characters: enough to compare, too little to send to."""
+        """Return the origin and the last few characters: enough to compare, too little to send to."""
         start = "/".join(subscription.endpoint.split("/")[:3])
         return f"{start}/…{subscription.endpoint[-SHOWN_CHARACTERS:]}"
 
     @admin.action(description=_("Send a test notification"), permissions=["act"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Queue one test message for each chosen subscription that is active, at most `MAX_TESTS`, after asking."""
+        """Queue a test notification for each selected active subscription, at most `MAX_TESTS`, after confirmation."""
         active = queryset.active()  # type: ignore[attr-defined]
         count = count_up_to(active, MAX_TESTS + 1)
         if count > MAX_TESTS:
-            refusal = _("Nothing was sent: a test goes to at most %(limit)d subscriptions at once. Select fewer.")
+            refusal = _("Nothing was sent: select at most %(limit)d subscriptions for a test.")
             self.message_user(request, refusal % {"limit": MAX_TESTS}, messages.ERROR)
             return None
         question = self.ask(
@@ -77,8 +77,8 @@ class PushSubscriptionAdmin(UserSearchAdmin):
             _("Send a test notification"),
             [
                 ngettext(
-                    "%d active subscription gets a test notification.",
-                    "%d active subscriptions get a test notification each.",
+                    "A test notification will be sent to %d active subscription.",
+                    "A test notification will be sent to each of %d active subscriptions.",
                     count,
                 )
                 % count,
@@ -101,7 +101,7 @@ class PushSubscriptionAdmin(UserSearchAdmin):
 
     @admin.action(description=_("Deactivate"), permissions=["act"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Deactivate the chosen subscriptions after asking; pending notifications for them will not be sent."""
+        """Deactivate the selected subscriptions, after confirmation. Their pending notifications will not be sent."""
         count = queryset.filter(is_active=True).count()
         question = self.ask(
             request,
@@ -110,7 +110,7 @@ class PushSubscriptionAdmin(UserSearchAdmin):
             [
                 ngettext("%d subscription will be deactivated.", "%d subscriptions will be deactivated.", count)
                 % count,
-                _("Pending notifications for them will not be sent. Only the browser itself can subscribe again."),
+                _("Their pending notifications will not be sent. Only the browser can subscribe again."),
             ],
             _("Deactivate"),
         )

@@ -1,4 +1,4 @@
-"""Notification templates in the admin: edit them with a preview; a template that could not be sent is not saved."""
+"""Notification templates in the admin: edit them with a preview. Templates that cannot be sent are not saved."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from django_webpush_kit.templating.preview import preview, template_variables
 
 
 class BoundedJSONField(forms.JSONField):
-    """A JSON field that refuses what Python cannot parse: nested too deeply, or numbers of too many digits."""
+    """A JSON field that refuses JSON which Python cannot parse: nested too deeply, or numbers with too many digits."""
 
     def to_python(self, value: Any) -> Any:
-        """Return the parsed value; everything that is wrong is a ValidationError."""
+        """Return the parsed value. Raises ValidationError for all invalid JSON."""
         try:
             return super().to_python(value)
         except (ValueError, RecursionError):
             raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": value}) from None
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what the form shows again: the text as it was typed where it cannot be parsed."""
+        """Return the value to show again: the text as typed if it cannot be parsed."""
         try:
             return super().bound_data(data, initial)
         except (ValueError, RecursionError):
             return InvalidJSONInput(data)
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the text for the widget, with characters escaped that no page can contain."""
+        """Return the text for the widget. Characters that are not allowed in a page are escaped."""
         text = super().prepare_value(value)
         return text if storable(text) == text else json.dumps(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the value differs; what cannot be parsed does."""
+        """Return whether the value changed. Text that cannot be parsed counts as changed."""
         try:
             return super().has_changed(initial, data)
         except ValidationError:
@@ -98,7 +98,7 @@ class NotificationTemplateAdmin(ModelAdmin):
 
     @admin.display(description=_("preview"))
     def card(self, template: Any) -> str:
-        """The notification as saved, with the names of variables instead of their values."""
+        """Return the saved notification with the names of variables in place of their values."""
         if template.pk is None:
             return str(_("Save the template to see a preview."))
         try:
@@ -117,7 +117,7 @@ class NotificationTemplateAdmin(ModelAdmin):
 
     @admin.display(description=_("variables"))
     def variables(self, template: Any) -> str:
-        """The variables that calls have to give, and those the template can do without."""
+        """Return the variables that callers must pass, and the optional ones."""
         try:
             variables = template_variables(template)
         except TemplateRenderError:
@@ -129,7 +129,7 @@ class NotificationTemplateAdmin(ModelAdmin):
 
     @admin.display(description=_("other languages"))
     def languages(self, template: Any) -> str | SafeString:
-        """Links to the same type in other languages, with the variables in which they differ."""
+        """Return links to the same type in other languages, with the variables that differ."""
         others = type(template).objects.filter(type=template.type).exclude(pk=template.pk).order_by("language")
         return format_html_join(
             ", ", '<a href="{}">{}</a>{}', ((_url(row), row, _difference(template, row)) for row in others)
@@ -137,10 +137,10 @@ class NotificationTemplateAdmin(ModelAdmin):
 
 
 _HELP_TEXTS = {
-    "type": _("The name that calls use, such as order_shipped."),
+    "type": _("The name used in code, such as order_shipped."),
     "language": _('A language tag such as "de" or "pt-br". Leave empty for the default language.'),
-    "url_template": _("Opened by a click: a path of this site, or an https URL."),
-    "icon_template": _("A path of this site, or an https URL."),
+    "url_template": _("The page that a click opens: a path on this site, or an https URL."),
+    "icon_template": _("A path on this site, or an https URL."),
     "vibrate_pattern": _("Milliseconds on, off, on, and so on, for example [100, 50, 100]."),
     "actions": _('Buttons, for example [{"action": "track", "title": "Track", "url": "/orders/{{ number }}/"}].'),
     "options": _('Further options of send(), for example {"ttl": 86400, "urgency": "high"}.'),
@@ -151,15 +151,15 @@ def _url(template: Any) -> str:
     options = template._meta
     try:
         return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[template.pk])
-    except NoReverseMatch:  # registered with an admin site of another name
+    except NoReverseMatch:  # registered with an admin site that has another name
         return ""
 
 
 def _difference(template: Any, other: Any) -> str:
-    """Return which variables only one of two templates names."""
+    """Return the variables that only one of two templates uses."""
     try:
         here, there = ({variable.name for variable in template_variables(row)} for row in (template, other))
     except TemplateRenderError:
         return ""
     only = sorted(there - here)
-    return str(_(" (also names %(variables)s)") % {"variables": ", ".join(only)}) if only else ""
+    return str(_(" (also uses %(variables)s)") % {"variables": ", ".join(only)}) if only else ""

@@ -1,7 +1,7 @@
 """System checks: find mistakes in the settings without sending anything.
 
-`manage.py check` runs them. Those about values that are fine in development and dangerous in production need
-`manage.py check --deploy`. `docs/reference/checks.md` lists every id. No message contains key text.
+`manage.py check` runs them. `manage.py check --deploy` also reports values that are fine in development and dangerous
+in production. `docs/reference/checks.md` lists every id. No message contains key text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TAG = "webpush_kit"
 
 @checks.register(TAG)
 def check_settings(app_configs: Iterable[AppConfig] | None = None, **options: Any) -> list[checks.CheckMessage]:
-    """Find mistakes in `WEBPUSH_KIT`, in the model settings, and in what the project provides."""
+    """Find mistakes in `WEBPUSH_KIT`, in the model settings, and in the project's URLs and databases."""
     try:
         given = given_settings()
     except ImproperlyConfigured as error:
@@ -40,7 +40,7 @@ def check_deployment(app_configs: Iterable[AppConfig] | None = None, **options: 
 
 
 def _run(table: CheckTable) -> Messages:
-    """Run the checks whose settings are of the right type."""
+    """Run the checks whose settings have the right type."""
     try:
         wrong = _wrong_types(given_settings())
     except ImproperlyConfigured:

@@ -1,4 +1,4 @@
-"""Check for settings that are fine in development and dangerous in production."""
+"""Deployment checks: settings that are fine in development and dangerous in production."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _private_endpoints() -> Messages:
     if kit_settings.ALLOW_PRIVATE_ENDPOINTS:
         yield messages.warning(
             30,
-            f"{named('ALLOW_PRIVATE_ENDPOINTS')} is True, so anyone who subscribes can make this site send requests "
-            "into its own network.",
+            f"{named('ALLOW_PRIVATE_ENDPOINTS')} is True, so any subscriber can make this site send requests "
+            "to its own network.",
             "Set it for tests and local demos only.",
         )
 
@@ -30,8 +30,8 @@ def _open_mode() -> Messages:
         if host == "*" or (isinstance(host, str) and host.startswith(".") and "." not in host[1:]):
             yield messages.warning(
                 31,
-                f'{named("PUSH_SERVICES")} contains "{host}", so anyone who subscribes chooses where this site '
-                "sends requests.",
+                f'{named("PUSH_SERVICES")} contains "{host}", so any subscriber can choose which hosts this '
+                "site sends requests to.",
                 "List the push services of the browsers, as the default does.",
             )
 
@@ -50,7 +50,7 @@ def _unlimited() -> Messages:
     rates = kit_settings.RATE_LIMITS
     unlimited = [name for name in known_settings()["RATE_LIMITS"].default if not rates.get(name)]
     if kit_settings.ALLOW_ANONYMOUS and "subscribe" in unlimited:
-        unlimited.remove("subscribe")  # worse, and said above
+        unlimited.remove("subscribe")  # `_anonymous` reports the more serious problem
     if unlimited:
         yield messages.warning(
             42,
@@ -63,7 +63,7 @@ def _silent_transport() -> Messages:
     try:
         path = backend_spec("TRANSPORT")[0].rpartition(".")[2]
     except ImproperlyConfigured:
-        return  # `check_settings` says so
+        return  # `check_settings` reports it
     if path in ("LocmemTransport", "ConsoleTransport"):
         yield messages.warning(
             33, f"{named('TRANSPORT')}: {path} sends nothing.", 'Remove the setting, or set it to "auto".'
@@ -142,7 +142,7 @@ def _key_files() -> Messages:
         try:
             mode = Path(text or "no file").stat().st_mode
         except (OSError, ValueError, TypeError):
-            continue  # the key itself, or a file that another check misses
+            continue  # the key itself, or a missing file, which another check reports
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield messages.warning(
                 40, f"The VAPID private key file {text} is readable by other users.", f"chmod 600 {text}"
@@ -152,7 +152,7 @@ def _key_files() -> Messages:
 def _insecure_base_url() -> Messages:
     if kit_settings.BASE_URL.startswith("http://"):
         yield messages.warning(
-            41, f"{named('BASE_URL')} is not https, but browsers allow push on secure origins only.", "Use https."
+            41, f"{named('BASE_URL')} is not https, but browsers allow push only on secure origins.", "Use https."
         )
 
 

@@ -1,4 +1,4 @@
-"""Make the messages of system checks."""
+"""Create the messages of the system checks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from django.core import checks
 Messages: TypeAlias = Iterator[checks.CheckMessage]
 
 CheckTable: TypeAlias = tuple[tuple[tuple[str, ...], Callable[[], Messages]], ...]
-"""Pairs of the settings that a check reads and the check. It does not run if one of them has the wrong type."""
+"""Pairs of setting names and a check that reads them. A check is skipped if one of its settings has the wrong type."""
 
 
 def error(number: int, message: str, hint: str) -> checks.Error:
-    """Make the error `webpush_kit.E` with this number."""
+    """Return the error `webpush_kit.E` with this number."""
     return checks.Error(message, hint=hint or None, id=f"webpush_kit.E{number:03}")
 
 
 def warning(number: int, message: str, hint: str) -> checks.Warning:
-    """Make the warning `webpush_kit.W` with this number."""
+    """Return the warning `webpush_kit.W` with this number."""
     return checks.Warning(message, hint=hint or None, id=f"webpush_kit.W{number:03}")
 
 
 def named(name: str) -> str:
-    """Return the name of a setting as settings.py spells it."""
+    """Return the name of a setting as written in settings.py."""
     return f'WEBPUSH_KIT["{name}"]'

@@ -17,7 +17,7 @@ from django_webpush_kit.checks.messages import Messages
 from django_webpush_kit.conf import MODEL_SETTINGS
 
 RELATIONS = ("webpush_kit", "0002_relations")
-"""Our migration that points to whatever models are in use."""
+"""The migration whose foreign keys reference the swapped models."""
 
 _BASES = {
     "WEBPUSH_KIT_SUBSCRIPTION_MODEL": (models.get_subscription_model, base_models.AbstractPushSubscription),
@@ -28,7 +28,7 @@ _BASES = {
 
 
 def model_settings() -> Messages:
-    """Whether each names a model of the right kind that will be migrated in time."""
+    """Check that each setting names a model of the right base class whose migration runs in time."""
     swapped = []
     for name, (get_model, base) in _BASES.items():
         try:
@@ -49,16 +49,16 @@ def model_settings() -> Messages:
 
 
 def _late_migrations(swapped: Iterable[tuple[str, Any]]) -> Messages:
-    """Find models whose migration may run after ours needs it.
+    """Find models whose migration may run too late for ours.
 
-    Our migration depends on the first one of a swapped model's app; a model that a later one creates has to say itself
-    that it comes first.
+    Our migration depends on the first migration of a swapped model's app. If a later migration creates the model, that
+    migration must declare `run_before`.
     """
     try:
         loader = MigrationLoader(None, ignore_no_migrations=True)
         before = set(loader.graph.forwards_plan(RELATIONS))
     except (CircularDependencyError, NodeNotFoundError, KeyError, ImportError):
-        return  # `migrate` says it better
+        return  # `migrate` reports it more precisely
     for name, model in swapped:
         creator = next((key for key in loader.disk_migrations if _creates(loader, key, model)), None)
         if creator is not None and creator not in before:

@@ -1,4 +1,4 @@
-"""Check what the project around this app has to provide: URLs, and one database for its tables and the users."""
+"""Check what your project must provide: the URLs, and one database for our tables and the users."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ INCLUDE = 'path("api/v1/push/", include("django_webpush_kit.urls"))'
 
 
 def are_urls_included() -> bool:
-    """Return whether a URLconf of the project includes our URLs, also below other namespaces or for another host.
+    """Return whether a URLconf of the project includes our URLs, in any namespace and for any host.
 
-    Raises whatever importing the URLconf raises.
+    Raises any exception that importing the URLconf raises.
     """
     return any(_includes_ours(get_resolver(name).url_patterns) for name in _urlconfs())
 
@@ -44,7 +44,7 @@ def _includes_ours(patterns: Iterable[Any]) -> bool:
 def _urls() -> Messages:
     try:
         is_included = are_urls_included()
-    except Exception:  # noqa: BLE001  # a URLconf that cannot be imported has a check of Django's own
+    except Exception:  # noqa: BLE001  # Django's own check reports a URLconf that cannot be imported
         return
     if not is_included:
         yield messages.warning(
@@ -55,7 +55,7 @@ def _urls() -> Messages:
 
 
 def _one_database() -> Messages:
-    """Foreign keys, joins and cascades do not reach from one database to another."""
+    """Check that all models share a database: foreign keys, joins and cascades need one."""
     try:
         home = outbox_database()
         others: list[type[Model]] = [
@@ -67,12 +67,12 @@ def _one_database() -> Messages:
         ]
         strays = [model for model in others if router.db_for_write(model) != home]
     except ImproperlyConfigured:
-        return  # another check names the model that is missing
+        return  # another check reports the missing model
     for model in strays:
         yield messages.error(
             16,
             f"DATABASE_ROUTERS sends {model._meta.label} to the database {router.db_for_write(model)!r}, and "
-            f"notifications to {home!r}: foreign keys do not reach from one to the other.",
+            f"notifications to {home!r}. Foreign keys cannot reference another database.",
             "Route webpush_kit, your swapped models and the user model to one database.",
         )
 

@@ -13,7 +13,7 @@ from django_webpush_kit.database import outbox_database
 from django_webpush_kit.task_backends import CeleryBackend, DjangoQBackend, DjangoTasksBackend, get_task_backend
 
 MIN_SQLITE_TIMEOUT = 20
-"""Seconds that a connection should wait for another one's write lock; Python's default is 5."""
+"""Recommended wait for another connection's write lock, in seconds. Python's default is 5."""
 
 SQLITE_OPTIONS = (
     '"OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}'
@@ -24,7 +24,7 @@ def _queue() -> Messages:
     try:
         backend: object = get_task_backend()
     except (ImproperlyConfigured, ImportError):
-        return  # the check of TASK_BACKEND names the problem
+        return  # the check of TASK_BACKEND reports the problem
     if isinstance(backend, DjangoQBackend):
         yield from _sqlite(outbox_database())
     elif isinstance(backend, CeleryBackend):
@@ -47,7 +47,7 @@ def _sqlite(alias: str) -> Messages:
     if missing:
         yield messages.warning(
             21,
-            f'DATABASES["{alias}"] is SQLite without the options {", ".join(missing)}: beside a running qcluster, '
+            f'DATABASES["{alias}"] is SQLite without the options {", ".join(missing)}. While qcluster runs, '
             'send() can fail with "database is locked".',
             f"Set {SQLITE_OPTIONS}.",
         )

@@ -1,4 +1,4 @@
-"""Check the value of each setting, and settings that depend on each other."""
+"""Check the value of each setting, and combinations of settings."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _vapid_keys() -> Messages:
     if not kit_settings.VAPID_PRIVATE_KEY:
         yield messages.warning(
             2,
-            f"{named('VAPID_PRIVATE_KEY')} is empty, so nothing can be sent.",
-            "Make a key pair with `manage.py generate_vapid_keys` and keep it out of the repository.",
+            f"{named('VAPID_PRIVATE_KEY')} is empty, so notifications cannot be sent.",
+            "Generate a key pair with `manage.py generate_vapid_keys` and keep it out of the repository.",
         )
         return
     try:
@@ -45,16 +45,16 @@ def _vapid_keys() -> Messages:
         return
     except ImproperlyConfigured as error:
         yield messages.error(
-            4, str(error), "Make a key with `manage.py generate_vapid_keys`, or set the path of a key file."
+            4, str(error), "Generate a key with `manage.py generate_vapid_keys`, or set the path of a key file."
         )
         return
     public_key = kit_settings.VAPID_PUBLIC_KEY.strip(" \t\r\n\"'=").replace("+", "-").replace("/", "_")
     if public_key and public_key != current.public_key:
         yield messages.error(
             5,
-            f"{named('VAPID_PUBLIC_KEY')} does not belong to {named('VAPID_PRIVATE_KEY')}. Browsers would subscribe "
-            "with one key and push services refuse the other.",
-            "Remove VAPID_PUBLIC_KEY: it is derived from the private key.",
+            f"{named('VAPID_PUBLIC_KEY')} does not belong to {named('VAPID_PRIVATE_KEY')}. Push services refuse "
+            "messages signed with another key than the browser subscribed with.",
+            "Remove VAPID_PUBLIC_KEY. It is derived from the private key.",
         )
 
 
@@ -74,7 +74,10 @@ def _vapid_subject() -> Messages:
 
 
 def _task_backend() -> Messages:
-    from django_webpush_kit.task_backends import TaskBackend, get_task_backend  # checks are imported while apps load
+    from django_webpush_kit.task_backends import (
+        TaskBackend,
+        get_task_backend,
+    )  # this module is imported while apps load
 
     try:
         backend: object = get_task_backend()
@@ -120,7 +123,7 @@ def _transport() -> Messages:
         return
     if path == "auto" and find_spec("pycurl") is None:
         yield checks.Info(
-            "pycurl is not installed, so messages are sent with the portable transport, which is several times slower.",
+            "pycurl is not installed, so messages are sent by the portable transport, which is several times slower.",
             hint="pip install django-webpush-kit[curl]",
             id="webpush_kit.I002",
         )
@@ -135,7 +138,7 @@ def _transport() -> Messages:
 
 
 def _accepted_options(name: str) -> str:
-    """Return a hint with the OPTIONS that the class of a BACKEND accepts; "" when the given ones are among them."""
+    """Return a hint that lists the OPTIONS of a BACKEND, or "" if it accepts all given OPTIONS."""
     try:
         path, given = backend_spec(name)
         bases = import_string(path).__mro__
@@ -195,7 +198,7 @@ TYPE_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "default": (lambda value: isinstance(value, bool), "True or False"),
     "max_per_day": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
 }
-"""Keys of a notification type: a test of the value, and what the test accepts in words."""
+"""Keys of a notification type, with a test of the value and a description of valid values."""
 
 
 def _notification_types() -> Messages:
@@ -253,12 +256,14 @@ def _scope() -> Messages:
     try:
         current_scope()
     except ImproperlyConfigured as error:
-        yield messages.error(12, str(error), "Such as a function that returns connection.schema_name.")
-    except Exception as error:  # noqa: BLE001  # your own function may need a request, which checks do not have
+        yield messages.error(
+            12, str(error), "Set the dotted path of a function, for example one that returns connection.schema_name."
+        )
+    except Exception as error:  # noqa: BLE001  # the project's function may need a request, which checks do not have
         yield messages.warning(7, f"{named('SCOPE')} raises {type(error).__name__} outside a request.", SCOPE_HINT)
 
 
-SCOPE_HINT = "Workers and commands ask it too: return the name of the current schema or database."
+SCOPE_HINT = "Workers and commands call it too. Return the name of the current schema or database."
 
 
 def _defaults() -> Messages:

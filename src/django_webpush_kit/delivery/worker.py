@@ -19,7 +19,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
-from django_webpush_kit.gc_pause import collector
+from django_webpush_kit.gc_pause import garbage_collector
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
@@ -107,7 +107,7 @@ class Worker:
         report = DeliveryReport()
         bounds = Bounds(size, None, self._end, lambda: self._is_stopped, get_task_backend().wake_all)
         try:
-            with collector.while_any():
+            with garbage_collector.pause():
                 deliver_within(bounds, report)
         finally:
             self.claimed += report.claimed

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Read a JSON object; argparse turns the error into a message that names the option."""
+    """Parse a JSON object. argparse adds the option's name to the error."""
     try:
         value = json.loads(text)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""Examine an installation for `push_doctor`: everything that can be found out without sending anything.
+"""Checks of `push_doctor`. They send no messages.
 
-Every part survives every broken set-up: what raises becomes a finding.
+An exception in one check becomes a finding, and the other checks still run.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ LEVELS = {checks.DEBUG: "hint", checks.INFO: "hint", checks.WARNING: "warning"}
 MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
 
 PRUNING_GRACE = timedelta(days=2)
-"""Rows may be this much older than RETENTION_DAYS, because pruning runs from time to time."""
+"""Tolerance beyond RETENTION_DAYS, because pruning runs only from time to time."""
 
 URLS_CHECK = "webpush_kit.W009"
-"""The warning that the doctor reports as an error of its own."""
+"""Id of the system check that the doctor replaces with an error."""
 
 CLOCK_QUERIES = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
     "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
 }
-"""Seconds since 1970 by the clock of the database."""
+"""SQL for the database's clock, in seconds since 1970."""
 
 
 def examine() -> Iterator[Finding]:
-    """Yield every finding; those that need tables are left out where tables are missing."""
+    """Yield every finding. Checks that need tables are skipped when tables are missing."""
     found = guarded("settings", _settings)
     yield from found
     if any(finding.text.endswith("(webpush_kit.E001)") for finding in found):
@@ -77,7 +77,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _in_transaction(part: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Keep a failed query from spoiling those of other parts."""
+    """Run a check in its own transaction, so that a failed query does not break the other checks."""
     with transaction.atomic(using=outbox_database()):
         yield from part()
 
@@ -109,7 +109,7 @@ def _urls() -> Iterator[Finding]:
 
 def _cache() -> Iterator[Finding]:
     if not is_cache_shared():
-        return  # reported with the settings, where it matters
+        return  # the settings check reports it if it matters
     cache, key, value = caches[DEFAULT_CACHE_ALIAS], "webpush_kit:doctor", str(time.time())
 
     def ask() -> None:
@@ -176,7 +176,7 @@ def _database() -> Iterator[Finding]:
 
 
 def _tables(connection: Any) -> Iterator[Finding]:
-    """Find models that were swapped after `migrate`: tables that do not exist, relations that point elsewhere."""
+    """Find models that were swapped after `migrate`: missing tables, and foreign keys to the old table."""
     tables = set(connection.introspection.table_names())
     for name in MODEL_SETTINGS:
         model = swapped_model(name)
@@ -232,7 +232,7 @@ def _keys() -> Iterator[Finding]:
         yield Finding(
             "warning",
             "keys",
-            f"{lost} {noun} made with a VAPID key that is not configured any more.",
+            f"{lost} {noun} created with a VAPID key that is no longer configured.",
             "Add the former private key to VAPID_FALLBACK_PRIVATE_KEYS until browsers have renewed them.",
         )
 

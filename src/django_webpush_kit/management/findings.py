@@ -1,4 +1,4 @@
-"""What the parts of `push_doctor` report, and how they look at services that may be away."""
+"""Findings of `push_doctor`, and helpers for calls to services that may be down."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 ANSWER_SECONDS = 5.0
-"""How long a cache, a broker or a proxy has to answer."""
+"""Timeout for the answer of a cache, a broker or a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem. `level` is "error", "warning" or "hint"; `area` says where it was found, `mend` what to do."""
+    """One problem. `level` is "error", "warning" or "hint"; `area` says where it was found, `fix` what to do."""
 
     level: str
     area: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def guarded(area: str, examination: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """Return the findings of an examination; if it raises, that is a finding, too."""
+    """Run an examination and return its findings. An exception becomes a finding."""
     findings: list[Finding] = []
     try:
         findings.extend(examination())
-    except Exception as error:  # noqa: BLE001  # the doctor is there for set-ups in which anything may raise
+    except Exception as error:  # noqa: BLE001  # in a broken installation, any check may raise
         findings.append(
-            Finding("error", area, f"This part cannot be examined: {in_words(error)}", "Mend this error first.")
+            Finding("error", area, f"This part cannot be examined: {in_words(error)}", "Fix this error first.")
         )
     return findings
 
@@ -39,9 +39,9 @@ def in_words(error: BaseException) -> str:
 
 
 def failure(call: Callable[[], object]) -> str:
-    """Return why a call to another service fails, "" when it succeeds within `ANSWER_SECONDS`.
+    """Return why a call to another service fails, or "" if it succeeds within `ANSWER_SECONDS`.
 
-    The call runs in a thread of its own, because clients wait for a black hole as long as they like.
+    The call runs in its own thread, because some clients have no timeout when a server does not answer.
     """
     answers: list[str] = []
 

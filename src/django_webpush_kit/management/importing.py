@@ -1,4 +1,4 @@
-"""What the commands that import from other libraries share."""
+"""Base class of the commands that import subscriptions from other libraries."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _logger = logging.getLogger(__name__)
 
 
 class ImportCommand(BaseCommand, ABC):
-    """Base of the import commands; the library's app has to be in INSTALLED_APPS while it runs."""
+    """Base of the import commands. The other library must be in INSTALLED_APPS during the import."""
 
     app_label: str
     model_name: str
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="report what would be imported, store nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Import, and say what came of it."""
+        """Import and print a summary."""
         if not apps.is_installed(self.app_label):
             raise CommandError(f'"{self.app_label}" is not in INSTALLED_APPS. Keep it there until the import is done.')
         model = apps.get_model(self.app_label, self.model_name)
@@ -52,15 +52,15 @@ class ImportCommand(BaseCommand, ABC):
 
     @abstractmethod
     def rows(self, model: type[Model]) -> Iterator[Any]:
-        """The library's rows; of several with one endpoint the one to keep comes first."""
+        """Yield the library's rows. If several share an endpoint, the row to keep comes first."""
 
     @abstractmethod
     def source_of(self, row: Any) -> str:
-        """The name of a row in the report."""
+        """Return the name of a row for the report."""
 
     @abstractmethod
     def read(self, row: Any) -> ForeignSubscription:
-        """The subscription of a row. A CommandError ends the import; any other error only leaves out the row."""
+        """Convert a row. A CommandError ends the import; any other error skips the row."""
 
     def _found(self, model: type[Model]) -> Iterator[ForeignSubscription]:
         for row in self.rows(model):
@@ -75,7 +75,7 @@ class ImportCommand(BaseCommand, ABC):
 
 
 def newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Every row, by descending primary key, a page at a time."""
+    """Yield every row by descending primary key. Rows are read in pages."""
     rows = rows.order_by("-pk")
     page = list(rows[:PAGE_SIZE])
     while page:
@@ -85,9 +85,12 @@ def newest_first(rows: QuerySet[Any]) -> Iterator[Any]:
 
 @sensitive_variables()
 def known_key_id(private_key: Any, setting: str) -> str:
-    """The id of the VAPID key that the library's setting names; a CommandError unless it is one of ours too."""
+    """Return the id of the VAPID key in the other library's setting.
+
+    Raises CommandError if `WEBPUSH_KIT` does not contain this key.
+    """
     if not private_key:
-        raise CommandError(f"{setting} is empty. Put the VAPID key there that the browsers subscribed with.")
+        raise CommandError(f"{setting} is empty. Set it to the VAPID key that the browsers subscribed with.")
     try:
         key_id = VapidKey.load(private_key).key_id
     except ValueError as error:
@@ -106,4 +109,4 @@ def known_key_id(private_key: Any, setting: str) -> str:
 
 def _check_users(model: type[Model]) -> None:
     if model._meta.get_field("user").related_model is not get_user_model():
-        raise CommandError(f"{model._meta.label} belongs to another model of users than AUTH_USER_MODEL.")
+        raise CommandError(f"{model._meta.label} has a foreign key to another user model than AUTH_USER_MODEL.")

@@ -1,4 +1,4 @@
-"""End a long command cleanly on Ctrl-C or SIGTERM, between two of its steps."""
+"""Stop a long-running command cleanly on Ctrl-C or SIGTERM, between two steps."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from types import FrameType
 
 INTERRUPTED = 130
-"""The exit code of a command that was ended by Ctrl-C, as shells give it."""
+"""Exit code after Ctrl-C: 128 + SIGINT, the convention of shells."""
 
 
 @dataclass(slots=True)
 class Interruption:
-    """Whether the command has been asked to end."""
+    """Tells whether the command was asked to stop."""
 
     is_requested: bool = False
 
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Within the block a first signal only sets `is_requested`; a second one does what it did before.
+    """Set `is_requested` on the first signal. A second signal has its usual effect.
 
-    Signals reach the main thread alone: in any other nothing changes.
+    Python handles signals in the main thread only, so in other threads this does nothing.
     """
     interruption = Interruption()
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()

@@ -1,4 +1,4 @@
-"""Fetch a link of the API for `push_doctor`, as browsers will: messages carry such links."""
+"""Check of `push_doctor`: fetch a link to the API as a browser does. Messages contain such links."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FETCH_SECONDS = 10
 
 
 def examine_links() -> Iterator[Finding]:
-    """Find out whether the API answers under `BASE_URL`."""
+    """Check that the API answers under `BASE_URL`."""
     base = known_base()
     if base and kit_settings.BASE_URL:
         yield from _fetched(urljoin(kit_settings.BASE_URL, f"{base}config"))
 
 
 def known_base() -> str:
-    """Return the path of the API as links have it; "" when nothing tells it."""
+    """Return the API path used in links, or "" if it is unknown."""
     try:
         return api_base()
     except DatabaseError:  # reported with the database
@@ -33,16 +33,16 @@ def known_base() -> str:
 
 
 def _fetched(url: str) -> Iterator[Finding]:
-    """Ask for a link as browsers will: the path may be another one outside of a proxy, or of this URLconf."""
-    mend = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
+    """Request a link from outside: a proxy or another URLconf may serve the API under a different path."""
+    fix = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
     try:
         with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310  # the scheme is checked with BASE_URL
             answer = json.load(response)
     except HTTPError as error:
         error.close()
-        yield Finding("error", "urls", f"Links in messages lead nowhere: {url} answers {error.code}.", mend)
+        yield Finding("error", "urls", f"Links in messages are broken: {url} answers {error.code}.", fix)
     except (OSError, ValueError) as error:
-        yield Finding("warning", "urls", f"Links in messages could not be tried: {url}: {error}", mend)
+        yield Finding("warning", "urls", f"Links in messages could not be checked: {url}: {error}", fix)
     else:
         if not isinstance(answer, dict) or "public_key" not in answer:
-            yield Finding("error", "urls", f"Links in messages lead elsewhere: {url} is not the push API.", mend)
+            yield Finding("error", "urls", f"Links in messages are wrong: {url} is not the push API.", fix)

@@ -1,4 +1,4 @@
-"""Examine the queue for `push_doctor`: the broker, the periodic tasks and the workers."""
+"""Checks of `push_doctor` for the queue: broker, periodic tasks and workers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from django_webpush_kit.task_backends import (
 from django_webpush_kit.task_backends.django_q import SCHEDULES
 
 SWEEP = "send_scheduled_notifications"
-"""The name of the periodic task that delivers what is due."""
+"""Name of the periodic task that delivers due notifications."""
 
 
 def examine_queue() -> Iterator[Finding]:
-    """Find out whether somebody delivers: a broker that answers, periodic tasks, workers."""
+    """Check that notifications are delivered: the broker answers, periodic tasks exist, workers run."""
     try:
         backend: TaskBackend = get_task_backend()
     except (ImproperlyConfigured, ImportError):
@@ -68,7 +68,7 @@ def _django_q_broker_failure() -> str:
     from django_q.brokers import get_broker  # django-q2 is optional
     from django_q.conf import Conf
 
-    # the ORM broker is the database, which answers
+    # the ORM broker is the database, which was checked before
     return "" if Conf.ORM else failure(lambda: get_broker().ping())
 
 
@@ -87,7 +87,7 @@ def _celery(backend: CeleryBackend) -> Iterator[Finding]:
         yield Finding(
             "error",
             "schedules",
-            f"The beat schedule has no entry for the task {SWEEP}, so retries and scheduled notifications wait.",
+            f"The beat schedule has no entry for {SWEEP}, so nothing sends retries and scheduled notifications.",
             "Add the two entries that the how-to for queues shows to CELERY_BEAT_SCHEDULE, and run celery beat.",
         )
 
@@ -98,14 +98,14 @@ def _connect(app: Any) -> None:
 
 
 def _has_beat_entry(app: Any) -> bool:
-    """Return whether the sweep is in the beat schedule; a scheduler that is not Celery's own is taken to have it."""
+    """Return whether the beat schedule has the sweep. Schedulers other than Celery's own cannot be read: assume yes."""
     if app.conf.beat_scheduler != "celery.beat:PersistentScheduler":
         return True
     return any(entry.get("task") == SWEEP for entry in app.conf.beat_schedule.values())
 
 
 def _without_scheduler() -> Iterator[Finding]:
-    """Find rows that only a periodic `deliver_push` can send, which nobody has sent."""
+    """Find overdue rows that only a periodic `deliver_push` can send."""
     overdue = timezone.now() - timedelta(seconds=kit_settings.HEALTH_MAX_LAG_SECONDS)
     rows = get_notification_model().objects.using(outbox_database())
     if rows.filter(status=NotificationStatus.PENDING, next_attempt_at__lt=overdue).exists():

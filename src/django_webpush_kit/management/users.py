@@ -1,4 +1,4 @@
-"""How commands name a user: by what the user signs in with."""
+"""Find the user that a command names by login name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 
 def find_user(name: str) -> Any:
-    """The user whose `USERNAME_FIELD` has this value; a CommandError when there is none."""
+    """Return the user with this value of `USERNAME_FIELD`. Raises CommandError if none exists."""
     model: Any = get_user_model()
     try:
         return model._default_manager.get_by_natural_key(name)

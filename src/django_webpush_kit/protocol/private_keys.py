@@ -35,7 +35,7 @@ def read_private_key(text_or_path: str | PathLike[str]) -> ec.EllipticCurvePriva
     - in files also binary DER, the 32 raw bytes and UTF-16
 
     Quotes, a byte order mark and stray white space do not matter. Raises ValueError, which says what was found instead
-    and how to mend it.
+    and how to fix it.
     """
     if isinstance(text_or_path, str):
         results = _from_text(text_or_path)
@@ -56,7 +56,7 @@ class Refusal:
     """Something that was recognised and is not a usable key: what it is, and what to do about it."""
 
     found: str
-    mend: str
+    fix: str
 
 
 Result: TypeAlias = ec.EllipticCurvePrivateKey | Refusal
@@ -101,7 +101,7 @@ def _only_key(results: Iterable[Result], expected: str) -> ec.EllipticCurvePriva
     if len(keys) == 1:
         return keys.popitem()[1]
     refusal = _SEVERAL if keys else refusals[0]
-    raise ValueError(f"Expected {expected}, found {refusal.found}. {refusal.mend}")
+    raise ValueError(f"Expected {expected}, found {refusal.found}. {refusal.fix}")
 
 
 def _content(path: str | PathLike[str]) -> tuple[bytes | None, str]:

@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
                 ),
                 ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires at")),
                 ("retry_count", models.PositiveIntegerField(default=0, verbose_name="retries")),
-                ("max_retries", models.PositiveIntegerField(default=3, verbose_name="most retries")),
+                ("max_retries", models.PositiveIntegerField(default=3, verbose_name="maximum retries")),
                 ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
                 (
                     "claims",

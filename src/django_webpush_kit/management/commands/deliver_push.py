@@ -16,7 +16,7 @@ from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
 
 
 class Command(BaseCommand):
-    """A worker without a queue: run it from cron, or with `--loop` under systemd or in a container."""
+    """A worker that needs no queue. Run it from cron, or with `--loop` under systemd or in a container."""
 
     help = (
         "Deliver pending notifications that are due. With --loop it survives temporary database outages. SIGTERM and "
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             type=float,
             default=MAX_SLEEP_SECONDS,
             metavar="SECONDS",
-            help="with --loop: look at least this often (default and maximum: 1)",
+            help="with --loop: maximum time between two looks at the outbox (default and maximum: 1)",
         )
         parser.add_argument("--limit", type=int, metavar="ROWS", help="stop after this many notifications")
         parser.add_argument("--seconds", type=float, help="stop after this time")
@@ -78,8 +78,8 @@ class Command(BaseCommand):
 
 
 def summary(claimed: int, outcomes: Counter[str], seconds: float) -> str:
-    """One line: what was done, and how long it took."""
+    """Return one line with the number of rows, their outcomes and the time taken."""
     if not claimed:
-        return "Nothing was due."
+        return "No notifications were due."
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if count)
     return f"{claimed} claimed in {seconds:.1f} s: {counts or 'nothing recorded'}"

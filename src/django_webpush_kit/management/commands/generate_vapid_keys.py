@@ -1,4 +1,4 @@
-"""`manage.py generate_vapid_keys`: make the site's VAPID key pair (RFC 8292)."""
+"""`manage.py generate_vapid_keys`: generate the site's VAPID key pair (RFC 8292)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 
 class Command(BaseCommand):
-    """Make a key pair and print it, or write it to a file that only its owner can read."""
+    """Generate a key pair, and print it or write it to a file that only its owner can read."""
 
-    help = "Make a VAPID key pair. Changing the keys of a live site ends every subscription made with the old ones."
+    help = (
+        "Generate a VAPID key pair. Replacing the keys of a live site breaks all subscriptions made with the old pair."
+    )
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,15 +38,17 @@ class Command(BaseCommand):
         try:
             write_private_file(path, text + "\n", replace=options["force"])
         except FileExistsError:
-            raise CommandError(f"{path} exists. A lost key cannot be had back; give --force to replace it.") from None
+            raise CommandError(
+                f"{path} exists. An overwritten key cannot be recovered; use --force to replace it anyway."
+            ) from None
         except OSError as error:
             raise CommandError(f"{path} could not be written: {error.strerror}.") from error
-        self.stdout.write(f"The private key is in {path}, readable by its owner alone.")
+        self.stdout.write(f"The private key was written to {path}. Only the file's owner can read it.")
         self.stdout.write(f"VAPID_PUBLIC_KEY={keys['public_key']}")
 
 
 def write_private_file(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write a file of mode 0600 that nobody could have opened before; FileExistsError unless it may be replaced."""
+    """Create a file with mode 0600 from the start. Raises FileExistsError if it exists and `replace` is False."""
     target = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)

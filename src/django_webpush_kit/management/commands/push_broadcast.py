@@ -34,8 +34,10 @@ class Command(BaseCommand):
         parser.add_argument("type", nargs="?", metavar="TYPE", help="the notification template to send")
         parser.add_argument("--audience", default="all", help='"all", "opted-in" or a name from AUDIENCES')
         parser.add_argument("--context", type=json_object, metavar="JSON", help="the template's variables")
-        parser.add_argument("--idempotency-key", help="the same key again finds the same broadcast")
-        parser.add_argument("--rate", help='write at most so many messages: "5000/m" (s, m, h or d)')
+        parser.add_argument("--idempotency-key", help="running again with the same key starts no second broadcast")
+        parser.add_argument(
+            "--rate", help='maximum number of messages per unit of time, such as "5000/m" (s, m, h or d)'
+        )
         parser.add_argument("--progress", action="store_true", help="show a progress bar until delivery is finished")
         parser.add_argument("--deliver", action="store_true", help="deliver in this process instead of the workers")
         for action in ("watch", "pause", "resume", "cancel"):
@@ -116,7 +118,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _conclude(self, broadcast: PushBroadcast, interruption: Interruption) -> None:
-        """Say how it ended: exit code 1 for a broadcast that failed, 130 when it was interrupted before its end."""
+        """Report how the run ended. Exit code 1: the broadcast failed. 130: interrupted before the end."""
         state = progress(broadcast)
         self._show(state, end="\n")
         if broadcast.status == PushBroadcast.Status.FAILED:
@@ -126,14 +128,14 @@ class Command(BaseCommand):
             )
         if interruption.is_requested and (broadcast.status not in ENDED or state.ended < state.written):
             raise CommandError(
-                f"Interrupted; broadcast {broadcast.pk} is {broadcast.status}, and the workers go on with it. "
+                f"Interrupted; broadcast {broadcast.pk} is {broadcast.status}, and the workers continue it. "
                 f"Follow it with push_broadcast --watch {broadcast.pk}; stop it with --pause or --cancel.",
                 returncode=INTERRUPTED,
             )
 
 
 def progress_line(state: BroadcastProgress) -> str:
-    """A bar, recipients done of all, rows not accepted, rate and remaining time."""
+    """Return a progress bar, recipients done and total, rows not accepted, rate and remaining time."""
     share = state.done / state.total if state.total else 1.0
     bar = "#" * round(BAR_WIDTH * min(share, 1.0))
     line = f"[{bar:<{BAR_WIDTH}}] {state.done:,} of {state.total:,}"

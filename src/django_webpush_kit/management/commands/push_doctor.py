@@ -24,7 +24,7 @@ from django_webpush_kit.management.findings import Finding
 class Command(BaseCommand):
     """Examine settings, URLs, cache, proxy, database, clock, keys, queue, retention, templates and health."""
 
-    help = "Report what is wrong with this installation and how to mend it. Exit code 1 if there is an error."
+    help = "Report what is wrong with this installation and how to fix it. Exit code 1 if there is an error."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -53,14 +53,14 @@ class Command(BaseCommand):
         styles = {"error": self.style.ERROR, "warning": self.style.WARNING, "hint": self.style.NOTICE}
         for finding in findings:
             self.stdout.write(f"{styles[finding.level](finding.level.upper())} {finding.area}: {finding.text}")
-            if finding.mend:
-                self.stdout.write(f"    {finding.mend}")
+            if finding.fix:
+                self.stdout.write(f"    {finding.fix}")
         if not findings:
-            self.stdout.write(self.style.SUCCESS("Nothing is wrong."))
+            self.stdout.write(self.style.SUCCESS("No problems found."))
 
 
 def environment() -> dict[str, str]:
-    """Return versions and backends, for bug reports."""
+    """Return versions and backends, to paste into bug reports."""
     return {
         "django_webpush_kit": version("django-webpush-kit"),
         "python": platform.python_version(),
@@ -76,7 +76,7 @@ def environment() -> dict[str, str]:
 def _safely(value: Callable[[], str]) -> str:
     try:
         return value()
-    except Exception as error:  # noqa: BLE001  # a set-up is broken in ways that the findings tell
+    except Exception as error:  # noqa: BLE001  # the findings explain what is broken
         return f"unknown ({type(error).__name__})"
 
 
@@ -88,7 +88,7 @@ def _key_id() -> str:
 
 
 def package_version(package: str) -> str:
-    """The version of an installed package, or "not installed"."""
+    """Return the version of a package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -18,13 +18,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("user", metavar="USER", help="what the user signs in with")
-        parser.add_argument("--no-input", "--noinput", action="store_false", dest="interactive", help="do not ask")
+        parser.add_argument(
+            "--no-input", "--noinput", action="store_false", dest="interactive", help="do not ask for confirmation"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask, delete, and print the counts."""
         user = find_user(options["user"])
         if options["interactive"]:
-            answer = input(f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to go on: ")
+            answer = input(f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to continue: ")
             if answer != "yes":
                 raise CommandError("Nothing was deleted.")
         counts = erase_user(user)

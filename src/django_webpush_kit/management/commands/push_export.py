@@ -11,14 +11,14 @@ from django_webpush_kit.privacy import export_json, export_user
 
 
 class Command(BaseCommand):
-    """Print the export, as lines to read or as JSON."""
+    """Print the export as readable lines or as JSON."""
 
     help = "Print everything stored about a user: subscriptions, broadcasts they started, notifications and events."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("user", metavar="USER", help="what the user signs in with")
-        parser.add_argument("--json", action="store_true", help="print JSON, complete")
+        parser.add_argument("--json", action="store_true", help="print the complete export as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the export."""

@@ -1,4 +1,4 @@
-"""`manage.py push_import_django_webpush`: take over the subscriptions of django-webpush."""
+"""`manage.py push_import_django_webpush`: import the subscriptions of django-webpush."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ SETTING = 'WEBPUSH_SETTINGS["VAPID_PRIVATE_KEY"]'
 
 
 class Command(ImportCommand):
-    """Store django-webpush's subscriptions; its tables stay as they are."""
+    """Import django-webpush's subscriptions without changing its tables."""
 
     help = (
-        "Take over the subscriptions of django-webpush. Its tables are only read; what is known already is left alone. "
-        "A subscription that is only in groups becomes one without a user."
+        "Import the subscriptions of django-webpush. Its tables are only read; subscriptions imported before are not "
+        "changed. A subscription that belongs to groups only is imported without a user."
     )
     app_label = "webpush"
     model_name = "PushInformation"
 
     def rows(self, model: Any) -> Iterator[Any]:
-        """Those of users first: the same browser may be in a group, too."""
+        """Yield subscriptions of users first, because the same browser may also be in a group."""
         self._key_id = known_key_id(getattr(settings, "WEBPUSH_SETTINGS", {}).get("VAPID_PRIVATE_KEY"), SETTING)
         rows = model._default_manager.select_related("subscription")
         return chain(newest_first(rows.exclude(user=None)), newest_first(rows.filter(user=None)))
 
     def source_of(self, row: Any) -> str:
-        """The row with the browser's endpoint."""
+        """Return the name of the row that holds the browser's endpoint."""
         return f"SubscriptionInfo {row.subscription_id}"
 
     def read(self, row: Any) -> ForeignSubscription:
-        """The subscription of one row."""
+        """Convert one row."""
         theirs = row.subscription
         return ForeignSubscription(
             source=self.source_of(row),

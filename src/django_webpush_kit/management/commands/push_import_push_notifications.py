@@ -1,4 +1,4 @@
-"""`manage.py push_import_push_notifications`: take over the Web Push devices of django-push-notifications."""
+"""`manage.py push_import_push_notifications`: import the Web Push devices of django-push-notifications."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ SETTING = 'PUSH_NOTIFICATIONS_SETTINGS["WP_PRIVATE_KEY"]'
 
 
 class Command(ImportCommand):
-    """Store the library's active Web Push devices; its tables stay as they are."""
+    """Import the active Web Push devices of django-push-notifications without changing its tables."""
 
     help = (
-        "Take over the active Web Push devices of django-push-notifications. Its tables are only read; what is known "
-        "already is left alone. APNs, GCM and WNS devices are skipped."
+        "Import the active Web Push devices of django-push-notifications. Its tables are only read; subscriptions "
+        "imported before are not changed. APNs, GCM and WNS devices are skipped."
     )
     app_label = "push_notifications"
     model_name = "WebPushDevice"
 
     def rows(self, model: Any) -> Iterator[Any]:
-        """The active devices."""
+        """Yield the active devices, newest first."""
         return newest_first(model._default_manager.filter(active=True))
 
     def source_of(self, row: Any) -> str:
-        """The device."""
+        """Return the name of the device."""
         return f"WebPushDevice {row.pk}"
 
     def read(self, row: Any) -> ForeignSubscription:
-        """The subscription of one device; each application has a key of its own."""
+        """Convert one device. Each application of that library has its own key."""
         return ForeignSubscription(
             source=self.source_of(row),
             endpoint=_endpoint(row),
@@ -66,7 +66,7 @@ def _key_id(application: str | None) -> str:
 
 
 def _endpoint(device: Any) -> str:
-    """The endpoint's URL; old devices have only its last part, to be put behind the setting WP_POST_URL."""
+    """Return the endpoint's URL. Old devices store only its last part; the setting WP_POST_URL holds the rest."""
     from push_notifications.webpush import get_subscription_info
 
     with warnings.catch_warnings():

@@ -10,15 +10,15 @@ from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.management.interruption import INTERRUPTED, interruptible
 
 PROGRESS_ROWS = 10_000
-"""Rows between two lines of progress."""
+"""Number of rows between two lines of progress."""
 
 
 class Command(BaseCommand):
     """Deactivate expired subscriptions and delete rows past their retention."""
 
     help = (
-        "Deactivate expired subscriptions; delete what is older than RETENTION_DAYS and IDEMPOTENCY_DAYS. "
-        "Ctrl-C ends it between two small transactions; the next run continues."
+        "Deactivate expired subscriptions, and delete rows older than RETENTION_DAYS and IDEMPOTENCY_DAYS. "
+        "Ctrl-C stops it between two small transactions; the next run continues."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

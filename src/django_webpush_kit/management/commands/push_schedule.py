@@ -11,7 +11,7 @@ from django_webpush_kit.task_backends import get_task_backend
 
 
 class Command(BaseCommand):
-    """Create or correct the schedules; safe to run again."""
+    """Create or update the schedules. Safe to run again."""
 
     help = (
         "Install the schedules (deliver every minute, clean up hourly) in the queue that TASK_BACKEND names. Safe to "

@@ -19,7 +19,7 @@ SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempo
 
 
 class Command(BaseCommand):
-    """Queue a notification for a user, by text or by template; with `--now` deliver it here and tell what happened."""
+    """Queue a notification for a user. With `--now`, deliver it in this process and print the outcome."""
 
     help = "Send a notification to all browsers of a user: a title and a body, or a template with its context."
 
@@ -29,11 +29,13 @@ class Command(BaseCommand):
         parser.add_argument("title", nargs="?", help="unless --template is given")
         parser.add_argument("body", nargs="?", default="")
         parser.add_argument("--template", metavar="TYPE", help="the notification template to render")
-        parser.add_argument("--context", type=json_object, metavar="JSON", help="with --template: its variables")
+        parser.add_argument(
+            "--context", type=json_object, metavar="JSON", help="with --template: the template's variables"
+        )
         parser.add_argument("--type", help="without --template: the notification type, for preferences")
         parser.add_argument("--now", action="store_true", help="deliver it in this process and print the outcome")
-        parser.add_argument("--critical", action="store_true", help="whatever the user's preferences and quiet hours")
-        parser.add_argument("--url", help="what a click opens")
+        parser.add_argument("--critical", action="store_true", help="bypass preferences and quiet hours")
+        parser.add_argument("--url", help="the URL that a click opens")
         parser.add_argument("--icon")
         parser.add_argument("--tag")
         parser.add_argument("--topic")
@@ -43,9 +45,9 @@ class Command(BaseCommand):
         parser.add_argument("--idempotency-key")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Queue, perhaps deliver, and print what came of it."""
+        """Queue the notification, deliver it if asked to, and print the result."""
         if bool(options["title"]) == bool(options["template"]):
-            raise CommandError("Give a title or --template, one of them.")
+            raise CommandError("Pass either TITLE or --template.")
         user = find_user(options["user"])
         given = {name: options[name] for name in SEND_OPTIONS} | {"critical": options["critical"] or None}
         try:

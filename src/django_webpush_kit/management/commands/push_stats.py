@@ -1,4 +1,4 @@
-"""`manage.py push_stats`: what was sent, and what people did with it."""
+"""`manage.py push_stats`: print delivery and engagement statistics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django_webpush_kit.analytics import NotificationAnalyticsService
 class Command(BaseCommand):
     """Print the statistics of a period."""
 
-    help = "Print what was sent in the last days, and how much of it was shown and clicked."
+    help = "Print how many notifications were sent, shown and clicked in a period."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         parser.add_argument("--days", type=int, default=30, help="length of the period (default: 30)")
-        parser.add_argument("--type", help="one notification type alone")
+        parser.add_argument("--type", help="count only this notification type")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def readable(stats: dict[str, Any]) -> str:
-    """The totals, and a table of types."""
+    """Return the totals and a table with one line for each type."""
     notifications, engagement = stats["notifications"], stats["engagement"]
     days, sent, failed = (notifications[name] for name in ("period_days", "total_sent", "total_failed"))
     lines = [

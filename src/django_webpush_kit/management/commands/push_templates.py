@@ -1,4 +1,4 @@
-"""`manage.py push_templates import|export|lint`: keep notification templates in a file, and find mistakes in them."""
+"""`manage.py push_templates import|export|lint`: move notification templates to and from files, and check them."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ DATES = ("created_at", "updated_at")
 class Command(BaseCommand):
     """Import, export or check notification templates."""
 
-    help = "Import, export or check notification templates. A file is a JSON list; Django fixtures are read, too."
+    help = "Import, export or check notification templates. A file is a JSON list or a Django fixture."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
         actions = parser.add_subparsers(dest="action", required=True)
-        reading = actions.add_parser("import", help="create or update templates by type and language, all or none")
+        reading = actions.add_parser(
+            "import",
+            help="create or update templates by type and language; one invalid template stops the whole import",
+        )
         reading.add_argument(
             "file", nargs="?", metavar="FILE", help="file to import ('-' for stdin; default: the bundled templates)"
         )
-        reading.add_argument("--keep", action="store_true", help="do not change templates that exist")
+        reading.add_argument("--keep", action="store_true", help="do not change existing templates")
         actions.add_parser("export", help="print every template as JSON")
-        actions.add_parser("lint", help="list variables and find mistakes; the exit code is 1 if there are any")
+        actions.add_parser("lint", help="list variables and report mistakes; exit code 1 if there are any")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the chosen action."""
@@ -88,7 +91,7 @@ def _read(file: str | None) -> Any:
     except ValueError as error:
         raise CommandError(f"{file} is not JSON: {error}.") from error
     except RecursionError:
-        raise CommandError(f"{file} is not usable: its JSON is nested too deeply.") from None
+        raise CommandError(f"{file} cannot be imported: its JSON is nested too deeply.") from None
 
 
 def _entries(value: Any) -> Iterator[dict[str, Any]]:

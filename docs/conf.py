@@ -13,7 +13,7 @@ release = version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 nitpicky = True
 exclude_patterns = ["_build"]
 

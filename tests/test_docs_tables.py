@@ -332,3 +332,17 @@ class TestRunbook:
     @pytest.mark.parametrize("error", list(TransportError))
     def test_an_error_of_the_network_is_explained(self, error):
         assert any(error.value in reason for reason in self.REASONS)
+
+
+def test_the_comparison_is_that_of_the_readme():
+    readme = (DOCS.parent / "README.md").read_text()
+    link = "https://django-webpush-kit.readthedocs.io/en/latest/explanation/performance.html"
+    (here,) = tables(page("explanation/comparison.md"))
+    assert here in tables(readme.replace(link, "performance.md"))
+
+
+def test_the_readme_links_to_every_page():
+    readme = (DOCS.parent / "README.md").read_text()
+    linked = set(re.findall(r"readthedocs\.io/en/latest/([\w/-]+)\.html", readme))
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
+    assert {name for name in pages if "/" in name} <= linked <= pages

@@ -16,7 +16,7 @@ from django.test import RequestFactory
 
 import django_webpush_kit
 from django_webpush_kit import base_models, exceptions, models, querysets, signals, testing
-from django_webpush_kit.delivery import claiming, eligibility, requests, transitions
+from django_webpush_kit.delivery import claiming, eligibility, manual_pause, pacing, requests, transitions
 from django_webpush_kit.outbox import rows
 from django_webpush_kit.protocol.message import Message
 from django_webpush_kit.protocol.responses import Outcome, TransportError
@@ -311,6 +311,8 @@ class TestRunbook:
             claiming.QUARANTINED,
             deactivation.OWNER_CHANGED,
             eligibility.PAUSED,
+            manual_pause.PAUSED_BY_HAND,
+            pacing.WAITS,
             preferences.BLOCKED,
             preferences.QUIET,
             preferences.QUIET_TOO_LONG,

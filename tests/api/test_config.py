@@ -101,12 +101,12 @@ class TestServiceWorker:
 
 
 class Head(HTMLParser):
-    """The metas by name, and the attributes of the script."""
+    """The metas by name, and the attributes of each script."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.metas: dict[str, str | None] = {}
-        self.script: dict[str, str | None] = {}
+        self.scripts: list[dict[str, str | None]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
@@ -114,7 +114,15 @@ class Head(HTMLParser):
         if tag == "meta":
             self.metas[given["name"]] = given["content"]
         else:
-            self.script = given
+            self.scripts.append(given)
+
+    @property
+    def sources(self) -> list[str | None]:
+        return [script["src"] for script in self.scripts]
+
+    @property
+    def nonces(self) -> set[str | None]:
+        return {script.get("nonce") for script in self.scripts}
 
 
 class LazyNonce(SimpleLazyObject):
@@ -142,7 +150,8 @@ class TestHeadTag:
         assert found.metas["webpush-kit-config"] == reverse("webpush_kit:config")
         assert found.metas["webpush-kit-key"] == vapid_keyring().current.public_key
         assert len(found.metas["webpush-kit-csrf"] or "") == 64
-        assert found.script == {"type": "module", "src": "/static/django_webpush_kit/webpush-kit-elements.js"}
+        names = ["webpush-kit.js", "webpush-kit-elements.js"]
+        assert found.scripts == [{"type": "module", "src": f"/static/django_webpush_kit/{name}"} for name in names]
 
     def test_the_user_mark_differs_between_users_and_names_none(self, make_user: Any) -> None:
         users = [make_user(), make_user()]
@@ -151,17 +160,17 @@ class TestHeadTag:
         assert head().metas["webpush-kit-user"] == ""
         assert head(user=users[0]).metas["webpush-kit-user"] == marks[0]
 
-    def test_the_script_carries_a_nonce_where_there_is_one(self) -> None:
-        assert head("nonce='n1'").script["nonce"] == "n1"
-        assert head("nonce=given", context={"given": '"><script>', "csp_nonce": "n1"}).script["nonce"] == '"><script>'
-        assert head(context={"csp_nonce": None}, csp_nonce="n2").script["nonce"] == "n2"
-        assert "nonce" not in head(context={"csp_nonce": None}).script
+    def test_the_scripts_carry_a_nonce_where_there_is_one(self) -> None:
+        assert head("nonce='n1'").nonces == {"n1"}
+        assert head("nonce=given", context={"given": '"><script>', "csp_nonce": "n1"}).nonces == {'"><script>'}
+        assert head(context={"csp_nonce": None}, csp_nonce="n2").nonces == {"n2"}
+        assert head(context={"csp_nonce": None}).nonces == {None}
 
     def test_a_nonce_that_nothing_has_used_yet_is_used(self) -> None:
-        assert head(context={"csp_nonce": LazyNonce("n1")}).script["nonce"] == "n1"
-        assert head(csp_nonce=LazyNonce("n2")).script["nonce"] == "n2"
+        assert head(context={"csp_nonce": LazyNonce("n1")}).nonces == {"n1"}
+        assert head(csp_nonce=LazyNonce("n2")).nonces == {"n2"}
 
-    def test_djangos_own_policy_names_the_nonce_of_the_script(self, settings: Any) -> None:
+    def test_djangos_own_policy_names_the_nonce_of_the_scripts(self, settings: Any) -> None:
         csp = pytest.importorskip("django.middleware.csp", reason="Django 6 brought it")
         from django.template.context_processors import csp as context_processor
         from django.utils.csp import CSP
@@ -173,11 +182,11 @@ class TestHeadTag:
             return HttpResponse(template.render(RequestContext(request, processors=[context_processor])))
 
         answer = csp.ContentSecurityPolicyMiddleware(view)(RequestFactory().get("/"))
-        nonce = Head(answer.content.decode()).script["nonce"]
+        (nonce,) = Head(answer.content.decode()).nonces
         assert answer.headers["Content-Security-Policy"] == f"script-src 'nonce-{nonce}'"
 
     def test_elements_can_be_left_out(self) -> None:
-        assert head("elements=False").script["src"] == "/static/django_webpush_kit/webpush-kit.js"
+        assert head("elements=False").sources == ["/static/django_webpush_kit/webpush-kit.js"]
 
     def test_without_a_request_or_a_key_the_rest_is_there(self, kit: Any) -> None:
         kit(VAPID_PRIVATE_KEY="")

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
 from django.urls import include, path, resolve
 from django.views.decorators.csrf import csrf_exempt
+from django.views.static import serve
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "pages.md"
 POLICIES = re.findall(r"^Content-Security-Policy: (.+)$", DOCUMENTATION.read_text(encoding="utf-8"), re.MULTILINE)
@@ -61,5 +62,6 @@ def content_security_policy(get_response: Callable[[HttpRequest], HttpResponse])
 urlpatterns = [
     path("policies/<int:number>/", page),
     path("violations/", violations),
+    path("static/<path:path>", serve, {"document_root": settings.STATIC_ROOT}),
     path("", include("config.urls")),
 ]

@@ -26,6 +26,12 @@ def open_site(folder: Path, **environment: str) -> Iterator[Studio]:
         yield studio
 
 
+def collect_static_files(folder: Path, environment: dict[str, str]) -> None:
+    """For settings whose storage renames them."""
+    with Studio(folder, environment=environment) as studio:
+        studio.manage("collectstatic", "--noinput", "--verbosity=0")
+
+
 @contextmanager
 def open_studio(folder: Path, **environment: str) -> Iterator[Studio]:
     """The same with the cluster that delivers."""

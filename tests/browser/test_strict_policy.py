@@ -1,10 +1,13 @@
-"""The Content-Security-Policies of the documentation are enough in real browsers, and nothing asks for more."""
+"""The Content-Security-Policies of the documentation are enough in real browsers, and nothing asks for more.
+
+The static files have hashed names only.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.browser.studio import events, open_site, relayed_to, subscribe, toggle_state
+from tests.browser.studio import collect_static_files, events, open_site, relayed_to, subscribe, toggle_state
 from tests.browser.waiting import wait_until
 
 pytest.importorskip("django_q", reason="the example site's task backend")
@@ -18,6 +21,7 @@ NAMES = ["with origins", "with a nonce and Trusted Types", "with a nonce alone"]
 def test_a_policy_lets_everything_work(browser, studio_folder, number):
     environment = {**relayed_to(browser), "DJANGO_SETTINGS_MODULE": "tests.browser.strict_settings"}
     page, clicked = f"/policies/{number}/", f"/policies/{number}/?clicked"
+    collect_static_files(studio_folder, environment)
     with open_site(studio_folder, **environment) as studio:
         subscribe(browser, studio, "zoe", page)
         title = f"Under policy {number}"

@@ -253,6 +253,66 @@ describe("<webpush-toggle> in frameworks", () => {
   });
 });
 
+describe("<webpush-toggle> and the module", () => {
+  const KIT = Symbol.for("webpush-kit");
+  const around = `
+    import { FakePage, load } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
+    const page = new FakePage();
+    const until = async (holds) => { while (!holds()) await new Promise(setImmediate); };
+    const { WebPushToggle } = await load("webpush-kit-elements.js");
+    const toggle = new WebPushToggle();`;
+  const run = (code) =>
+    spawnSync(process.execPath, ["--input-type=module", "--eval", around + code], { encoding: "utf8", timeout: 30000 });
+
+  test("it uses the one that the page has loaded, whatever its name", async () => {
+    const { toggle } = await attach();
+    assert.ok(toggle.push instanceof (await load("webpush-kit.js")).PushNotificationManager);
+    const source = readFileSync(new URL("webpush-kit-elements.js", STATIC), "utf8");
+    assert.doesNotMatch(source, /^import\b/m, "its URL may be another one");
+    assert.equal(globalThis[KIT].kit.PushError, (await load("webpush-kit.js")).PushError);
+  });
+
+  test("it loads the one beside it where the page has loaded none", () => {
+    const { stdout, stderr } = run(`
+      toggle.connectedCallback();
+      const before = toggle.push;
+      await until(() => toggle.state === "off");
+      console.log(before, toggle.push.constructor.name, toggle.querySelector("[role=status]").textContent);`);
+    assert.equal(stdout, "null PushNotificationManager Off\n", stderr);
+  });
+
+  test("it follows one manager, however often it was moved while the module was loaded", () => {
+    const { stdout, stderr } = run(`
+      const changes = [];
+      toggle.addEventListener("webpush-change", ({ detail }) => changes.push(detail.state));
+      for (const move of ["connected", "disconnected", "connected"]) toggle[move + "Callback"]();
+      await until(() => toggle.state === "off");
+      await toggle.push.subscribe();
+      await until(() => toggle.state === "on");
+      toggle.disconnectedCallback();
+      await toggle.push.unsubscribe();
+      console.log(changes.join());`);
+    assert.equal(stdout, "off,on\n", stderr);
+  });
+
+  test("it says so where none can be loaded, and tries again at the next click", () => {
+    const { stdout, stderr } = run(`
+      import { place } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
+      import { renameSync } from "node:fs";
+      renameSync(place("webpush-kit.js"), place("renamed.js"));
+      toggle.connectedCallback();
+      await until(() => toggle.state === "off");
+      const status = toggle.querySelector("[role=status]");
+      console.log(toggle.getAttribute("error"), status.textContent);
+      await load("renamed.js");
+      toggle.querySelector("button").dispatchEvent(new Event("click"));
+      await until(() => toggle.state === "off" && toggle.push);
+      console.log(toggle.getAttribute("error"), status.textContent);`);
+    const expected = "network_error The server cannot be reached. Check your connection.\nnull Off\n";
+    assert.equal(stdout, expected, stderr);
+  });
+});
+
 describe("type declarations", () => {
   const modules = readdirSync(STATIC).filter((name) => name.endsWith(".js") && name !== "service-worker.js");
   const source = (name) => readFileSync(new URL(name, STATIC), "utf8");

@@ -21,10 +21,10 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool = True) -> SafeString:
-    """Tell the browser module where the API is, the VAPID public key, a CSRF token, and whether the user changed.
+    """Load the browser module, and tell it the API's URL, the VAPID public key, a CSRF token, and whose session it is.
 
-    `nonce` goes on the script; without it the one that Django or django-csp keeps for this page is used. The module
-    also defines `<webpush-toggle>` unless `elements=False`.
+    `nonce` goes on the scripts; without it the one that Django or django-csp keeps for this page is used. The script
+    that defines `<webpush-toggle>` comes with the module unless `elements=False`.
     """
     request = context.get("request")
     base = base_for_page(request)
@@ -34,12 +34,17 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     nonces = (nonce, context.get("csp_nonce"), getattr(request, "csp_nonce", None))
     # as text, for the object that keeps a nonce is false until somebody uses it
     nonce = next(filter(None, (str(one) for one in nonces if one is not None)), "")
-    script = "webpush-kit-elements.js" if elements else "webpush-kit.js"
+    attributes = format_html(' nonce="{}"', nonce) if nonce else ""
+    # each by its own URL and in this order: with hashed static files neither knows the other's name
+    scripts = ["webpush-kit.js", "webpush-kit-elements.js"] if elements else ["webpush-kit.js"]
     return format_html(
-        '{}<script type="module" src="{}"{}></script>',
+        "{}{}",
         format_html_join("", '<meta name="webpush-kit-{}" content="{}">\n', metas.items()),
-        static(f"django_webpush_kit/{script}"),
-        format_html(' nonce="{}"', nonce) if nonce else "",
+        format_html_join(
+            "\n",
+            '<script type="module" src="{}"{}></script>',
+            ((static(f"django_webpush_kit/{script}"), attributes) for script in scripts),
+        ),
     )
 
 

@@ -20,6 +20,7 @@ export class WebPushToggle extends HTMLElement {
     get preferences(): Preferences;
     #private;
 }
+export type Kit = Pick<typeof import("./webpush-kit.js"), "defaultPush" | "PUSH_ERRORS" | "PushError">;
 import type { PushState } from "./webpush-kit.js";
 import type { PushNotificationManager } from "./webpush-kit.js";
 import type { Preferences } from "./webpush-kit.js";

@@ -13,38 +13,50 @@
  * `{error}`, a PushError).
  */
 /// <reference path="./webpush-kit-dom.d.ts" preserve="true" />
-import { defaultPush, PUSH_ERRORS, PushError } from "./webpush-kit.js";
 
-/** @import { Preferences, PushNotificationManager, PushState } from "./webpush-kit.js" */
+/** @import { Preferences, PushError, PushNotificationManager, PushState } from "./webpush-kit.js" */
 
-/** @type {Record<PushState | "busy", string>} */
-const STATE_TEXTS = {
-  unsupported: PUSH_ERRORS.unsupported,
-  insecure: PUSH_ERRORS.insecure,
-  framed: PUSH_ERRORS.framed,
-  "needs-install": PUSH_ERRORS.needs_install,
-  "storage-blocked": PUSH_ERRORS.storage_blocked,
-  denied: PUSH_ERRORS.denied,
-  conflict: PUSH_ERRORS.service_worker_conflict,
-  off: "Off",
-  on: "On",
-  busy: "One moment…",
+/** @typedef {Pick<typeof import("./webpush-kit.js"), "defaultPush" | "PUSH_ERRORS" | "PushError">} Kit */
+
+/** @type {Record<PushState, string>} the codes whose messages say what prevents notifications */
+const STATE_CODES = {
+  unsupported: "unsupported",
+  insecure: "insecure",
+  framed: "framed",
+  "needs-install": "needs_install",
+  "storage-blocked": "storage_blocked",
+  denied: "denied",
+  conflict: "service_worker_conflict",
+  off: "off",
+  on: "on",
 };
 
 /** @type {Record<string, string>} */
-const ERROR_TEXTS = {
+const TEXTS = {
+  off: "Off",
+  on: "On",
+  busy: "One moment…",
   not_authenticated: "Sign in to receive notifications.",
   not_configured: "This site cannot send notifications yet.",
 };
 
 const SWITCHABLE = ["off", "on"];
 
+/**
+ * What the module `webpush-kit.js` shares. `{% webpush_kit_head %}` loads it before this file; its name is not written
+ * here, for storages of hashed static files change it.
+ * @returns {Kit | undefined}
+ */
+function findKit() {
+  return /** @type {any} */ (globalThis)[Symbol.for("webpush-kit")]?.kit;
+}
+
 /** On a server there are no elements: importing this file must not fail there. */
 const BaseElement = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
 
 export class WebPushToggle extends BaseElement {
   static get observedAttributes() {
-    return ["label", "state", "preferences", ...Object.keys(STATE_TEXTS).map((state) => `text-${state}`)];
+    return ["label", "state", "preferences", "text-busy", ...Object.keys(STATE_CODES).map((state) => `text-${state}`)];
   }
 
   /** @type {HTMLButtonElement | null} */
@@ -62,6 +74,7 @@ export class WebPushToggle extends BaseElement {
   /** @type {PushError | null} */
   #error = null;
   #isConnected = false;
+  #isFollowing = false;
   /** @type {(() => void)[]} */
   #stop = [];
 
@@ -128,13 +141,35 @@ export class WebPushToggle extends BaseElement {
   }
 
   #attach() {
-    this.#push ??= defaultPush();
-    this.#stop.push(
-      this.#push.on("change", (state) => this.#setState(state)),
-      this.#push.on("error", (error) => this.#tell("webpush-error", { error })),
-    );
     this.#setState("busy");
-    this.#refresh();
+    const kit = findKit();
+    if (kit) this.#follow(kit);
+    else this.#load();
+  }
+
+  /** For pages that load this file alone, and for bundles. */
+  async #load() {
+    try {
+      await import("./webpush-kit.js");
+    } catch (cause) {
+      const error = new Error("The server cannot be reached. Check your connection.", { cause });
+      this.#setError(Object.assign(error, { name: "PushError", code: "network_error", status: 0, errors: {} }));
+      this.#setState("off");
+    }
+    const kit = findKit();
+    if (kit && this.#isConnected && !this.#isFollowing) this.#follow(kit);
+  }
+
+  /** @param {Kit} kit */
+  #follow(kit) {
+    const push = (this.#push ??= kit.defaultPush());
+    this.#isFollowing = true;
+    this.#stop.push(
+      push.on("change", (state) => this.#setState(state)),
+      push.on("error", (error) => this.#tell("webpush-error", { error })),
+      () => (this.#isFollowing = false),
+    );
+    this.#refresh(push);
   }
 
   #detach() {
@@ -173,10 +208,13 @@ export class WebPushToggle extends BaseElement {
   }
 
   #text() {
-    const error = this.#error;
-    if (!error) return this.getAttribute(`text-${this.#state}`) ?? STATE_TEXTS[this.#state];
-    const given = this.getAttribute(`text-${error.code.replaceAll("_", "-")}`);
-    return given ?? ERROR_TEXTS[error.code] ?? error.message;
+    const [error, state] = [this.#error, this.#state];
+    if (error)
+      return this.getAttribute(`text-${error.code.replaceAll("_", "-")}`) ?? TEXTS[error.code] ?? error.message;
+    const code = state === "busy" ? state : STATE_CODES[state];
+    /** @type {Record<string, string>} */
+    const messages = findKit()?.PUSH_ERRORS ?? {};
+    return this.getAttribute(`text-${state}`) ?? TEXTS[code] ?? messages[code];
   }
 
   /** @param {PushState | "busy"} state */
@@ -187,9 +225,10 @@ export class WebPushToggle extends BaseElement {
     if (isChange && state !== "busy") this.#tell("webpush-change", { state });
   }
 
-  async #refresh() {
+  /** @param {PushNotificationManager} push */
+  async #refresh(push) {
     try {
-      this.#setState(await (this.#push ?? defaultPush()).state());
+      this.#setState(await push.state());
     } catch (error) {
       this.#setError(error);
       this.#setState("off");
@@ -199,20 +238,23 @@ export class WebPushToggle extends BaseElement {
   #onClick = async () => {
     const before = this.#state;
     const push = this.#push;
-    if (!push || !SWITCHABLE.includes(before)) return;
+    if (!SWITCHABLE.includes(before)) return;
     this.#error = null;
+    if (!push) return this.#attach(); // the module could not be loaded: try again
     this.#setState("busy");
     try {
       await (before === "on" ? push.unsubscribe() : push.subscribe(this.preferences));
     } catch (error) {
       this.#setError(error);
     }
-    await this.#refresh();
+    await this.#refresh(push);
   };
 
   /** @param {any} cause */
   #setError(cause) {
-    const error = cause instanceof PushError ? cause : new PushError("failed", cause?.message, { cause });
+    // by name, for the error may come from another copy of the module
+    const kit = cause?.name === "PushError" ? null : findKit();
+    const error = kit ? new kit.PushError("failed", cause?.message, { cause }) : cause;
     this.#error = error;
     this.#tell("webpush-error", { error });
   }

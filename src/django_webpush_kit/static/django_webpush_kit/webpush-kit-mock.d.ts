@@ -4,14 +4,19 @@
  * `delay` is in milliseconds; `fail` is the code of an error that every call answers with, or a function that is given
  * the method's name and returns one, or "".
  * @typedef {object} MockOptions
+ * @property {string} [baseUrl] of the API that is stood in for; default: "/api/v1/push/"
  * @property {number} [delay] default: 500
  * @property {Partial<PushConfig>} [config]
  * @property {string | ((method: string) => string)} [fail]
  */
-/** Same methods and answers as PushNotificationAPI; subscriptions live in memory. */
-export class MockPushNotificationAPI extends PushNotificationAPI {
-    /** @param {APIOptions & MockOptions} [options] */
-    constructor({ delay, config, fail, ...options }?: APIOptions & MockOptions);
+/**
+ * Same methods and answers as PushNotificationAPI; subscriptions live in memory. It imports nothing, for storages of
+ * hashed static files change the module's name.
+ */
+export class MockPushNotificationAPI {
+    /** @param {MockOptions} [options] */
+    constructor({ baseUrl, delay, config, fail }?: MockOptions);
+    baseUrl: string;
     delayMilliseconds: number;
     config: Partial<PushConfig>;
     fail: string | ((method: string) => string);
@@ -19,46 +24,45 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
     mockSubscriptions: Map<string, MockSubscription>;
     nextId: number;
     /**
-     * @override
      * @param {PushSubscription | PushSubscriptionJSON} subscription
      * @param {Preferences} [preferences]
      * @returns {Promise<APIResponse<any>>}
      */
-    override createSubscription(subscription: PushSubscription | PushSubscriptionJSON, preferences?: Preferences): Promise<APIResponse<any>>;
+    createSubscription(subscription: PushSubscription | PushSubscriptionJSON, preferences?: Preferences): Promise<APIResponse<any>>;
     /**
-     * @override
      * @param {string} endpoint
      */
-    override removeSubscription(endpoint: string): Promise<APIResponse<any>>;
+    removeSubscription(endpoint: string): Promise<APIResponse<any>>;
     /**
-     * @override
      * @param {string} endpoint
      * @returns {Promise<APIResponse<any>>}
      */
-    override getPreferences(endpoint: string): Promise<APIResponse<any>>;
+    getPreferences(endpoint: string): Promise<APIResponse<any>>;
     /**
-     * @override
      * @param {string} endpoint
      * @param {Preferences} preferences
      */
-    override updatePreferences(endpoint: string, preferences: Preferences): Promise<APIResponse<any>>;
+    updatePreferences(endpoint: string, preferences: Preferences): Promise<APIResponse<any>>;
     /**
      * Shows a notification through the page's own permission, where it has one.
-     * @override
      * @param {string} endpoint
      */
-    override sendTestNotification(endpoint: string): Promise<APIResponse<any>>;
+    sendTestNotification(endpoint: string): Promise<APIResponse<any>>;
     /**
-     * @override
      * @returns {Promise<APIResponse<any>>}
      */
-    override getConfig(): Promise<APIResponse<any>>;
+    getConfig(): Promise<APIResponse<any>>;
     /**
      * A request that none of the methods covers: nothing is sent anywhere.
-     * @override
      * @returns {Promise<APIResponse<any>>}
      */
-    override makeRequest(): Promise<APIResponse<any>>;
+    makeRequest(): Promise<APIResponse<any>>;
+    /**
+     * The absolute URL of one of the API's paths.
+     * @param {string} path
+     * @returns {string}
+     */
+    url(path: string): string;
     /** @param {number} milliseconds */
     delay(milliseconds: number): Promise<any>;
     #private;
@@ -74,15 +78,17 @@ export type MockSubscription = {
  */
 export type MockOptions = {
     /**
+     * of the API that is stood in for; default: "/api/v1/push/"
+     */
+    baseUrl?: string | undefined;
+    /**
      * default: 500
      */
     delay?: number | undefined;
     config?: Partial<PushConfig> | undefined;
     fail?: string | ((method: string) => string) | undefined;
 };
-import { PushNotificationAPI } from "./webpush-kit.js";
 import type { PushConfig } from "./webpush-kit.js";
 import type { Preferences } from "./webpush-kit.js";
 import type { APIResponse } from "./webpush-kit.js";
-import type { APIOptions } from "./webpush-kit.js";
 import type { Identifier } from "./webpush-kit.js";

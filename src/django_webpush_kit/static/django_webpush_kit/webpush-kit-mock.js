@@ -3,9 +3,8 @@
  *
  *   const push = createPush({ api: new MockPushNotificationAPI({ delay: 0 }) });
  */
-import { PushNotificationAPI } from "./webpush-kit.js";
 
-/** @import { APIOptions, APIResponse, Identifier, Preferences, PushConfig } from "./webpush-kit.js" */
+/** @import { APIResponse, Identifier, Preferences, PushAPI, PushConfig } from "./webpush-kit.js" */
 
 const MOCK_PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p03nfVSb5FTeQ2hxQxVlZFbvp5h9NKsPE";
 
@@ -15,16 +14,20 @@ const MOCK_PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p
  * `delay` is in milliseconds; `fail` is the code of an error that every call answers with, or a function that is given
  * the method's name and returns one, or "".
  * @typedef {object} MockOptions
+ * @property {string} [baseUrl] of the API that is stood in for; default: "/api/v1/push/"
  * @property {number} [delay] default: 500
  * @property {Partial<PushConfig>} [config]
  * @property {string | ((method: string) => string)} [fail]
  */
 
-/** Same methods and answers as PushNotificationAPI; subscriptions live in memory. */
-export class MockPushNotificationAPI extends PushNotificationAPI {
-  /** @param {APIOptions & MockOptions} [options] */
-  constructor({ delay = 500, config = {}, fail = "", ...options } = {}) {
-    super(options);
+/**
+ * Same methods and answers as PushNotificationAPI; subscriptions live in memory. It imports nothing, for storages of
+ * hashed static files change the module's name.
+ */
+export class MockPushNotificationAPI {
+  /** @param {MockOptions} [options] */
+  constructor({ baseUrl = "/api/v1/push/", delay = 500, config = {}, fail = "" } = {}) {
+    this.baseUrl = baseUrl.replace(/\/*$/, "/");
     this.delayMilliseconds = delay;
     this.config = config;
     this.fail = fail;
@@ -34,7 +37,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
   }
 
   /**
-   * @override
    * @param {PushSubscription | PushSubscriptionJSON} subscription
    * @param {Preferences} [preferences]
    * @returns {Promise<APIResponse<any>>}
@@ -50,7 +52,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
   }
 
   /**
-   * @override
    * @param {string} endpoint
    */
   async removeSubscription(endpoint) {
@@ -61,7 +62,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
   }
 
   /**
-   * @override
    * @param {string} endpoint
    * @returns {Promise<APIResponse<any>>}
    */
@@ -70,7 +70,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
   }
 
   /**
-   * @override
    * @param {string} endpoint
    * @param {Preferences} preferences
    */
@@ -83,7 +82,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
 
   /**
    * Shows a notification through the page's own permission, where it has one.
-   * @override
    * @param {string} endpoint
    */
   async sendTestNotification(endpoint) {
@@ -94,7 +92,6 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
   }
 
   /**
-   * @override
    * @returns {Promise<APIResponse<any>>}
    */
   async getConfig() {
@@ -111,11 +108,19 @@ export class MockPushNotificationAPI extends PushNotificationAPI {
 
   /**
    * A request that none of the methods covers: nothing is sent anywhere.
-   * @override
    * @returns {Promise<APIResponse<any>>}
    */
   async makeRequest() {
     return this.#answer("makeRequest", () => answer(200, {}));
+  }
+
+  /**
+   * The absolute URL of one of the API's paths.
+   * @param {string} path
+   * @returns {string}
+   */
+  url(path) {
+    return new URL(path, new URL(this.baseUrl, globalThis.document?.baseURI)).href;
   }
 
   /** @param {number} milliseconds */

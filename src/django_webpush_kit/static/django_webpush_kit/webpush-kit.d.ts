@@ -75,7 +75,8 @@ export class PushNotificationManager {
     constructor(options?: PushOptions);
     /** @type {PushOptions} */
     options: PushOptions;
-    api: PushNotificationAPI;
+    /** @type {PushAPI} */
+    api: PushAPI;
     /** The mark of the signed-in user: "" if nobody is signed in, undefined if the page does not say. */
     get user(): string | undefined;
     /**
@@ -217,9 +218,9 @@ export class PushNotificationAPI {
 export class PushNotificationIntegration {
     /**
      * The client to use; by default the one of the page's manager.
-     * @type {PushNotificationAPI | null}
+     * @type {PushAPI | null}
      */
-    static api: PushNotificationAPI | null;
+    static api: PushAPI | null;
     /**
      * Tell the server of a subscription; never throws.
      * @param {PushSubscription} subscription
@@ -303,8 +304,12 @@ export type APIOptions = {
     credentials?: RequestCredentials | undefined;
     fetch?: typeof fetch | undefined;
 };
+/**
+ * An API client: PushNotificationAPI, MockPushNotificationAPI, or one of your own.
+ */
+export type PushAPI = Pick<PushNotificationAPI, "baseUrl" | "url" | "createSubscription" | "removeSubscription" | "getPreferences" | "updatePreferences" | "sendTestNotification" | "getConfig" | "makeRequest">;
 export type ManagerOptions = {
-    api?: PushNotificationAPI | undefined;
+    api?: PushAPI | undefined;
     publicKey?: string | undefined;
     /**
      * differs from one signed-in user to the next, "" if nobody is

@@ -1,7 +1,7 @@
 /**
  * django-webpush-kit: push subscriptions from the page's side. An ES module without dependencies or build step.
  *
- *   import { createPush } from ".../webpush-kit.js";
+ *   import { createPush } from "django-webpush-kit"; // or the URL of this file
  *   const push = createPush();
  *   button.addEventListener("click", () => push.subscribe());
  *
@@ -66,8 +66,14 @@
  */
 
 /**
+ * An API client: PushNotificationAPI, MockPushNotificationAPI, or one of your own.
+ * @typedef {Pick<PushNotificationAPI, "baseUrl" | "url" | "createSubscription" | "removeSubscription" | "getPreferences"
+ *   | "updatePreferences" | "sendTestNotification" | "getConfig" | "makeRequest">} PushAPI
+ */
+
+/**
  * @typedef {object} ManagerOptions
- * @property {PushNotificationAPI} [api]
+ * @property {PushAPI} [api]
  * @property {string} [publicKey]
  * @property {string | (() => string | undefined)} [user] differs from one signed-in user to the next, "" if nobody is
  * @property {string} [scope] of the service worker; default: what the server says
@@ -190,16 +196,17 @@ export function defaultPush() {
 }
 
 /**
- * On `globalThis`, because a page may load this file under two URLs (with and without a hash in its name).
- * @type {{manager: PushNotificationManager | null, answered: WeakSet<Event>}}
+ * On `globalThis`, because a page may load this file under two URLs (with and without a hash in its name), and because
+ * the elements find `kit` there: they do not know the name that this file has on the site.
+ * @type {{manager: PushNotificationManager | null, answered: WeakSet<Event>, kit: object}}
  */
 const shared = shareWithOtherCopies();
 
 function shareWithOtherCopies() {
   /** @type {any} */
   const place = globalThis;
-  place[Symbol.for("webpush-kit")] ??= { manager: null, answered: new WeakSet() };
-  return place[Symbol.for("webpush-kit")];
+  const kit = { defaultPush, PUSH_ERRORS, PushError };
+  return (place[Symbol.for("webpush-kit")] ??= { manager: null, answered: new WeakSet(), kit });
 }
 
 /**
@@ -224,6 +231,7 @@ export class PushNotificationManager {
   constructor(options = {}) {
     /** @type {PushOptions} */
     this.options = { publicKey: metaContent("key") || undefined, ...options };
+    /** @type {PushAPI} */
     this.api = options.api ?? new PushNotificationAPI(options);
     this.#lastUser = this.user;
     this.#listen();
@@ -980,7 +988,7 @@ export class PushNotificationAPI {
 export class PushNotificationIntegration {
   /**
    * The client to use; by default the one of the page's manager.
-   * @type {PushNotificationAPI | null}
+   * @type {PushAPI | null}
    */
   static api = null;
 
@@ -1170,7 +1178,7 @@ async function untilActive(registration) {
     await new Promise((resolve, reject) => {
       coming.addEventListener("statechange", () => {
         if (coming.state === "activated") resolve(undefined);
-        if (coming.state === "redundant") reject(new Error("The service worker could not be installed."));
+        if (coming.state === "redundant") reject(new PushError("service_worker_failed"));
       });
     });
   }

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections
@@ -20,6 +21,7 @@ from django.db import connections
 import django_webpush_kit
 from django_webpush_kit.checks import check_deployment, check_settings
 from django_webpush_kit.conf import known_settings
+from django_webpush_kit.models import get_template_model
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 ROOT = Path(__file__).parent.parent
@@ -298,9 +300,9 @@ class TestProject:
         settings.CSRF_HEADER_NAME = "HTTP_X_XSRF_TOKEN"
         assert found() == {}
 
-    @pytest.mark.parametrize("label", ["auth", "webpush_kit.NotificationTemplate"])
-    def test_tables_in_several_databases(self, settings, label):
-        settings.DATABASE_ROUTERS = [Routing(label)]
+    @pytest.mark.parametrize("model", [get_user_model, get_template_model])
+    def test_tables_in_several_databases(self, settings, model):
+        settings.DATABASE_ROUTERS = [Routing(model()._meta.label)]
         assert set(found()) == {"E016"}
         assert "'elsewhere'" in found()["E016"].msg
 

@@ -8,8 +8,10 @@ from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.delivery.manual_pause import pause, paused_by_hand, resume
 from django_webpush_kit.health import get_health, http_status
-from django_webpush_kit.models import PushServiceState, get_notification_model
+from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.task_backends.base import QueueBackend
 from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +58,7 @@ def test_below_90_percent_it_is_degraded_and_still_answers_200(subscription):
         make_notification(subscription, status)
     health = get_health(details=True)
     assert (health["status"], health["success_rate"], http_status(health, strict=True)) == ("degraded", 50.0, 200)
-    assert health["problems"] == ["Push services accepted only 50 % of the messages of the last 24 hours."]
+    assert health["findings"][0]["text"] == "Push services accepted only 50 % of the messages of the last 24 hours."
 
 
 @pytest.mark.parametrize("status", ["pending", "sending"])
@@ -112,12 +114,13 @@ def test_with_unreadable_keys_every_alarm_counts(settings):
     assert get_health()["status"] == "unhealthy"
 
 
-def test_a_pause_alone_is_a_detail(subscription):
+def test_a_pause_makes_it_degraded(subscription):
     PushServiceState.objects.create(
         push_service=SERVICE, reason="throttled: HTTP 429", paused_until=timezone.now() + timedelta(minutes=1)
     )
     health = get_health(details=True)
-    assert (health["status"], health["refused_credentials"]) == ("healthy", [])
+    assert (health["status"], health["refused_credentials"]) == ("degraded", [])
+    assert health["problems"][0].startswith(f"{SERVICE} is paused (throttled: HTTP 429); its notifications wait.")
     assert health["paused_services"][0]["reason"] == "throttled: HTTP 429"
 
 
@@ -152,7 +155,7 @@ def test_a_table_that_does_not_answer_makes_it_unhealthy_instead_of_an_error(tra
         finally:
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
     assert (health["status"], http_status(health, strict=True), health["success_rate"]) == ("unhealthy", 503, None)
-    assert health["problems"] == ["The database does not answer."]
+    assert health["problems"] == ["The database does not answer. Start it, or correct DATABASES."]
 
 
 def test_queries_are_few_and_do_not_grow(subscription, django_assert_max_num_queries):
@@ -160,3 +163,179 @@ def test_queries_are_few_and_do_not_grow(subscription, django_assert_max_num_que
         make_notification(subscription)
     with django_assert_max_num_queries(13):
         get_health(details=True)
+
+
+def status_and_areas():
+    health = get_health(details=True)
+    return health["status"], [finding["area"] for finding in health["findings"]]
+
+
+def test_browsers_that_are_gone_are_no_failure(subscription):
+    for status in (404, 410):
+        make_notification(subscription, "failed", response_status=status)
+    assert get_health()["success_rate"] is None
+    make_notification(subscription, "sent")
+    health = get_health()
+    assert (health["status"], health["success_rate"]) == ("healthy", 100.0)
+    make_notification(subscription, "failed", response_status=413)
+    assert get_health()["success_rate"] == 50.0
+
+
+def test_messages_that_expire_are_not_accepted(subscription):
+    for _ in range(9):
+        make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
+    assert status_and_areas() == ("degraded", ["success"])
+    make_notification(subscription, "expired", failure_reason="timed out")
+    assert status_and_areas() == ("unhealthy", ["success"]), "nothing is accepted any more"
+    make_notification(subscription, "sent")
+    assert status_and_areas() == ("degraded", ["success"])
+
+
+def test_rows_that_are_being_sent_under_a_lease_are_fine(subscription):
+    make_notification(subscription, "sending", next_attempt_at=timezone.now() + timedelta(minutes=5))
+    assert status_and_areas() == ("healthy", [])
+    assert get_health(details=True)["oldest_due_seconds"] == 0.0
+
+
+def test_subscriptions_of_a_key_that_was_replaced_are_noticed(make_subscription):
+    for _ in range(50):
+        make_subscription()
+    subscriptions = get_subscription_model().objects
+    first = subscriptions.first()
+    subscriptions.filter(pk=first.pk).update(vapid_key_id="replaced")
+    health = get_health(details=True)
+    assert (health["status"], health["findings"][0]["area"]) == ("degraded", "keys")
+    assert health["problems"][0].startswith("1 of 50 active subscriptions were made with a VAPID key")
+    subscriptions.update(vapid_key_id="replaced")
+    assert status_and_areas() == ("unhealthy", ["keys"])
+    subscriptions.update(vapid_key_id="")
+    assert status_and_areas() == ("healthy", [])
+
+
+def test_a_breaker_that_nobody_probes_any_more_is_history():
+    PushServiceState.objects.create(
+        push_service=SERVICE, reason="outage: timed out", paused_until=timezone.now() - timedelta(hours=1)
+    )
+    assert status_and_areas() == ("healthy", [])
+
+
+def test_sending_that_is_paused_by_hand_is_said_instead_of_what_follows_from_it(subscription):
+    make_notification(subscription, "pending", days_ago=1)
+    PushBroadcast.objects.create(type="news", created_at=timezone.now() - timedelta(days=1))
+    pause()
+    health = get_health(details=True)
+    assert status_and_areas() == ("degraded", ["services"])
+    assert health["problems"][0].startswith("Sending to all push services is paused by hand since")
+    assert "push_resume" in health["problems"][0]
+    assert health["paused_by_hand"][0]["push_service"] == ""
+    resume(paused_by_hand())
+    assert status_and_areas() == ("unhealthy", ["lag", "broadcasts"])
+
+
+def test_a_service_that_is_paused_by_hand_is_named():
+    pause(SERVICE)
+    assert get_health(details=True)["problems"][0].startswith(f"Sending to {SERVICE} is paused by hand since")
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1, "healthy"), (10, "degraded"), (3600, "unhealthy")])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_wrong_clock_is_noticed(time_machine, seconds, status, direction):
+    time_machine.move_to(timezone.now() + direction * timedelta(seconds=seconds))
+    assert get_health()["status"] == status
+
+
+def test_a_broker_that_is_away_is_noticed(settings):
+    backend = "tests.test_health.BackendWithoutBroker"
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": backend}
+    assert status_and_areas() == ("healthy", [])
+    with pytest.raises(ConnectionError):
+        BackendWithoutBroker().wake()
+    health = get_health(details=True)
+    assert status_and_areas() == ("degraded", ["queue"])
+    assert "does not answer (ConnectionError)" in health["problems"][0]
+
+
+class BackendWithoutBroker(QueueBackend):
+    """A queue whose broker refuses connections."""
+
+    def enqueue(self):
+        raise ConnectionError
+
+
+def test_a_task_backend_that_cannot_be_imported_is_left_to_the_checks(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": "tests.nowhere.Backend"}
+    assert get_health()["status"] == "healthy"
+
+
+class TestBroadcasts:
+    """Those that move are fine, those that stand still are not."""
+
+    hour_ago = timedelta(hours=1)
+
+    def make(self, status="running", **fields):
+        now = timezone.now()
+        given = {"created_at": now - self.hour_ago, "started_at": now - self.hour_ago, "processed": 500}
+        return PushBroadcast.objects.create(type="news", status=status, **{**given, **fields})
+
+    def test_one_that_nobody_writes_to_stands_still(self):
+        broadcast = self.make()
+        health = get_health(details=True)
+        assert status_and_areas() == ("unhealthy", ["broadcasts"])
+        assert health["problems"][0].startswith(f"Broadcast {broadcast.pk} (news) stands still at 500 recipients.")
+
+    def test_one_whose_lease_lapsed_stands_still(self):
+        self.make(lease_until=timezone.now() - self.hour_ago)
+        assert status_and_areas() == ("unhealthy", ["broadcasts"])
+
+    def test_one_that_nobody_starts_stands_still(self):
+        self.make("pending", started_at=None)
+        assert status_and_areas() == ("unhealthy", ["broadcasts"])
+
+    def test_one_that_was_due_an_hour_ago_stands_still(self):
+        self.make("pending", started_at=None, scheduled_for=timezone.now() - self.hour_ago)
+        assert status_and_areas() == ("unhealthy", ["broadcasts"])
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"lease_until": 30},
+            {"next_page_at": 30},
+            {"next_page_at": -30},
+            {"started_at": -30},
+            {"status": "pending", "scheduled_for": 3600, "started_at": None},
+            {"status": "pending", "created_at": -30, "started_at": None},
+        ],
+    )
+    def test_one_that_has_just_been_served_or_waits_is_fine(self, fields):
+        now = timezone.now()
+        moments = {k: v if isinstance(v, str | None) else now + timedelta(seconds=v) for k, v in fields.items()}
+        self.make(**moments)
+        assert status_and_areas() == ("healthy", [])
+
+    def test_one_that_wrote_rows_lately_moves(self, subscription):
+        make_notification(subscription, batch=self.make().batch)
+        assert status_and_areas() == ("healthy", [])
+
+    def test_one_that_is_far_enough_ahead_waits(self, subscription, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1, "HEALTH_MAX_LAG_SECONDS": 60}
+        late = timezone.now() - timedelta(seconds=30)
+        make_notification(subscription, "pending", batch=self.make().batch, days_ago=0.1, next_attempt_at=late)
+        assert status_and_areas() == ("healthy", [])
+
+    def test_while_one_moves_others_may_wait_for_their_turn(self):
+        self.make()
+        self.make(lease_until=timezone.now() + timedelta(seconds=30))
+        assert status_and_areas() == ("healthy", [])
+
+    @pytest.mark.parametrize("status", ["paused", "completed", "cancelled"])
+    def test_those_that_ended_or_were_paused_are_fine(self, status):
+        self.make(status)
+        assert status_and_areas() == ("healthy", [])
+
+    def test_one_that_failed_is_told_for_a_day(self):
+        broadcast = self.make("failed", finished_at=timezone.now() - self.hour_ago, failure_reason="No such audience")
+        health = get_health(details=True)
+        assert status_and_areas() == ("degraded", ["broadcasts"])
+        assert f"Broadcast {broadcast.pk} (news) failed: No such audience" in health["problems"][0]
+        PushBroadcast.objects.update(finished_at=timezone.now() - timedelta(days=2))
+        assert status_and_areas() == ("healthy", [])

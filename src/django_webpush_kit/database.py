@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, router, transaction
+from django.utils import timezone
 
 from django_webpush_kit.conf import swapped_model
 
@@ -99,3 +100,22 @@ def is_conflict(error: OperationalError) -> bool:
 def error_code(error: OperationalError) -> Any:
     """Return the database's error code: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL) or a message (SQLite)."""
     return getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+
+
+CLOCK_QUERIES = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+}
+"""Seconds since 1970 by the clock of the database."""
+
+
+def clock_difference() -> float | None:
+    """Seconds by which this machine's clock is ahead of the database's; None where the database cannot be asked."""
+    connection = connections[outbox_database()]
+    query = CLOCK_QUERIES.get(connection.vendor)
+    if query is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return timezone.now().timestamp() - float(cursor.fetchone()[0])

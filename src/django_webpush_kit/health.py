@@ -1,29 +1,46 @@
 """Health status of push delivery, for load balancers, monitoring and `push_doctor`.
 
 - `healthy`: no problem was found, or there was no traffic
-- `degraded`: push services accepted fewer than 90 % of the recent messages
-- `unhealthy`: due notifications are not being delivered, a push service refuses our credentials, the database does not
-  answer, or there are subscriptions but no valid VAPID key
+- `degraded`: push services accepted fewer than 90 % of the recent messages, a push service is paused, a broadcast has
+  failed, some subscriptions have an unknown VAPID key, or the broker does not answer
+- `unhealthy`: due notifications or broadcasts are not being delivered, a push service refuses our credentials, the
+  database does not answer, the clock is wrong, or there are subscriptions but no valid VAPID key
+
+Each problem comes with its mend. `delivery.problems` finds most of them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.db.models import Count, Q
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
-from django_webpush_kit.conf import backend_spec, kit_settings, vapid_keyring
-from django_webpush_kit.delivery.breaker import credentials_alarms
+from django_webpush_kit.conf import backend_spec, vapid_keyring
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.delivery.breaker import Fault
+from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
+from django_webpush_kit.delivery.problems import (
+    Problem,
+    broadcast_problems,
+    clock_problems,
+    is_in_use,
+    key_problems,
+    lag_problems,
+    service_problems,
+)
+from django_webpush_kit.delivery.transitions import GONE_STATUSES
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import Lane, NotificationStatus
+from django_webpush_kit.task_backends import get_task_backend
+from django_webpush_kit.task_backends.base import QueueBackend
 
 HEALTHY = "healthy"
 DEGRADED = "degraded"
@@ -36,6 +53,9 @@ RECENT_HOURS = 24
 RECENT_ROWS = 50_000
 """Maximum number of rows for the success rate, so that the query costs the same on a large site."""
 
+NOTHING_ACCEPTED = 10
+"""Number of failed or expired messages from which on a success rate of 0 means `unhealthy`."""
+
 SUBSCRIPTIONS_CACHE_SECONDS = 60.0
 
 _logger = logging.getLogger(__name__)
@@ -45,15 +65,18 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     """Return `{"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}`.
 
     `success_rate` is a percentage for the last 24 hours or None, `timestamp` is ISO 8601. `details` adds
-    `{"problems": [text], "oldest_due_seconds", "paused_services": [{"push_service", "paused_until", "reason"}],
-    "refused_credentials": [{"push_service", "vapid_key_id", "reason", "since"}], "transport", "task_backend",
-    "period_hours"}`. The figures are cached for `STATISTICS_CACHE_SECONDS`.
+    `{"problems": [text], "findings": [{"level", "area", "text", "mend"}], "oldest_due_seconds", "paused_services":
+    [{"push_service", "paused_until", "reason"}], "paused_by_hand": [{"push_service", "since"}], "refused_credentials":
+    [{"push_service", "vapid_key_id", "reason", "since"}], "transport", "task_backend", "period_hours"}`. `level` is
+    "unhealthy" or "degraded"; `push_service` "" stands for all. The figures are cached for
+    `STATISTICS_CACHE_SECONDS`.
     """
     try:
         found = remember("health", compute=_current_health)
     except DatabaseError:
         _logger.exception("The database does not answer")
-        found = _unknown_health("The database does not answer.")
+        problem = Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
+        found = _unknown_health(problem)
     return {**found["public"], **(found["details"] if details else {})}
 
 
@@ -68,48 +91,95 @@ def http_status(health: dict[str, Any], *, strict: bool) -> int:
 def _current_health() -> dict[str, Any]:
     now = timezone.now()
     recent = _recent(now)
-    success_rate = percentage(recent["sent"], recent["sent"] + recent["failed"])
-    alarms = [alarm for alarm in credentials_alarms() if _is_in_use(alarm.vapid_key_id)]
+    success_rate = percentage(recent["sent"], recent["sent"] + recent["unsent"])
     lag = _oldest_due_seconds(now)
-    subscriptions = remember("active-subscriptions", compute=_active_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS)
-    faults = [*_key_faults(subscriptions), *_credentials_faults(alarms), *_lag_faults(lag)]
-    weaknesses = _success_faults(success_rate)
+    subscriptions = remember("subscriptions", compute=_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS)
+    states = _states()
+    is_all_paused = any(state.paused_by_hand_at and state.push_service == ALL_SERVICES for state in states)
+    problems = [
+        *key_problems(subscriptions["active"], subscriptions["lost"]),
+        *service_problems(states, now),
+        *lag_problems(lag, is_all_paused=is_all_paused),
+        *([] if is_all_paused else broadcast_problems(now)),
+        *_queue_problems(),
+        *clock_problems(),
+        *_success_problems(success_rate, recent["unsent"]),
+    ]
     return {
         "public": {
-            "status": UNHEALTHY if faults else DEGRADED if weaknesses else HEALTHY,
+            "status": _status(problems),
             "success_rate": success_rate,
-            "active_subscriptions": subscriptions,
+            "active_subscriptions": subscriptions["active"],
             "recent_notifications": recent["all"],
             "timestamp": now.isoformat(),
         },
         "details": {
-            "problems": [*faults, *weaknesses],
+            **_in_words(problems),
             "oldest_due_seconds": lag,
-            "paused_services": _paused_services(now),
-            "refused_credentials": [
-                {
-                    "push_service": alarm.push_service,
-                    "vapid_key_id": alarm.vapid_key_id,
-                    "reason": alarm.reason,
-                    "since": alarm.updated_at.isoformat(),
-                }
-                for alarm in alarms
-            ],
+            **_service_details(states, now),
             **_backends(),
             "period_hours": RECENT_HOURS,
         },
     }
 
 
-def _is_in_use(vapid_key_id: str) -> bool:
-    """Return whether this key is still configured. Faults of a removed key no longer matter."""
-    try:
-        return vapid_keyring().find(vapid_key_id) is not None
-    except ImproperlyConfigured:
-        return True
+def _status(problems: Sequence[Problem]) -> str:
+    if any(problem.is_serious for problem in problems):
+        return UNHEALTHY
+    return DEGRADED if problems else HEALTHY
 
 
-def _unknown_health(problem: str) -> dict[str, Any]:
+def _in_words(problems: Iterable[Problem]) -> dict[str, Any]:
+    """The problems, the serious ones first."""
+    problems = sorted(problems, key=lambda problem: not problem.is_serious)
+    return {
+        "problems": [str(problem) for problem in problems],
+        "findings": [
+            {
+                "level": UNHEALTHY if problem.is_serious else DEGRADED,
+                "area": problem.area,
+                "text": problem.text,
+                "mend": problem.mend,
+            }
+            for problem in problems
+        ],
+    }
+
+
+def _states() -> list[PushServiceState]:
+    """The states of push services that are paused, by hand or by their breaker."""
+    states = PushServiceState.objects.using(outbox_database())
+    paused = states.filter(Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False))
+    return list(paused.order_by("push_service", "vapid_key_id"))
+
+
+def _service_details(states: Iterable[PushServiceState], now: datetime) -> dict[str, list[dict[str, str]]]:
+    states = list(states)
+    return {
+        "paused_services": [
+            {"push_service": state.push_service, "paused_until": state.paused_until.isoformat(), "reason": state.reason}
+            for state in states
+            if state.paused_until and state.paused_until > now
+        ],
+        "paused_by_hand": [
+            {"push_service": state.push_service, "since": state.paused_by_hand_at.isoformat()}
+            for state in states
+            if state.paused_by_hand_at
+        ],
+        "refused_credentials": [
+            {
+                "push_service": state.push_service,
+                "vapid_key_id": state.vapid_key_id,
+                "reason": state.reason,
+                "since": state.updated_at.isoformat(),
+            }
+            for state in states
+            if state.paused_until and state.reason.startswith(Fault.CREDENTIALS.value) and is_in_use(state.vapid_key_id)
+        ],
+    }
+
+
+def _unknown_health(problem: Problem) -> dict[str, Any]:
     return {
         "public": {
             "status": UNHEALTHY,
@@ -119,10 +189,9 @@ def _unknown_health(problem: str) -> dict[str, Any]:
             "timestamp": timezone.now().isoformat(),
         },
         "details": {
-            "problems": [problem],
+            **_in_words([problem]),
             "oldest_due_seconds": None,
-            "paused_services": [],
-            "refused_credentials": [],
+            **_service_details([], timezone.now()),
             **_backends(),
             "period_hours": RECENT_HOURS,
         },
@@ -130,67 +199,70 @@ def _unknown_health(problem: str) -> dict[str, Any]:
 
 
 def _recent(now: datetime) -> dict[str, int]:
-    """Count the rows of the last 24 hours, and how many of the latest `RECENT_ROWS` were sent and failed."""
+    """Count the rows of the last 24 hours, and how many of the latest `RECENT_ROWS` were sent, and failed or expired.
+
+    Subscriptions that ended (404, 410) are not counted as failures.
+    """
     recent = get_notification_model().objects.filter(created_at__gte=now - timedelta(hours=RECENT_HOURS))
+    is_gone = Q(status=NotificationStatus.FAILED, response_status__in=GONE_STATUSES)
+    is_unsent = Q(status__in=(NotificationStatus.FAILED, NotificationStatus.EXPIRED))
     counts = recent.order_by("-created_at")[:RECENT_ROWS].aggregate(
         sent=Count("pk", filter=Q(status=NotificationStatus.SENT)),
-        failed=Count("pk", filter=Q(status=NotificationStatus.FAILED)),
+        all_unsent=Count("pk", filter=is_unsent),
+        gone=Count("pk", filter=is_gone),
     )
-    return {"all": recent.count(), **counts}
+    return {"all": recent.count(), "sent": counts["sent"], "unsent": counts["all_unsent"] - counts["gone"]}
 
 
 def _oldest_due_seconds(now: datetime) -> float:
     """Return how long the oldest due row has waited for a worker, or a row with a lapsed lease for recovery."""
     rows = get_notification_model().objects
-    oldest = [
-        rows.filter(status=status, lane=lane, next_attempt_at__lte=now)
+    due = [
+        rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at__lte=now)
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)
         .first()
-        for status in (NotificationStatus.PENDING, NotificationStatus.SENDING)
         for lane in Lane
     ]
-    return round(max(((now - moment).total_seconds() for moment in oldest if moment), default=0.0), 1)
+    lapsed = rows.filter(status=NotificationStatus.SENDING, next_attempt_at__lte=now)
+    moments = (*due, lapsed.aggregate(oldest=Min("next_attempt_at"))["oldest"])
+    return round(max(((now - moment).total_seconds() for moment in moments if moment), default=0.0), 1)
 
 
-def _active_subscriptions() -> int:
-    return get_subscription_model().objects.filter(is_active=True).count()
-
-
-def _paused_services(now: datetime) -> list[dict[str, str]]:
-    return [
-        {"push_service": state.push_service, "paused_until": state.paused_until.isoformat(), "reason": state.reason}
-        for state in PushServiceState.objects.filter(paused_until__gt=now).order_by("push_service")
-        if state.paused_until
-    ]
-
-
-def _key_faults(subscriptions: int) -> list[str]:
-    """Report missing or invalid keys. Without subscriptions, push is just not set up yet."""
+def _subscriptions() -> dict[str, int]:
+    """How many subscriptions are active, and how many of them were made with a VAPID key that is not configured."""
+    active = get_subscription_model().objects.filter(is_active=True)
     try:
-        vapid_keyring()
-    except ImproperlyConfigured as error:
-        return [f"Notifications cannot be sent: {error}"] if subscriptions else []
-    return []
+        keyring = vapid_keyring()
+    except ImproperlyConfigured:
+        return {"active": active.count(), "lost": 0}
+    known = ["", keyring.current.key_id, *(key.key_id for key in keyring.fallbacks)]
+    return active.aggregate(active=Count("pk"), lost=Count("pk", filter=~Q(vapid_key_id__in=known)))
 
 
-def _credentials_faults(alarms: Iterable[PushServiceState]) -> list[str]:
-    return [
-        f"{alarm.push_service} refuses the VAPID key {alarm.vapid_key_id}: check the key pair and VAPID_SUBJECT."
-        for alarm in alarms
-    ]
+def _queue_problems() -> Iterator[Problem]:
+    try:
+        backend = get_task_backend()
+    except (ImproperlyConfigured, ImportError):
+        return  # the checks and the doctor report settings
+    outage = backend.find_outage() if isinstance(backend, QueueBackend) else ""
+    if outage:
+        yield Problem(
+            "queue",
+            f"The broker of the task backend does not answer ({outage}): workers are not woken.",
+            "Start the broker, or correct its address. Until then the periodic sweep delivers.",
+            is_serious=False,
+        )
 
 
-def _lag_faults(seconds: float) -> list[str]:
-    if seconds <= kit_settings.HEALTH_MAX_LAG_SECONDS:
-        return []
-    return [f"A notification has been due for {seconds:.0f} s. Check that deliver_push or the queue's worker runs."]
-
-
-def _success_faults(success_rate: float | None) -> list[str]:
-    if success_rate is None or success_rate >= MIN_SUCCESS_RATE:
-        return []
-    return [f"Push services accepted only {success_rate:g} % of the messages of the last {RECENT_HOURS} hours."]
+def _success_problems(success_rate: float | None, unsent: int) -> Iterator[Problem]:
+    if success_rate is not None and success_rate < MIN_SUCCESS_RATE:
+        yield Problem(
+            "success",
+            f"Push services accepted only {success_rate:g} % of the messages of the last {RECENT_HOURS} hours.",
+            "Filter the outbox by the status failed or expired to see the reasons.",
+            is_serious=success_rate == 0 and unsent >= NOTHING_ACCEPTED,
+        )
 
 
 def _backends() -> dict[str, str]:

@@ -264,7 +264,7 @@ def test_a_clock_that_differs_from_the_databases_is_warned_of(seconds, words, ti
 
 
 def test_the_clock_of_an_unknown_database_is_not_asked(monkeypatch):
-    monkeypatch.setattr("django_webpush_kit.management.diagnosis.CLOCK_QUERIES", {})
+    monkeypatch.setattr("django_webpush_kit.database.CLOCK_QUERIES", {})
     assert findings() == []
 
 

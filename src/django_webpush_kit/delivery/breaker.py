@@ -281,12 +281,6 @@ class Breakers:
         return not there.exclude(pk__in=names).exists()
 
 
-def credentials_alarms() -> list[PushServiceState]:
-    """The push services that refuse a VAPID key at present."""
-    states = PushServiceState.objects.using(outbox_database())
-    return list(states.filter(reason__startswith=Fault.CREDENTIALS.value, paused_until__isnull=False))
-
-
 def _apply(changes: Iterable[Change], breaker: Breaker) -> Breaker:
     for change in changes:
         breaker = change(breaker)

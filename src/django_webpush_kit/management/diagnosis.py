@@ -27,6 +27,7 @@ from django_webpush_kit.checks import TAG
 from django_webpush_kit.checks.project import INCLUDE, are_urls_included
 from django_webpush_kit.conf import MODEL_SETTINGS, backend_spec, kit_settings, swapped_model, vapid_keyring
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.delivery.problems import clock_problems
 from django_webpush_kit.health import UNHEALTHY, get_health
 from django_webpush_kit.management.findings import Finding, failure, guarded, in_words
 from django_webpush_kit.management.link_diagnosis import examine_links, known_base
@@ -37,20 +38,14 @@ from django_webpush_kit.templating.lint import lint_templates
 
 LEVELS = {checks.DEBUG: "hint", checks.INFO: "hint", checks.WARNING: "warning"}
 
-MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
-
 PRUNING_GRACE = timedelta(days=2)
 """Tolerance beyond RETENTION_DAYS, because pruning runs only from time to time."""
 
 URLS_CHECK = "webpush_kit.W009"
 """Id of the system check that the doctor replaces with an error."""
 
-CLOCK_QUERIES = {
-    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
-    "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
-    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
-}
-"""SQL for the database's clock, in seconds since 1970."""
+EXAMINED_HERE = ("clock", "keys")
+"""Areas of health that the doctor examines itself, and more closely."""
 
 
 def examine() -> Iterator[Finding]:
@@ -200,23 +195,8 @@ def _tables(connection: Any) -> Iterator[Finding]:
 
 
 def _clock() -> Iterator[Finding]:
-    connection = connections[outbox_database()]
-    query = CLOCK_QUERIES.get(connection.vendor)
-    if query is None:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        theirs = float(cursor.fetchone()[0])
-    difference = timezone.now().timestamp() - theirs
-    if abs(difference) > MAX_CLOCK_DIFFERENCE_SECONDS:
-        direction = "ahead of" if difference > 0 else "behind"
-        yield Finding(
-            "warning",
-            "clock",
-            f"The clock of this machine is {abs(difference):.0f} s {direction} the clock of the database. Leases, "
-            "schedules and VAPID tokens depend on it.",
-            "Synchronise the clocks of all machines, for example with chrony or systemd-timesyncd.",
-        )
+    for problem in clock_problems():
+        yield Finding("warning", "clock", problem.text, problem.mend)
 
 
 def _keys() -> Iterator[Finding]:
@@ -256,7 +236,7 @@ def _templates() -> Iterator[Finding]:
 
 
 def _health() -> Iterator[Finding]:
-    health = get_health(details=True)
-    level = "error" if health["status"] == UNHEALTHY else "warning"
-    for problem in health["problems"]:
-        yield Finding(level, "health", problem)
+    for finding in get_health(details=True)["findings"]:
+        if finding["area"] not in EXAMINED_HERE:
+            level = "error" if finding["level"] == UNHEALTHY else "warning"
+            yield Finding(level, "health", finding["text"], finding["mend"])

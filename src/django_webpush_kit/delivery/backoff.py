@@ -1,4 +1,4 @@
-"""How long a failed attempt waits before the next one."""
+"""Backoff: the wait between a failed attempt and the next one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MAX_EXPONENT = 30
 
 
 def backoff_seconds(retries: int, *, base: float | None = None, cap: float | None = None) -> float:
-    """A wait with full jitter: uniform between 0 and min(cap, base * 2 ** retries), in seconds.
+    """Return a wait in seconds with full jitter: uniform between 0 and min(cap, base * 2 ** retries).
 
-    Full jitter spreads the retries of an outage best; see "Exponential Backoff And Jitter", AWS Architecture Blog.
+    Full jitter spreads retries after an outage best; see "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     base = kit_settings.RETRY_BASE_SECONDS if base is None else base
     cap = kit_settings.RETRY_CAP_SECONDS if cap is None else cap

@@ -1,10 +1,10 @@
-"""Circuit breakers: stop sending to a push service that fails for everybody, and probe until it works again.
+"""Circuit breakers shared by all workers: pause a push service that fails for everybody, and probe until it recovers.
 
-A fault (refused credentials, a throttled request, no answer) first concerns its own subscription. The breaker of a
-push service and VAPID key opens when `EVIDENCE` different subscriptions, or all there are, met the same kind of fault
-and nothing was accepted in between. While it is open, one row at a time is sent as a probe; anything accepted closes
-it. The state lives in `PushServiceState`, so that all workers and the health page share it. Workers read it once per
-chunk and write it with each group of outcomes.
+A fault (refused credentials, a throttled request, no answer) first counts against its subscription only. The breaker
+of a push service and VAPID key opens when `EVIDENCE` different subscriptions, or all of them, had the same kind of
+fault and no message was accepted in between. While the breaker is open, one row at a time is sent as a probe. An
+accepted message closes the breaker. The state is stored in `PushServiceState`. Workers read it once per chunk and
+write it with each group of outcomes.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from django_webpush_kit.models import PushServiceState, get_notification_model, 
 from django_webpush_kit.states import LANES, NotificationStatus
 
 EVIDENCE = 3
-"""Different subscriptions that must meet the same kind of fault before the breaker opens."""
+"""Number of different subscriptions with the same kind of fault that opens the breaker."""
 
 FIRST_PAUSE_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
 MAX_RETRY_AFTER_SECONDS = 900.0
-"""A push service that asks for a longer wait than this says so again to the next probe."""
+"""Longest pause between probes. If a push service asks for a longer one, it can repeat that to the next probe."""
 
 SUSPICION_HOURS = 1
 MAX_SUSPECTS = 100
 
 PAUSED = "The push service is paused"
-"""Why a row waits for the next probe."""
+"""Reason of a row that is postponed until the next probe."""
 
 
 class Fault(str, Enum):
-    """Kinds of faults that may concern a whole push service."""
+    """Kinds of faults that can affect a whole push service."""
 
     CREDENTIALS = "credentials"
     THROTTLED = "throttled"
@@ -47,24 +47,24 @@ class Fault(str, Enum):
 
 
 class BreakerKey(NamedTuple):
-    """What a breaker belongs to."""
+    """Identifies a breaker."""
 
     push_service: str
     vapid_key_id: str
 
 
 class Suspect(NamedTuple):
-    """The last fault that a subscription met."""
+    """The last fault of a subscription."""
 
     fault: str
     moment: datetime
 
 
 class Verdict(NamedTuple):
-    """What a fault says about the push service.
+    """The conclusion from a fault.
 
-    `paused_until`: the breaker is open until then. `is_own_fault`: since the subscription's fault before this one,
-    others were accepted.
+    `paused_until` is the time of the next probe if the breaker is open. `is_own_fault` is true if messages of other
+    subscriptions were accepted since this subscription's previous fault.
     """
 
     paused_until: datetime | None
@@ -83,16 +83,16 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only probes are sent."""
+        """Whether only probes may be sent."""
         return self.paused_until is not None
 
     def evidence(self, fault: str) -> set[str]:
-        """The subscriptions that met this kind of fault after the last message was accepted."""
+        """Return the subscriptions with this kind of fault since the last accepted message."""
         return {name for name, suspect in self.suspects.items() if suspect.fault == fault and self._is_recent(suspect)}
 
     @property
     def has_evidence(self) -> bool:
-        """Whether any subscription met a fault after the last message was accepted."""
+        """Return whether any subscription had a fault since the last accepted message."""
         return any(map(self._is_recent, self.suspects.values()))
 
     def _is_recent(self, suspect: Suspect) -> bool:
@@ -103,7 +103,7 @@ Change: TypeAlias = Callable[[Breaker], Breaker]
 
 
 def accepted(breaker: Breaker, subscription: str, now: datetime) -> Breaker:
-    """The breaker after a message was accepted: closed, with no evidence left."""
+    """Return the breaker after an accepted message: closed and without evidence."""
     if not breaker.is_open and not breaker.has_evidence:
         return breaker
     suspects = {name: suspect for name, suspect in breaker.suspects.items() if name != subscription}
@@ -121,10 +121,10 @@ def faulted(
     is_everybody: bool,
     now: datetime,
 ) -> Breaker:
-    """The breaker after a message met a fault.
+    """Return the breaker after a fault.
 
-    `probe` is when the lease of the probe ends, if the message was one. `is_everybody`: no other subscription of this
-    push service and key is without this fault.
+    If the message was a probe, `probe` is the end of its lease. `is_everybody` is true if all subscriptions of this
+    push service and key have the fault.
     """
     suspects = _recent_suspects(breaker, now) | {subscription: Suspect(fault.value, now)}
     breaker = replace(breaker, suspects=suspects)
@@ -140,7 +140,7 @@ def faulted(
 
 
 def probe_abandoned(breaker: Breaker, probe: datetime, now: datetime) -> Breaker:
-    """The breaker after a probe ended without telling anything: the next one may go out at once."""
+    """Return the breaker after a probe without a result: the next probe may be sent at once."""
     return replace(breaker, paused_until=now) if breaker.paused_until == probe else breaker
 
 
@@ -156,14 +156,14 @@ def _paused(breaker: Breaker, fault: Fault, reason: str, retry_after: float | No
 
 
 def _recent_suspects(breaker: Breaker, now: datetime) -> dict[str, Suspect]:
-    """The suspects of the last hour, at most `MAX_SUSPECTS` of them."""
+    """Return the suspects of the last hour, at most `MAX_SUSPECTS`."""
     since = now - timedelta(hours=SUSPICION_HOURS)
     recent = [(name, suspect) for name, suspect in breaker.suspects.items() if suspect.moment > since]
     return dict(sorted(recent, key=lambda item: item[1].moment)[1 - MAX_SUSPECTS :])
 
 
 class Breakers:
-    """The breakers as this worker knows them, with the changes that it has not written yet."""
+    """The breakers as last read by this worker, with its own unwritten changes applied."""
 
     def __init__(self) -> None:
         self._known: dict[BreakerKey, Breaker] = {}
@@ -191,16 +191,16 @@ class Breakers:
 
     @property
     def are_all_closed(self) -> bool:
-        """Whether no breaker is open and no evidence was found, as on most days."""
+        """Return whether no breaker is open and there is no evidence. This is the normal case."""
         return not self._known
 
     def paused_until(self, key: BreakerKey) -> datetime | None:
-        """When the next probe may be sent if the breaker is open, else None."""
+        """Return the time of the next probe, or None if the breaker is closed."""
         breaker = self._known.get(key)
         return None if breaker is None else breaker.paused_until
 
     def take_probe(self, key: BreakerKey, lease: timedelta, now: datetime) -> bool:
-        """Whether this worker may send a probe now: for the length of `lease` no other one goes out."""
+        """Return whether this worker may send a probe now. If so, no other probe is sent during `lease`."""
         breaker = self._known[key]
         if breaker.paused_until is None or breaker.paused_until > now:
             return False
@@ -213,7 +213,7 @@ class Breakers:
         return True
 
     def choose_probe(self, key: BreakerKey, rows: Iterable[Any]) -> Any:
-        """The row that is sent as the probe: if possible one whose subscription has not met the fault."""
+        """Return the row to send as the probe. Rows of subscriptions without the fault are preferred."""
         breaker = self._known[key]
         rows = list(rows)
         chosen = next((row for row in rows if str(row.subscription_id) not in breaker.suspects), rows[0])
@@ -222,7 +222,7 @@ class Breakers:
         return chosen
 
     def accept(self, key: BreakerKey, row: Any, now: datetime) -> None:
-        """Note that a message was accepted."""
+        """Record that a message was accepted."""
         self._probes.pop(row.pk, None)
         breaker = self._known.get(key)
         if breaker is not None and (breaker.is_open or breaker.has_evidence):
@@ -231,7 +231,7 @@ class Breakers:
     def blame(
         self, key: BreakerKey, row: Any, fault: Fault, *, reason: str, retry_after: float | None, now: datetime
     ) -> Verdict:
-        """Note that a message met a fault, and say whose fault it seems to be."""
+        """Record a fault and return the conclusion from it."""
         before = self._known.get(key, Breaker())
         name = str(row.subscription_id)
         probe = self._probes.pop(row.pk, (key, None))[1]
@@ -256,13 +256,13 @@ class Breakers:
         return Verdict(self._known[key].paused_until, is_own_fault)
 
     def abandon_probe(self, row_key: Any) -> None:
-        """Note that the row with this key was not sent, or its answer says nothing about the push service."""
+        """Record that the row was not sent, or that its answer tells nothing about the push service."""
         if row_key in self._probes:
             key, ends_at = self._probes.pop(row_key)
             self._change(key, lambda breaker: probe_abandoned(breaker, ends_at, timezone.now()))
 
     def write(self) -> None:
-        """Write the changes; rows that wait for a moment that was brought forward are moved along."""
+        """Write the changes. If a probe is brought forward, the rows that wait for it are due earlier too."""
         changes, self._changes = self._changes, {}
         for key, changes_of_key in changes.items():
             before, after = retry_on_conflict(lambda key=key, todo=changes_of_key: _write(key, todo))  # type: ignore[misc]
@@ -294,7 +294,7 @@ def _states(key: BreakerKey) -> Any:
 
 
 def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
-    """Apply the changes to the stored state; returns the breaker before and after."""
+    """Apply the changes to the stored state. Returns the breaker before and after."""
     with transaction.atomic(using=outbox_database()):
         state = _states(key).select_for_update().first()
         before = Breaker() if state is None else _read(state)
@@ -345,7 +345,7 @@ def _read(state: PushServiceState) -> Breaker:
 
 
 def _read_suspects(stored: Any) -> Iterator[tuple[str, Suspect]]:
-    """The suspects that are stored in a form we know; others are left out."""
+    """Yield the stored suspects. Entries in an unknown form are skipped."""
     for name, value in stored.items() if isinstance(stored, dict) else ():
         try:
             fault, moment = Fault(value[0]), datetime.fromisoformat(value[1])
@@ -356,7 +356,7 @@ def _read_suspects(stored: Any) -> Iterator[tuple[str, Suspect]]:
 
 
 def _move_waiting(before: datetime | None, after: datetime | None) -> None:
-    """Bring rows forward that wait for a probe at `before`: to the next probe at `after`, or to now."""
+    """Make rows that wait for the probe at `before` due earlier: at the next probe, `after`, or now."""
     if before is None or (after is not None and after >= before):
         return
     rows = get_notification_model().objects.using(outbox_database())

@@ -1,4 +1,4 @@
-"""Claim due rows under a lease and read them as plain values; return rows whose lease has lapsed."""
+"""Claim due rows under a lease, read them as plain values, and return rows whose lease has lapsed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from django_webpush_kit.subscriptions.active_users import user_is_active
 from django_webpush_kit.tokens import NotificationIdentity
 
 LAPSES_BEFORE_ISOLATION = 2
-"""A row whose lease lapsed this often is claimed alone from then on."""
+"""Number of lapsed leases after which a row is claimed alone."""
 
 SHARE_FOR_RECORDING = 0.05
-"""The part of a lease that is kept free after the last possible answer, so that it can still be recorded."""
+"""Fraction of the lease reserved for writing results after the last response may arrive."""
 
 LAPSED_AT_ONCE = 1000
-"""Rows that one statement returns; it bounds how long the statement holds locks."""
+"""Rows returned per statement. This limits how long a statement holds locks."""
 
 Turn: TypeAlias = Literal["first", "last", "never"]
-"""When isolated rows are claimed: before everything else, when nothing else is due, or not."""
+"""When isolated rows are claimed: before all others, after all others, or never."""
 
 QUARANTINED = "Quarantined: every worker that tried to send it died"
 
@@ -53,7 +53,7 @@ class Lease(NamedTuple):
 class Row(NamedTuple):
     """A claimed outbox row with its subscription. Rows may share their JSON values: these are only read.
 
-    `problem` says why the stored values cannot be sent, "" when they can; such a row has empty `data` and `options`.
+    `problem` says why the stored values cannot be sent, or is "". A row with a problem has empty `data` and `options`.
     """
 
     data: dict[str, Any]
@@ -89,22 +89,22 @@ class Row(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What the payload calls the notification."""
+        """The identity of the notification in payloads."""
         return str(NotificationIdentity.of(self))
 
     @property
     def due(self) -> datetime:
-        """When the row was first due."""
+        """The time at which the row was first due."""
         return self.created_at if self.scheduled_for is None else max(self.scheduled_for, self.created_at)
 
     @property
     def deadline(self) -> datetime | None:
-        """After this moment the row is not sent any more; None: it has one attempt, whenever that is."""
+        """The time after which the row must not be sent. None: the row has a single attempt at any time."""
         return deadline(self.due, self.options, self.expires_at)
 
 
 class UnreadableRow(NamedTuple):
-    """A claimed outbox row whose stored values cannot be read, and what reading them raised."""
+    """A claimed outbox row whose stored values cannot be read, with the exception."""
 
     pk: Any
     error: Exception
@@ -114,7 +114,7 @@ class UnreadableRow(NamedTuple):
 class Chunk:
     """Rows claimed together. No request may start after `stop_at` (time.monotonic()).
 
-    `is_last` says that nothing is to be sent beside it or was left to claim: an isolated row, or fewer than asked for.
+    `is_last` tells the engine to stop claiming: the chunk is an isolated row, or has fewer rows than requested.
     """
 
     lease: Lease
@@ -125,9 +125,9 @@ class Chunk:
 
 
 def return_lapsed(now: datetime | None = None) -> int:
-    """Return rows whose lease has lapsed to `pending`; those that lapse again and again are isolated, then given up.
+    """Set rows whose lease has lapsed to `pending`. Rows that lapse repeatedly are isolated, then failed.
 
-    Returns the number of rows that were returned or given up.
+    Returns the number of changed rows.
     """
     now = now or timezone.now()
     lapsed = (
@@ -160,10 +160,10 @@ def claim(
     stop_at: float = float("inf"),
     isolated: Turn = "last",
 ) -> Chunk:
-    """Take up to `size` due rows, the most urgent first, for the length of a lease.
+    """Claim up to `size` due rows for the length of a lease, the most urgent first.
 
-    Rows whose lease lapsed twice are claimed alone, so that a row that kills its worker takes none with it: when
-    nothing else is due, or before everything else, or not at all, as `isolated` says.
+    Rows whose lease lapsed twice are claimed alone, so that a row that crashes its worker affects no other row.
+    `isolated` says when: after all other due rows, before them, or never.
     """
     now = timezone.now()
     lease = Lease(uuid4(), now + timedelta(seconds=kit_settings.LEASE_SECONDS))
@@ -184,11 +184,11 @@ def claim(
 
 
 def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
-    """Lease the first `size` rows of one lane, in index order; returns how many.
+    """Lease the first `size` rows of one lane, in index order. Returns their number.
 
-    Where the database has SKIP LOCKED, workers step around each other's rows. Elsewhere one conditional UPDATE decides
-    who gets a row: on SQLite a SELECT before the UPDATE would only raise lock errors. There the status is asked in the
-    subquery alone: beside the keys it would mislead SQLite into reading every pending row.
+    With SKIP LOCKED, workers skip rows locked by other workers. Otherwise one conditional UPDATE decides which worker
+    gets a row, because on SQLite a SELECT before the UPDATE causes lock errors. There, only the subquery tests the
+    status: a second test next to the keys would make SQLite read every pending row.
     """
     features = connections[outbox_database()].features
     rows = due.model.objects.using(outbox_database())
@@ -247,9 +247,9 @@ _TEXTS_KEPT = 256
 
 
 def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
-    """The rows of a lease, the most urgent first, and those that cannot be read.
+    """Return the rows of a lease, the most urgent first, and the rows that cannot be read.
 
-    They are found by the index of the outbox, as all share the end of the lease.
+    All rows share the end of the lease, so the index of the outbox finds them.
     """
     rows = get_notification_model().objects.using(outbox_database())
     claimed = rows.filter(
@@ -264,7 +264,7 @@ def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
 
 
 def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
-    """Read the rows one by one, because one of them cannot be read."""
+    """Read rows one by one, to find the one that cannot be read."""
     readable: list[Row] = []
     unreadable: list[UnreadableRow] = []
     for key in claimed.order_by("lane", "pk").values_list("pk", flat=True):
@@ -280,7 +280,7 @@ def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
 def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
     texts = (Cast(name, TextField()) for name in _JSON_COLUMNS)
     columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, user_is_active())
-    # The rows of one call mostly hold the same JSON: each text is read once.
+    # The rows of one call usually have the same JSON, so each text is parsed once.
     read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
     read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)
     for data_text, options_text, preferences, *values in columns:
@@ -289,7 +289,7 @@ def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
 
 
 def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], RowOptions, str]:
-    """The stored data and options of a row, and what is wrong with them: code of the host may have written anything."""
+    """Return the stored data and options of a row, and their problem or "". The project may have stored anything."""
     try:
         data = json.loads(data_text)
         if not isinstance(data, dict):

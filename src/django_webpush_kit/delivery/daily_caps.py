@@ -1,8 +1,8 @@
 """Frequency caps: `NOTIFICATION_TYPES["newsletter"]["max_per_day"]` messages of a type per recipient in 24 hours.
 
-A recipient is a user, with all their browsers, or an anonymous subscription. Only messages that were sent use up the
-cap: while one is under way that would, the next one waits for its outcome. Workers count what is recorded as sent, so
-the cap may be exceeded by as many messages as there are workers at the same moment.
+A recipient is a user with all their browsers, or an anonymous subscription. Only sent messages count. If a message in
+flight would reach the cap, the next one waits for its outcome. Workers count recorded rows, so each additional worker
+may exceed the cap by one message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django_webpush_kit.models import get_notification_model
 
 
 class CapRefusal(NamedTuple):
-    """Why a row is not sent now: it is one too many (`suppressed` says why), or it `waits` for another's outcome."""
+    """Why a row is not sent now: it exceeds the cap (reason in `suppressed`), or it `waits` for another outcome."""
 
     suppressed: str = ""
     waits: bool = False
@@ -31,7 +31,7 @@ _Recipient: TypeAlias = tuple[str, str, Any]
 
 
 class DailyCaps:
-    """The caps of a worker's rows: what was sent to their recipients in the last 24 hours, and what is under way."""
+    """Counts the messages sent to a worker's recipients in the last 24 hours, and those in flight."""
 
     def __init__(self) -> None:
         self._caps = _caps()
@@ -40,14 +40,14 @@ class DailyCaps:
         self._capped: dict[Any, tuple[_Recipient, UUID]] = {}
 
     def look_up(self, rows: Sequence[Row], now: datetime) -> None:
-        """Count what was sent to the recipients of these rows."""
+        """Count the messages sent to the recipients of these rows."""
         capped = [row for row in rows if row.type in self._caps] if self._caps else []
         if capped:
             self._capped |= {row.pk: (_recipient(row), row.batch) for row in capped}
             self._count(capped, now - timedelta(days=1))
 
     def refusal(self, row: Row) -> CapRefusal:
-        """Whether the row is one too many; if it is not, it counts as under way from now on."""
+        """Return why the row must not be sent now. If it may be sent, count it as in flight."""
         if row.pk not in self._capped:
             return WITHIN_CAP
         cap = self._caps[row.type]
@@ -64,7 +64,7 @@ class DailyCaps:
         return WITHIN_CAP
 
     def settle(self, key: Any, *, is_sent: bool) -> None:
-        """The row with this key is under way no longer: it was sent and uses up the cap, or it was not."""
+        """Record the end of a row in flight. It counts towards the cap if it was sent."""
         if key in self._capped:
             recipient, batch = self._capped.pop(key)
             self._under_way.get(recipient, {}).pop(key, None)
@@ -75,7 +75,7 @@ class DailyCaps:
         notifications = get_notification_model().objects.using(outbox_database())
         sent = notifications.filter(sent_at__gte=since, type__in={row.type for row in rows})
         named = sent.filter(user__in={row.user_id for row in rows if row.user_id is not None})
-        # those of users among them count for their users, as they do already
+        # subscriptions with a user are already counted for the user
         anonymous = sent.filter(subscription__in={row.subscription_id for row in rows if row.user_id is None})
         for found in (named, anonymous):
             for type_, *recipient, batch in found.values_list("type", "user_id", "subscription_id", "batch"):
@@ -83,7 +83,7 @@ class DailyCaps:
 
 
 def _caps() -> dict[str, int]:
-    """The cap of each notification type that has a usable one; a check reports the others."""
+    """Return the cap of each notification type with a valid one. A system check reports invalid caps."""
     types = kit_settings.NOTIFICATION_TYPES.items()
     found = {name: options.get("max_per_day") for name, options in types if isinstance(options, Mapping)}
     return {name: cap for name, cap in found.items() if isinstance(cap, int) and cap > 0}

@@ -1,4 +1,4 @@
-"""Check each claimed row again before it is sent: much may have changed since it was written."""
+"""Check each claimed row again before sending, because preferences, users and subscriptions may have changed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from django_webpush_kit.delivery.outcomes import Recorder
 
 PROBE_LEASE_SECONDS = 5.0
-"""Added to the longest time of a request: after this time a probe without an outcome is taken for lost."""
+"""Added to the maximum time of a request. A probe without an outcome is considered lost after this time."""
 
 CAP_WAIT_SECONDS = 2
-"""How long a row waits for the outcome of another message that may use up its daily cap."""
+"""Wait for the outcome of another message that may use up the daily cap."""
 
 
 class Gate:
-    """Lets through the rows that may be sent now; tells the recorder what becomes of the others."""
+    """Yields the rows that may be sent now, and records the outcome of the others."""
 
     def __init__(self, rows: Sequence[Row], recorder: Recorder) -> None:
         self._rows = rows
@@ -92,7 +92,7 @@ class Gate:
         return self._breakers.paused_until(BreakerKey(row.push_service, row.vapid_key_id)) is not None
 
     def _is_admitted(self, row: Row) -> bool:
-        """Whether neither the row nor its recipient speaks against sending it; whatever a row raises ends it."""
+        """Return whether the row may be sent now. An exception fails the row."""
         try:
             deadline = row.deadline
             refusal = self._refusal(row, deadline)
@@ -127,7 +127,7 @@ class Gate:
         return None
 
     def _is_wanted_now(self, row: Row, deadline: datetime | None) -> bool:
-        """Ask the subscriber's preferences and quiet hours."""
+        """Apply the subscriber's preferences and quiet hours."""
         if row.options.critical:
             return True
         decision = decide(row.preferences, row.timezone, type=row.type, due=self._now, deadline=deadline)
@@ -140,7 +140,7 @@ class Gate:
         return False
 
     def _is_within_cap(self, row: Row) -> bool:
-        """Ask the daily cap of the row's type. The row counts from now on, until it is known not to have been sent."""
+        """Apply the daily cap of the row's type. The row counts until it is known that it was not sent."""
         if row.options.critical:
             return True
         refusal = self._caps.refusal(row)
@@ -154,7 +154,7 @@ class Gate:
         return False
 
     def _from_held(self, key: BreakerKey, rows: list[Row]) -> Iterator[Row]:
-        """All rows if the breaker has closed meanwhile; else the probe, if one may be sent. The others wait."""
+        """Yield all rows if the breaker has closed. Otherwise yield a probe if allowed, and postpone the other rows."""
         if self._breakers.paused_until(key) is None:
             yield from self._with_permits(key.push_service, rows)
             return
@@ -171,7 +171,7 @@ class Gate:
 
 
 def _whole_second(moment: datetime) -> datetime:
-    """The next whole second: rows that wait for the same moment are written together."""
+    """Round up to a whole second, so that rows postponed to the same second are written together."""
     return moment.replace(microsecond=0) + timedelta(seconds=1)
 
 

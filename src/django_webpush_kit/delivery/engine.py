@@ -1,4 +1,4 @@
-"""The delivery engine: claim due rows under a lease, send them, record what came of it.
+"""The delivery engine: claim due rows under a lease, send them, and record the outcomes.
 
     pending --claim--> sending --2xx--> sent
        ^                 |--retryable--> pending (next_attempt_at later)
@@ -6,9 +6,9 @@
        |<--lease lapsed--'
        |--deadline--> expired    |--preference, opt-out--> suppressed    |--cancel, owner change--> cancelled
 
-`deliver_due` is the one entry point of every task backend, the sweep and the command. It may run any number of times at
-once. A worker that dies leaves rows in `sending`; when their lease lapses, the next call returns them to `pending`.
-Every write after the claim is fenced by the lease token, so a worker that overslept its lease changes nothing.
+Every task backend, the sweep and the command call `deliver_due`. Any number of calls may run at the same time. A worker
+that dies leaves rows in `sending`. When their lease lapses, the next call returns them to `pending`. Every write after
+the claim checks the lease token, so a worker whose lease has lapsed changes nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EVERY_KIND = 8
 """Under backlog, every 8th chunk goes to isolated rows and fan-out."""
 
 SLOW_SERVICE_SECONDS = 1.0
-"""How long rows are put back that a worker cannot send, because their push service has its share in flight."""
+"""Delay for rows that cannot be sent now because their push service already has its share in flight."""
 
 
 RATE_LIMIT_SLEEP_SECONDS = 0.2
@@ -75,7 +75,7 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far one call goes: rows of one batch or of all, `limit` of them, up to a moment or until it is stopped."""
+    """The limits of one call: a batch, a number of rows, a deadline and a stop function."""
 
     limit: int | None
     batch: UUID | None
@@ -84,14 +84,14 @@ class Bounds:
     on_backlog: Callable[[], None]
 
     def are_reached(self, report: DeliveryReport) -> bool:
-        """Whether the call has done what it may; notes in the report that rows may still be due."""
+        """Return whether a limit is reached. If so, set `more` in the report."""
         report.more = self.is_stopped() or time.monotonic() >= self.deadline or self.chunk_size(report) <= 0
         return report.more
 
     def fan_out(self) -> bool:
-        """Write the next rows of broadcasts, unless one batch alone is to be sent; whether any were written.
+        """Write the next rows of broadcasts and return lapsed leases, unless a single batch is sent.
 
-        Returns lapsed leases too: both are due every few chunks, however long a call lasts.
+        Returns whether broadcast rows were written. Called every few chunks, so that long calls do both too.
         """
         return_lapsed()
         written = fan_out(self.deadline) if self.batch is None else 0
@@ -104,7 +104,7 @@ class Bounds:
         return self.deadline < float("inf") and report.waits_until is not None and timezone.now() < report.waits_until
 
     def chunk_size(self, report: DeliveryReport) -> int:
-        """How many rows may be claimed next."""
+        """Return the number of rows that may be claimed next."""
         size: int = kit_settings.CHUNK_SIZE
         return size if self.limit is None else min(size, self.limit - report.claimed)
 
@@ -117,11 +117,11 @@ def deliver_due(
     is_stopped: Callable[[], bool] = lambda: False,
     on_backlog: Callable[[], None] = lambda: None,
 ) -> DeliveryReport:
-    """Send what is due, until nothing is, or `limit` rows were claimed, or `seconds` have passed, or `is_stopped()`.
+    """Send due rows until none are left, `limit` rows were claimed, `seconds` have passed, or `is_stopped()` is true.
 
-    With `batch` only rows of that batch are sent. `on_backlog` is called when a broadcast has written more rows than a
-    chunk holds: more workers would help. Raises TransactionManagementError inside a transaction: rows must be committed
-    before they are sent, and a request must not hold locks.
+    `batch` limits the call to rows of one batch. `on_backlog` is called when a broadcast has written more rows than one
+    chunk, so that more workers would help. Raises TransactionManagementError inside a transaction: rows must be
+    committed before they are sent, and locks must not be held during requests.
     """
     if is_inside_transaction(outbox_database()):
         raise TransactionManagementError(
@@ -135,7 +135,7 @@ def deliver_due(
 
 
 def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
-    """Send what is due within the bounds, adding to the report as it goes: what `deliver_due` calls."""
+    """Send due rows within the bounds and update the report. `deliver_due` calls this."""
     turns = _Turns()
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
@@ -151,10 +151,10 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
 
 
 def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow | None = None) -> None:
-    """Send the rows of the chunks and record each outcome, in small groups as they come in.
+    """Send the rows of the chunks and record their outcomes in small groups.
 
-    The next chunk is claimed while responses to the previous one are still pending, to keep the network busy. A chunk
-    that is None says that nothing is due at the moment.
+    The next chunk is claimed while responses to the previous one are still pending, to keep the network busy. None
+    instead of a chunk means that nothing is due at the moment.
     """
     transport = get_transport()
     flow = flow or Flow(transport)
@@ -176,7 +176,7 @@ def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow |
 
 
 def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None:
-    """The transport raised: end the one row in flight; have several rows claimed one at a time from now on."""
+    """Handle an exception of the transport: fail a single row in flight; isolate several rows and send them again."""
     if not in_flight:
         raise error
     if len(in_flight) > 1:
@@ -188,10 +188,10 @@ def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None
 
 
 def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> Iterator[Chunk | None]:
-    """Claim chunk after chunk, until nothing is due and nothing in flight; None when there is nothing to do but wait.
+    """Yield chunks until nothing is due and nothing is in flight. Yields None while there is only waiting to do.
 
-    Every `EVERY_KIND` chunks what is in flight is awaited, so that an isolated row may be sent alone, and broadcasts
-    are fanned out. A push service that does not answer does not hold that up for long.
+    Every `EVERY_KIND` chunks, wait for all rows in flight, so that an isolated row can be sent alone, and fan out
+    broadcasts. The wait is short if a push service does not answer.
     """
     isolated: Turn = "first" if turns.is_for_every_kind else "last"
     has_more = True
@@ -207,11 +207,11 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
         except DatabaseError:
             if isolated != "never":
                 raise
-            return  # what is in flight is recorded first, if that is possible; the next claim tells
+            return  # rows in flight are recorded first, if possible; the next claim shows whether rows are left
         turns.take()
         report.claimed += len(chunk.rows) + len(chunk.unreadable)
         yield chunk
-        isolated = "never"  # rows are in flight: one that kills its worker would take them along
+        isolated = "never"  # a poison row claimed now would crash the worker while other rows are in flight
         has_more = not chunk.is_last
         if chunk.is_last or turns.is_for_every_kind:
             yield from _awaited(flow)
@@ -221,13 +221,13 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
 
 
 def _awaited(flow: Flow) -> Iterator[None]:
-    """Wait until nothing is in flight, but not for a push service that does not answer."""
+    """Wait until nothing is in flight, but not for push services that do not answer."""
     while flow.accepts_pauses and not flow.is_empty and not flow.is_stalled:
         yield None
 
 
 def _requests(chunks: Iterable[Chunk | None], recorder: Recorder, flow: Flow) -> Iterator[PushRequest | None]:
-    """The requests of the chunks one by one, as the transport asks for them; None when it should ask again later."""
+    """Yield the requests of the chunks as the transport asks for them. None tells it to ask again later."""
     for chunk in chunks:
         yield from _started_parked(flow, recorder)
         if chunk is None:
@@ -270,7 +270,7 @@ def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Iterator[PushR
 
 
 def _started_parked(flow: Flow, recorder: Recorder) -> Iterator[PushRequest]:
-    """The parked requests whose push services have room again."""
+    """Yield the parked requests whose push services have room again."""
     for row, request in flow.unparked():
         if flow.start(row):
             recorder.started(row)
@@ -278,14 +278,14 @@ def _started_parked(flow: Flow, recorder: Recorder) -> Iterator[PushRequest]:
 
 
 def _put_back(rows: list[Row], recorder: Recorder) -> None:
-    """Let rows of a slow push service wait, so that this worker can claim rows of others."""
+    """Postpone rows of a slow push service, so that this worker can claim rows of others."""
     until = timezone.now() + timedelta(seconds=SLOW_SERVICE_SECONDS)
     for row in rows:
         recorder.put_back(row, until)
 
 
 class _Turns:
-    """Counts the chunks of one call: of `EVERY_KIND`, one is for isolated rows first, and broadcasts are fanned out."""
+    """Counts the chunks of one call. Every `EVERY_KIND` chunks it is the turn of isolated rows and broadcasts."""
 
     def __init__(self) -> None:
         self._taken = 0

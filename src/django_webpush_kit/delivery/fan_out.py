@@ -1,10 +1,9 @@
-"""Fan a broadcast out: pages of its audience become outbox rows, a little ahead of delivery.
+"""Fan out broadcasts: write outbox rows for pages of the audience, a little ahead of delivery.
 
-The rows of a page and the cursor that moves past it are written in one transaction, so a fan-out that is killed
-anywhere continues without gaps or repeats. A page is written only if the cursor stands where the page began and the
-broadcast is still running: a worker that overslept its lease, a pause and a cancellation can never be overwritten.
-At most `BROADCAST_AHEAD` rows of a broadcast are due and unsent, so that the outbox stays small. Broadcasts take turns
-by urgency, then age.
+The rows of a page and the new cursor are written in one transaction, so an interrupted fan-out continues without gaps
+or duplicates. A page is written only if the cursor is unchanged and the broadcast is still running. So a worker whose
+lease has lapsed cannot repeat a page, and a pause or cancellation is never overwritten. At most `BROADCAST_AHEAD` rows
+of a broadcast are due and unsent, so that the outbox stays small. Broadcasts take turns by urgency, then age.
 """
 
 from __future__ import annotations
@@ -36,22 +35,22 @@ from django_webpush_kit.outbox.snapshots import freeze_templates, thaw, thaw_tem
 from django_webpush_kit.signals import emit, notifications_queued
 
 FAN_OUT_SECONDS = 0.5
-"""A worker fans out for this long before it delivers again: urgent messages may be waiting."""
+"""Maximum time of a fan-out before the worker delivers again, because urgent messages may be pending."""
 
 COUNT_SECONDS = 0.5
-"""The size of an audience is counted for this long; of a larger one the part counted until then is known."""
+"""Maximum time to count an audience. Counting a larger audience stops with a partial count."""
 
 COUNT_SLICE = 10_000
-"""Subscriptions that one counting statement reads at most."""
+"""Maximum number of subscriptions read by one counting statement."""
 
 LEASE_SECONDS = 60
-"""How long other workers leave a broadcast alone after its last page. It saves work; the cursor keeps pages apart."""
+"""Time after a page during which other workers skip the broadcast. It saves work; the cursor prevents duplicates."""
 
 ERROR_PAUSE_SECONDS = 30
-"""A broadcast that has written rows, and whose audience or template raises, goes on after this pause."""
+"""Pause before a broadcast that has written rows is retried, after its audience or template raised."""
 
 ROOM_SHARE = 10
-"""A broadcast gets its turn once this part (1/10) of `BROADCAST_AHEAD` is free: a page of a few rows is expensive."""
+"""A broadcast is fanned out when 1/10 of `BROADCAST_AHEAD` is free, because small pages are expensive."""
 
 Status = PushBroadcast.Status
 
@@ -59,10 +58,10 @@ _logger = logging.getLogger(__name__)
 
 
 def fan_out(deadline: float = float("inf")) -> int:
-    """Write the next pages of the broadcast whose turn it is; returns how many recipients were processed.
+    """Write the next pages of one broadcast. Returns the number of processed recipients.
 
-    0 means that no broadcast can go on now. Stops after `FAN_OUT_SECONDS`, or at `deadline` (time.monotonic()).
-    Broadcasts that turn out to be empty, or fail, pass their turn on.
+    0 means that no broadcast can continue now. Stops after `FAN_OUT_SECONDS`, or at `deadline` (time.monotonic()).
+    If a broadcast is empty or fails, the next one is tried.
     """
     deadline = min(deadline, time.monotonic() + FAN_OUT_SECONDS)
     processed = 0
@@ -72,7 +71,7 @@ def fan_out(deadline: float = float("inf")) -> int:
         except Exception as error:
             if _is_database_away(error):
                 raise
-            _logger.exception("Broadcast %s cannot go on", broadcast.pk)
+            _logger.exception("Broadcast %s cannot continue", broadcast.pk)
             _suspend(broadcast, error)
         finally:
             mine = stored_broadcasts().filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
@@ -84,7 +83,7 @@ def fan_out(deadline: float = float("inf")) -> int:
 
 @dataclass(slots=True)
 class Part:
-    """Subscriptions of the audience up to the key `end`, and the errors of those that could not be read."""
+    """Subscriptions of the audience up to the primary key `end`, and the errors of unreadable ones."""
 
     subscriptions: list[Any]
     end: Any
@@ -92,14 +91,14 @@ class Part:
 
 
 class FanOut:
-    """One worker's turn at one broadcast."""
+    """The fan-out of one broadcast by one worker."""
 
     def __init__(self, broadcast: PushBroadcast) -> None:
         self._broadcast = broadcast
         self._rate = Rate.parse(broadcast.rate) if broadcast.rate else None
 
     def run(self, deadline: float) -> int:
-        """Write pages until the broadcast has ended, is far enough ahead, or time is up; returns recipients read."""
+        """Write pages until the broadcast ends, is far enough ahead, or time is up. Returns the recipients read."""
         if self._broadcast.status == Status.PENDING and not _start(self._broadcast):
             return 0
         draft = _draft(self._broadcast)
@@ -122,7 +121,7 @@ class FanOut:
 
     @property
     def _after(self) -> Any:
-        """The key of the last subscription that was processed; None at the start."""
+        """Return the primary key of the last processed subscription, or None at the start."""
         cursor = self._broadcast.cursor
         return get_subscription_model()._meta.pk.to_python(cursor) if cursor else None
 
@@ -133,10 +132,10 @@ class FanOut:
         return min(size, self._rate.allowance(self._broadcast.next_page_at, timezone.now()))
 
     def _write(self, part: Part, draft: TemplateDraft) -> Counts | None:
-        """Write one part and move the cursor past it; None when the broadcast is no longer this worker's to write.
+        """Write one part and move the cursor. Returns None if this worker may no longer write the broadcast.
 
-        A refusal that comes at commit, because a subscription or user was deleted meanwhile, names no row: the part is
-        halved until the rows that cause it are alone.
+        If a subscription or user was deleted meanwhile, the commit fails without naming the row. Then the part is
+        halved until the failing rows are alone.
         """
         now = timezone.now()
         page = build_page(part.subscriptions, draft, batch=self._broadcast.batch, now=now)
@@ -189,7 +188,7 @@ class FanOut:
 
 
 def _lease_next() -> PushBroadcast | None:
-    """Lease the most urgent, then oldest broadcast that is due, has room and is not leased."""
+    """Lease the most urgent, then oldest broadcast that is due, has room and has no lease."""
     now = timezone.now()
     free = stored_broadcasts().filter(
         Q(lease_until=None) | Q(lease_until__lte=now),
@@ -208,7 +207,7 @@ def _lease_next() -> PushBroadcast | None:
 
 
 def _start(broadcast: PushBroadcast) -> bool:
-    """Freeze the texts, count the audience, and let the broadcast run; False when it was paused or cancelled."""
+    """Take a snapshot of the texts, count the audience and start. Returns False if it was paused or cancelled."""
     templates = get_template_model().objects.using(outbox_database()).filter(type=broadcast.type)
     broadcast.texts = {"templates": freeze_templates(templates)}
     draft = _draft(broadcast)
@@ -239,7 +238,7 @@ def _draft(broadcast: PushBroadcast) -> TemplateDraft:
 
 
 def _count(broadcast: PushBroadcast) -> tuple[int, int]:
-    """Count the audience and all active subscriptions, slice by slice, for `COUNT_SECONDS`."""
+    """Count the audience and all active subscriptions in slices, for at most `COUNT_SECONDS`."""
     members = audience(broadcast.audience, broadcast.type)
     everybody = active_subscriptions()
     keys = everybody.order_by("pk").values_list("pk", flat=True)
@@ -268,9 +267,9 @@ def _in_range(members: QuerySet[Any], after: Any, until: Any) -> QuerySet[Any]:
 
 
 def _read_part(members: QuerySet[Any], after: Any, size: int) -> Part | None:
-    """The next `size` subscriptions of the audience; None when there are no more.
+    """Return the next `size` subscriptions of the audience, or None if there are no more.
 
-    When one of them cannot be read, the part ends before it, or consists of it alone.
+    If a subscription cannot be read, the part ends before it or contains only it.
     """
     try:
         page = keyset_page(members, after=after, size=size)
@@ -283,7 +282,7 @@ def _read_part(members: QuerySet[Any], after: Any, size: int) -> Part | None:
 
 
 def _readable(members: QuerySet[Any], after: Any, keys: Sequence[Any], error: Exception) -> Part:
-    """The longest half of the keys, of a half, ... that the audience can be asked about."""
+    """Halve the keys until the audience can be read for them, and return that part."""
     while len(keys) > 1:
         keys = keys[: len(keys) // 2]
         try:
@@ -299,7 +298,7 @@ def _readable(members: QuerySet[Any], after: Any, keys: Sequence[Any], error: Ex
 
 
 def _finish(broadcast: PushBroadcast) -> None:
-    """End a broadcast that has reached the end of its audience: failed when nobody could be written."""
+    """End a broadcast at the end of its audience. It has failed if no row could be written."""
     database = outbox_database()
     broadcast.refresh_from_db(using=database, fields=["queued", "failed", "processed"])
     is_failed = broadcast.failed and not broadcast.queued
@@ -315,11 +314,11 @@ def _finish(broadcast: PushBroadcast) -> None:
 
 
 def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
-    """Fail a broadcast that has not written anybody; let any other try again after a pause."""
+    """Fail a broadcast that has written no rows. Retry any other one after a pause."""
     now = timezone.now()
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
     reason = {"failure_reason": _reason(error)}
-    is_passing = isinstance(error, OperationalError | InterfaceError)  # a time-out, a lock, a connection that was lost
+    is_passing = isinstance(error, OperationalError | InterfaceError)  # a timeout, a lock or a lost connection
 
     def statements() -> None:
         failed = {"status": Status.FAILED, "finished_at": now, **reason}
@@ -342,7 +341,7 @@ def _lease_end() -> datetime:
 
 
 def _is_contained(error: Exception) -> bool:
-    """Whether the error may be about one subscription: stored data that cannot be read, an expression that fails."""
+    """Return whether one subscription may cause the error: unreadable stored data or a failing expression."""
     return is_refusal(error) or not isinstance(error, Error)
 
 

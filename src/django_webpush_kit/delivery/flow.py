@@ -1,7 +1,7 @@
-"""What one worker has in hand: rows in flight, and rows that wait because their push service has its share.
+"""Flow control of one worker: rows in flight, and rows parked because their push service has its share.
 
-A push service that does not answer must not keep the rows of others waiting. So each may have a part of what the
-transport sends at a time, and the worker looks for due rows again while answers are outstanding.
+A push service that does not answer must not delay the rows of others. So each push service gets only a share of the
+requests in flight, and the worker looks for due rows again while responses are pending.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.transports import PushRequest, Transport
 
 CHUNKS_IN_HAND = 2
-"""Stop claiming while the worker has CHUNKS_IN_HAND x CHUNK_SIZE rows in hand."""
+"""Stop claiming while CHUNKS_IN_HAND × CHUNK_SIZE rows are in flight or parked."""
 
 SERVICE_SHARE = 0.75
-"""The part of the free places in flight that one push service may take."""
+"""Fraction of the free capacity that one push service may use."""
 
 LOOK_SECONDS = 0.5
-"""How often the worker looks for due rows while answers are outstanding."""
+"""Interval between two looks for due rows while responses are pending."""
 
 STALL_SECONDS = 1.0
-"""Rows that are in flight for longer than this hold up the drain that isolated rows need: it is given up."""
+"""Maximum wait for rows in flight before an isolated row. After this time the worker stops waiting for them."""
 
 
 class _Parked(NamedTuple):
@@ -35,7 +35,7 @@ class _Parked(NamedTuple):
 
 
 class Flow:
-    """The rows a worker has in hand during one call of the transport."""
+    """The rows of a worker that are in flight or parked during one call of the transport."""
 
     def __init__(self, transport: Transport) -> None:
         self.accepts_pauses = transport.accepts_pauses
@@ -48,24 +48,24 @@ class Flow:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in hand."""
+        """Whether no row is in flight or parked."""
         return not self._started and not self._parked
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is in hand that no chunk should be claimed."""
+        """Whether too many rows are in flight or parked to claim another chunk."""
         parked = sum(map(len, self._parked.values()))
         return len(self._started) + parked >= CHUNKS_IN_HAND * int(kit_settings.CHUNK_SIZE)
 
     @property
     def is_stalled(self) -> bool:
-        """Whether a row has been in flight for so long that its push service seems to hang."""
+        """Whether the oldest row in flight has waited so long that its push service seems to hang."""
         oldest = next(iter(self._started.values()), None)
         return oldest is not None and time.monotonic() - oldest[1] > STALL_SECONDS
 
     @property
     def in_flight(self) -> list[Any]:
-        """The keys of the rows that are sent and not answered."""
+        """The primary keys of the rows in flight."""
         return list(self._started)
 
     def is_time_to_look(self) -> bool:
@@ -73,11 +73,11 @@ class Flow:
         return time.monotonic() - self._looked_at >= LOOK_SECONDS
 
     def note_look(self) -> None:
-        """The worker looks for due rows now."""
+        """Record that the worker looks for due rows now."""
         self._looked_at = time.monotonic()
 
     def has_room(self, push_service: str) -> bool:
-        """Whether one more row of this push service may be sent, so that places remain for others."""
+        """Return whether one more row of this push service may be sent without using up the share of others."""
         return self._capacity is None or self._room(push_service, self._capacity) > 0
 
     def _room(self, push_service: str, capacity: int) -> float:
@@ -86,7 +86,7 @@ class Flow:
         return max((capacity - others) * SERVICE_SHARE, 1) - mine
 
     def start(self, row: Row) -> bool:
-        """Note that the row is being sent; False if it is in flight already: its lease lapsed and it came again."""
+        """Record that the row is being sent. Returns False if it is already in flight: its lease lapsed meanwhile."""
         if row.pk in self._started:
             return False
         self._started[row.pk] = (row, time.monotonic())
@@ -94,7 +94,7 @@ class Flow:
         return True
 
     def finish(self, key: Any) -> Row | None:
-        """Note that the row with this key was answered; returns it, or None if it is not in flight."""
+        """Record the response to the row with this key. Returns the row, or None if it is not in flight."""
         started = self._started.pop(key, None)
         if started is None:
             return None
@@ -102,11 +102,11 @@ class Flow:
         return started[0]
 
     def park(self, row: Row, request: PushRequest, stop_at: float) -> None:
-        """Keep a request until its push service has room; it may not start after `stop_at`."""
+        """Keep a request until its push service has room. It must not start after `stop_at`."""
         self._parked.setdefault(row.push_service, deque()).append(_Parked(row, request, stop_at))
 
     def unparked(self) -> Iterator[tuple[Row, PushRequest]]:
-        """Take the parked requests that may start now. They start in groups, which costs less than one by one."""
+        """Take the parked requests that may start now. Starting them in groups is cheaper than one by one."""
         now = time.monotonic()
         for push_service in list(self._parked):
             waiting = self._parked[push_service]
@@ -116,20 +116,20 @@ class Flow:
                 continue
             while waiting and self.has_room(push_service):
                 parked = waiting.popleft()
-                if now < parked.stop_at:  # else it is released with the rest of its chunk
+                if now < parked.stop_at:  # otherwise it is released with the rest of its chunk
                     yield parked.row, parked.request
             if not waiting:
                 del self._parked[push_service]
 
     def give_up_parked(self) -> list[Row]:
-        """Take all parked rows out of hand, so that rows of others can be claimed."""
+        """Remove and return all parked rows, so that rows of other push services can be claimed."""
         rows = [parked.row for waiting in self._parked.values() for parked in waiting]
         self._parked.clear()
         return rows
 
 
 def _capacity(transport: Transport) -> int | None:
-    """How many requests may be in flight without the transport waiting for room; None: it has no shares."""
+    """Return how many requests may be in flight before the transport blocks, or None if shares do not apply."""
     if not transport.accepts_pauses or transport.max_in_flight is None:
         return None
     return max(transport.max_in_flight - int(getattr(transport, "batch_size", 1)), 1)

@@ -95,7 +95,7 @@ def test_a_user_without_subscriptions_means_nobody(user):
     ],
 )
 def test_anything_else_is_an_error_that_says_what_it_is(user, make, found):
-    with pytest.raises(InvalidRecipient, match=f"`to` takes a saved user, a subscription, .* not {found}") as refusal:
+    with pytest.raises(InvalidRecipient, match=f"`to` must be a saved user, a subscription, .* not {found}") as refusal:
         meant(make(user))
     assert isinstance(refusal.value, WebPushKitError)
     assert isinstance(refusal.value, TypeError)

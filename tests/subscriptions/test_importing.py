@@ -223,7 +223,7 @@ class TestPushNotifications:
 
     def test_another_model_of_users_is_refused(self, push_notifications: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr("django_webpush_kit.management.importing.get_user_model", lambda: object)
-        with pytest.raises(CommandError, match="another model of users"):
+        with pytest.raises(CommandError, match="another user model"):
             run(self.command)
 
 
@@ -275,7 +275,7 @@ class TestOneBadRow:
             ({"endpoint": None}, "The endpoint must be a URL."),
             ({"p256dh": 7}, "p256dh must be base64url text."),
             ({"user_agent": ["x"]}, "user_agent must be text or None, not list."),
-            ({"vapid_key_id": "x" * 33}, "The database refuses it (DataError)."),
+            ({"vapid_key_id": "x" * 33}, "The database refused it (DataError)."),
             ({"problem": "It cannot be read (KeyError)."}, "It cannot be read (KeyError)."),
         ],
     )

@@ -16,7 +16,7 @@ from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.transports import PushRequest, Transport
 
 CHUNKS_IN_HAND = 2
-"""Stop claiming while CHUNKS_IN_HAND × CHUNK_SIZE rows are in flight or parked."""
+"""Stop claiming while CHUNKS_IN_HAND x CHUNK_SIZE rows are in flight or parked."""
 
 SERVICE_SHARE = 0.75
 """Fraction of the free capacity that one push service may use."""

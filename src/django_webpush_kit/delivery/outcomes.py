@@ -1,4 +1,4 @@
-"""Recording outcomes: what became of the rows under a worker's leases, written in small groups."""
+"""Record the outcomes of the rows under a worker's leases, in small groups."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FLUSH_ROWS = 250
 FLUSH_SECONDS = 0.25
 
 BRAND_NEW = timedelta(hours=1)
-"""A subscription this young that never accepted a message gets one more try when it is called gone."""
+"""A younger subscription that never accepted a message gets a second attempt after it was reported gone."""
 
 ONLY_OWN = Verdict(paused_until=None, is_own_fault=True)
-"""The verdict on a fault that says nothing about the push service."""
+"""The conclusion from a fault that tells nothing about the push service."""
 
 _FAULTS = {
     Outcome.CREDENTIALS: Fault.CREDENTIALS,
@@ -50,8 +50,8 @@ _logger = logging.getLogger(__name__)
 class Recorder:
     """Collects the changes of the rows under a worker's leases and writes them.
 
-    It writes after `FLUSH_ROWS` rows or `FLUSH_SECONDS`. With a `CHUNK_SIZE` below `FLUSH_ROWS` it writes after as many
-    rows, so that less is repeated when a worker dies.
+    It writes after `FLUSH_ROWS` rows or `FLUSH_SECONDS`. If `CHUNK_SIZE` is smaller, it writes after `CHUNK_SIZE` rows,
+    so that fewer messages are repeated after a crash of the worker.
     """
 
     def __init__(self, outcomes: Counter[str]) -> None:
@@ -72,38 +72,38 @@ class Recorder:
         self._tells_receivers = post_send.has_listeners(self._model)
 
     def take(self, lease: Lease, rows: Iterable[Row | UnreadableRow]) -> None:
-        """From now on the recorder answers for these rows too."""
+        """Add claimed rows. The recorder must record or release each of them."""
         self.pacing.read(self.breakers.refresh())
         self._leases.append(lease)
         self._open.update(row.pk for row in rows)
 
     def ended(self, row: Row, status: NotificationStatus, reason: str) -> None:
-        """The row comes to an end without having been sent."""
+        """End the row without sending it."""
         self._add(row.pk, transitions.ended(status, reason), str(status))
 
     def failed(self, key: Any, step: str, error: Exception) -> None:
-        """The row with this key ends, because `step` raised an error for it."""
+        """Fail the row with this key, because `step` raised an error."""
         reason = self.errors.failure_reason(key, step, error)
         self._add(key, transitions.ended(NotificationStatus.FAILED, reason), "failed")
 
     def postponed(self, row: Row, until: datetime, reason: str) -> None:
-        """The row goes back to wait until a moment. This is neither an attempt nor a lapse."""
+        """Set the row to pending until a time. This counts neither as an attempt nor as a lapse."""
         change = transitions.postponed(row, until, reason)
         waits = change.status == NotificationStatus.PENDING
         self._add(row.pk, change, "deferred" if waits else str(change.status))
 
     def put_back(self, row: Row, until: datetime, reason: str = "") -> None:
-        """The row was claimed too early for its push service: it is due again at a moment before its deadline."""
+        """Set a row that was claimed too early for its push service to pending, until a time before its deadline."""
         change = transitions.put_back(row, until, reason, timezone.now())
         waits = change.status == NotificationStatus.PENDING
         self._add(row.pk, change, "deferred" if waits else str(change.status))
 
     def started(self, row: Row) -> None:
-        """The row's request is made: without an answer it may have been sent, and is left to the end of the lease."""
+        """Record the start of the request. Without a response it may have been sent, so its lease must lapse first."""
         self._open.discard(row.pk)
 
     def answered(self, row: Row, response: PushResponse) -> None:
-        """The row's request has an answer, or is known to get none."""
+        """Record the response to the row's request, or that there will be none."""
         try:
             self._record_answer(row, response)
         except SHARED_ERRORS:
@@ -113,12 +113,12 @@ class Recorder:
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
-        """Write what has been collected, if it is enough or old enough."""
+        """Write the collected changes if there are enough or if the oldest has waited long enough."""
         if self._waiting >= self._flush_rows or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been collected. Rows of another lease are left alone: the fence is the lease token."""
+        """Write the collected changes. The lease token protects rows that are under another lease now."""
         changes, self._changes, self._waiting = self._changes, {}, 0
         deactivations, self._deactivations = self._deactivations, []
         answers, self._answers = self._answers, []
@@ -132,7 +132,7 @@ class Recorder:
         self._flushed_at = time.monotonic()
 
     def release_rest(self) -> None:
-        """Give back the rows that were claimed and not tried. This is not a lapse."""
+        """Set claimed rows without an attempt to pending. This does not count as a lapse."""
         if self._open:
             released = retry_on_conflict(
                 lambda: self._fenced(list(self._open)).update(
@@ -149,7 +149,7 @@ class Recorder:
             self.breakers.write()
 
     def isolate(self, keys: Sequence[Any]) -> None:
-        """Have these rows claimed alone from now on: one of them broke the transport."""
+        """Isolate these rows, because one of them made the transport raise."""
         retry_on_conflict(
             lambda: self._fenced(keys).update(
                 status=NotificationStatus.PENDING,
@@ -208,12 +208,12 @@ class Recorder:
         self.caps.settle(key, is_sent=change.status == NotificationStatus.SENT)
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
-        """The rows that are still this worker's: whatever ends `sending` takes the token away."""
+        """Return the rows still leased by this worker: every change from `sending` removes the lease token."""
         tokens = [lease.token for lease in self._leases]
         return self._model.objects.using(outbox_database()).filter(pk__in=keys, lease_token__in=tokens)
 
     def _write(self, changes: dict[Change, list[Any]]) -> None:
-        """Write the changes in one transaction; if the database refuses one of them, each row in its own."""
+        """Write the changes in one transaction. If the database refuses one, write each row in its own transaction."""
         try:
             written = retry_on_conflict(lambda: self._write_together(changes))
         except SHARED_ERRORS:
@@ -240,7 +240,7 @@ class Recorder:
             return int(retry_on_conflict(lambda: self._fenced([key]).update(**values)))
 
     def _deactivate(self, row: Row, reason: str) -> None:
-        """Deactivate the row's subscription, unless the browser has replaced its keys meanwhile."""
+        """Deactivate the row's subscription, unless the browser has replaced its keys since then."""
         subscriptions = get_subscription_model().objects.using(outbox_database())
         same = subscriptions.filter(pk=row.subscription_id, endpoint=row.endpoint, auth_key=row.auth)
         try:
@@ -265,7 +265,7 @@ class Recorder:
                 )
 
     def _read(self, keys: Sequence[Any]) -> dict[Any, Any]:
-        """The rows with these keys as model instances, without those that cannot be read."""
+        """Return the rows with these keys as model instances. Unreadable rows are left out."""
         rows = self._model.objects.using(outbox_database()).select_related("subscription")
         try:
             return rows.in_bulk(keys)
@@ -279,7 +279,7 @@ class Recorder:
 
 
 def fault_of(answer: Answer, status: int | None) -> Fault | None:
-    """The kind of fault that this answer may be of a whole push service; None: it concerns its subscription alone.
+    """Return the kind of fault if the answer may affect a whole push service, or None if only its subscription.
 
     A push service that answers with a status below 500 works.
     """

@@ -1,4 +1,4 @@
-"""Run several worker processes: start them, restart what dies, stop them all on a signal."""
+"""Run several worker processes: start them, replace those that die, and stop all on a signal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import FrameType
 from django.db import connections
 
 RESTART_SECONDS = 1.0
-"""A process that dies is replaced at most this often."""
+"""Minimum interval between two replacements of a process that dies."""
 
 LOOK_SECONDS = 0.1
 
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 class WorkerProcesses:
     """Forks `count` processes that each call `work`, until all have returned or SIGTERM or SIGINT arrives.
 
-    A process that dies, or whose `work` raises, is replaced. A signal is passed on as SIGTERM, a second one again.
+    A process that dies, or whose `work` raises, is replaced. Each signal is passed on to the processes as SIGTERM.
     """
 
     def __init__(self, count: int, work: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class WorkerProcesses:
         self._signals_passed_on = 0
 
     def run(self) -> None:
-        """Start the processes and wait for the end of them all."""
+        """Start the processes and wait until all have ended."""
         connections.close_all()  # two processes must not share a connection
         with self._noting_signals():
             for _ in range(self._count):
@@ -50,7 +50,7 @@ class WorkerProcesses:
     def _start(self) -> None:
         process_id = os.fork()
         if process_id == 0:
-            os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which passes it on
+            os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which passes it on
             os._exit(self._run_child())
         self._started[process_id] = time.monotonic()
 
@@ -59,7 +59,7 @@ class WorkerProcesses:
             signal.signal(number, signal.SIG_DFL)
         try:
             self._work()
-        except BaseException:  # noqa: BLE001 - the process ends here, whatever it is
+        except BaseException:  # noqa: BLE001 - the process ends here in any case
             traceback.print_exc()
             return 1
         finally:

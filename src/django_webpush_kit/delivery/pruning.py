@@ -1,4 +1,4 @@
-"""Prune hourly: deactivate expired subscriptions, delete old rows and keys, in small transactions."""
+"""Hourly cleanup in small transactions: deactivate expired subscriptions, delete old rows and idempotency keys."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ UNFINISHED_BROADCASTS = (PushBroadcast.Status.PENDING, PushBroadcast.Status.RUNN
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long pruning goes on: until `seconds` have passed or `is_stopped()`; the next run continues."""
+    """The limits of one run: it stops after `seconds` or when `is_stopped()` is true. The next run continues."""
 
     deadline: float
     is_stopped: Callable[[], bool]
 
     @property
     def are_reached(self) -> bool:
-        """Whether to stop before the next transaction."""
+        """Return whether to stop before the next transaction."""
         return time.monotonic() >= self.deadline or self.is_stopped()
 
 
@@ -42,9 +42,9 @@ def clean_up(
     is_stopped: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, int], None] = lambda name, count: None,
 ) -> dict[str, int]:
-    """Deactivate and prune; returns how many of each: expired, notifications, subscriptions, idempotency_keys.
+    """Deactivate and prune. Returns the counts: expired, notifications, subscriptions, idempotency_keys.
 
-    Stops after `seconds`, or when `is_stopped()`. `on_progress` is called with a name and its count after every
+    Stops after `seconds`, or when `is_stopped()` is true. `on_progress` is called with a name and its count after every
     transaction.
     """
     bounds = Bounds(time.monotonic() + seconds if seconds is not None else float("inf"), is_stopped)
@@ -73,7 +73,7 @@ def _prunable(now: datetime, database: str) -> dict[str, QuerySet[Any]]:
 
 
 def _expired_keys(now: datetime, database: str) -> QuerySet[IdempotencyKey]:
-    """Keys older than `IDEMPOTENCY_DAYS` whose rows are all finished: a second call must not send them twice."""
+    """Return keys older than `IDEMPOTENCY_DAYS` without unfinished rows, which a second call would send twice."""
     same_batch = {"batch": OuterRef("batch")}
     rows = get_notification_model().objects.using(database).filter(**same_batch, status__in=UNFINISHED)
     broadcasts = PushBroadcast.objects.using(database).filter(**same_batch, status__in=UNFINISHED_BROADCASTS)
@@ -84,7 +84,7 @@ def _expired_keys(now: datetime, database: str) -> QuerySet[IdempotencyKey]:
 
 
 def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:
-    """Delete in small transactions, so that no lock is held long and nothing is read into memory at once."""
+    """Delete in small transactions, so that locks are short and memory use stays small."""
     everything = rows.model._base_manager.using(rows.db)
     keys: QuerySet[Any] = rows.values_list("pk", flat=True)
     while not bounds.are_reached and (chunk := list(keys[:DELETE_SIZE])):

@@ -1,4 +1,4 @@
-"""Build the requests of claimed rows: message, `pre_send`, payload, VAPID header."""
+"""Build the requests of claimed rows: message, `pre_send` signal, payload and VAPID header."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.transports import PushRequest
 
 UNKNOWN_KEY_WAIT = timedelta(minutes=5)
-"""A worker may lack a key that others have, or that is configured soon: such rows wait, until their deadline."""
+"""Wait of rows whose VAPID key is unknown to this worker. Other workers may have it, or it may be configured soon."""
 
 _logger = logging.getLogger(__name__)
 
 
 class RequestBuilder:
-    """Makes the requests of a chunk, with the settings as they stand."""
+    """Builds the requests of a chunk with the current settings."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -46,7 +46,7 @@ class RequestBuilder:
         self._has_receivers = pre_send.has_listeners(self._model)
 
     def requests(self, rows: Iterable[Row], stop_at: float) -> Iterator[tuple[Row, PushRequest]]:
-        """Yield each row and its request, until none may start any more; what is left is released by the engine."""
+        """Yield rows with their requests until `stop_at`. The engine releases the remaining rows."""
         for row in rows:
             if time.monotonic() >= stop_at:
                 return
@@ -55,7 +55,7 @@ class RequestBuilder:
                 yield row, request
 
     def _request(self, row: Row) -> PushRequest | None:
-        """The request of a row; None when the row is ended or postponed instead."""
+        """Return the request of a row, or None if the row was ended or postponed."""
         signer = self._signer(row.vapid_key_id)
         if signer is None:
             self._recorder.postponed(row, timezone.now() + UNKNOWN_KEY_WAIT, "Its VAPID key is not configured here")
@@ -108,7 +108,7 @@ class RequestBuilder:
     def _message(self, row: Row, identity: str) -> Message | None:
         data, options = row.data, row.options
         if self._has_receivers:
-            data, options = deepcopy((data, options))  # a receiver may change them, and other rows share them
+            data, options = deepcopy((data, options))  # rows share them, and a receiver may change them
         message = build_message(
             title=row.title,
             body=row.body,
@@ -128,7 +128,7 @@ class RequestBuilder:
 
 
 class _ReceiverError(Exception):
-    """A receiver of `pre_send` raised `error`: the host's code is at fault, not the row."""
+    """A receiver of `pre_send` raised `error`: the cause is the project's code, not the row."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)

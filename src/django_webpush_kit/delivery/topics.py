@@ -1,4 +1,4 @@
-"""Topics at delivery: cancel a retried row that a newer one of its topic supersedes."""
+"""Topics at delivery: cancel a retried row if a newer row of its topic supersedes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_webpush_kit.states import ENDED_UNSENT
 
 
 class NewestOfTopic:
-    """When the newest message of each subscription and topic in a chunk was written; one query, if any has a topic."""
+    """The time of the newest message of each subscription and topic in a chunk. Runs one query if a row has a topic."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         topical = [row for row in rows if row.topic]
@@ -29,14 +29,14 @@ class NewestOfTopic:
                     subscription__in={row.subscription_id for row in topical}, topic__in={row.topic for row in topical}
                 )
             )
-            # a message for next week replaces what is still pending then, not what is due now
+            # a scheduled message replaces rows pending at its own due time, not rows due now
             of_topics = of_topics.filter(Q(scheduled_for=None) | Q(scheduled_for__lte=timezone.now()))
-            # asked for the other statuses, SQLite would read every row that has one
+            # a condition on the other statuses would make SQLite read every row that has one
             found = of_topics.exclude(status__in=ENDED_UNSENT)
             newest = found.order_by().values_list("subscription_id", "topic").annotate(Max("created_at"))
             self._newest = {(subscription, topic): moment for subscription, topic, moment in newest}
 
     def supersedes(self, row: Row) -> bool:
-        """Whether a newer message of the row's topic was written for the same subscription."""
+        """Return whether a newer message with the row's topic exists for the same subscription."""
         newest = self._newest.get((row.subscription_id, row.topic))
         return newest is not None and newest > row.created_at

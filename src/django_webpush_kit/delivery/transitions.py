@@ -1,4 +1,4 @@
-"""The transitions of an outbox row, as pure functions: a row and what happened to it -> what is written."""
+"""Transitions of an outbox row, as pure functions: (row, event) -> change to write."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from django_webpush_kit.protocol.responses import Answer, Outcome
 from django_webpush_kit.states import NotificationStatus
 
 NEW_SUBSCRIPTION_RETRY_SECONDS = 60.0
-"""How long a row waits when the push service calls a brand-new subscription gone."""
+"""Wait before the second attempt after a push service reported a brand-new subscription as gone."""
 
 MIN_FAULT_WAIT_SECONDS = 5.0
 MAX_FAULT_WAIT_SECONDS = 900.0
 
 NO_TTL_PAUSE = timedelta(seconds=60)
-"""A message with a TTL of 0 is for now: after this time it does not wait for a pause any longer."""
+"""Maximum time that a message with a TTL of 0 waits for the end of a pause."""
 
 GONE_STATUSES = (404, 410)
 REFUSED_STATUSES = (400, 401, 403)
 
 OTHER_KEY = "made with another VAPID key"
-"""Why a subscription is deactivated that is refused while others are accepted."""
+"""Reason to deactivate a subscription that is refused while others are accepted."""
 
 
 class Change(NamedTuple):
-    """What is written to a row. Rows with equal changes are written by one UPDATE.
+    """The values to write to a row. One UPDATE writes all rows with equal changes.
 
-    `until` is when a pending row is due again. `is_answer` says that a push service was asked: `response_status` is
-    written and `claims` is reset. `counts_retry` adds one to `retry_count`. `deactivation` is the reason to deactivate
-    the row's subscription for, "" to leave it.
+    `until` is the next due time of a pending row. If a push service was asked, `is_answer` is true: `response_status`
+    is written and `claims` is reset. `counts_retry` adds one to `retry_count`. `deactivation` is the reason to
+    deactivate the row's subscription, or "" to keep it active.
     """
 
     status: NotificationStatus
@@ -46,15 +46,15 @@ class Change(NamedTuple):
 
 
 def ended(status: NotificationStatus, reason: str) -> Change:
-    """The row ends without having been sent."""
+    """End the row without sending it."""
     return Change(status, reason[:200])
 
 
 def postponed(row: Row, until: datetime, reason: str) -> Change:
-    """The row waits until a moment, without having been sent; or expires, if its deadline is earlier."""
+    """Set the row to pending until a time, or to expired if its deadline is earlier."""
     deadline = row.deadline or row.due + NO_TTL_PAUSE
     if until >= deadline:
-        return ended(NotificationStatus.EXPIRED, f"{reason} until after its deadline")
+        return ended(NotificationStatus.EXPIRED, f"Postponed past its deadline: {reason}")
     return Change(NotificationStatus.PENDING, reason, until)
 
 
@@ -68,14 +68,14 @@ def put_back(row: Row, until: datetime, reason: str, now: datetime) -> Change:
 
 
 def answered(answer: Answer, response_status: int | None) -> Change:
-    """The row ends with this answer: accepted, too large or rejected."""
+    """End the row with this answer: accepted, too large or rejected."""
     if answer.outcome == Outcome.ACCEPTED:
         return Change(NotificationStatus.SENT, "", None, response_status, is_answer=True)
     return Change(NotificationStatus.FAILED, answer.reason, None, response_status, is_answer=True)
 
 
 def called_gone(row: Row, answer: Answer, response_status: int | None, now: datetime, *, is_brand_new: bool) -> Change:
-    """Gone: the subscription is deactivated, unless it is brand-new and this is the first such answer."""
+    """Deactivate a subscription reported as gone, unless it is brand-new and this is the first such answer."""
     if is_brand_new and row.response_status not in GONE_STATUSES:
         return _retried(row, answer, response_status, NEW_SUBSCRIPTION_RETRY_SECONDS, now, counts_retry=True)
     return answered(answer, response_status)._replace(deactivation=f"gone ({answer.reason})")
@@ -84,11 +84,11 @@ def called_gone(row: Row, answer: Answer, response_status: int | None, now: date
 def faulted(
     row: Row, answer: Answer, response_status: int | None, now: datetime, *, fault: Fault | None, verdict: Verdict
 ) -> Change:
-    """The row met a fault that may pass: it waits, until its deadline at most.
+    """Postpone a row after a temporary fault, until its deadline at the latest.
 
-    While the breaker is open it waits for the next probe. Else a refused or throttled row waits longer the older it is,
-    and a row without an answer uses up one of its retries. A subscription that is refused again while others are
-    accepted was made with another key. `fault` is None for a fault that can only be the subscription's own.
+    While the breaker is open, the row waits for the next probe. Otherwise the wait of a refused or throttled row grows
+    with its age, and a row without an answer uses one retry. If a subscription is refused again while others are
+    accepted, it was created with another key. `fault` is None if only the subscription can be at fault.
     """
     if verdict.paused_until is not None:
         wait = (verdict.paused_until - now).total_seconds()
@@ -103,7 +103,7 @@ def faulted(
 
 
 def _unavailable(row: Row, answer: Answer, response_status: int | None, now: datetime, *, is_own_fault: bool) -> Change:
-    """No answer, or one of 5xx. A row without retries left fails once the fault is known to be its own."""
+    """Handle a missing answer or a 5xx. A row without retries left fails once the fault is known to be its own."""
     has_retries = row.retry_count < row.max_retries
     if not has_retries and is_own_fault:
         return answered(answer, response_status)
@@ -126,7 +126,7 @@ def _retried(
 
 
 def _retry_after_seconds(row: Row, answer: Answer, now: datetime) -> float:
-    """The wait that the answer asks for; shorter where the row would not live to see its end."""
+    """Return the wait that the answer asks for, shortened if the row would expire before its end."""
     seconds = answer.retry_after or 0.0
     if row.deadline is not None and now + timedelta(seconds=seconds) >= row.deadline:
         return min(seconds, MAX_FAULT_WAIT_SECONDS)
@@ -134,7 +134,7 @@ def _retry_after_seconds(row: Row, answer: Answer, now: datetime) -> float:
 
 
 def _fault_wait_seconds(row: Row, now: datetime) -> float:
-    """A wait that grows with the age of the row, with jitter: no retries are counted for these faults."""
+    """Return a wait with jitter that grows with the age of the row, because these faults use no retries."""
     age = (now - row.due).total_seconds()
     longest = min(max(age, 2 * MIN_FAULT_WAIT_SECONDS), MAX_FAULT_WAIT_SECONDS)
     return random.uniform(longest / 2, longest)  # noqa: S311  # no secret

@@ -1,4 +1,4 @@
-"""The transport of this process with its open connections, and the signers with their VAPID tokens."""
+"""The transport of this process with its open connections, and signers with cached VAPID tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUEST_SECONDS = 30.0
 
 
 def get_transport() -> Transport:
-    """Return this process's transport, which its threads share; a change of the settings replaces it."""
+    """Return the transport shared by the threads of this process. A change of the settings replaces it."""
     path, options = transport_spec()
     policy = endpoint_policy()
     wanted = (path, repr(sorted(options.items())), policy)
@@ -37,10 +37,10 @@ def close_transport() -> None:
 
 
 def transport_spec() -> tuple[str, dict[str, Any]]:
-    """The dotted path and options of the transport.
+    """Return the dotted path and options of the transport.
 
-    "auto" is curl where pycurl is installed, else the portable transport, as it is under gevent and eventlet. Network
-    transports are given a `timeout` of at most half a lease, so that every request ends within its lease.
+    "auto" is the curl transport if pycurl is installed, and the portable one otherwise and under gevent and eventlet.
+    Network transports get a `timeout` of at most half a lease, so that every request ends within its lease.
     """
     path, options = backend_spec("TRANSPORT")
     if path == "auto":
@@ -52,24 +52,24 @@ def transport_spec() -> tuple[str, dict[str, Any]]:
 
 
 def is_monkey_patched() -> bool:
-    """Whether gevent or eventlet have put their sockets in the place of Python's."""
+    """Return whether gevent or eventlet have replaced Python's sockets."""
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     return bool((gevent and gevent.is_module_patched("socket")) or (eventlet and eventlet.is_monkey_patched("socket")))
 
 
 def request_seconds() -> float:
-    """The longest one request may take."""
+    """Return the maximum duration of one request, in seconds."""
     return float(transport_spec()[1].get("timeout", 0.0))
 
 
 @lru_cache(maxsize=32)
 def get_signer(key: VapidKey, subject: str) -> VapidSigner:
-    """The signer of one key; it keeps one token per push service until that nears its end."""
+    """Return the signer of one key. It reuses a token for each push service until it is about to expire."""
     return VapidSigner(key, subject)
 
 
 def find_signer(keyring: VapidKeyring, key_id: str) -> VapidSigner | None:
-    """The signer for the key a subscription was made with, or None when that key is no longer configured."""
+    """Return the signer for the key of a subscription, or None if that key is no longer configured."""
     key = keyring.find(key_id)
     return None if key is None else get_signer(key, keyring.subject)
 
@@ -89,7 +89,7 @@ _state = _State()
 
 
 def _replace(new: _Current | None) -> Any:
-    """Make `new` the current one and close the former, unless it was inherited over a fork."""
+    """Make `new` the current transport and close the previous one, unless it was inherited over a fork."""
     former, _state.current = _state.current, new
     if former is not None and former.process_id == os.getpid():
         former.transport.close()

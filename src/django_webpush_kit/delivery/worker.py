@@ -27,16 +27,16 @@ from django_webpush_kit.task_backends import get_task_backend
 MAX_SLEEP_SECONDS = 1.0
 
 IDLE_SECONDS = 0.2
-"""The least sleep after a look that found nothing to claim: due rows may be locked by a transaction of the host."""
+"""Minimum sleep after no row could be claimed. Due rows may be locked by a transaction of the project."""
 
 CHUNKS_AT_ONCE = 200
-"""Chunks that one call delivers before the worker counts them and has garbage collected."""
+"""Chunks per call. After each call the worker counts them, and garbage can be collected."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Delivers until `limit` rows were claimed, `seconds` have passed, `is_abandoned()`, or a signal has come."""
+    """Delivers until `limit` rows were claimed, `seconds` have passed, `is_abandoned()` is true, or a signal comes."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Worker:
         self._errors = ErrorLog()
 
     def run_once(self) -> None:
-        """Deliver what is due now."""
+        """Deliver the rows that are due now."""
         while not self._is_done() and self._step().more:
             pass
 
     def run_for_ever(self, interval: float) -> None:
-        """Deliver rows whenever they are due, until stopped; survives temporary database outages and other errors."""
+        """Deliver rows when they are due, until stopped. Continues after database outages and other errors."""
         while not self._is_done():
             try:
                 report = self._step()
@@ -74,7 +74,7 @@ class Worker:
                 wait = interval
             except ImproperlyConfigured:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next rows may be sent
+            except Exception as error:  # noqa: BLE001 - the next rows may succeed after any error
                 self._errors.note("Delivering", error)
                 wait = interval
             close_old_connections()
@@ -83,11 +83,11 @@ class Worker:
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """Within the block SIGTERM and SIGINT end the work after the chunk in flight; a second one does what it did."""
+        """Stop after the chunk in flight on SIGTERM or SIGINT. A second signal has its usual effect."""
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def stop(number: int, frame: FrameType | None) -> None:
-            # only a flag: an Event's lock may be held by the very code that was interrupted
+            # only a flag: the interrupted code may hold the lock of an Event
             self._is_stopped = True
             signal.signal(number, before[signal.Signals(number)])
 
@@ -100,7 +100,7 @@ class Worker:
                 signal.signal(number, handler)
 
     def _step(self) -> DeliveryReport:
-        # at the end of a call everything in flight is awaited, which a push service that hangs makes slow
+        # each call waits for its rows in flight, which is slow if a push service hangs
         size = kit_settings.CHUNK_SIZE * CHUNKS_AT_ONCE
         if self._limit is not None:
             size = min(size, self._limit - self.claimed)
@@ -119,7 +119,7 @@ class Worker:
         return self._is_stopped or self._is_abandoned() or is_full or time.monotonic() >= self._end
 
     def _seconds_to_next(self, now: datetime, default: float) -> float:
-        """How long until the next row falls due; a lane at a time, because that is one look into the index each."""
+        """Return the seconds until the next row is due. Queries each lane, because each query uses the index."""
         pending = get_notification_model().objects.using(outbox_database()).filter(status=NotificationStatus.PENDING)
         first = [
             pending.filter(lane=lane).order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
@@ -128,9 +128,9 @@ class Worker:
         return min(((moment - now).total_seconds() for moment in first if moment is not None), default=default)
 
     def _note_outage(self, error: Exception) -> None:
-        """Log the start of an outage, not every look during it."""
+        """Log an outage once, not every attempt during it."""
         if not self._is_database_away:
-            _logger.warning("The database does not answer; trying again until it does: %s", error)
+            _logger.warning("The database does not answer; retrying: %s", error)
             self._is_database_away = True
 
     def _note_answer(self) -> None:

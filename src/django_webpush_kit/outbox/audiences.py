@@ -1,4 +1,4 @@
-"""Named audiences of broadcasts: the built-in ones and those of the setting `AUDIENCES`."""
+"""Named audiences of broadcasts: the built-in ones and those in the setting `AUDIENCES`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from django_webpush_kit.outbox.recipients import active_subscriptions, belonging
 
 EVERYBODY = "all"
 OPTED_IN = "opted-in"
-"""The built-in audiences: all who have not opted out of the type, and those who opted in to it explicitly."""
+"""The built-in audiences: subscribers who have not opted out of the type, and subscribers who explicitly opted in."""
 
 
 class ObjectKey(str):
-    """A key of a JSON object. Django takes a text of digits for the index of an array; this one it does not."""
+    """A key of a JSON object. Django would treat a string of digits as the index of an array."""
 
     __slots__ = ()
 
@@ -31,10 +31,10 @@ class ObjectKey(str):
 
 
 def audience(name: str, type_: str, *, with_users: bool = False) -> QuerySet[Any]:
-    """The active subscriptions of a named audience, less those who opted out of the notification type.
+    """Return the active subscriptions of an audience, without those that opted out of the notification type.
 
-    "all" and "opted-in" are built in; others are functions in the setting `AUDIENCES` that return a queryset of users
-    or of subscriptions.
+    "all" and "opted-in" are built in. Other audiences are functions in the setting `AUDIENCES` that return a queryset
+    of users or of subscriptions.
     """
     wanted: QuerySet[Any] = active_subscriptions(with_users=with_users)
     if name not in (EVERYBODY, OPTED_IN):
@@ -49,12 +49,12 @@ def audience(name: str, type_: str, *, with_users: bool = False) -> QuerySet[Any
 
 
 def audience_names() -> list[str]:
-    """The audiences there are: the built-in ones, then those of the setting `AUDIENCES`."""
+    """Return the names of the built-in audiences, then those in the setting `AUDIENCES`."""
     return [EVERYBODY, OPTED_IN, *sorted(kit_settings.AUDIENCES)]
 
 
 def check_audience(name: str) -> None:
-    """Raise `InvalidOption` when there is no such audience."""
+    """Raise `InvalidOption` if the audience does not exist."""
     if name not in (EVERYBODY, OPTED_IN):
         _audience_function(name)
 
@@ -73,7 +73,7 @@ def _audience_function(name: str) -> Callable[[], QuerySet[Any]]:
     function = kit_settings.AUDIENCES.get(name)
     if function is None:
         known = ", ".join(sorted(audience_names()))
-        raise InvalidOption(f"audience {name!r} is unknown. Known audiences, from AUDIENCES and built in: {known}")
+        raise InvalidOption(f"audience {name!r} does not exist. Available audiences: {known}")
     if isinstance(function, str):
         try:
             function = import_string(function)

@@ -1,4 +1,4 @@
-"""The message of one call, for any recipient: text, options and size, checked before anything is written."""
+"""The message of one call: text, options and size for any recipient, checked before rows are written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_TYPE = 50
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One message as it will stand in the outbox."""
+    """The content of one outbox row."""
 
     title: str
     body: str
@@ -54,7 +54,7 @@ class Draft(ABC):
 
     @abstractmethod
     def content_for(self, subscription: Any) -> Content:
-        """The content for one subscription."""
+        """Return the content for one subscription."""
 
     def _finish(
         self,
@@ -65,10 +65,10 @@ class Draft(ABC):
         *,
         is_personal: bool = False,
     ) -> Content:
-        """Check the size of one message. A recipient's own data shortens their title, whatever `OVERSIZE` says."""
+        """Check the size of one message. A title made too long by a recipient's data is always shortened."""
         title, body = storable(text.title), storable(text.body)
         if not title:
-            raise InvalidOption("title must not be empty: browsers show nothing without one")
+            raise InvalidOption("title must not be empty: browsers show no notification without a title")
         if len(title) > MAX_TITLE:
             if kit_settings.OVERSIZE == "error" and not is_personal:
                 raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
@@ -99,7 +99,7 @@ class PlainDraft(Draft):
 
 
 class TemplateDraft(Draft):
-    """The text of a template; it depends on the language, and maybe on the time zone and the recipient."""
+    """The text of a template. It depends on the language and perhaps on the time zone and the recipient."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class TemplateDraft(Draft):
         return min(Lane.for_urgency(self._merged(SendOptions(), template).urgency) for template in self._templates)
 
     def content_for(self, subscription: Any) -> Content:
-        """The content for one subscription, rendered once per language where the template names no recipient."""
+        """Return the content for one subscription. Rendered once per language if the template names no recipient."""
         language = self.options.language or subscription.language
         template = self._renderer.template_for(language)
         is_personal = self._renderer.is_personal(language)
@@ -136,22 +136,22 @@ class TemplateDraft(Draft):
             self._contents[key] = self._render_or_error(language, template, time_zone)
         content = self._contents[key]
         if isinstance(content, Exception):
-            raise content.with_traceback(None)  # raised again and again, it would keep every traceback
+            raise content.with_traceback(None)  # raised repeatedly, it would collect tracebacks
         return content
 
     def check(self) -> None:
-        """Render every language; a `TemplateRenderError` names the variable that the context lacks."""
+        """Render every language. Raises `TemplateRenderError` that names a variable missing from the context."""
         self._renderer.check()
 
     def _render_or_error(self, language: str, template: Any, time_zone: str) -> Content | Exception:
-        """A text that all recipients of a language and time zone share; what it raises is kept for all of them."""
+        """Return the content, or the exception, shared by all recipients of a language and time zone."""
         try:
             return self._render(language, template, time_zone, None, is_personal=False)
         except (WebPushKitError, ImproperlyConfigured, TypeError, ValueError) as error:
             return error
 
     def _render(self, language: str, template: Any, time_zone: str, user: Any, *, is_personal: bool) -> Content:
-        """Render and check one text; the row's language is that of the template, "" where it is the default one."""
+        """Render and check one text. The row's language is the template's language, or "" for the default one."""
         text = self._renderer.render(language, recipient=user, time_zone=time_zone)
         try:
             rendered = SendOptions.parse(
@@ -163,7 +163,7 @@ class TemplateDraft(Draft):
             raise TemplateRenderError(f"Template {template}: {error}") from error
 
     def _merged(self, rendered: SendOptions, template: Any) -> SendOptions:
-        """The options of the call, over those a template renders, over those it sets, over the defaults."""
+        """Return the options in order of precedence: the call, rendered fields, template options, defaults."""
         return self.options.over(rendered).over(template_options(template)).over(self._defaults)
 
 

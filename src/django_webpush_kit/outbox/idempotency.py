@@ -1,6 +1,6 @@
-"""Idempotency keys: the first call with a key writes, later calls get the first one's result.
+"""Idempotency keys: the first call with a key writes rows, later calls return the first call's result.
 
-`SendOptions.parse` and `release` bring a key into the same form, so that `cancel` finds what `send` stored.
+`SendOptions.parse` and `release` normalize keys in the same way, so that `cancel` finds a key stored by `send`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from django_webpush_kit.models import IdempotencyKey
 from django_webpush_kit.options import SendOptions
 
 ATTEMPTS = 5
-"""How often a key is inserted anew when `cancel` deletes it between the failed insert and the reading of its row."""
+"""Attempts to insert a key that `cancel` deletes between the failed insert and the read of its row."""
 
 
 def reserve(key: str | None, batch: UUID) -> tuple[IdempotencyKey | None, bool]:
-    """Insert the key for `batch`; return its row and whether it is new. No key gives (None, True).
+    """Insert the key for `batch`. Returns its row and whether it is new; (None, True) without a key.
 
-    A concurrent call with the same key waits here for the first one's transaction to end.
+    A concurrent call with the same key waits here for the end of the first call's transaction.
     """
     if key is None:
         return None, True
@@ -33,7 +33,7 @@ def reserve(key: str | None, batch: UUID) -> tuple[IdempotencyKey | None, bool]:
             with transaction.atomic(using=database):
                 return keys.create(key_hash=key_hash, batch=batch), True
         except IntegrityError:
-            # a locking read sees what has been committed since this transaction began, even under REPEATABLE READ
+            # a locking read sees rows committed since this transaction began, even under REPEATABLE READ
             found = keys.select_for_update().filter(key_hash=key_hash).first()
             if found is not None:
                 return found, False
@@ -41,15 +41,15 @@ def reserve(key: str | None, batch: UUID) -> tuple[IdempotencyKey | None, bool]:
 
 
 def keep_counts(key: IdempotencyKey, counts: dict[str, int]) -> None:
-    """Store the counts that later calls with the key are told."""
+    """Store the counts that later calls with the key return."""
     IdempotencyKey.objects.using(outbox_database()).filter(pk=key.pk).update(**counts)
 
 
 def release(key: str) -> UUID | None:
-    """Delete the key, so that it may be used again; return the batch it stood for, or None when it was unknown."""
+    """Delete the key, so that it can be used again. Returns its batch, or None if the key is unknown."""
     checked = SendOptions.parse({"idempotency_key": key}).idempotency_key or ""
     database = outbox_database()
-    # the lock keeps the row until it is deleted: a concurrent send() with the key waits, and then inserts it anew
+    # lock the row until it is deleted: a concurrent send() with the key waits, then inserts it again
     found = IdempotencyKey.objects.using(database).select_for_update().filter(key_hash=IdempotencyKey.hash_of(checked))
     kept = found.first()
     if kept is None:

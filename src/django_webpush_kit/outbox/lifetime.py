@@ -1,4 +1,4 @@
-"""The deadline of a message, and the TTL header that follows from it."""
+"""The deadline of a message and its TTL header."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django_webpush_kit.options import RowOptions
 
 
 def deadline(due: datetime, options: RowOptions, expires_at: datetime | None) -> datetime | None:
-    """The moment after which a message is no longer sent: `expires_at`, else its due time plus its TTL.
+    """Return the time after which a message is not sent: `expires_at`, or its due time plus its TTL.
 
-    A TTL of 0 means "now or never": it has no deadline before its one attempt, and None is returned.
+    Returns None for a TTL of 0 ("now or never"): such a message has a single attempt and no deadline before it.
     """
     if expires_at is not None:
         return expires_at
@@ -20,7 +20,7 @@ def deadline(due: datetime, options: RowOptions, expires_at: datetime | None) ->
 
 
 def ttl_header(options: RowOptions, expires_at: datetime | None) -> int:
-    """Seconds a push service may keep the message: its TTL, lowered only by a nearer `expires_at`."""
+    """Return how many seconds a push service may keep the message: its TTL, or less if `expires_at` is nearer."""
     if expires_at is None:
         return options.ttl_seconds
     return max(0, min(options.ttl_seconds, int((expires_at - timezone.now()).total_seconds())))

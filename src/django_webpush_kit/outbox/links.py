@@ -1,8 +1,8 @@
-"""Find the URL under which browsers reach the HTTP API: the base of the links in payloads, pages and answers.
+"""Find the base URL of the HTTP API as browsers see it, for links in payloads, pages and responses.
 
-A worker knows no request: `reverse()` alone misses a `SCRIPT_NAME`, a language prefix or a prefix with arguments. So
-the path of the latest request that a page made to the API is kept in the database. Only its path: anyone can forge a
-Host header.
+A worker has no request, so `reverse()` misses a `SCRIPT_NAME`, a language prefix or a prefix with arguments. Therefore
+the path of the latest API request from a page is stored in the database. Only the path is stored, because clients can
+forge the Host header.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ _logger = logging.getLogger(__name__)
 
 
 def api_base() -> str:
-    """The base of the API's URLs, ending with a slash; "" when the URLconf does not include them.
+    """Return the base of the API's URLs with a slash at the end, or "" if the URLconf does not include them.
 
-    That is `API_PATH`, made absolute with `BASE_URL`; else the path by which pages last reached the API; else what
-    `reverse()` says.
+    The first of these that is known: `API_PATH` (absolute with `BASE_URL`), the path of the latest API request from a
+    page, the result of `reverse()`.
     """
     return configured_base() or _stored_path() or _reversed_in_worker()
 
 
 def configured_base() -> str:
-    """The base that `API_PATH` and `BASE_URL` name; "" without `API_PATH`."""
+    """Return the base from `API_PATH` and `BASE_URL`, or "" without `API_PATH`."""
     path = kit_settings.API_PATH
     return urljoin(kit_settings.BASE_URL, f"{path.rstrip('/')}/") if path else ""
 
 
 def base_for_request(request: HttpRequest) -> str:
-    """The base of the API for a request that a view of the API answers."""
+    """Return the base of the API for a request to a view of the API."""
     return configured_base() or _path_of(request) or reversed_base()
 
 
 def base_for_page(request: HttpRequest | None) -> str:
-    """The base of the API for a page; raises NoReverseMatch when it cannot be found out.
+    """Return the base of the API for a page. Raises NoReverseMatch if it is unknown.
 
-    Arguments in the prefix of the API, such as a tenant's name, are taken from the page's own URL.
+    Arguments in the prefix of the API, such as a tenant's name, are taken from the page's URL.
     """
     match = getattr(request, "resolver_match", None)
     base = configured_base() or reversed_base(match.kwargs if match else {}) or _stored_path()
@@ -66,9 +66,9 @@ def base_for_page(request: HttpRequest | None) -> str:
 
 
 def remember_base(request: HttpRequest) -> None:
-    """Keep the path by which a page reached the API, unless the one that is kept still leads here.
+    """Store the API path of a request from a page, unless the stored path still works.
 
-    A database that cannot be written is logged: the request itself does not need it.
+    If the database cannot be written, the error is logged, because the request does not need the path.
     """
     path = _path_of(request)
     if not path or len(path) > MAX_LENGTH or configured_base():
@@ -84,11 +84,11 @@ def remember_base(request: HttpRequest) -> None:
 
 
 MAX_LENGTH = 200
-"""Characters; a longer path would take too much of a payload."""
+"""Characters. A longer path would use too much of a payload."""
 
 
 def reversed_base(arguments: Mapping[str, Any] | None = None) -> str:
-    """The base by `reverse()`, whatever namespaces the URLs are included under; "" when they are not."""
+    """Return the base from `reverse()` in any namespace, or "" if the URLs are not included."""
     for namespace in _namespaces(get_resolver(get_urlconf())):
         for given in ({}, dict(arguments or {})):
             try:
@@ -99,10 +99,9 @@ def reversed_base(arguments: Mapping[str, Any] | None = None) -> str:
 
 
 def _reversed_in_worker() -> str:
-    """The base by `reverse()`, in the site's own language and below `FORCE_SCRIPT_NAME`.
+    """Return the base from `reverse()` in the site's default language and below `FORCE_SCRIPT_NAME`.
 
-    Django sets the script name per thread, and the language may be one without a prefix of its own: "en-us" where the
-    site has "en".
+    Django sets the script name per thread. The active language may have no prefix: "en-us" if the site has "en".
     """
     try:
         language = get_supported_language_variant(settings.LANGUAGE_CODE)
@@ -115,7 +114,7 @@ def _reversed_in_worker() -> str:
 
 
 def _path_of(request: HttpRequest) -> str:
-    """The path before the view's own name, as the browser asked for it; "" when it is not fit for a link."""
+    """Return the requested path without the view's name, or "" if it cannot be used in links."""
     match = request.resolver_match
     if match is None or APP_NAME not in match.app_names:
         return ""
@@ -130,7 +129,7 @@ def _path_of(request: HttpRequest) -> str:
 
 
 def _leads_here(path: str, request: HttpRequest) -> bool:
-    """Whether the API answers under a path, below the script name of this request and in whatever language."""
+    """Return whether the API answers under a path, below the script name of this request and in any language."""
     script_name = escape_uri_path(request.path.removesuffix(request.path_info))
     if not path.startswith(f"{script_name}/"):
         return False
@@ -147,7 +146,7 @@ def _stored_path() -> str:
 
 
 def _namespaces(resolver: Any, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """The namespaces under which the URLs are included, the outermost first: "webpush_kit", "push:webpush_kit"."""
+    """Yield the namespaces that include the URLs, outermost first: "webpush_kit", "push:webpush_kit"."""
     inner = resolver.namespace_dict
     found = [name for name, (_prefix, below) in inner.items() if below.app_name == APP_NAME]
     yield from (":".join((*above, name)) for name in sorted(found, key=lambda name: name != APP_NAME))

@@ -1,4 +1,4 @@
-"""The rate of a broadcast: how many rows may be written at a moment, so that a send is spread over time."""
+"""The rate of a broadcast: how many rows may be written now, to spread a broadcast over time."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from django_webpush_kit.exceptions import InvalidOption
 PERIOD_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 MAX_BURST_SECONDS = 60
-"""What was not written during this time is written at once: a sweep that runs every minute keeps the rate."""
+"""Rows missed during this time are written at once, so that a sweep that runs every minute keeps the rate."""
 
 FIRST_BURST_SECONDS = 1
-"""A broadcast starts with the rows of this time."""
+"""A broadcast starts with the number of rows for this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Rows per second. The moment at which the next row is due, `next_at`, is all that has to be stored."""
+    """Rows per second. The only state to store is `next_at`, the time of the next row."""
 
     per_second: float
 
     @classmethod
     def parse(cls, text: object) -> Rate:
-        """Read "5000/m": a number, a slash and s, m, h or d. `InvalidOption` when it is malformed."""
+        """Parse a rate such as "5000/m": a number, a slash and s, m, h or d. Raises `InvalidOption` if malformed."""
         match = re.fullmatch(r"([0-9]{1,9})/([smhd])", text) if isinstance(text, str) else None
         if match is None or not int(match[1]):
             raise InvalidOption(f'rate must be a number, a slash and s, m, h or d, such as "5000/m", not {text!r}')
         return cls(int(match[1]) / PERIOD_SECONDS[match[2]])
 
     def allowance(self, next_at: datetime | None, now: datetime) -> int:
-        """How many rows may be written now."""
+        """Return how many rows may be written now."""
         waited = (now - self._start(next_at, now)).total_seconds()
         return int(waited * self.per_second) + 1 if waited >= 0 else 0
 
     def after(self, rows: int, next_at: datetime | None, now: datetime) -> datetime:
-        """When the next row is due, once that many have been written now."""
+        """Return the time of the next row after writing `rows` rows now."""
         return self._start(next_at, now) + timedelta(seconds=rows / self.per_second)
 
     def _start(self, next_at: datetime | None, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Who is meant by `to`: users, subscriptions, iterables and querysets of either, as pages of active subscriptions."""
+"""Resolve `to` (users, subscriptions, iterables and querysets of either) to pages of active subscriptions."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _NOT_READ = (
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How many recipients a call named, and how many of them have no active subscription."""
+    """The number of recipients of a call, and how many of them have no active subscription."""
 
     recipients: int = 0
     unreachable: int = 0
 
 
 class Recipients(ABC):
-    """The recipients of one call. Read `pages` to the end before asking for `reach`."""
+    """The recipients of one call. Read all `pages` before you call `reach`."""
 
     @abstractmethod
     def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
         """Yield the active subscriptions in pages, each subscription once.
 
-        `with_users` fetches each subscription's user along with it.
+        `with_users` also fetches the user of each subscription.
         """
 
     @abstractmethod
@@ -59,11 +59,11 @@ class Recipients(ABC):
 
 
 def find_recipients(to: Any) -> Recipients:
-    """What `to` means; `InvalidRecipient` when it means nobody who can be sent to.
+    """Return the recipients for `to`. Raises `InvalidRecipient` if it is not a valid recipient.
 
-    Querysets are read by keyset (primary key greater than the last one), so memory does not grow with recipients and
-    no server-side cursor is needed. Of one that is sliced, combined, distinct on fields or in another database, the
-    primary keys are held.
+    Querysets are read by keyset (primary key greater than the last one), so memory does not grow with the number of
+    recipients and no server-side cursor is needed. If a queryset is sliced, combined, distinct on fields or in another
+    database, its primary keys are held in memory.
     """
     if isinstance(to, QuerySet):
         return _queryset_recipients(to)
@@ -78,32 +78,32 @@ def find_recipients(to: Any) -> Recipients:
 
 
 def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
-    """Pages of a queryset of subscriptions in primary key order, starting behind `after`."""
+    """Yield pages of a queryset of subscriptions in primary key order, starting after `after`."""
     while page := keyset_page(queryset, after=after, size=size):
         after = page[-1].pk
         yield page
 
 
 def keyset_page(queryset: QuerySet[Any], *, after: Any = None, until: Any = None, size: int) -> list[Any]:
-    """The first `size` subscriptions in primary key order, behind `after` and up to `until`."""
+    """Return the first `size` subscriptions in primary key order, after `after` and up to `until`."""
     queryset = queryset.order_by("pk").defer(*_NOT_READ)
     if after is not None:
         queryset = queryset.filter(pk__gt=after)
     if until is not None:
         queryset = queryset.filter(pk__lte=until)
     page = list(queryset[:size])
-    # a queryset with joins repeats rows; in primary key order the repeats are neighbours
+    # a queryset with joins repeats rows; in primary key order duplicates are adjacent
     return [row for number, row in enumerate(page) if number == 0 or row.pk != page[number - 1].pk]
 
 
 def active_subscriptions(*, with_users: bool = False) -> QuerySet[Any]:
-    """The subscriptions that may be sent to, in the database of the outbox."""
+    """Return the subscriptions that can receive messages, in the database of the outbox."""
     active = with_active_users(get_subscription_model().objects.using(outbox_database()).active())
     return active.select_related("user") if with_users else active
 
 
 class _Named(Recipients):
-    """Users and subscriptions one by one. A user may stand beside their own subscription, or twice."""
+    """An iterable of users and subscriptions. It may contain duplicates, or a user and their own subscription."""
 
     def __init__(self, several: Iterable[Any]) -> None:
         self._several = iter(several)
@@ -127,7 +127,7 @@ class _Named(Recipients):
         return Reach(len(self._users) + len(self._subscriptions), missing)
 
     def _note(self, active: QuerySet[Any], part: list[Any]) -> QuerySet[Any]:
-        """Remember the recipients of one part, and return their subscriptions."""
+        """Count the recipients of one part and return their subscriptions."""
         for recipient in part:
             if not _is_recipient(recipient):
                 raise _invalid(recipient)
@@ -187,15 +187,15 @@ def _queryset_recipients(to: QuerySet[Any]) -> Recipients:
 
 
 def on_primary(queryset: QuerySet[Any]) -> QuerySet[Any]:
-    """The queryset in the database it names, else in the one its model is written to: a replica may lag."""
+    """Return the queryset in its explicit database, or in the one for writes, because a replica may lag."""
     named = queryset._db  # type: ignore[attr-defined]  # noqa: SLF001  # `db` would ask the router about reading
     return queryset.using(named or router.db_for_write(queryset.model))
 
 
 def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[Any]:
-    """Those of the subscriptions that a queryset of users or of subscriptions means.
+    """Return the subscriptions that belong to a queryset of users or of subscriptions.
 
-    EXISTS, where that is possible, asks for each subscription of a page; an IN may go through all of `to` for a page.
+    EXISTS tests each subscription of a page. IN is used only if necessary, because it may scan all of `to` per page.
     """
     to = on_primary(to)
     keys = to.order_by().values("pk")
@@ -205,7 +205,7 @@ def belonging_to(subscriptions: QuerySet[Any], to: QuerySet[Any]) -> QuerySet[An
 
 
 def _column_of(to: QuerySet[Any]) -> str:
-    """The column of a subscription that holds the keys of such a queryset."""
+    """Return the column of a subscription that holds the primary keys of the queryset."""
     return "pk" if issubclass(to.model, get_subscription_model()) else "user_id"
 
 
@@ -214,21 +214,21 @@ def _can_be_filtered(to: QuerySet[Any]) -> bool:
 
 
 def _is_recipient(value: Any) -> bool:
-    """Whether `value` is a saved user or subscription; lazy `request.user` counts, an anonymous one does not."""
+    """Return whether `value` is a saved user or subscription. A lazy `request.user` counts unless it is anonymous."""
     return isinstance(value, (get_user_model(), get_subscription_model())) and not _is_unsaved(value)
 
 
 def _is_unsaved(value: Any) -> bool:
-    """A primary key alone does not tell: a UUID has one before it is saved."""
+    """Return whether an instance is unsaved. A UUID primary key is set even before saving."""
     return bool(value.pk is None or value._state.adding)  # noqa: SLF001  # Django documents `_state.adding`
 
 
 def _invalid(value: Any) -> InvalidRecipient:
-    found = value.__class__.__name__  # of a lazy `request.user` that is the user's class
+    found = value.__class__.__name__  # works for a lazy `request.user`, too
     if isinstance(value, Model):
         found = f"an unsaved {found}" if _is_unsaved(value) else f"a {found} object"
     elif isinstance(value, QuerySet):
         found = f"a queryset of {value.model.__name__}"
     return InvalidRecipient(
-        f"`to` takes a saved user, a subscription, or an iterable or queryset of either, not {found}."
+        f"`to` must be a saved user, a subscription, or an iterable or queryset of either, not {found}."
     )

@@ -1,4 +1,4 @@
-"""Build and insert the outbox rows of one page of subscriptions. A recipient that fails costs no other recipient."""
+"""Build and insert the outbox rows of one page of subscriptions. A failure affects only its own recipient."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ INSERT_SIZE = 500
 SUPERSEDED = "Superseded by a newer notification with the same topic"
 
 REFUSALS = frozenset({1366, "malformed JSON"})
-"""What an OperationalError says when it is about one row.
+"""OperationalErrors caused by the content of one row.
 
-MariaDB cannot hold a text in the column's character set, such as an emoji in utf8mb3 (1366). SQLite finds a stored text
-that is not JSON.
+1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. SQLite: invalid JSON.
 """
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of recipients: due now, due later, not wanted, failed. `error` is the first failure's exception."""
+    """Numbers of recipients by result: due now, due later, opted out, failed. `error` is the first exception."""
 
     queued: int = 0
     deferred: int = 0
@@ -64,7 +63,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rows of one page, not yet inserted, and the exceptions of the recipients that have none."""
+    """The rows of one page before they are inserted, and the exceptions of recipients without a row."""
 
     rows: list[Any]
     failures: list[Exception]
@@ -72,12 +71,12 @@ class Page:
 
     @property
     def pending(self) -> list[Any]:
-        """The rows that shall be sent."""
+        """The rows to send."""
         return [row for row in self.rows if row.status == NotificationStatus.PENDING]
 
 
 def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime) -> Page:
-    """Render the message for each subscription. Whatever that raises is the failure of one recipient."""
+    """Render the message for each subscription. An exception fails only its own recipient."""
     rows: list[Any] = []
     failures: list[Exception] = []
     position = 0
@@ -89,7 +88,7 @@ def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: 
                         rows.append(_row(subscription, draft, batch, now))
                     except Error:
                         raise
-                    except Exception as error:  # noqa: BLE001  # stored data and code of the project may raise anything
+                    except Exception as error:  # noqa: BLE001  # stored data and the project's code may raise anything
                         failures.append(error)
                     position += 1
         except Error as error:
@@ -102,9 +101,9 @@ def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: 
 
 
 def insert_page(page: Page, *, keep_suppressed: bool = True) -> Counts:
-    """Insert the rows of a page in the caller's transaction, and return what became of its recipients.
+    """Insert the rows of a page in the caller's transaction and return the counts.
 
-    A suppressed recipient gets a row with the reason, unless `keep_suppressed` is false: then it is only counted.
+    Suppressed recipients get a row with the reason. If `keep_suppressed` is False, they are only counted.
     """
     refused: list[Exception] = []
     inserted = _insert(page.rows if keep_suppressed else page.pending, page.now, refused)
@@ -117,10 +116,10 @@ def insert_page(page: Page, *, keep_suppressed: bool = True) -> Counts:
 
 
 def lock_recipients(subscriptions: list[Any]) -> list[Any]:
-    """Those of the subscriptions that exist, locked against deletion until the transaction ends.
+    """Return the subscriptions that still exist, locked against deletion until the end of the transaction.
 
-    PostgreSQL asks for the subscription and the user of a row only at commit, where one that was deleted meanwhile
-    would roll back everything. Other databases ask when a row is inserted.
+    PostgreSQL checks the foreign keys of a row only at commit, so a deleted subscription or user would roll back the
+    whole transaction. Other databases check when a row is inserted.
     """
     if connections[outbox_database()].vendor != "postgresql":
         return subscriptions
@@ -130,7 +129,7 @@ def lock_recipients(subscriptions: list[Any]) -> list[Any]:
 
 
 def log_failures(failures: Sequence[Exception]) -> None:
-    """Log the failures of a page: one traceback for each kind of exception."""
+    """Log the failures of a page with one traceback for each kind of exception."""
     kinds: dict[type[Exception], list[Exception]] = {}
     for error in failures:
         kinds.setdefault(type(error), []).append(error)
@@ -139,14 +138,14 @@ def log_failures(failures: Sequence[Exception]) -> None:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the database refused a row for its content; not that it was away, busy or in conflict."""
+    """Return whether the database refused a row because of its content, not because of an outage or a conflict."""
     if isinstance(error, OperationalError):
         return error_code(error) in REFUSALS
     return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 
 def _savepoint(draft: Draft) -> AbstractContextManager[Any]:
-    """A savepoint where rendering calls code of the project that may query: an error would end the transaction."""
+    """Return a savepoint if rendering calls the project's code: a failed query there must not break the transaction."""
     database = outbox_database()
     is_needed = draft.needs_user and connections[database].in_atomic_block
     return transaction.atomic(using=database) if is_needed else nullcontext()
@@ -192,7 +191,7 @@ def _row(subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
 
 
 def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[Any]:
-    """Insert the rows; halve a page that the database refuses until the refused rows are alone. Returns the others."""
+    """Insert and return the rows. If the database refuses a page, halve it until the refused rows are isolated."""
     if not rows:
         return []
     database = outbox_database()
@@ -213,14 +212,14 @@ def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[An
 
 
 def _forget_keys(rows: list[Any]) -> None:
-    """Let the database number the rows anew: an attempt that was rolled back may have left keys behind."""
+    """Remove primary keys left by an attempt that was rolled back, so that the database assigns new ones."""
     if rows[0]._meta.auto_field is not None:
         for row in rows:
             row.pk = None
 
 
 def _supersede(rows: Sequence[Any], now: datetime) -> None:
-    """Cancel what would still be pending for the same subscriptions and topics when the new rows fall due."""
+    """Cancel rows with the same subscription and topic that would still be pending when the new rows are due."""
     replaced: dict[tuple[str, datetime | None], list[Any]] = {}
     for row in rows:
         if row.topic and row.status == NotificationStatus.PENDING:
@@ -233,7 +232,7 @@ def _supersede(rows: Sequence[Any], now: datetime) -> None:
 
 
 def _lock(model: type[Model], keys: set[Any]) -> set[Any]:
-    """The keys that exist, under FOR KEY SHARE, which Django does not offer: it conflicts with deletion alone."""
+    """Return the existing keys, locked with FOR KEY SHARE, which blocks only deletion. Django does not offer it."""
     if not keys:
         return keys
     database = outbox_database()

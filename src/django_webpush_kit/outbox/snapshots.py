@@ -1,7 +1,7 @@
 """Serialize a broadcast's context, options and templates as JSON, and read them back.
 
-JSON has no dates, decimals or UUIDs; these are kept as `{"$type": "datetime", "value": "..."}`. A dict of the caller's
-that has the key "$type" ("$$type", ...) is kept with one more "$" in it, so that it is never read as a date.
+JSON has no dates, decimals or UUIDs. These are stored as `{"$type": "datetime", "value": "..."}`. If a dict of the
+caller has the key "$type" ("$$type", ...), another "$" is added, so that it is not read as a date.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FREEZE: tuple[tuple[type, str, Callable[[Any], Any], Callable[[Any], Any]], ...
     (Decimal, "decimal", str, Decimal),
     (UUID, "uuid", str, UUID),
 )
-"""Type, its name in JSON, to JSON, from JSON; a datetime is a date, so it comes first."""
+"""Type, name in JSON, function to JSON, function from JSON. datetime comes first, because it is a subclass of date."""
 
 TEMPLATE_FIELDS = (
     "type",
@@ -42,11 +42,11 @@ TEMPLATE_FIELDS = (
     "actions",
     "options",
 )
-"""What a template says, apart from its key and dates: kept by broadcasts, moved between sites by `push_templates`."""
+"""The content fields of a template, without key and dates. Used by broadcasts and by `push_templates`."""
 
 
 def freeze(value: Any) -> Any:
-    """A plain context value (see `plain_context`) as JSON."""
+    """Convert a plain context value (see `plain_context`) to JSON."""
     if isinstance(value, Mapping):
         return {_escaped(key): freeze(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -58,7 +58,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """The value that `freeze` turned into JSON; a marker that it cannot have written stays a dict."""
+    """Convert the JSON of `freeze` back. A dict that only looks like a marker is returned as it is."""
     if isinstance(value, list):
         return [thaw(item) for item in value]
     if not isinstance(value, dict):
@@ -74,7 +74,7 @@ def thaw(value: Any) -> Any:
 
 
 def check_storable(value: Any, path: str) -> None:
-    """Raise `InvalidOption` naming the path of a text with NUL characters or lone surrogates: no database stores it."""
+    """Raise `InvalidOption` with the path of a text that databases refuse: NUL characters or lone surrogates."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             check_storable(key, path)
@@ -95,12 +95,12 @@ def _unescaped(key: str) -> str:
 
 
 def freeze_templates(templates: Iterable[Any]) -> list[dict[str, Any]]:
-    """Template rows as JSON, to be used later as they stand now."""
+    """Return a snapshot of template rows as JSON."""
     return [{name: freeze(getattr(template, name)) for name in ("pk", *TEMPLATE_FIELDS)} for template in templates]
 
 
 def thaw_templates(frozen: Iterable[Mapping[str, Any]]) -> list[Any]:
-    """Unsaved template rows from `freeze_templates`; one that was deleted since has no primary key."""
+    """Return unsaved template rows from a snapshot. A row that was deleted since then has no primary key."""
     model = get_template_model()
     rows = [thaw(dict(row)) for row in frozen]
     living = set(

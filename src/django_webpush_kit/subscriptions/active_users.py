@@ -1,4 +1,4 @@
-"""Which users get notifications: those whom the setting `ACTIVE_USERS` admits."""
+"""Filter users by the setting `ACTIVE_USERS`: only active users get notifications."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _logger = logging.getLogger(__name__)
 
 
 def with_active_users(subscriptions: QuerySet[Any]) -> QuerySet[Any]:
-    """Those of the subscriptions that belong to nobody or to a user whom `ACTIVE_USERS` admits.
+    """Return the subscriptions without a user or with a user in `ACTIVE_USERS`.
 
-    Without the setting all of them: `is_active` is asked when a notification is due.
+    Without the setting, return all: `is_active` is checked when a notification is due.
     """
     users = admitted_users()
     return subscriptions if users is None else subscriptions.filter(_belongs_to(users))
@@ -33,7 +33,7 @@ def user_is_active() -> Expression | F:
     try:
         users = admitted_users()
     except ImproperlyConfigured:
-        _logger.exception("ACTIVE_USERS cannot be used; users count as active by is_active alone")
+        _logger.exception("ACTIVE_USERS is invalid; using only is_active")
         users = None
     if users is not None:
         return ExpressionWrapper(_belongs_to(users), output_field=BooleanField())

@@ -1,9 +1,9 @@
-"""End subscriptions softly: they are kept, with reason and date, until they are pruned.
+"""Deactivate subscriptions: rows are kept with a reason and a date until they are pruned.
 
-One rule holds for every way a subscription ends (unsubscribing, logging out, the admin, 404 and 410, expiry): its
-pending notifications stay pending. A worker checks the subscription when a notification is due, and suppresses it
-then. So a browser that comes back in time still gets what was scheduled for later, and `cancel()` reaches it meanwhile.
-A new owner is another matter: what is pending is not for them, and is cancelled at once.
+However a subscription ends (unsubscribe, logout, admin, 404 and 410, expiry), its pending notifications stay pending.
+A worker checks the subscription when a notification is due and suppresses it then. So a browser that subscribes again
+in time still gets scheduled notifications, and `cancel()` still works. If the owner changes, pending notifications are
+cancelled at once, because they are not for the new owner.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from django_webpush_kit.signals import emit, subscription_deactivated
 EXPIRED = "its expiration time has passed"
 
 OWNER_CHANGED = "The subscription belongs to another user now"
-"""Why a notification for the former owner is cancelled."""
+"""Reason of cancelled notifications for the previous owner."""
 
 GROUP_SIZE = 500
-"""Subscriptions that one UPDATE deactivates: it bounds locks and query parameters."""
+"""Subscriptions deactivated per UPDATE. This limits locks and query parameters."""
 
 
 def deactivate_subscriptions(subscriptions: QuerySet[Any], reason: str) -> int:
-    """Deactivate the active ones, void their tokens, and send `subscription_deactivated`; returns how many.
+    """Deactivate active subscriptions, invalidate their tokens and send `subscription_deactivated`. Returns the number.
 
-    A subscription that no longer matches the queryset when it is written is left alone.
+    Subscriptions that no longer match the queryset when they are written are not changed.
     """
     subscriptions = subscriptions.using(outbox_database())
     keys = list(subscriptions.filter(is_active=True).values_list("pk", flat=True))
@@ -47,7 +47,7 @@ def deactivate_subscriptions(subscriptions: QuerySet[Any], reason: str) -> int:
 
 
 def mark_inactive(subscriptions: QuerySet[Any], reason: str, moment: datetime) -> int:
-    """Deactivate the active ones without telling anybody; returns how many."""
+    """Deactivate active subscriptions without sending a signal. Returns their number."""
     return subscriptions.filter(is_active=True).update(
         is_active=False,
         deactivated_at=moment,
@@ -58,7 +58,7 @@ def mark_inactive(subscriptions: QuerySet[Any], reason: str, moment: datetime) -
 
 
 def announce_deactivation(keys: Iterable[Any], reason: str, moment: datetime) -> None:
-    """Send `subscription_deactivated` for those of the subscriptions that were deactivated at `moment`."""
+    """Send `subscription_deactivated` for the subscriptions that were deactivated at `moment`."""
     model = get_subscription_model()
     if subscription_deactivated.has_listeners(model):
         for subscription in rows_of(model).filter(pk__in=keys, is_active=False, deactivated_at=moment):
@@ -66,5 +66,5 @@ def announce_deactivation(keys: Iterable[Any], reason: str, moment: datetime) ->
 
 
 def cancel_for_former_owner(subscription: Any) -> None:
-    """Cancel what is pending for a subscription that changes hands."""
+    """Cancel the pending notifications of a subscription that moves to another user."""
     rows_of(get_notification_model()).filter(subscription=subscription.pk).cancel(OWNER_CHANGED)

@@ -1,7 +1,7 @@
-"""Import subscriptions that another library has stored, for the `push_import_...` commands.
+"""Import subscriptions stored by another library, for the `push_import_...` commands.
 
-A browser's subscription belongs to the VAPID key it was made with, not to the library that stored it: with that key
-any library can send to it.
+A subscription belongs to the VAPID key that the browser subscribed with, not to a library. Any library that has the key
+can send to it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ PAGE_SIZE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignSubscription:
-    """One subscription as another library stores it; `source` names its row in the report.
+    """One subscription of another library. `source` is the name of its row in the report.
 
-    `vapid_key_id` is that of the key the browser subscribed with; see `VapidKey`. A row that could not be read has a
-    `problem` instead of values.
+    `vapid_key_id` identifies the key that the browser subscribed with; see `VapidKey`. A row that could not be read has
+    a `problem` instead of values.
     """
 
     source: str
@@ -43,23 +43,23 @@ class ForeignSubscription:
 
 @dataclass(slots=True)
 class ImportReport:
-    """How many subscriptions were stored, how many had been before, and which were refused: sources by reason."""
+    """The numbers of imported and already known subscriptions, and the refused sources by reason."""
 
     imported: int = 0
     known: int = 0
     refused: dict[str, list[str]] = field(default_factory=dict)
 
     def refuse(self, source: str, reason: str) -> None:
-        """Leave out one row."""
+        """Record a refused row."""
         self.refused.setdefault(reason, []).append(source)
 
 
 def import_subscriptions(found: Iterable[ForeignSubscription], *, dry_run: bool = False) -> ImportReport:
-    """Store what is not stored yet, and leave the rest alone; no signal is sent.
+    """Store new subscriptions without changing known ones. No signals are sent.
 
-    Of several with the same endpoint the first counts. A row that cannot be stored is refused, and the others are
-    imported. Each page of 500 is a transaction of its own, so an import that was interrupted is simply run again; a dry
-    run is one transaction, which is rolled back.
+    If several rows have the same endpoint, the first one is stored. A row that cannot be stored is refused; the others
+    are imported. Each page of 500 rows is one transaction, so you can run an interrupted import again. A dry run is one
+    transaction that is rolled back.
     """
     report = ImportReport()
     if dry_run:
@@ -93,21 +93,21 @@ def _import_page(page: list[ForeignSubscription], report: ImportReport) -> None:
     new = [row for key, row in rows.items() if key not in known]
     try:
         report.imported += _store([row.subscription for row in new])
-    except (DatabaseError, ValueError):  # the database refuses one of them: find out which
+    except (DatabaseError, ValueError):  # the database refuses a row: store the rows one by one to find it
         for row in new:
             _store_alone(row, report)
 
 
 @dataclass(frozen=True, slots=True)
 class _NewRow:
-    """A subscription to store, and where it comes from."""
+    """A subscription to store and its source."""
 
     source: str
     subscription: Any
 
     @property
     def endpoint_hash(self) -> str:
-        """The value that its endpoint is found by."""
+        """The hash of its endpoint."""
         return str(self.subscription.endpoint_hash)
 
 
@@ -124,14 +124,14 @@ def _new_row(foreign: ForeignSubscription, users: set[Any]) -> _NewRow:
 
 
 def _stored_users(keys: Iterable[Any]) -> set[Any]:
-    """Those of the primary keys that are users'. Databases check foreign keys late, and then refuse the whole page."""
+    """Return the primary keys of existing users. Databases check foreign keys late and then refuse the whole page."""
     wanted = {_user_key(key) for key in keys} - {None}
     users = get_user_model()._base_manager.using(outbox_database())
     return set(users.filter(pk__in=wanted).values_list("pk", flat=True))
 
 
 def _user_key(key: Any) -> Any:
-    """The primary key of a user, which files have as text; None for None and for what is no key."""
+    """Convert the primary key of a user, which may be text. Returns None if it is None or not a valid key."""
     return None if key is None else primary_key(get_user_model(), key)
 
 
@@ -142,7 +142,7 @@ def _known_hashes(hashes: Iterable[str]) -> set[str]:
 
 @atomic_with_retry
 def _store(subscriptions: list[Any]) -> int:
-    """Insert the rows; returns how many. One that a visitor registers at the same moment is left alone."""
+    """Insert the rows and return their number. Rows that a visitor registers at the same time are not changed."""
     rows_of(get_subscription_model()).bulk_create(subscriptions, ignore_conflicts=True)
     return len(subscriptions)
 
@@ -151,4 +151,4 @@ def _store_alone(row: _NewRow, report: ImportReport) -> None:
     try:
         report.imported += _store([row.subscription])
     except (DatabaseError, ValueError) as error:
-        report.refuse(row.source, f"The database refuses it ({type(error).__name__}).")
+        report.refuse(row.source, f"The database refused it ({type(error).__name__}).")

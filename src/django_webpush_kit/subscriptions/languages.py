@@ -210,13 +210,13 @@ _ISO_639_1 = frozenset(
         "zu",
     ]
 )
-"""Two-letter codes, with those that ISO has replaced and browsers still send."""
+"""Two-letter codes, including those that ISO has replaced but browsers still send."""
 
 
 def language_tag(text: str) -> str | None:
-    """Return the tag in lower case with hyphens, "" for ""; None for text that names no language.
+    """Return the tag in lower case with hyphens, "" for "", or None if the text is not a language.
 
-    A language of the setting `LANGUAGES` always is one.
+    Languages in the setting `LANGUAGES` are always accepted.
     """
     tag = text.strip().lower().replace("_", "-")
     if not tag or (len(tag) <= MAX_LENGTH and tag in {code.lower() for code, _name in settings.LANGUAGES}):

@@ -1,11 +1,10 @@
-"""What a subscriber wants: categories by notification type, and quiet hours on their own wall clock.
+"""Preferences of a subscriber: categories by notification type, and quiet hours in local time.
 
     {"categories": {"marketing": false},
      "quiet_hours": {"enabled": true, "start": "22:00", "end": "08:00", "timezone": "Europe/Berlin"}}
 
-The keys of `categories` are notification types. A type that is not named follows its `default` in
-`NOTIFICATION_TYPES`, else it is on. The time zone is that of the quiet hours, else of the subscription, else
-`TIME_ZONE`.
+The keys of `categories` are notification types. A missing type uses its `default` in `NOTIFICATION_TYPES`, or is on.
+The time zone is the one in the quiet hours, or the subscription's, or `TIME_ZONE`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from django_webpush_kit.option_checks import storable
 MAX_CATEGORIES = 200
 
 QUIET_SPREAD_SECONDS = 60
-"""What waited for the same window to end is spread over this time, so that not everything fires at once."""
+"""Notifications postponed to the end of quiet hours are spread over this time, to avoid a burst."""
 
 BLOCKED = "Blocked by user preferences"
 QUIET = "Quiet hours active"
@@ -38,7 +37,7 @@ QUIET_TOO_LONG = "Quiet hours last longer than the message is valid"
 
 
 def check_preferences(value: object) -> dict[str, Any]:
-    """Return preferences that can be stored, or raise `InvalidSubscription` naming the field that cannot."""
+    """Return validated preferences. Raises `InvalidSubscription` that names the invalid field."""
     preferences = _object("preferences", value)
     _only("preferences", preferences, {"categories", "quiet_hours"})
     checked: dict[str, Any] = {}
@@ -50,9 +49,9 @@ def check_preferences(value: object) -> dict[str, Any]:
 
 
 def store_preferences(subscription: Any, preferences: Mapping[str, Any]) -> bool:
-    """Replace the preferences of a subscription, and nothing else of it.
+    """Replace only the preferences of a subscription.
 
-    Returns False, and changes nothing, when it was deleted or has another owner than `subscription` says.
+    Returns False without a change if it was deleted or its owner differs from the owner of `subscription`.
     """
     checked = check_preferences(preferences)
     same = rows_of(type(subscription)).filter(pk=subscription.pk, user=subscription.user_id)
@@ -64,7 +63,7 @@ def store_preferences(subscription: Any, preferences: Mapping[str, Any]) -> bool
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a message may be sent at a moment: now, after `until`, or, with a `suppressed` reason, not at all."""
+    """Whether a message may be sent: now, after `until`, or not at all for the reason `suppressed`."""
 
     until: datetime | None = None
     suppressed: str = ""
@@ -81,9 +80,9 @@ def decide(
     due: datetime,
     deadline: datetime | None,
 ) -> Decision:
-    """Ask a subscriber's preferences about a message of `type` that is due at `due`.
+    """Apply a subscriber's preferences to a message of `type` that is due at `due`.
 
-    A message without a deadline is one with a TTL of 0: it is for now or never, and waits for nothing.
+    A message without a deadline has a TTL of 0 ("now or never"), so it is never postponed.
     """
     if not allows(preferences, type):
         return Decision(suppressed=BLOCKED)
@@ -100,7 +99,7 @@ def decide(
 
 
 def allows(preferences: Mapping[str, Any], type: str) -> bool:  # noqa: A002  # the field's own name
-    """Whether messages of this notification type are wanted; messages without a type always are."""
+    """Return whether the subscriber accepts this notification type. Messages without a type are always accepted."""
     if not type:
         return True
     default = bool(kit_settings.NOTIFICATION_TYPES.get(type, {}).get("default", True))
@@ -108,7 +107,7 @@ def allows(preferences: Mapping[str, Any], type: str) -> bool:  # noqa: A002  # 
 
 
 def quiet_until(preferences: Mapping[str, Any], time_zone: str, now: datetime) -> datetime | None:
-    """The moment (UTC) at which the quiet window around `now` ends; None outside quiet hours."""
+    """Return the end (UTC) of the quiet hours that contain `now`, or None outside quiet hours."""
     window = _part(preferences, "quiet_hours")
     if not window.get("enabled"):
         return None
@@ -122,7 +121,7 @@ def quiet_until(preferences: Mapping[str, Any], time_zone: str, now: datetime) -
 
 
 def _part(preferences: Any, name: str) -> Mapping[str, Any]:
-    """A member of stored preferences. Hosts can write what they like there; one such row must not stop its batch."""
+    """Return a part of stored preferences. The project may store anything there; it must not stop the batch."""
     part = preferences.get(name) if isinstance(preferences, Mapping) else None
     return part if isinstance(part, Mapping) else {}
 
@@ -133,13 +132,13 @@ def _zone_of(window: Mapping[str, Any]) -> ZoneInfo | None:
 
 
 def recipient_zone(time_zone: str) -> ZoneInfo:
-    """The subscription's time zone, or the site's where it has none or an unknown one."""
+    """Return the subscription's time zone, or the site's if it is empty or unknown."""
     return find_zone(time_zone) or ZoneInfo(settings.TIME_ZONE)
 
 
 @lru_cache(maxsize=1024)
 def find_zone(name: str) -> ZoneInfo | None:
-    """An IANA time zone, or None."""
+    """Return the IANA time zone with this name, or None."""
     if not name or len(name) > 64:
         return None
     try:
@@ -149,7 +148,7 @@ def find_zone(name: str) -> ZoneInfo | None:
 
 
 def wall_clock_instant(moment: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant (UTC) at which clocks in `zone` show the naive `moment`, or jump past it (DST)."""
+    """Return the first time (UTC) at which clocks in `zone` show the naive `moment` or jump past it (DST)."""
     return min(_instants(moment, zone))
 
 
@@ -164,7 +163,7 @@ def _next_wall_clock(clock: time, zone: ZoneInfo, now: datetime) -> datetime:
 
 
 def _instants(moment: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    """When clocks in `zone` show `moment`: once, twice (clocks go back), or at the jump that skips it."""
+    """Yield the times when clocks in `zone` show `moment`: one, two if clocks go back, or the jump that skips it."""
     first, second = (moment.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1))
     if first <= second:
         yield from {first, second}
@@ -193,7 +192,7 @@ def _categories(value: object) -> dict[str, bool]:
         raise _invalid("preferences.categories", f"has {len(categories)} keys; at most {MAX_CATEGORIES} are allowed")
     for name, wanted in categories.items():
         if not isinstance(name, str) or not 0 < len(name) <= 50 or name != storable(name):
-            raise _invalid("preferences.categories", "takes notification types of 1 to 50 characters as keys")
+            raise _invalid("preferences.categories", "must have notification types of 1 to 50 characters as keys")
         if not isinstance(wanted, bool):
             raise _invalid(f"preferences.categories.{name}", "must be true or false")
     return dict(categories)
@@ -230,7 +229,7 @@ def _object(field: str, value: object) -> Mapping[str, Any]:
 
 def _only(field: str, value: Mapping[str, Any], known: set[str]) -> None:
     if unknown := set(value) - known:
-        raise _invalid(field, f"takes {' and '.join(sorted(known))}; {min(map(str, unknown))[:50]!r} is unknown")
+        raise _invalid(field, f"accepts {' and '.join(sorted(known))}; {min(map(str, unknown))[:50]!r} is unknown")
 
 
 def _invalid(field: str, problem: str) -> InvalidSubscription:

@@ -1,7 +1,7 @@
-"""Register browsers' subscriptions: create, renew, merge and hand them over, safe under concurrent requests.
+"""Create, renew, merge and move subscriptions, safe under concurrent requests.
 
-`register` is the one way in, for `services.subscribe` and for the HTTP API. Every change starts with an UPDATE of the
-row: that locks it on every database, and on SQLite takes the write lock before anything is read.
+`services.subscribe` and the HTTP API both call `register`. Every change starts with an UPDATE, which locks the row on
+every database. On SQLite it takes the write lock before the first read.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from django_webpush_kit.tokens import SubscriptionClaim, primary_key
 
 REPLACED = "replaced by another subscription of the same browser"
 
-DUPLICATE = "The same browser gets this notification through its newer subscription"
+DUPLICATE = "The browser receives this notification through its newer subscription"
 
 INSERT_ATTEMPTS = 3
-"""Attempts to insert a subscription that other requests insert at the same moment, before the error is raised."""
+"""Attempts to insert before an IntegrityError is re-raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A stored subscription.
 
-    `joined` says why its user has one browser more than before: "new", "new_owner" or "reactivated", else "".
+    `joined` is the reason if its user has gained a browser: "new", "new_owner" or "reactivated"; otherwise "".
     """
 
     subscription: Any
@@ -62,7 +62,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserSubscription:
-    """What a browser says about itself, checked; make it with `check`."""
+    """Validated values of a browser. Create it with `check`."""
 
     endpoint: Endpoint
     p256dh: str
@@ -88,9 +88,9 @@ class BrowserSubscription:
         user_agent: str | None = "",
         ip_address: str | None = None,
     ) -> BrowserSubscription:
-        """Return the values as they will be stored; raise `InvalidSubscription` naming the field that cannot be.
+        """Return validated values. Raises `InvalidSubscription` that names the invalid field.
 
-        `expiration_time` is an aware datetime, or milliseconds since 1970 as browsers have it.
+        `expiration_time` is an aware datetime, or milliseconds since 1970 as browsers send it.
         """
         checked_endpoint = conf.endpoint_policy().check(endpoint)
         parse_keys(p256dh, auth)
@@ -108,26 +108,27 @@ class BrowserSubscription:
 
 
 class Registrant(Protocol):
-    """On whose authority a browser is registered; called inside the transaction."""
+    """Decides who may own a subscription. Its methods are called inside the transaction."""
 
     def lock_previous(self) -> Any:
-        """Lock and return the row that the browser had before under another endpoint; None when it had none."""
+        """Lock and return the browser's previous row with another endpoint, or None."""
 
     def owner(self, current: Any, previous: Any) -> Any:
-        """Return the primary key of the user that the subscription shall belong to; None for nobody.
+        """Return the primary key of the new owner, or None for no owner.
 
-        `current` is the row that has the browser's endpoint already, or None.
+        `current` is the existing row with the browser's endpoint, or None.
         """
 
     def check_limit(self, kept: Any) -> None:
-        """Raise `TooManySubscriptions` when the owner may not have one more; `kept` is the row to renew, if any."""
+        """Raise `TooManySubscriptions` if the owner has reached the limit. `kept` is the row to renew, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByUser:
-    """The browser belongs to `user` (None: nobody) from now on, whoever had it before.
+    """Moves the browser to `user` (None: no owner) from any previous owner.
 
-    `old_endpoint` is one of the user's own that the new one replaces. `limit` bounds the user's active subscriptions.
+    `old_endpoint` is an endpoint of the same user that the new one replaces. `limit` is the maximum number of the
+    user's active subscriptions.
     """
 
     user: Any
@@ -135,36 +136,36 @@ class ByUser:
     limit: int | None = None
 
     def lock_previous(self) -> Any:
-        """The user's row with the old endpoint."""
+        """Return the user's row with the old endpoint."""
         if self.user is None or not self.old_endpoint:
             return None
         return _locked(endpoint_hash=endpoint_hash(self.old_endpoint), user=self.user.pk)
 
     def owner(self, current: Any, previous: Any) -> Any:
-        """The user."""
+        """Return the user."""
         return None if self.user is None else self.user.pk
 
     def check_limit(self, kept: Any) -> None:
-        """Count under a lock on the user's row, so that parallel requests cannot pass the limit."""
+        """Count under a lock on the user's row, so that concurrent requests cannot exceed the limit."""
         if self.user is None or self.limit is None:
             return
         if kept is not None and kept.is_active and kept.user_id == self.user.pk:
-            return  # it counts already
+            return  # it is already counted
         features = connections[outbox_database()].features
         users = get_user_model()._base_manager.using(outbox_database()).filter(pk=self.user.pk)
         list(users.select_for_update(no_key=features.has_select_for_no_key_update).values_list("pk"))
         if rows_of(get_subscription_model()).for_user(self.user.pk).active().count() >= self.limit:
-            raise TooManySubscriptions(f"This user has {self.limit} active subscriptions; no more are allowed.")
+            raise TooManySubscriptions(f"This user has reached the limit of {self.limit} active subscriptions.")
 
 
 @dataclass(frozen=True, slots=True)
 class ByToken:
-    """The browser proves with its subscription token which row it had; the owner stays the same."""
+    """Keeps the owner of the row that the browser's subscription token identifies."""
 
     claim: SubscriptionClaim
 
     def lock_previous(self) -> Any:
-        """The row that the token names; raises `TokenVoid` unless the token is its latest."""
+        """Return the row that the token identifies. Raises `TokenVoid` if the token is not the latest one."""
         key = primary_key(get_subscription_model(), self.claim.subscription_id)
         claimed = None if key is None else _locked(pk=key)
         if claimed is None or not self.claim.matches(claimed):
@@ -172,36 +173,36 @@ class ByToken:
         return claimed
 
     def owner(self, current: Any, previous: Any) -> Any:
-        """The owner of the row that the token names; raises `KeyMismatch` when the endpoint is someone else's."""
+        """Return the owner of the identified row. Raises `KeyMismatch` if the endpoint belongs to another user."""
         if current is not None and current.user_id != previous.user_id:
             raise KeyMismatch
         return previous.user_id
 
     def check_limit(self, kept: Any) -> None:
-        """A browser that counts already does not count again."""
+        """Do nothing: the browser is already counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByAnyone:
-    """The browser proves nothing: an active subscription stays its owner's, any other belongs to nobody."""
+    """For requests without credentials: active subscriptions keep their owner, others get no owner."""
 
     def lock_previous(self) -> Any:
-        """Nothing: a stranger replaces no subscription."""
+        """Return None: without credentials no other subscription is replaced."""
         return None
 
     def owner(self, current: Any, previous: Any) -> Any:
-        """The owner of the active row."""
+        """Return the owner of the active row, or None."""
         return current.user_id if current is not None and current.is_active else None
 
     def check_limit(self, kept: Any) -> None:
-        """Nobody's subscriptions have no limit but the rate limit."""
+        """Do nothing: only the rate limit applies to subscriptions without an owner."""
 
 
 def register(browser: BrowserSubscription, registrant: Registrant) -> Registration:
     """Store a browser's subscription and return it.
 
-    The same endpoint with the same keys is the same browser. When it gets another owner, what is pending for the
-    former one is cancelled. Raises `KeyMismatch` for other keys, and what the registrant raises.
+    A known endpoint with the same keys is the same browser. If its owner changes, pending notifications of the previous
+    owner are cancelled. Raises `KeyMismatch` for other keys, and the exceptions of the registrant.
     """
     change = _insert_or_look_again(browser, registrant)
     subscription, model = change.subscription, type(change.subscription)
@@ -213,7 +214,7 @@ def register(browser: BrowserSubscription, registrant: Registrant) -> Registrati
 
 
 def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: str = "") -> Any:
-    """A subscription for the user with the primary key `owner`, not saved; made with the current VAPID key or this."""
+    """Return an unsaved subscription for the user with primary key `owner`. The default key is the current one."""
     subscription = get_subscription_model()(user_id=owner, endpoint=browser.endpoint.url, vapid_key_id=vapid_key_id)
     _copy(browser, subscription)
     return subscription
@@ -221,7 +222,7 @@ def new_subscription(browser: BrowserSubscription, owner: Any, *, vapid_key_id: 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A subscription that was deactivated at a moment."""
+    """A subscription that was deactivated, and the time."""
 
     pk: Any
     moment: datetime
@@ -229,7 +230,7 @@ class _Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What a transaction has written."""
+    """The result of a transaction."""
 
     subscription: Any
     joined: str
@@ -237,7 +238,7 @@ class _Change:
 
 
 def _insert_or_look_again(browser: BrowserSubscription, registrant: Registrant) -> _Change:
-    """Register; when another request has inserted the endpoint since we looked, look again and find its row."""
+    """Register. If another request inserts the endpoint at the same time, retry and find its row."""
     for _attempt in range(INSERT_ATTEMPTS - 1):
         try:
             return _register(browser, registrant)
@@ -263,7 +264,7 @@ def _register(browser: BrowserSubscription, registrant: Registrant) -> _Change:
 
 
 def _locked(**lookup: Any) -> Any:
-    """The subscription, locked until the transaction ends; None when there is none."""
+    """Return the subscription, locked until the end of the transaction, or None."""
     rows = rows_of(get_subscription_model()).filter(**lookup)
     if not rows.update(updated_at=django_timezone.now()):
         return None
@@ -296,7 +297,7 @@ _RENEWED = (
 
 
 def _renew(subscription: Any, browser: BrowserSubscription, owner: Any) -> str:
-    """Write what the browser says, and void the token it had; returns why it has joined its user's, "" when not."""
+    """Write the browser's values and invalidate its previous token. Returns the value of `Registration.joined`."""
     joined = _joined(subscription, owner)
     if subscription.user_id != owner:
         cancel_for_former_owner(subscription)
@@ -313,7 +314,7 @@ def _renew(subscription: Any, browser: BrowserSubscription, owner: Any) -> str:
 
 
 def _joined(subscription: Any, owner: Any) -> str:
-    """Why the owner's messages did not reach this browser until now; "" when they did."""
+    """Return why this browser is new to the owner: "new_owner", "reactivated" or ""."""
     if subscription.user_id != owner:
         return NEW_OWNER
     has_expired = subscription.expiration_time is not None and subscription.expiration_time <= django_timezone.now()
@@ -329,11 +330,11 @@ def _copy(browser: BrowserSubscription, subscription: Any) -> None:
     subscription.expiration_time = browser.expiration_time
     subscription.push_service = browser.endpoint.push_service
     if not (is_same and subscription.vapid_key_id):
-        # An endpoint stays with the key it was made with, also after a rotation.
+        # An endpoint belongs to the key it was created with, even after a key rotation.
         subscription.vapid_key_id = conf.current_key_id()
     subscription.user_agent = browser.user_agent
     subscription.ip_address = browser.ip_address
-    # What the browser does not say this time stays as it was.
+    # Values that the browser does not send are kept.
     subscription.language = browser.language or subscription.language
     subscription.timezone = browser.timezone or subscription.timezone
     if browser.preferences is not None:
@@ -341,7 +342,7 @@ def _copy(browser: BrowserSubscription, subscription: Any) -> None:
 
 
 def _merge(previous: Any, kept: Any) -> _Ended | None:
-    """End `previous`, whose browser has the row `kept` now; what is pending for it moves there, each message once."""
+    """Deactivate `previous`, replaced by `kept`. Its pending notifications move to `kept`, without duplicates."""
     if previous.preferences and not kept.preferences:
         kept.preferences = previous.preferences
         kept.save(update_fields=["preferences"], using=outbox_database())
@@ -355,7 +356,7 @@ def _merge(previous: Any, kept: Any) -> _Ended | None:
 
 
 def _batches_that_reach(subscription: Any, batches: set[Any]) -> set[Any]:
-    """Those of the batches that a subscription has a row of, or will have: a broadcast has not come to it yet."""
+    """Return the batches with a row for the subscription, and broadcasts that will still reach it."""
     if not batches:
         return batches
     rows = rows_of(get_notification_model()).filter(subscription=subscription.pk, batch__in=batches)
@@ -374,7 +375,7 @@ def _check_keys(subscription: Any, browser: BrowserSubscription) -> None:
     try:
         stored = _canonical_keys(subscription.p256dh_key, subscription.auth_key)
     except InvalidSubscription:
-        raise KeyMismatch from None  # written past the checks
+        raise KeyMismatch from None  # stored without validation
     if not compare_digest(stored, _canonical_keys(browser.p256dh, browser.auth)):
         raise KeyMismatch
 
@@ -431,7 +432,7 @@ def _checked_address(value: object) -> str | None:
         address = ip_address(str(value))
     except ValueError:
         raise _invalid("ip_address", f"must be an IP address, not {str(value)[:50]!r}") from None
-    # a scope such as %eth0 is no part of an address that a database stores
+    # databases do not accept a scope such as %eth0
     return str(IPv6Address(int(address)) if isinstance(address, IPv6Address) else address)
 
 

@@ -36,6 +36,10 @@ HOSTILE_URLS = [
     "https://storage.googleapis.com/x",
     "https://fcm.googleapis.com.",
     "https://fcm.googleapis.com./x",
+    # letters that a comparison without regard to case takes for "s" and "k"
+    "http\u017f://fcm.googleapis.com/x",
+    "https://fcm.googleapi\u017f.com/x",
+    "https://fcm.googleapis.com/\u212a",
     "https://fcm.googleapis.com%2eevil.example/x",
     "https://fcm.googleapis.com%00.evil.example/x",
     "https://fcm。googleapis。com/x",

@@ -205,7 +205,8 @@ _REFUSED_NETWORKS = _networks(
     "3fff::/20",  # documentation
 )
 
-_URL = re.compile(r"""(https?)://([!"$-.0->@-\[\]-~]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)""", re.IGNORECASE)
+# Without re.IGNORECASE, which takes some letters beyond ASCII for "s" and "k".
+_URL = re.compile(r"""([Hh][Tt][Tt][Pp][Ss]?)://([!"$-.0->@-\[\]-~]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)""")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 

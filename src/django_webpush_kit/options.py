@@ -9,11 +9,11 @@ Options of the call override the template's options, which override `WEBPUSH_KIT
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from django.core.exceptions import ImproperlyConfigured
@@ -81,7 +81,7 @@ def _stored(kind: type[Any]) -> ItemsView[str, Option]:
     return stored_options(kind).items()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RowOptions:
     """The options stored in the JSON field of an outbox row. None means not given."""
 
@@ -151,6 +151,12 @@ class RowOptions:
             if (value := getattr(self, name)) is not None
         }
 
+    @cached_property
+    def given(self) -> Mapping[str, Any]:
+        """The options that are given, by name."""
+        names = declared_options(type(self))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
     @property
     def ttl_seconds(self) -> int:
         """The TTL in seconds, or its default."""
@@ -162,7 +168,7 @@ class RowOptions:
         return self.urgency or DEFAULT_URGENCY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SendOptions(RowOptions):
     """The checked options of a call; None means not given."""
 
@@ -238,10 +244,7 @@ class SendOptions(RowOptions):
 
     def over(self, weaker: SendOptions) -> SendOptions:
         """Return these options; options that are None are taken from `weaker`."""
-        return SendOptions(**{**dict(weaker._given()), **dict(self._given())})
-
-    def _given(self) -> Iterator[tuple[str, Any]]:
-        return ((name, value) for name in OPTIONS if (value := getattr(self, name)) is not None)
+        return SendOptions(**{**weaker.given, **self.given})
 
 
 ROW_OPTIONS = declared_options(RowOptions)

@@ -55,7 +55,12 @@ class NotificationIdentity(NamedTuple):
             return None
 
     def __str__(self) -> str:
-        return f"{self.key}.{_short(self.batch)}"
+        return identity_text(self.key, self.batch)
+
+
+def identity_text(key: object, batch: UUID) -> str:
+    """The text of a `NotificationIdentity`, without making one."""
+    return f"{key}.{_short(batch)}"
 
 
 @lru_cache(maxsize=256)

@@ -9,10 +9,21 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.exceptions import PayloadTooLarge
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.options import RowOptions
+from django_webpush_kit.outbox.payloads import PayloadEncoder, StoredMessage, build_message
 from django_webpush_kit.tokens import NotificationIdentity
 from django_webpush_kit.transports import locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+IDENTITIES = [
+    "7.fBwaU5sOSlWeC2o_ChssPQ",
+    "1234567.fBwaU5sOSlWeC2o_ChssPQ",
+    'a "key".x',
+    "back\\slash.x",
+    "größe.x",
+    "\n.x",
+]
 
 
 def payloads():
@@ -60,3 +71,46 @@ def test_every_message_that_send_accepts_fits_whatever_its_key(subscription, set
     deliver_due()
     assert max(len(request.payload) for request in locmem.sent) <= 400
     assert set(model.objects.values_list("status", flat=True)) == {"sent"}
+
+
+class TestRowsThatShareTheirMessage:
+    """Their message is encoded once; each payload is the one that its row would get alone."""
+
+    @pytest.mark.parametrize("declarative", [True, False])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            RowOptions(),
+            RowOptions(tag="orders", app_badge=3),
+            RowOptions(url="/orders/1", actions=[{"action": "open", "title": "Open", "url": "/orders/2"}]),
+        ],
+    )
+    def test_the_payload_is_that_of_the_row_alone(self, settings, declarative, options):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BASE_URL": "https://shop.example", "DECLARATIVE": declarative}
+        stored = StoredMessage("Grüße \U0001f4e6", 'a "body" \ud800', "de", {"order": [1, "\\"]}, options)
+        encoder = PayloadEncoder()
+        for identity in IDENTITIES:
+            payload = encoder.encode_stored(stored, identity)
+            assert payload == encoder.encode(build_message(stored, identity), identity)
+            assert json.loads(payload)["id"] == identity
+
+    def test_the_budget_is_that_of_each_row(self, settings):
+        stored = StoredMessage("Hello", "x" * 150, "", {}, RowOptions())
+        short, long = "7.x", f"{'7' * 30}.x"
+        needed = len(PayloadEncoder().encode(build_message(stored, short), short))
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "PAYLOAD_BUDGET": needed}
+        encoder = PayloadEncoder()
+        assert len(encoder.encode_stored(stored, short)) == needed
+        with pytest.raises(PayloadTooLarge, match=f"above the budget of {needed}"):
+            encoder.encode_stored(stored, long)
+
+    @pytest.mark.parametrize("room", range(-80, 80, 10))
+    def test_each_text_is_shortened_by_what_its_row_needs(self, settings, room):
+        stored = StoredMessage("Hello", "word " * 60, "", {}, RowOptions())
+        needed = len(PayloadEncoder().encode(build_message(stored, IDENTITIES[0]), IDENTITIES[0]))
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "PAYLOAD_BUDGET": needed + room, "OVERSIZE": "truncate"}
+        encoder = PayloadEncoder()
+        for identity in ("7.x", IDENTITIES[0], f"{'7' * 40}.x"):
+            payload = encoder.encode_stored(stored, identity)
+            assert payload == encoder.encode(build_message(stored, identity), identity)
+            assert len(payload) <= needed + room

@@ -24,9 +24,10 @@ from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
+from django_webpush_kit.outbox.payloads import StoredMessage
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
 from django_webpush_kit.subscriptions.active_users import user_is_active
-from django_webpush_kit.tokens import NotificationIdentity
+from django_webpush_kit.tokens import identity_text
 
 LAPSES_BEFORE_ISOLATION = 2
 """Number of lapsed leases after which a row is claimed alone."""
@@ -51,20 +52,16 @@ class Lease(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A claimed outbox row with its subscription. Rows may share their JSON values: these are only read.
+    """A claimed outbox row with its subscription. Rows may share their message and preferences: these are only read.
 
-    `problem` says why the stored values cannot be sent, or is "". A row with a problem has empty `data` and `options`.
+    `problem` says why the stored values cannot be sent, or is "". A row with a problem has empty data and options.
     """
 
-    data: dict[str, Any]
-    options: RowOptions
-    preferences: dict[str, Any]
+    message: StoredMessage
     problem: str
-    pk: Any
+    preferences: dict[str, Any]
     batch: UUID
-    title: str
-    body: str
-    language: str
+    pk: Any
     type: str
     topic: str
     retry_count: int
@@ -88,9 +85,14 @@ class Row(NamedTuple):
     user_is_active: bool | None
 
     @property
+    def options(self) -> RowOptions:
+        """The options of the message."""
+        return self.message.options
+
+    @property
     def identity(self) -> str:
         """The identity of the notification in payloads."""
-        return str(NotificationIdentity.of(self))
+        return identity_text(self.pk, self.batch)
 
     @property
     def due(self) -> datetime:
@@ -213,14 +215,13 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     return retry_on_conflict(statements)
 
 
-_JSON_COLUMNS = ("data", "options", "subscription__preferences")
+_TEXT_COLUMNS = ("data", "options", "subscription__preferences", "batch")
+"""Read as text. The rows of one call usually have the same values, so each text is parsed once."""
+
+_MESSAGE_COLUMNS = ("title", "body", "language")
 
 _COLUMNS = (
     "pk",
-    "batch",
-    "title",
-    "body",
-    "language",
     "type",
     "topic",
     "retry_count",
@@ -278,22 +279,23 @@ def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
 
 
 def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
-    texts = (Cast(name, TextField()) for name in _JSON_COLUMNS)
-    columns = claimed.order_by("lane", "pk").values_list(*texts, *_COLUMNS, user_is_active())
-    # The rows of one call usually have the same JSON, so each text is parsed once.
-    read = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
+    texts = (Cast(name, TextField()) for name in _TEXT_COLUMNS)
+    columns = claimed.order_by("lane", "pk").values_list(*texts, *_MESSAGE_COLUMNS, *_COLUMNS, user_is_active())
+    read_json = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
+    read_batch = lru_cache(maxsize=_TEXTS_KEPT)(UUID)
     read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)
-    for data_text, options_text, preferences, *values in columns:
-        data, options, problem = read_message(data_text, options_text)
-        yield Row(data, options, read(preferences), problem, *values)
+    for data, options, preferences, batch, title, body, language, *values in columns:
+        message, problem = read_message(title, body, language, data, options)
+        yield Row(message, problem, read_json(preferences), read_batch(batch), *values)
 
 
-def _read_message(data_text: str, options_text: str) -> tuple[dict[str, Any], RowOptions, str]:
-    """Return the stored data and options of a row, and their problem or "". The project may have stored anything."""
+def _read_message(title: str, body: str, language: str, data_text: str, options_text: str) -> tuple[StoredMessage, str]:
+    """Return the message of a row, and the problem of its JSON or "". The project may have stored anything."""
     try:
         data = json.loads(data_text)
         if not isinstance(data, dict):
             raise InvalidOption(f"data must be a JSON object, not {type(data).__name__}")
-        return data, RowOptions.from_json(json.loads(options_text)), ""
+        return StoredMessage(title, body, language, data, RowOptions.from_json(json.loads(options_text))), ""
     except (ValueError, TypeError, RecursionError) as error:
-        return {}, RowOptions(), f"{type(error).__name__}: {error}"[:200]
+        problem = f"{type(error).__name__}: {error}"[:200]
+        return StoredMessage(title, body, language, {}, RowOptions()), problem

@@ -257,6 +257,8 @@ def _requests(chunks: Iterable[Chunk | None], recorder: Recorder, flow: Flow) ->
 
 
 def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Iterator[PushRequest]:
+    if not chunk.rows and not chunk.unreadable:
+        return
     recorder.take(chunk.lease, [*chunk.rows, *chunk.unreadable])
     for key, error in chunk.unreadable:
         recorder.failed(key, "Reading the row", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,7 +62,7 @@ class Recorder:
         self._outcomes = outcomes
         self._leases: list[Lease] = []
         self._open: set[Any] = set()
-        self._changes: dict[Change, list[Any]] = {}
+        self._changes: defaultdict[Change, list[Any]] = defaultdict(list)
         self._deactivations: list[tuple[Row, str]] = []
         self._answers: list[tuple[Any, Answer]] = []
         self._waiting = 0
@@ -79,7 +79,7 @@ class Recorder:
 
     def ended(self, row: Row, status: NotificationStatus, reason: str) -> None:
         """End the row without sending it."""
-        self._add(row.pk, transitions.ended(status, reason), str(status))
+        self._add(row.pk, transitions.ended(status, reason), status.value)
 
     def failed(self, key: Any, step: str, error: Exception) -> None:
         """Fail the row with this key, because `step` raised an error."""
@@ -89,14 +89,12 @@ class Recorder:
     def postponed(self, row: Row, until: datetime, reason: str) -> None:
         """Set the row to pending until a time. This counts neither as an attempt nor as a lapse."""
         change = transitions.postponed(row, until, reason)
-        waits = change.status == NotificationStatus.PENDING
-        self._add(row.pk, change, "deferred" if waits else str(change.status))
+        self._add(row.pk, change, "deferred" if change.status is NotificationStatus.PENDING else change.status.value)
 
     def put_back(self, row: Row, until: datetime, reason: str = "") -> None:
         """Set a row that was claimed too early for its push service to pending, until a time before its deadline."""
         change = transitions.put_back(row, until, reason, timezone.now())
-        waits = change.status == NotificationStatus.PENDING
-        self._add(row.pk, change, "deferred" if waits else str(change.status))
+        self._add(row.pk, change, "deferred" if change.status is NotificationStatus.PENDING else change.status.value)
 
     def started(self, row: Row) -> None:
         """Record the start of the request. Without a response it may have been sent, so its lease must lapse first."""
@@ -119,7 +117,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Write the collected changes. The lease token protects rows that are under another lease now."""
-        changes, self._changes, self._waiting = self._changes, {}, 0
+        changes, self._changes, self._waiting = self._changes, defaultdict(list), 0
         deactivations, self._deactivations = self._deactivations, []
         answers, self._answers = self._answers, []
         if changes:
@@ -172,7 +170,7 @@ class Recorder:
         if self._tells_receivers:
             self._answers.append((row.pk, answer))
         change = self._change(row, answer, response.status, now)
-        self._add(row.pk, change, "retried" if change.status == NotificationStatus.PENDING else str(change.status))
+        self._add(row.pk, change, "retried" if change.status is NotificationStatus.PENDING else change.status.value)
         if change.deactivation:
             self._deactivations.append((row, change.deactivation))
 
@@ -183,11 +181,11 @@ class Recorder:
                 self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)
             if self.pacing.is_watching:
                 self.pacing.note_accepted(row.push_service)
-            return transitions.answered(answer, status)
+            return transitions.accepted(status)
         if answer.outcome is Outcome.GONE:
             return transitions.called_gone(row, answer, status, now, is_brand_new=_is_brand_new(row, now))
         if answer.outcome not in _FAULTS:
-            return transitions.answered(answer, status)
+            return transitions.refused(answer, status)
         fault = fault_of(answer, status)
         verdict = ONLY_OWN
         if fault is Fault.THROTTLED:
@@ -200,12 +198,12 @@ class Recorder:
         return transitions.faulted(row, answer, status, now, fault=fault, verdict=verdict)
 
     def _add(self, key: Any, change: Change, outcome: str) -> None:
-        self._changes.setdefault(change, []).append(key)
+        self._changes[change].append(key)
         self._outcomes[outcome] += 1
         self._open.discard(key)
         self._waiting += 1
         self.breakers.abandon_probe(key)
-        self.caps.settle(key, is_sent=change.status == NotificationStatus.SENT)
+        self.caps.settle(key, is_sent=change.status is NotificationStatus.SENT)
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
         """Return the rows still leased by this worker: every change from `sending` removes the lease token."""

@@ -75,9 +75,8 @@ class RequestBuilder:
         return None
 
     def _build(self, row: Row, signer: VapidSigner) -> PushRequest | None:
-        identity = row.identity
-        message = self._message(row, identity)
-        if message is None:
+        payload = self._payload(row)
+        if payload is None:
             self._recorder.ended(row, NotificationStatus.CANCELLED, "Cancelled by a pre_send receiver")
             return None
         endpoint = Endpoint.parse(row.endpoint)
@@ -86,7 +85,7 @@ class RequestBuilder:
             endpoint=row.endpoint,
             p256dh=row.p256dh,
             auth=row.auth,
-            payload=self._encoder.encode(message, identity),
+            payload=payload,
             ttl=ttl_header(row.options, row.expires_at),
             urgency=row.options.urgency_header,
             topic=row.topic,
@@ -105,20 +104,16 @@ class RequestBuilder:
                 )
         return self._signers[key_id]
 
-    def _message(self, row: Row, identity: str) -> Message | None:
-        data, options = row.data, row.options
-        if self._has_receivers:
-            data, options = deepcopy((data, options))  # rows share them, and a receiver may change them
-        message = build_message(
-            title=row.title,
-            body=row.body,
-            data=data,
-            language=row.language,
-            options=options,
-            identity=identity,
-        )
+    def _payload(self, row: Row) -> bytes | None:
+        """Return the payload of a row, or None if a `pre_send` receiver cancels the row."""
         if not self._has_receivers:
-            return message
+            return self._encoder.encode_stored(row.message, row.identity)
+        message = self._received_message(row)
+        return None if message is None else self._encoder.encode(message, row.identity)
+
+    def _received_message(self, row: Row) -> Message | None:
+        """Send `pre_send`. Return the message with the changes of its receivers, or None if one of them cancels the row."""
+        message = build_message(deepcopy(row.message), row.identity)  # rows share it, and a receiver may change it
         notification = self._model.objects.using(outbox_database()).get(pk=row.pk)
         answers = pre_send.send_robust(self._model, notification=notification, message=message)
         for _receiver, answer in answers:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from django_webpush_kit.delivery.backoff import backoff_seconds
 from django_webpush_kit.delivery.breaker import Fault, Verdict
 from django_webpush_kit.delivery.claiming import Row
-from django_webpush_kit.protocol.responses import Answer, Outcome
+from django_webpush_kit.protocol.responses import Answer
 from django_webpush_kit.states import NotificationStatus
 
 NEW_SUBSCRIPTION_RETRY_SECONDS = 60.0
@@ -67,10 +68,14 @@ def put_back(row: Row, until: datetime, reason: str, now: datetime) -> Change:
     return Change(NotificationStatus.PENDING, reason, until if until <= halfway else max(_full_second(halfway), now))
 
 
-def answered(answer: Answer, response_status: int | None) -> Change:
-    """End the row with this answer: accepted, too large or rejected."""
-    if answer.outcome == Outcome.ACCEPTED:
-        return Change(NotificationStatus.SENT, "", None, response_status, is_answer=True)
+@lru_cache(maxsize=100)
+def accepted(response_status: int | None) -> Change:
+    """End the row as sent. Cached, because most rows of a worker get the same change."""
+    return Change(NotificationStatus.SENT, "", None, response_status, is_answer=True)
+
+
+def refused(answer: Answer, response_status: int | None) -> Change:
+    """End the row as failed with this answer: too large, rejected, or without retries left."""
     return Change(NotificationStatus.FAILED, answer.reason, None, response_status, is_answer=True)
 
 
@@ -78,7 +83,7 @@ def called_gone(row: Row, answer: Answer, response_status: int | None, now: date
     """Deactivate a subscription reported as gone, unless it is brand-new and this is the first such answer."""
     if is_brand_new and row.response_status not in GONE_STATUSES:
         return _retried(row, answer, response_status, NEW_SUBSCRIPTION_RETRY_SECONDS, now, counts_retry=True)
-    return answered(answer, response_status)._replace(deactivation=f"gone ({answer.reason})")
+    return refused(answer, response_status)._replace(deactivation=f"gone ({answer.reason})")
 
 
 def faulted(
@@ -106,7 +111,7 @@ def _unavailable(row: Row, answer: Answer, response_status: int | None, now: dat
     """Handle a missing answer or a 5xx. A row without retries left fails once the fault is known to be its own."""
     has_retries = row.retry_count < row.max_retries
     if not has_retries and is_own_fault:
-        return answered(answer, response_status)
+        return refused(answer, response_status)
     wait = backoff_seconds(row.retry_count, base=row.options.retry_base, cap=row.options.retry_cap)
     if not has_retries:
         wait = max(wait, MIN_FAULT_WAIT_SECONDS)

@@ -16,7 +16,7 @@ from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError, We
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.options import SendOptions, default_options, template_options
-from django_webpush_kit.outbox.payloads import PayloadEncoder
+from django_webpush_kit.outbox.payloads import PayloadEncoder, StoredMessage
 from django_webpush_kit.states import Lane
 from django_webpush_kit.subscriptions.preferences import recipient_zone
 from django_webpush_kit.templating.compiled import RenderedText
@@ -73,7 +73,7 @@ class Draft(ABC):
             if kit_settings.OVERSIZE == "error" and not is_personal:
                 raise InvalidOption(f"title has {len(title)} characters; at most {MAX_TITLE} are allowed")
             title = f"{title[: MAX_TITLE - 1]}…"
-        self._encoder.check_size(title=title, body=body, data=options.data or {}, language=language, options=options)
+        self._encoder.check_size(StoredMessage(title, body, language, options.data or {}, options))
         max_retries = kit_settings.MAX_RETRIES if options.max_retries is None else options.max_retries
         return Content(title, body, language, template_id, options, options.to_json(), max_retries)
 

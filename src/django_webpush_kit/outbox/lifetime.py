@@ -16,7 +16,8 @@ def deadline(due: datetime, options: RowOptions, expires_at: datetime | None) ->
     """
     if expires_at is not None:
         return expires_at
-    return due + timedelta(seconds=options.ttl_seconds) if options.ttl_seconds else None
+    ttl = options.ttl_seconds
+    return due + timedelta(seconds=ttl) if ttl else None
 
 
 def ttl_header(options: RowOptions, expires_at: datetime | None) -> int:

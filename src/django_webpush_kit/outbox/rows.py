@@ -77,6 +77,7 @@ class Page:
 
 def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime) -> Page:
     """Render the message for each subscription. An exception fails only its own recipient."""
+    model = get_notification_model()
     rows: list[Any] = []
     failures: list[Exception] = []
     position = 0
@@ -85,7 +86,7 @@ def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: 
             with _savepoint(draft):
                 for subscription in subscriptions[position:]:
                     try:
-                        rows.append(_row(subscription, draft, batch, now))
+                        rows.append(_row(model, subscription, draft, batch, now))
                     except Error:
                         raise
                     except Exception as error:  # noqa: BLE001  # stored data and the project's code may raise anything
@@ -151,7 +152,7 @@ def _savepoint(draft: Draft) -> AbstractContextManager[Any]:
     return transaction.atomic(using=database) if is_needed else nullcontext()
 
 
-def _row(subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
+def _row(model: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
     content = draft.content_for(subscription)
     options = content.options
     scheduled = options.scheduled_for
@@ -167,7 +168,7 @@ def _row(subscription: Any, draft: Draft, batch: UUID, now: datetime) -> Any:
             due=due,
             deadline=deadline(due, options, options.expires_at),
         )
-    return get_notification_model()(
+    return model(
         subscription_id=subscription.pk,
         template_id=content.template_id,
         user_id=subscription.user_id,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urljoin
 
 from django_webpush_kit.exceptions import PayloadTooLarge
@@ -69,17 +70,23 @@ class Message:
 
     def notification(self) -> dict[str, Any]:
         """The `notification` member of the payload: the names of the Notifications API, empty ones left out."""
-        members: dict[str, Any] = {}
-        for attribute, name, to_json in _members_of(type(self)):  # type: ignore[arg-type]  # classes are hashable
-            value = getattr(self, attribute)
-            if value or name == "title":
+        names, read_values = _members_of(type(self))  # type: ignore[arg-type]  # classes are hashable
+        members: dict[str, Any] = {"title": self.title}
+        for (name, to_json), value in zip(names, read_values(self), strict=True):
+            if value:
                 members[name] = value if to_json is None else to_json(value)
         return members
 
 
+_Names: TypeAlias = list[tuple[str, Callable[[Any], Any] | None]]
+
+
 @lru_cache
-def _members_of(kind: type[Message]) -> list[tuple[str, str, Callable[[Any], Any] | None]]:
-    return [(part.name, part.metadata["name"], part.metadata["to_json"]) for part in fields(kind) if part.metadata]
+def _members_of(kind: type[Message]) -> tuple[_Names, Callable[[Message], tuple[Any, ...]]]:
+    """The names of a message's members with their `to_json`, and what reads their values, in the same order."""
+    members = [part for part in fields(kind) if part.metadata]
+    names = [(part.metadata["name"], part.metadata["to_json"]) for part in members]
+    return names, attrgetter(*(part.name for part in members))
 
 
 def encode_payload(

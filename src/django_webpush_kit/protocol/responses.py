@@ -175,11 +175,14 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 @lru_cache(maxsize=100)
+@lru_cache(maxsize=100)
 def _accepted(status: int) -> Answer:
     return Answer(Outcome.ACCEPTED, None, f"HTTP {status}")
 
 
 def _success(status: int, headers: Mapping[str, str], now: float) -> Answer:
+    if not headers:
+        return _accepted(status)
     wns_status = (headers.get("x-wns-status") or headers.get("x-wns-notificationstatus") or "").lower()
     if wns_status == "dropped":
         return Answer(Outcome.REJECTED, None, "WNS dropped")

@@ -88,8 +88,8 @@ class Bounds:
         report.more = self.is_stopped() or time.monotonic() >= self.deadline or self.chunk_size(report) <= 0
         return report.more
 
-    def fan_out(self) -> bool:
-        """Write the next rows of broadcasts and return lapsed leases, unless a single batch is sent.
+    def replenish(self) -> bool:
+        """Return lapsed leases and, unless a single batch is sent, write the next rows of broadcasts.
 
         Returns whether broadcast rows were written. Called every few chunks, so that long calls do both too.
         """
@@ -143,7 +143,7 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
         claimed = report.claimed
         flow = Flow(get_transport())
         deliver(_run(bounds, report, turns, flow), report, flow)
-        has_written = bounds.fan_out()
+        has_written = bounds.replenish()
         if report.claimed == claimed and not has_written:
             if not bounds.may_wait(report):
                 break
@@ -196,20 +196,14 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
     isolated: Turn = "first" if turns.is_for_every_kind else "last"
     has_more = True
     while not bounds.are_reached(report):
-        if not flow.is_empty and flow.accepts_pauses and not has_more and not flow.is_time_to_look():
+        if not has_more and flow.may_await_answers:
             yield None
             continue
         flow.note_look()
-        if is_all_paused():
+        chunk = None if is_all_paused() else _claim(bounds, report, isolated)
+        if chunk is None:
             return
-        try:
-            chunk = claim(bounds.chunk_size(report), batch=bounds.batch, stop_at=bounds.deadline, isolated=isolated)
-        except DatabaseError:
-            if isolated != "never":
-                raise
-            return  # rows in flight are recorded first, if possible; the next claim shows whether rows are left
         turns.take()
-        report.claimed += len(chunk.rows) + len(chunk.unreadable)
         yield chunk
         isolated = "never"  # a poison row claimed now would crash the worker while other rows are in flight
         has_more = not chunk.is_last
@@ -217,7 +211,19 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
             yield from _awaited(flow)
             if flow.is_empty or not flow.accepts_pauses:
                 return
-            has_more = bounds.fan_out() or has_more
+            has_more = bounds.replenish() or has_more
+
+
+def _claim(bounds: Bounds, report: DeliveryReport, isolated: Turn) -> Chunk | None:
+    """Claim the next chunk; None if the database fails while rows are in flight: their answers are recorded first."""
+    try:
+        chunk = claim(bounds.chunk_size(report), batch=bounds.batch, stop_at=bounds.deadline, isolated=isolated)
+    except DatabaseError:
+        if isolated != "never":
+            raise
+        return None
+    report.claimed += len(chunk.rows) + len(chunk.unreadable)
+    return chunk
 
 
 def _awaited(flow: Flow) -> Iterator[None]:
@@ -236,18 +242,28 @@ def _requests(chunks: Iterable[Chunk | None], recorder: Recorder, flow: Flow) ->
             continue
         yield from _requests_of(chunk, recorder, flow)
         recorder.flush_if_due()
-        while flow.is_full:
-            if not flow.accepts_pauses:
-                return
-            if flow.is_time_to_look():
-                _put_back(flow.give_up_parked(), recorder)
-            yield from _started_parked(flow, recorder)
-            recorder.flush_if_due()
-            if flow.is_full:
-                yield None
+        yield from _until_room(recorder, flow)
+        if flow.is_full:
+            return
         if time.monotonic() >= chunk.stop_at:
             _put_back(flow.give_up_parked(), recorder)
             return
+    yield from _until_empty(recorder, flow)
+
+
+def _until_room(recorder: Recorder, flow: Flow) -> Iterator[PushRequest | None]:
+    """Wait until there is room for another chunk, if the transport accepts pauses; start parked requests meanwhile."""
+    while flow.is_full and flow.accepts_pauses:
+        if flow.is_time_to_look():
+            _put_back(flow.give_up_parked(), recorder)
+        yield from _started_parked(flow, recorder)
+        recorder.flush_if_due()
+        if flow.is_full:
+            yield None
+
+
+def _until_empty(recorder: Recorder, flow: Flow) -> Iterator[PushRequest | None]:
+    """Wait for the last answers, if the transport accepts pauses; start the parked requests as there is room."""
     while not flow.is_empty and flow.accepts_pauses:
         if flow.is_stalled:
             _put_back(flow.give_up_parked(), recorder)
@@ -257,6 +273,7 @@ def _requests(chunks: Iterable[Chunk | None], recorder: Recorder, flow: Flow) ->
 
 
 def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Iterator[PushRequest]:
+    """Check the rows of a chunk and start those that may be sent; park those whose push service has its share."""
     if not chunk.rows and not chunk.unreadable:
         return
     recorder.take(chunk.lease, [*chunk.rows, *chunk.unreadable])

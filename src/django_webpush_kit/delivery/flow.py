@@ -68,6 +68,11 @@ class Flow:
         """The primary keys of the rows in flight."""
         return list(self._started)
 
+    @property
+    def may_await_answers(self) -> bool:
+        """Whether answers are outstanding and the transport accepts a pause, until it is time to look for due rows."""
+        return not self.is_empty and self.accepts_pauses and not self.is_time_to_look()
+
     def is_time_to_look(self) -> bool:
         """Whether the worker should look for due rows again."""
         return time.monotonic() - self._looked_at >= LOOK_SECONDS

@@ -112,7 +112,7 @@ class RequestBuilder:
         return None if message is None else self._encoder.encode(message, row.identity)
 
     def _received_message(self, row: Row) -> Message | None:
-        """Send `pre_send`. Return the message with the changes of its receivers, or None if one of them cancels the row."""
+        """Send `pre_send`. Return the message with the receivers' changes, or None if one of them cancels the row."""
         message = build_message(deepcopy(row.message), row.identity)  # rows share it, and a receiver may change it
         notification = self._model.objects.using(outbox_database()).get(pk=row.pk)
         answers = pre_send.send_robust(self._model, notification=notification, message=message)

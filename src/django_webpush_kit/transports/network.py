@@ -78,19 +78,15 @@ class NetworkTransport(Transport, ABC):
     def send(self, requests: Iterable[PushRequest | None]) -> Iterator[PushResponse]:
         """Send every request, at most `max_in_flight` at a time; see `Transport.send`."""
         batch = self.open_batch()
-        source = iter(requests)
         size = self.batch_size
         try:
-            while True:
-                yield from batch.responses_until(self.max_in_flight - size)
-                group, has_paused = _next_group(source, size)
-                if not group and not has_paused:
-                    break
-                yield from self._submit(batch, group)
-                if has_paused and batch.in_flight:
+            for group in _groups(requests, size):
+                if group:
+                    yield from self._submit(batch, group)
+                elif batch.in_flight:
                     batch.wait(PAUSE_SECONDS)
-                while batch.has_response():
-                    yield batch.next_response()
+                yield from batch.responses_at_hand()
+                yield from batch.responses_until(self.max_in_flight - size)
             yield from batch.responses_until(0)
         finally:
             batch.end()
@@ -136,16 +132,19 @@ class NetworkTransport(Transport, ABC):
         """Return the network's side of one call of `send`."""
 
 
-def _next_group(source: Iterator[PushRequest | None], size: int) -> tuple[list[PushRequest], bool]:
-    """Up to `size` requests, and whether the source has paused after them."""
+def _groups(requests: Iterable[PushRequest | None], size: int) -> Iterator[list[PushRequest]]:
+    """The requests in groups of up to `size`. A pause of the source ends its group and becomes an empty one."""
     group: list[PushRequest] = []
-    for request in source:
+    for request in requests:
+        if request is not None:
+            group.append(request)
+        if group and (request is None or len(group) == size):
+            yield group
+            group = []
         if request is None:
-            return group, True
-        group.append(request)
-        if len(group) == size:
-            break
-    return group, False
+            yield []
+    if group:
+        yield group
 
 
 class Batch(ABC):
@@ -173,6 +172,11 @@ class Batch(ABC):
     @abstractmethod
     def end(self) -> None:
         """Give up what is still in flight."""
+
+    def responses_at_hand(self) -> Iterator[PushResponse]:
+        """Yield the responses that are there already."""
+        while self.has_response():
+            yield self.next_response()
 
     def responses_until(self, in_flight: int) -> Iterator[PushResponse]:
         """Yield responses until at most so many requests are in flight."""

@@ -331,6 +331,12 @@ class TestRunbook:
         assert given
         assert given <= set(self.REASONS)
 
+    def test_what_health_says_is_what_it_says(self):
+        source = "".join(MODULES[f"django_webpush_kit.{name}"] for name in ("health", "delivery.problems"))
+        for row in tables(section(page("how-to/runbook.md"), "Look"))[0]:
+            for part in row[0].strip('"').split("..."):
+                assert part.strip() in source, row[0]
+
     @pytest.mark.parametrize("error", list(TransportError))
     def test_an_error_of_the_network_is_explained(self, error):
         assert any(error.value in reason for reason in self.REASONS)

@@ -10,7 +10,7 @@ from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from django_webpush_kit import models
-from django_webpush_kit.admin import PushBroadcastAdmin, reading
+from django_webpush_kit.admin import PushBroadcastAdmin, broadcast_review, reading
 from django_webpush_kit.admin.subscriptions import PushServiceFilter
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
@@ -205,7 +205,9 @@ class TestStartingABroadcast:
 
     def test_it_is_fanned_out(self, admin_client, admin_user, make_user, make_subscription):
         make_subscription(make_user())
-        response = admin_client.post(self.url, self.filled_in(admin_client), follow=True)
+        page = admin_client.post(self.url, self.filled_in(admin_client))
+        assert not PushBroadcast.objects.exists(), "it asks first"
+        response = confirm(admin_client, page)
         row = PushBroadcast.objects.get()
         assert f"{row}" in str(next(iter(response.context["messages"])))
         assert (row.type, row.audience, row.created_by) == ("news", "all", admin_user)
@@ -216,16 +218,50 @@ class TestStartingABroadcast:
     def test_the_same_form_sent_twice_starts_one(self, admin_client):
         form = self.filled_in(admin_client)
         for _ in range(2):
-            assert admin_client.post(self.url, form).status_code == 302
+            assert admin_client.post(self.url, {**form, "confirmed": "1"}).status_code == 302
         assert PushBroadcast.objects.count() == 1
-        admin_client.post(self.url, self.filled_in(admin_client))
+        confirm(admin_client, admin_client.post(self.url, self.filled_in(admin_client)))
         assert PushBroadcast.objects.count() == 2
 
     def test_it_can_wait(self, admin_client):
-        admin_client.post(
-            self.url, self.filled_in(admin_client, scheduled_for_0="2030-01-02", scheduled_for_1="08:30:00")
-        )
+        moment = {"scheduled_for_0": "2030-01-02", "scheduled_for_1": "08:30:00"}
+        page = admin_client.post(self.url, self.filled_in(admin_client, **moment))
+        assert "It goes out at Jan. 2, 2030, 8:30 a.m." in page.content.decode()
+        confirm(admin_client, page)
         assert PushBroadcast.objects.get().scheduled_for.year == 2030
+
+    def test_the_page_that_asks_says_what_will_happen(self, admin_client, make_user, make_subscription):
+        ada = make_user()
+        make_subscription(ada)
+        make_subscription(ada)
+        make_template("news", language="de", title_template="Bestellung {{ number }}", body_template="<b>")
+        page = admin_client.post(self.url, self.filled_in(admin_client)).content.decode()
+        assert "The audience all has 2 browsers of 1 user now." in page
+        assert "It goes out as soon as you start it." in page
+        assert "Browsers that are offline get it within 60 seconds, or not at all." in page
+        assert "<strong>Order 7 is on its way</strong>" in page
+        assert "<strong>Bestellung 7</strong><span>&lt;b&gt;</span>" in page
+
+    def test_without_a_ttl_nothing_is_said_of_it(self, admin_client, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": {}}
+        assert "or not at all" not in self.asked(admin_client, options="{}")
+
+    def test_a_template_that_is_broken_meanwhile_is_named_instead_of_shown(self):
+        models.get_template_model().objects.update(title_template="{% debug %}")
+        given = {"type": "news", "audience": "all", "context": {}, "options": {}, "scheduled_for": None}
+        assert "Invalid block tag" in broadcast_review.review(given)[-1]
+
+    def test_an_audience_that_raises_or_is_large_is_named(self, admin_client, settings, monkeypatch, make_subscription):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"odd": lambda: 1 / 0}}
+        assert "The audience odd cannot be counted: division by zero" in self.asked(admin_client, audience="odd")
+        monkeypatch.setattr(broadcast_review, "AUDIENCE_LIMIT", 1)
+        for _ in range(2):
+            make_subscription()
+        assert "The audience all has more than 1 browsers." in self.asked(admin_client)
+
+    def asked(self, client, **changes):
+        """The page that asks before the broadcast starts."""
+        return client.post(self.url, self.filled_in(client, **changes)).content.decode()
 
     def test_types_with_a_template_and_audiences_are_offered(self, admin_client, settings):
         kit = {"AUDIENCES": {"staff": "tests.backends.nowhere"}, "NOTIFICATION_TYPES": {"news": {"label": "News!"}}}
@@ -269,11 +305,21 @@ def test_a_broadcast_under_way_shows_how_fast_it_is(admin_client, make_user, mak
     time_machine.move_to(PushBroadcast.objects.get().started_at + timedelta(seconds=10), tick=False)
     notifications = models.get_notification_model().objects
     page = url_of(PushBroadcast, "change", row.pk)
-    assert ">0 / 4<" in admin_client.get(page).content.decode()
+    assert ">0 / 4, 4 pending<" in admin_client.get(page).content.decode()
     notifications.filter(pk=notifications.first().pk).update(status="sent")
-    assert "1 / 4, 0.1 per second, 30 seconds left" in admin_client.get(page).content.decode()
+    assert "1 / 4, 3 pending, 0.1 per second, 30 seconds left" in admin_client.get(page).content.decode()
     notifications.update(status="sent")
     assert ">4 / 4<" in admin_client.get(page).content.decode()
+
+
+def test_a_broadcast_shows_what_browsers_reported(admin_client, subscription):
+    row = PushBroadcast.objects.create(type="news", status="completed", total=2, processed=2, queued=2)
+    clicked, shown = (make_notification(subscription, batch=row.batch) for _ in range(2))
+    for notification, action in ((clicked, "delivered"), (clicked, "clicked"), (clicked, "action_clicked")):
+        make_event(notification, action)
+    make_event(shown, "delivered")
+    shown_admin = PushBroadcastAdmin(PushBroadcast, admin.site)
+    assert (shown_admin.accepted(row), shown_admin.shown(row), shown_admin.clicked(row)) == ("2 / 2", "2", "1")
 
 
 @pytest.mark.parametrize(("total", "text"), [(0, "-"), (10, "5 / 10 (50 %)")])

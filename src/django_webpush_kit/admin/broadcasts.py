@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -18,12 +18,14 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
+from django_webpush_kit.admin.broadcast_review import review
 from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, template_types, type_labels
 from django_webpush_kit.exceptions import WebPushKitError
-from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.models import PushBroadcast, get_analytics_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import audience_names
 from django_webpush_kit.outbox.broadcasts import check, progress
+from django_webpush_kit.states import ActionType
 
 NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
 
@@ -52,7 +54,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         help_texts = {
             "context": _('The variables of the template, for example {"number": 7}.'),
             "options": _('Options of send(), for example {"ttl": 3600, "urgency": "low"}.'),
-            "scheduled_for": _("Leave empty to send on save."),
+            "scheduled_for": _("Leave empty to send as soon as you start it."),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -89,6 +91,12 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         )
 
 
+def _reported(broadcast: Any, *actions: str) -> str:
+    """The number of a broadcast's notifications about which a browser reported one of the actions."""
+    events = get_analytics_model().objects.filter(notification__batch=broadcast.batch, action_type__in=actions)
+    return f"{events.aggregate(count=Count('notification', distinct=True))['count']:,}"
+
+
 class PushBroadcastAdmin(ReadingAdmin):
     """Start broadcasts, watch them, and pause, resume or cancel them."""
 
@@ -100,7 +108,7 @@ class PushBroadcastAdmin(ReadingAdmin):
     list_select_related = ("created_by",)
     ordering = ("-pk",)
     actions = ("pause", "resume", "cancel")
-    readonly_fields = ("progress", "accepted")
+    readonly_fields = ("progress", "accepted", "shown", "clicked")
     fields = (
         "type",
         "audience",
@@ -111,6 +119,8 @@ class PushBroadcastAdmin(ReadingAdmin):
         "failure_reason",
         "progress",
         "accepted",
+        "shown",
+        "clicked",
         "total",
         "queued",
         "suppressed",
@@ -135,6 +145,19 @@ class PushBroadcastAdmin(ReadingAdmin):
         """Make the fields of existing broadcasts read-only."""
         return self.readonly_fields if obj else ()
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what a valid form will do, and start the broadcast once that is confirmed."""
+        if request.method == "POST" and self.has_add_permission(request):
+            form = self.get_form(request)(request.POST)
+            if form.is_valid():
+                title = _("Start the broadcast?")
+                question = self.ask(request, 1, title, review(form.cleaned_data), _("Start"))
+                if question is not None:
+                    return question
+        return super().add_view(request, form_url, extra_context)
+
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         """Start the broadcast, which also writes its row."""
         form.save(commit=False)  # defines save_m2m, which the admin calls later
@@ -158,6 +181,8 @@ class PushBroadcastAdmin(ReadingAdmin):
         parts = [f"{state.accepted:,} / {state.written:,}"]
         if state.unaccepted:
             parts.append(_("%(count)s not accepted") % {"count": f"{state.unaccepted:,}"})
+        if state.waiting:
+            parts.append(_("%(count)s pending") % {"count": f"{state.waiting:,}"})
         if state.rate is not None and state.remaining is not None:
             rate = f"{state.rate:,.0f}" if state.rate >= 10 else f"{state.rate:.1f}"
             parts.append(
@@ -165,6 +190,16 @@ class PushBroadcastAdmin(ReadingAdmin):
                 % {"rate": rate, "seconds": f"{state.remaining:,.0f}"}
             )
         return ", ".join(parts)
+
+    @admin.display(description=_("shown"))
+    def shown(self, broadcast: Any) -> str:
+        """Return how many browsers reported that they showed the notification."""
+        return _reported(broadcast, ActionType.DELIVERED)
+
+    @admin.display(description=_("clicked"))
+    def clicked(self, broadcast: Any) -> str:
+        """Return how many notifications were clicked, on a button or elsewhere."""
+        return _reported(broadcast, ActionType.CLICKED, ActionType.ACTION_CLICKED)
 
     @admin.action(description=_("Pause"), permissions=["act"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

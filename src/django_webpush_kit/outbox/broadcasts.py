@@ -144,6 +144,11 @@ class BroadcastProgress:
         return self.processed - self.written + self.ended
 
     @property
+    def waiting(self) -> int:
+        """Return the number of rows that are pending or being sent."""
+        return self.written - self.ended
+
+    @property
     def unaccepted(self) -> int:
         """Rows that ended without a push service accepting them."""
         return max(self.ended - self.accepted, 0)

@@ -236,8 +236,10 @@ class TestStartingABroadcast:
         make_subscription(ada)
         make_template("news", language="de", title_template="Bestellung {{ number }}", body_template="<b>")
         page = admin_client.post(self.url, self.filled_in(admin_client)).content.decode()
-        assert "The audience all has 2 browsers of 1 user now." in page
+        assert "Audience all: 2 browsers of 1 user now" in page
         assert "It goes out as soon as you start it." in page
+        assert "Quiet hours are respected." in page
+        assert "Quiet hours are ignored." in self.asked(admin_client, options='{"critical": true}')
         assert "Browsers that are offline get it within 60 seconds, or not at all." in page
         assert "<strong>Order 7 is on its way</strong>" in page
         assert "<strong>Bestellung 7</strong><span>&lt;b&gt;</span>" in page
@@ -253,11 +255,11 @@ class TestStartingABroadcast:
 
     def test_an_audience_that_raises_or_is_large_is_named(self, admin_client, settings, monkeypatch, make_subscription):
         settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"odd": lambda: 1 / 0}}
-        assert "The audience odd cannot be counted: division by zero" in self.asked(admin_client, audience="odd")
+        assert "Audience odd: it cannot be counted (division by zero)." in self.asked(admin_client, audience="odd")
         monkeypatch.setattr(broadcast_review, "AUDIENCE_LIMIT", 1)
         for _ in range(2):
             make_subscription()
-        assert "The audience all has more than 1 browsers." in self.asked(admin_client)
+        assert "Audience all: more than 1 browsers." in self.asked(admin_client)
 
     def asked(self, client, **changes):
         """The page that asks before the broadcast starts."""

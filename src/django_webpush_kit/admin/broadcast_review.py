@@ -35,10 +35,10 @@ def _reach(name: str, type_: str) -> Iterator[str]:
         members = audience(name, type_).order_by()[: AUDIENCE_LIMIT + 1]
         reach = members.aggregate(browsers=Count("pk"), people=Count("user", distinct=True))
     except Exception as error:  # noqa: BLE001 - shown instead
-        yield _("The audience %(name)s cannot be counted: %(error)s") % {"name": name, "error": error}
+        yield _("Audience %(name)s: it cannot be counted (%(error)s).") % {"name": name, "error": error}
         return
     if reach["browsers"] > AUDIENCE_LIMIT:
-        yield _("The audience %(name)s has more than %(limit)s browsers.") % {
+        yield _("Audience %(name)s: more than %(limit)s browsers.") % {
             "name": name,
             "limit": f"{AUDIENCE_LIMIT:,}",
         }
@@ -47,7 +47,7 @@ def _reach(name: str, type_: str) -> Iterator[str]:
         "count": f"{reach['browsers']:,}"
     }
     people = ngettext("%(count)s user", "%(count)s users", reach["people"]) % {"count": f"{reach['people']:,}"}
-    yield _("The audience %(name)s has %(browsers)s of %(people)s now. Users who opted out are not included.") % {
+    yield _("Audience %(name)s: %(browsers)s of %(people)s now, without users who opted out.") % {
         "name": name,
         "browsers": browsers,
         "people": people,
@@ -57,10 +57,11 @@ def _reach(name: str, type_: str) -> Iterator[str]:
 def _schedule(given: Mapping[str, Any]) -> Iterator[str]:
     moment = given["scheduled_for"]
     if moment is None:
-        yield _("It goes out as soon as you start it. Quiet hours of the recipients are kept.")
+        yield _("It goes out as soon as you start it.")
     else:
         shown = date_format(localtime(moment), "DATETIME_FORMAT")
-        yield _("It goes out at %(moment)s. Quiet hours of the recipients are kept.") % {"moment": shown}
+        yield _("It goes out at %(moment)s.") % {"moment": shown}
+    yield _("Quiet hours are ignored.") if given["options"].get("critical") else _("Quiet hours are respected.")
     ttl = given["options"].get("ttl", kit_settings.DEFAULTS.get("ttl"))
     if ttl is not None:
         yield _("Browsers that are offline get it within %(ttl)s seconds, or not at all.") % {"ttl": ttl}

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import LANES, NotificationStatus
@@ -120,17 +121,22 @@ def faulted(
     probe: datetime | None,
     is_everybody: bool,
     now: datetime,
+    retry_base: float = FIRST_PAUSE_SECONDS,
 ) -> Breaker:
     """Return the breaker after a fault.
 
     If the message was a probe, `probe` is the end of its lease. `is_everybody` is true if all subscriptions of this
     push service and key have the fault.
+    Then fewer than `EVIDENCE` subscriptions pause for `retry_base` seconds at first, if that is shorter than usual.
     """
     suspects = _recent_suspects(breaker, now) | {subscription: Suspect(fault.value, now)}
     breaker = replace(breaker, suspects=suspects)
     if not breaker.is_open:
-        has_opened = is_everybody or len(breaker.evidence(fault)) >= EVIDENCE
-        return _paused(breaker, fault, reason, retry_after, now) if has_opened else breaker
+        if len(breaker.evidence(fault)) >= EVIDENCE:
+            return _paused(breaker, fault, reason, retry_after, now)
+        if is_everybody:
+            return _paused(breaker, fault, reason, retry_after, now, first=min(retry_base, FIRST_PAUSE_SECONDS))
+        return breaker
     if probe is not None and breaker.paused_until == probe:
         return _paused(breaker, fault, reason, retry_after, now)
     if retry_after is None or probe is not None or breaker.paused_until is None:
@@ -144,8 +150,17 @@ def probe_abandoned(breaker: Breaker, probe: datetime, now: datetime) -> Breaker
     return replace(breaker, paused_until=now) if breaker.paused_until == probe else breaker
 
 
-def _paused(breaker: Breaker, fault: Fault, reason: str, retry_after: float | None, now: datetime) -> Breaker:
+def _paused(
+    breaker: Breaker,
+    fault: Fault,
+    reason: str,
+    retry_after: float | None,
+    now: datetime,
+    first: float = FIRST_PAUSE_SECONDS,
+) -> Breaker:
+    """The breaker, open for `first` seconds; after a probe has failed for twice as long as before, up to the maximum."""
     seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(breaker.failures, 30), MAX_PAUSE_SECONDS)
+    seconds = seconds if breaker.failures else first
     seconds = max(seconds, min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))
     return replace(
         breaker,
@@ -247,6 +262,7 @@ class Breakers:
                 probe=probe,
                 is_everybody=is_everybody,
                 now=now,
+                retry_base=_retry_base(row),
             ),
         )
         if self._known[key].is_open and (probe is not None or not before.is_open):
@@ -279,6 +295,11 @@ class Breakers:
         subscriptions = get_subscription_model().objects.using(outbox_database())
         there = subscriptions.filter(push_service=key.push_service, vapid_key_id=key.vapid_key_id, is_active=True)
         return not there.exclude(pk__in=names).exists()
+
+
+def _retry_base(row: Any) -> float:
+    given: float | None = row.options.retry_base
+    return float(kit_settings.RETRY_BASE_SECONDS) if given is None else given
 
 
 def _apply(changes: Iterable[Change], breaker: Breaker) -> Breaker:

@@ -28,7 +28,7 @@ LAYERS = (
     ("query sets", "querysets"),
     ("values and texts", "states templating options option_checks"),
     ("surroundings", "task_backends transports caching database gc_pause"),
-    ("leaves", "protocol conf exceptions signals tokens outages"),
+    ("leaves", "protocol conf exceptions signals tokens outages error_reports"),
 )
 """From the top down. A room may import from its own layer and from those below."""
 
@@ -46,12 +46,12 @@ ONLY = {
         "exceptions",
     },
     "legacy_service": {"outbox", "subscriptions", "states", "options"},
-    "task_backends": {"task_backends", "caching", "conf", "outages"},
+    "task_backends": {"task_backends", "caching", "conf", "outages", "error_reports"},
     "transports": {"transports", "protocol", "exceptions"},
     "protocol": {"protocol", "exceptions"},
-    "conf": {"protocol", "exceptions"},
+    "conf": {"protocol", "exceptions", "error_reports"},
     "exceptions": set(),
-    "signals": set(),
+    "signals": {"error_reports"},
     "tokens": {"conf"},
 }
 """Rooms that may import less than their layer would allow: `services` knows nothing of the worker's side."""

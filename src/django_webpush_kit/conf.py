@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
 
+from django_webpush_kit.error_reports import error_text
 from django_webpush_kit.protocol.endpoints import DEFAULT_PUSH_SERVICES, EndpointPolicy
 from django_webpush_kit.protocol.message import MAX_PAYLOAD
 from django_webpush_kit.protocol.responses import DEFAULT_URGENCY, MAX_TTL
@@ -250,7 +251,7 @@ def declarative_base_url() -> str:
 def current_scope() -> str:
     """Return the current tenant from the setting `SCOPE`, or "". Tokens, cache keys and wake-ups belong to a tenant.
 
-    A `SCOPE` with a dot is the dotted path of a function. Raises ImproperlyConfigured if it is not callable.
+    A `SCOPE` with a dot is the dotted path of a function. Raises ImproperlyConfigured if it is not callable, or raises.
     """
     given = kit_settings.SCOPE
     if isinstance(given, str):
@@ -264,7 +265,10 @@ def current_scope() -> str:
             ) from error
     if not callable(given):
         raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {kit_settings.SCOPE!r} is not callable.')
-    return str(given())
+    try:
+        return str(given())
+    except Exception as error:
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["SCOPE"]: {error_text(error)}') from error
 
 
 def endpoint_policy() -> EndpointPolicy:

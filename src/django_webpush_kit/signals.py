@@ -15,6 +15,8 @@ from typing import Any
 
 from django.dispatch import Signal
 
+from django_webpush_kit.error_reports import log_error
+
 subscription_created = Signal()
 subscription_deactivated = Signal()
 notifications_queued = Signal()
@@ -32,9 +34,14 @@ _logger = logging.getLogger(__name__)
 def emit(signal: Signal, sender: Any, **arguments: Any) -> list[Any]:
     """Send a signal, log exceptions of its receivers, and return the results of the others."""
     results = []
-    for receiver, response in signal.send_robust(sender, **arguments):
+    try:
+        responses = signal.send_robust(sender, **arguments)
+    except Exception as error:  # noqa: BLE001 - Django logs what receivers raise, and a log handler may raise, too
+        log_error(_logger, "Calling the receivers of a signal was cut short", error=error)
+        return []
+    for receiver, response in responses:
         if isinstance(response, Exception):
-            _logger.error("Receiver %r raised", receiver, exc_info=response)
+            log_error(_logger, "Receiver %r raised", receiver, error=response)
         else:
             results.append(response)
     return results

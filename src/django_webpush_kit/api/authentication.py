@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from django_webpush_kit.api.errors import CHALLENGE, ApiError, ErrorCode
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.tokens import primary_key
 
 MODULE_CSRF_HEADER = "HTTP_X_CSRFTOKEN"
@@ -80,8 +81,8 @@ def _ask(authenticator: Authenticator, request: HttpRequest) -> Any:
         return _stored(authenticator(request))
     except AuthenticationFailed:
         raise
-    except Exception:
-        _logger.exception("The authenticator %r raised; its credentials are refused", authenticator)
+    except Exception as error:  # noqa: BLE001 - contained
+        log_error(_logger, "The authenticator %r raised; its credentials are refused", authenticator, error=error)
         raise AuthenticationFailed(_("The credentials could not be checked.")) from None
 
 

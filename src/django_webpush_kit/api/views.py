@@ -26,6 +26,7 @@ from django_webpush_kit.api.requests import ApiRequest, api_view
 from django_webpush_kit.api.throttling import check_rate
 from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
 from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.outbox.links import base_for_request, remember_base
@@ -283,8 +284,8 @@ def _rate_excess(request: ApiRequest, action: str) -> ApiError | None:
 def _record_click(notification: Any, action: str) -> None:
     try:
         reports.record_click(notification, action)
-    except Exception:
-        _logger.exception("A click was not recorded")
+    except Exception as error:  # noqa: BLE001 - contained
+        log_error(_logger, "A click was not recorded", error=error)
 
 
 def _button(event: dict[str, Any]) -> str:

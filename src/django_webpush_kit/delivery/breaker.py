@@ -158,7 +158,7 @@ def _paused(
     now: datetime,
     first: float = FIRST_PAUSE_SECONDS,
 ) -> Breaker:
-    """The breaker, open for `first` seconds; after a probe has failed for twice as long as before, up to the maximum."""
+    """The breaker, open for `first` seconds; each failed probe doubles the pause, up to the maximum."""
     seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(breaker.failures, 30), MAX_PAUSE_SECONDS)
     seconds = seconds if breaker.failures else first
     seconds = max(seconds, min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))
@@ -186,6 +186,7 @@ class Breakers:
         self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
         self.paused_by_hand: frozenset[str] = frozenset()
         """Push services that an operator has paused, see `delivery.manual_pause`."""
+        self._accepted_here: set[BreakerKey] = set()
         self.refresh()
 
     def refresh(self) -> list[PushServiceState]:
@@ -238,6 +239,7 @@ class Breakers:
 
     def accept(self, key: BreakerKey, row: Any, now: datetime) -> None:
         """Record that a message was accepted."""
+        self._accepted_here.add(key)
         self._probes.pop(row.pk, None)
         breaker = self._known.get(key)
         if breaker is not None and (breaker.is_open or breaker.has_evidence):
@@ -267,9 +269,7 @@ class Breakers:
         )
         if self._known[key].is_open and (probe is not None or not before.is_open):
             self.write()
-        earlier = before.suspects.get(name)
-        is_own_fault = earlier is not None and before.accepted_at is not None and earlier.moment <= before.accepted_at
-        return Verdict(self._known[key].paused_until, is_own_fault)
+        return Verdict(self._known[key].paused_until, self._is_own_fault(key, before, name, fault))
 
     def abandon_probe(self, row_key: Any) -> None:
         """Record that the row was not sent, or that its answer tells nothing about the push service."""
@@ -288,6 +288,19 @@ class Breakers:
     def _change(self, key: BreakerKey, change: Change) -> None:
         self._known[key] = change(self._known.get(key, Breaker()))
         self._changes.setdefault(key, []).append(change)
+
+    def _is_own_fault(self, key: BreakerKey, before: Breaker, name: str, fault: Fault) -> bool:
+        """Whether others were accepted since the subscription's last fault.
+
+        Where many subscriptions were refused, this worker itself may be at fault (its clock, its VAPID subject) while
+        others are accepted from another worker. Then only what was accepted from this worker counts.
+        """
+        earlier = before.suspects.get(name)
+        if earlier is None or before.accepted_at is None or earlier.moment > before.accepted_at:
+            return False
+        refused = {other for other, suspect in before.suspects.items() if suspect.fault == Fault.CREDENTIALS}
+        is_worker_suspect = fault is Fault.CREDENTIALS and len(refused | {name}) >= EVIDENCE
+        return not is_worker_suspect or key in self._accepted_here
 
     def _is_everybody(self, key: BreakerKey, names: set[str]) -> bool:
         if len(names) >= EVIDENCE:

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
-from django.db import connections, transaction
-from django.db.models import F, QuerySet, TextField
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Expression, F, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -26,7 +26,7 @@ from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.outbox.payloads import StoredMessage
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
-from django_webpush_kit.subscriptions.active_users import user_is_active
+from django_webpush_kit.subscriptions.active_users import is_active_alone, is_refused_by_database, user_is_active
 from django_webpush_kit.tokens import identity_text
 
 LAPSES_BEFORE_ISOLATION = 2
@@ -257,20 +257,22 @@ def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
         status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at=lease.ends_at, lease_token=lease.token
     )
     try:
-        return list(_read(claimed)), []
-    except SHARED_ERRORS:
-        raise
-    except Exception:  # noqa: BLE001 - contained
-        return _read_each(claimed)
+        return list(_read(claimed, user_is_active())), []
+    except Exception as error:
+        if isinstance(error, DatabaseError) and is_refused_by_database():
+            return _read_each(claimed, is_active_alone())
+        if isinstance(error, SHARED_ERRORS):
+            raise
+        return _read_each(claimed, user_is_active())
 
 
-def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
+def _read_each(claimed: QuerySet[Any], is_active: Expression | F) -> tuple[list[Row], list[UnreadableRow]]:
     """Read rows one by one, to find the one that cannot be read."""
     readable: list[Row] = []
     unreadable: list[UnreadableRow] = []
     for key in claimed.order_by("lane", "pk").values_list("pk", flat=True):
         try:
-            readable += _read(claimed.filter(pk=key))
+            readable += _read(claimed.filter(pk=key), is_active)
         except SHARED_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - contained
@@ -278,9 +280,9 @@ def _read_each(claimed: QuerySet[Any]) -> tuple[list[Row], list[UnreadableRow]]:
     return readable, unreadable
 
 
-def _read(claimed: QuerySet[Any]) -> Iterator[Row]:
+def _read(claimed: QuerySet[Any], is_active: Expression | F) -> Iterator[Row]:
     texts = (Cast(name, TextField()) for name in _TEXT_COLUMNS)
-    columns = claimed.order_by("lane", "pk").values_list(*texts, *_MESSAGE_COLUMNS, *_COLUMNS, user_is_active())
+    columns = claimed.order_by("lane", "pk").values_list(*texts, *_MESSAGE_COLUMNS, *_COLUMNS, is_active)
     read_json = lru_cache(maxsize=_TEXTS_KEPT)(json.loads)
     read_batch = lru_cache(maxsize=_TEXTS_KEPT)(UUID)
     read_message = lru_cache(maxsize=_TEXTS_KEPT)(_read_message)

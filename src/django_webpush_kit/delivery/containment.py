@@ -8,6 +8,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError
 
+from django_webpush_kit.error_reports import log_error
+
 SHARED_ERRORS = (OperationalError, InterfaceError, ImproperlyConfigured)
 """Errors that affect all rows: the database does not answer, or a setting is invalid."""
 
@@ -35,7 +37,7 @@ class ErrorLog:
         name = error_name(error)
         is_new = (kind or text, name) not in self._logged
         self._logged.add((kind or text, name))
-        _logger.error("%s raised %s", text, name, exc_info=error if is_new else None)
+        log_error(_logger, "%s raised %s", text, name, error=error if is_new else None)
 
 
 def error_name(error: Exception) -> str:

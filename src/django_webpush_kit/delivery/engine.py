@@ -38,7 +38,8 @@ from django_webpush_kit.delivery.manual_pause import is_all_paused
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.requests import RequestBuilder
 from django_webpush_kit.delivery.transport import get_transport
-from django_webpush_kit.transports import PushRequest
+from django_webpush_kit.error_reports import error_text, log_error
+from django_webpush_kit.transports import PushRequest, PushResponse, Transport
 
 _logger = logging.getLogger(__name__)
 
@@ -96,12 +97,19 @@ class Bounds:
         return_lapsed()
         written = fan_out(self.deadline) if self.batch is None else 0
         if written > kit_settings.CHUNK_SIZE:
-            self.on_backlog()
+            self._ask_for_help()
         return bool(written)
 
     def may_wait(self, report: DeliveryReport) -> bool:
         """Whether rows wait for a rate limit, and the call has an end: else its caller looks for them again."""
         return self.deadline < float("inf") and report.waits_until is not None and timezone.now() < report.waits_until
+
+    def _ask_for_help(self) -> None:
+        """Wake more workers. A task backend that raises stops nothing: this worker goes on alone."""
+        try:
+            self.on_backlog()
+        except Exception as error:  # noqa: BLE001 - contained
+            log_error(_logger, "The task backend could not wake more workers: %s", error_text(error), error=error)
 
     def chunk_size(self, report: DeliveryReport) -> int:
         """Return the number of rows that may be claimed next."""
@@ -159,20 +167,57 @@ def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow |
     transport = get_transport()
     flow = flow or Flow(transport)
     recorder = Recorder(report.outcomes)
-    requests = cast("Iterator[PushRequest]", _requests(chunks, recorder, flow))  # with None if it accepts pauses
+    requests = _Requests(_requests(chunks, recorder, flow))
     try:
-        for response in transport.send(requests):
+        for response in _responses(transport, requests):
             row = flow.finish(response.id)
             if row is not None:
                 recorder.answered(row, response)
-    except (DatabaseError, ImproperlyConfigured):
-        raise
-    except Exception as error:  # noqa: BLE001 - contained
-        _contain(error, recorder, flow.in_flight)
+    except _TransportError as failure:
+        _contain(failure.error, recorder, flow.in_flight)
     finally:
         recorder.flush()
         recorder.release_rest()
         report.waits_until = max(filter(None, (report.waits_until, recorder.pacing.waits_until)), default=None)
+
+
+class _Requests:
+    """An iterator over requests that remembers whether it was stopped by an exception of its own."""
+
+    def __init__(self, requests: Iterator[PushRequest | None]) -> None:
+        self._requests = requests
+        self.has_failed = False
+
+    def __iter__(self) -> Iterator[PushRequest | None]:
+        try:
+            yield from self._requests
+        except Exception:
+            self.has_failed = True
+            raise
+
+
+def _responses(transport: Transport, requests: _Requests) -> Iterator[PushResponse]:
+    """The transport's responses. What it raises comes as `_TransportError`; what the requests raise, as it is."""
+    iterator = cast("Iterator[PushRequest]", iter(requests))  # with None if the transport accepts pauses
+    try:
+        for response in transport.send(iterator):
+            if not isinstance(response, PushResponse):
+                raise TypeError(f"{type(transport).__name__}.send yielded {type(response).__name__}, not PushResponse.")
+            yield response
+    except ImproperlyConfigured:
+        raise
+    except Exception as error:
+        if requests.has_failed:
+            raise
+        raise _TransportError(error) from error
+
+
+class _TransportError(Exception):
+    """The transport raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None:
@@ -182,7 +227,7 @@ def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None
     if len(in_flight) > 1:
         recorder.isolate(in_flight)
         reason = "%d rows are sent again, one at a time, because the transport raised %s"
-        _logger.error(reason, len(in_flight), error_name(error), exc_info=error)
+        log_error(_logger, reason, len(in_flight), error_name(error), error=error)
     else:
         recorder.failed(in_flight[0], "The transport", error)
 

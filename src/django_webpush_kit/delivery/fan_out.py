@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import EVERYBODY, audience
@@ -71,7 +72,7 @@ def fan_out(deadline: float = float("inf")) -> int:
         except Exception as error:
             if _is_database_away(error):
                 raise
-            _logger.exception("Broadcast %s cannot continue", broadcast.pk)
+            log_error(_logger, "Broadcast %s cannot continue", broadcast.pk, error=error)
             _suspend(broadcast, error)
         finally:
             mine = stored_broadcasts().filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
@@ -170,7 +171,7 @@ class FanOut:
                     suppressed=F("suppressed") + counts.suppressed,
                     failed=F("failed") + counts.failed,
                     next_page_at=next_page_at,
-                    **({"failure_reason": _reason(counts.error)} if counts.error else {}),
+                    **({"failure_reason": error_text(counts.error)} if counts.error else {}),
                 )
             return counts, next_page_at
 
@@ -317,7 +318,7 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
     """Fail a broadcast that has written no rows. Retry any other one after a pause."""
     now = timezone.now()
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
-    reason = {"failure_reason": _reason(error)}
+    reason = {"failure_reason": error_text(error)}
     is_passing = isinstance(error, OperationalError | InterfaceError)  # a timeout, a lock or a lost connection
 
     def statements() -> None:
@@ -330,10 +331,6 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
 
 def _failed(failures: Sequence[Exception]) -> Counts:
     return Counts(failed=len(failures), error=failures[0] if failures else None)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _lease_end() -> datetime:

@@ -16,6 +16,7 @@ from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.containment import SHARED_ERRORS
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.transport import find_signer
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.outbox.lifetime import ttl_header
@@ -97,7 +98,8 @@ class RequestBuilder:
         if key_id not in self._signers:
             self._signers[key_id] = find_signer(self._keyring, key_id)
             if self._signers[key_id] is None:
-                _logger.error(
+                log_error(
+                    _logger,
                     "No VAPID key with the id %s is configured; put it into VAPID_FALLBACK_PRIVATE_KEYS. "
                     "The messages to its subscriptions wait.",
                     key_id,

@@ -22,6 +22,7 @@ from django.db import (
 from django.db.models import Model
 
 from django_webpush_kit.database import error_code, outbox_database
+from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.drafts import Draft
 from django_webpush_kit.outbox.lifetime import deadline
@@ -135,7 +136,7 @@ def log_failures(failures: Sequence[Exception]) -> None:
     for error in failures:
         kinds.setdefault(type(error), []).append(error)
     for errors in kinds.values():
-        _logger.error("%d recipients were skipped: %r", len(errors), errors[0], exc_info=errors[0])
+        log_error(_logger, "%d recipients were skipped: %s", len(errors), error_text(errors[0]), error=errors[0])
 
 
 def is_refusal(error: Exception) -> bool:

@@ -8,10 +8,13 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import DatabaseError, connections
 from django.db.models import BooleanField, Exists, Expression, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.error_reports import error_text, log_error
 
 _logger = logging.getLogger(__name__)
 
@@ -32,12 +35,32 @@ def user_is_active() -> Expression | F:
     """
     try:
         users = admitted_users()
-    except ImproperlyConfigured:
-        _logger.exception("ACTIVE_USERS is invalid; using only is_active")
+    except ImproperlyConfigured as error:
+        log_error(_logger, "ACTIVE_USERS is invalid; using only is_active", error=error)
         users = None
     if users is not None:
         return ExpressionWrapper(_belongs_to(users), output_field=BooleanField())
+    return is_active_alone()
+
+
+def is_active_alone() -> Expression | F:
+    """The same without the setting."""
     return F("user__is_active") if _has_is_active() else Value(True, output_field=BooleanField())
+
+
+def is_refused_by_database() -> bool:
+    """Whether the database cannot run the query of `ACTIVE_USERS` at all, whichever user it is asked about."""
+    database = outbox_database()
+    try:
+        users = admitted_users()
+        if users is not None:
+            users.using(database).order_by().values("pk").first()
+    except DatabaseError as error:
+        if not connections[database].is_usable():
+            return False
+        log_error(_logger, "ACTIVE_USERS cannot be used: %s", error_text(error), error=error)
+        return True
+    return False
 
 
 def admitted_users() -> QuerySet[Any] | None:
@@ -53,10 +76,15 @@ def admitted_users() -> QuerySet[Any] | None:
         function = import_string(given) if isinstance(given, str) else given
         admitted = users.filter(**function) if isinstance(function, Mapping) else function(users)
     except Exception as error:
-        raise ImproperlyConfigured(f'WEBPUSH_KIT["ACTIVE_USERS"]: {type(error).__name__}: {error}') from error
-    if not isinstance(admitted, QuerySet):
+        raise ImproperlyConfigured(f'WEBPUSH_KIT["ACTIVE_USERS"]: {error_text(error)}') from error
+    if not isinstance(admitted, QuerySet) or not issubclass(admitted.model, get_user_model()):
         raise ImproperlyConfigured(
-            f'WEBPUSH_KIT["ACTIVE_USERS"]: the function must return a queryset, not {type(admitted).__name__}.'
+            f'WEBPUSH_KIT["ACTIVE_USERS"]: the function must return a queryset of users, not {type(admitted).__name__}.'
+        )
+    if admitted.query.is_sliced or admitted.query.combinator:
+        raise ImproperlyConfigured(
+            'WEBPUSH_KIT["ACTIVE_USERS"]: the function must return a queryset that can be filtered, '
+            "not a slice, union, intersection or difference."
         )
     return admitted
 

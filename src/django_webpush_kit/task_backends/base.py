@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from django_webpush_kit.caching import ask_cache, scoped_key
 from django_webpush_kit.conf import backend_spec
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.outages import Guard, guard_of
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
@@ -171,5 +172,6 @@ class _WakeUp:
             return
         try:
             get_task_backend().wake(batches)
-        except Exception:
-            _logger.exception("The wake-up failed; the sweep will deliver the batches %s", ", ".join(map(str, batches)))
+        except Exception as error:  # noqa: BLE001 - contained
+            names = ", ".join(map(str, batches))
+            log_error(_logger, "The wake-up failed; the sweep will deliver the batches %s", names, error=error)

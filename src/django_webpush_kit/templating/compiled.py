@@ -10,6 +10,7 @@ from django.conf import settings
 from django.template import TemplateSyntaxError
 from django.utils import translation
 
+from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.templating.engine import OnMissing, TextTemplate, compile_link, compile_text
 from django_webpush_kit.templating.variables import TemplateVariable, merged_variables, variables_of
@@ -102,8 +103,7 @@ class CompiledTemplate:
             problem = _missing_problem(error.name)
             raise TemplateRenderError(f"Template {self._template}, {name}: {problem}") from None
         except Exception as error:  # a filter may raise anything; the template is to blame
-            problem = str(error) or type(error).__name__
-            raise TemplateRenderError(f"Template {self._template}, {name}: {problem}") from error
+            raise TemplateRenderError(f"Template {self._template}, {name}: {message_of(error)}") from error
 
 
 def raise_missing(name: str) -> None:

@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.error_reports import error_text
 from django_webpush_kit.option_checks import storable
 
 PLAIN_TYPES = frozenset((str, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, type(None)))
@@ -125,7 +126,7 @@ class _Copier:
         try:
             return function(*arguments)
         except Exception as error:
-            raise self._error(path, f"could not be read ({type(error).__name__}: {error})") from error
+            raise self._error(path, f"could not be read ({error_text(error)})") from error
 
     def _key(self, key: object, path: str) -> str:
         if not isinstance(key, str):

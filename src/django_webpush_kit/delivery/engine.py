@@ -200,16 +200,19 @@ def _responses(transport: Transport, requests: _Requests) -> Iterator[PushRespon
     """The transport's responses. What it raises comes as `_TransportError`; what the requests raise, as it is."""
     iterator = cast("Iterator[PushRequest]", iter(requests))  # with None if the transport accepts pauses
     try:
-        for response in transport.send(iterator):
-            if not isinstance(response, PushResponse):
-                raise TypeError(f"{type(transport).__name__}.send yielded {type(response).__name__}, not PushResponse.")
-            yield response
+        yield from map(_checked, transport.send(iterator))
     except ImproperlyConfigured:
         raise
     except Exception as error:
         if requests.has_failed:
             raise
         raise _TransportError(error) from error
+
+
+def _checked(response: object) -> PushResponse:
+    if not isinstance(response, PushResponse):
+        raise TypeError(f"A transport must yield PushResponse objects, not {type(response).__name__}.")
+    return response
 
 
 class _TransportError(Exception):

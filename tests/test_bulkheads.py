@@ -298,6 +298,8 @@ BULKHEADS = {
         checks/values _transport get_transport
         management/commands/push_import_django_webpush Command.rows _default_manager
         management/commands/push_import_push_notifications Command.rows _default_manager
+        management/commands/push_resume Command.handle get_task_backend
+        management/commands/push_resume Command.handle wake_all
         management/commands/push_schedule Command.handle get_task_backend
         management/diagnosis _cache caches[]
         management/diagnosis _cache.ask cache.get

@@ -139,7 +139,7 @@ BULKHEADS = {
     "receivers of pre_send": Bulkhead(
         "The row they were asked about fails with the type of the exception as reason. All others are sent.",
         "test_pre_send",
-        "delivery/requests RequestBuilder._message send_robust",
+        "delivery/requests RequestBuilder._received_message send_robust",
     ),
     "RECIPIENT_CONTEXT": Bulkhead(
         "The recipient is counted as failed and skipped.",
@@ -209,6 +209,7 @@ BULKHEADS = {
         """
         delivery/engine Bounds._ask_for_help on_backlog
         delivery/worker Worker._step get_task_backend
+        health _queue_problems get_task_backend
         delivery/worker Worker._step wake_all
         task_backends/base TaskBackend.wake_all wake
         task_backends/base _WakeUp.__call__ wake

@@ -53,7 +53,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description="Try to lose a notification.")
     parser.add_argument("--small", action="store_true", help="a few kills of each kind instead of hundreds")
     parser.add_argument("--database", action="append", choices=DATABASES, help="only this one; may be repeated")
-    parser.add_argument("--only", action="append", default=[], metavar="FAULT", help="only this one; may be repeated")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="only this one, or this group: anybody; may be repeated",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="how many databases and queues to try at once")
     parser.add_argument("--seed", help="what is random: the same moments to kill, as far as machines repeat themselves")
     options = parser.parse_args()

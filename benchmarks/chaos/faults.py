@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.chaos import databases, kills, leases, network, schedulers, urgent, wakeups
+from benchmarks.chaos import anybody, databases, kills, leases, network, schedulers, urgent, wakeups
 from benchmarks.chaos.bench import Bench
 from benchmarks.chaos.verdict import Finding
 
@@ -50,9 +50,18 @@ FAULTS = [
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
     Fault("disk-full", databases.disk_full, databases=("sqlite",)),
     Fault("file-limit", databases.file_limit, databases=("sqlite",)),
+    Fault("anybody-outages", anybody.outages, browsers=10),
+    Fault("anybody-code", anybody.code, browsers=10, is_timed=True),
+    Fault("anybody-answers", anybody.answers, browsers=10, is_timed=True),
+    Fault("anybody-services", anybody.push_services, is_timed=True),
     Fault("overtake", urgent.overtake, is_timed=True),
     Fault("overtake-fan-out", urgent.overtake_fan_out, is_timed=True),
 ]
+
+
+def is_asked(fault: Fault, names: list[str]) -> bool:
+    """Whether one of the names is that of the fault, or of its group ("anybody"); all are without names."""
+    return not names or any(fault.name == name or fault.name.startswith(f"{name}-") for name in names)
 
 
 def is_possible(fault: Fault, database: str, queue: str) -> bool:

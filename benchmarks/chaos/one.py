@@ -69,15 +69,15 @@ _PARTS = {True: "timed", False: "untimed"}
 
 def _try_faults(options: argparse.Namespace) -> int:
     from benchmarks.chaos.bench import Bench
-    from benchmarks.chaos.faults import FAULTS, is_possible
+    from benchmarks.chaos.faults import FAULTS, is_asked, is_possible
     from benchmarks.chaos.verdict import Finding, Impossible
 
     place = f"{options.database}, {options.queue}" if options.queue else options.database
     print(f"{place}: seed {options.seed}", flush=True)
     is_broken = False
     for number, fault in enumerate(FAULTS):
-        is_asked = fault.name in (options.only or [fault.name]) and options.part in (None, _PARTS[fault.is_timed])
-        if not is_asked or not is_possible(fault, options.database, options.queue):
+        is_its_turn = options.part in (None, _PARTS[fault.is_timed]) and is_asked(fault, options.only)
+        if not is_its_turn or not is_possible(fault, options.database, options.queue):
             continue
         started = time.monotonic()
         with (

@@ -49,6 +49,11 @@ def test_workers_meet_and_oversleep():
 
 
 @on_this_database
+def test_nobody_harms_anybody_else():
+    try_faults("anybody-code", "anybody-answers", "anybody-outages", "anybody-services")
+
+
+@on_this_database
 def test_connections_break():
     try_faults("connections", *(["sqlite-busy", "file-limit"] if DATABASE == "sqlite" else ["database-away"]))
 

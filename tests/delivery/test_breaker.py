@@ -330,3 +330,34 @@ def test_stored_evidence_that_cannot_be_read_is_ignored(browsers):
     answer(status=500)
     assert send_to(browsers[0]).status == "pending"
     assert send_to(browsers[1]).status == "sent"
+
+
+def test_a_worker_that_is_refused_itself_deactivates_nobody(browsers):
+    """As with a wrong clock: this worker is refused for all, while what another one sends is accepted."""
+    refused = []
+    for browser in browsers[:3]:
+        answer(status=403)
+        refused.append(send_to(browser))
+        assert send_to(browsers[4]).status == "sent"
+    answer(status=403)
+    make_due(refused[0])
+    assert refused[0].status == "pending"
+    assert get_subscription_model().objects.filter(is_active=True).count() == 5
+    services.send(browsers[4], "Hello", urgency="high")
+    locmem.answers.append(PushResponse(id=None, status=201))
+    answer(status=403)
+    make_due(refused[0])
+    assert refused[0].status == "failed"
+
+
+def test_the_only_subscription_is_tried_again_as_soon_as_its_message_asks(subscription):
+    answer(status=500)
+    assert send_to(subscription, retry_base=0).status == "sent"
+    assert not PushServiceState.objects.filter(paused_until__isnull=False).exists()
+
+
+def test_later_pauses_do_not_follow_the_message(subscription):
+    answer(5, status=500)
+    assert send_to(subscription, retry_base=0).status == "pending"
+    assert len(locmem.sent) == 2
+    assert PushServiceState.objects.get().paused_until > timezone.now() + timedelta(seconds=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -275,7 +276,7 @@ class TestOpen:
         for action in ("", "track"):
             assert events.click_target(notification, action) == ""
         token = sign_notification(notification)
-        if options is not None and "\ud800" not in str(options):
+        if options is not None and "\ud800" not in json.dumps(options, ensure_ascii=False):
             get_notification_model().objects.update(options=options)
             for query in ("", "?action=track", "?action="):
                 answer = api.call("GET", f"open/{token}{query}")

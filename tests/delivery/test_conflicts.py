@@ -80,7 +80,7 @@ def conflicts(caplog):
     caplog.set_level("INFO", logger="django_webpush_kit")
 
     def read():
-        return [one.exc_info[1].__cause__.sqlstate for one in caplog.records if "trying again" in one.message]
+        return [one.exc_info[1].__cause__.sqlstate for one in caplog.records if "retrying" in one.message]
 
     return read
 

@@ -241,6 +241,6 @@ def test_the_loop_of_a_worker_goes_on(three_rows, monkeypatch, caplog):
 
     caplog.set_level(logging.CRITICAL)
     pre_send.connect(receiver)
-    Worker(seconds=0.2).run_for_ever(interval=0.05)
+    Worker(limit=3).run_for_ever(interval=0.05)
     pre_send.disconnect(receiver)
     assert outcomes() == ["failed"] * 3

@@ -124,8 +124,8 @@ class Pace:
         start += granted_urgent * interval
         granted = min(other, _count(start, now - kept, interval))
         start += granted * interval
-        urgent_moments = _spread(max(start, now), urgent - granted_urgent, interval, now)
-        next_permit = max(start + kept, now)
+        urgent_moments = _spread(start + interval, urgent - granted_urgent, interval, now)
+        next_permit = start + kept + interval
         waits_from = next_permit if is_idle or self.waiting_until is None else max(self.waiting_until, next_permit)
         step = interval / SPREAD
         other_moments = _spread(waits_from, other - granted, step, now)
@@ -196,7 +196,7 @@ class Pacing:
                 break
             self._paces[push_service] = _read(_state(push_service))
         else:  # others are faster all the time; they send at the rate
-            soon = _spread(now, 1, timedelta(seconds=URGENT_SECONDS), now)
+            soon = _spread(now + timedelta(seconds=URGENT_SECONDS), 1, timedelta(), now)
             permits = Permits(urgent_moments=soon * urgent, other_moments=soon * other)
         self.waits_until = max(filter(None, (self.waits_until, permits.waits_until)), default=None)
         return permits

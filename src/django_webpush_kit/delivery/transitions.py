@@ -65,7 +65,9 @@ def put_back(row: Row, until: datetime, reason: str, now: datetime) -> Change:
     if deadline <= now:
         return ended(NotificationStatus.EXPIRED, "Not sent before its deadline")
     halfway = now + (deadline - now) / 2
-    return Change(NotificationStatus.PENDING, reason, until if until <= halfway else max(_full_second(halfway), now))
+    if until > halfway:
+        until = min(_next_second(halfway), halfway + (deadline - halfway) / 2)
+    return Change(NotificationStatus.PENDING, reason, until)
 
 
 @lru_cache(maxsize=100)
@@ -145,6 +147,6 @@ def _fault_wait_seconds(row: Row, now: datetime) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311  # no secret
 
 
-def _full_second(moment: datetime) -> datetime:
-    """The full second before: rows that are due at the same moment are written together."""
-    return moment.replace(microsecond=0)
+def _next_second(moment: datetime) -> datetime:
+    """The next whole second: rows that are due at the same moment are written together."""
+    return moment.replace(microsecond=0) + timedelta(seconds=1)

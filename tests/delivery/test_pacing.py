@@ -1,0 +1,444 @@
+"""Rate limits of push services: what a rate allows, how it is shared and learned, and who goes first."""
+
+from collections import Counter
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import time_machine
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.pacing import Pace, SendLimit, send_limits
+from django_webpush_kit.models import PushServiceState, get_notification_model
+from django_webpush_kit.states import Lane
+from django_webpush_kit.transports import PushResponse, Transport, locmem
+from tests.factories import new_notification
+
+SERVICE = "updates.push.services.mozilla.com"
+START = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+WAITS = "Waits for the rate limit of the push service"
+
+
+def after(seconds):
+    return START + timedelta(seconds=seconds)
+
+
+class TestPermits:
+    """At 600 a minute each permit takes a tenth of a second."""
+
+    def test_after_a_while_without_messages_those_of_two_seconds_may_be_sent_at_once(self):
+        permits, pace = Pace().taken(600, 0, 100, START)
+        assert (permits.other, len(permits.other_moments)) == (20, 80)
+        assert pace.taken(600, 0, 100, START)[0].other == 0
+
+    def test_a_second_more_is_kept_for_urgent_rows(self):
+        _permits, pace = Pace().taken(600, 0, 100, START)
+        assert pace.taken(600, 50, 50, START)[0].urgent == 10
+
+    def test_permits_come_at_the_rate(self):
+        _permits, pace = Pace().taken(600, 0, 100, START)
+        permits, pace = pace.taken(600, 0, 100, after(0.5))
+        assert permits.other == 5
+        assert pace.taken(600, 0, 100, after(1.5))[0].other == 10
+
+    @pytest.mark.parametrize("rate", [1 / 1440, 1, 59, 600, 60_000, 10**9, 10**12])
+    def test_every_rate_lets_something_through_and_no_more_than_it_says(self, rate):
+        pace, sent, seconds = Pace(), 0, 0.0
+        for _ in range(100):
+            permits, pace = pace.taken(rate, 0, 10, after(seconds))
+            sent += permits.other
+            seconds += 12 / rate
+        most = (seconds / 60 + 1 / 20) * rate + 2  # ten permits come in fifty steps; two seconds at once
+        assert 20 * 0.9 <= sent <= most
+
+    @given(
+        steps=st.lists(
+            st.tuples(st.floats(0, 5), st.floats(-3, 3), st.integers(0, 40), st.integers(0, 40)), min_size=1
+        )
+    )
+    def test_workers_with_wrong_clocks_get_no_more_than_the_rate_together(self, steps):
+        pace, sent, seconds = Pace(), 0, 0.0
+        for step, skew, urgent, other in steps:
+            seconds += step
+            permits, pace = pace.taken(600, urgent, other, after(seconds + skew))
+            sent += permits.urgent + permits.other
+        assert sent <= (seconds + 3 + 3 + 3) * 10 + 1  # three seconds at once, and clocks six seconds apart
+
+    def test_a_clock_that_was_far_ahead_blocks_nobody(self):
+        _permits, pace = Pace().taken(600, 0, 100, after(3600))
+        assert pace.taken(600, 0, 100, START)[0].other == 20
+
+    def test_waiting_rows_come_back_a_little_faster_than_permits(self):
+        permits, _pace = Pace().taken(600, 0, 220, START)
+        per_second = Counter(permits.other_moments)
+        assert max(per_second.values()) == 11
+        assert max(per_second) == permits.waits_until == after(19)
+
+    def test_the_next_ones_wait_behind_them(self):
+        first, pace = Pace().taken(600, 0, 200, START)
+        second, _pace = pace.taken(600, 0, 200, after(0.1))
+        assert second.other_moments[0] >= first.other_moments[-1]
+
+    def test_nobody_waits_longer_than_ten_minutes_before_looking_again(self):
+        permits, pace = Pace().taken(60, 0, 5000, START)
+        assert permits.other_moments[-1] == after(600)
+        assert pace.taken(60, 0, 10, START)[0].other_moments == (after(600),) * 10
+
+    def test_when_permits_go_unused_new_rows_do_not_wait_behind_cancelled_ones(self):
+        _permits, pace = Pace().taken(60, 0, 5000, START)
+        assert pace.taken(60, 0, 10, after(30))[0].other_moments[-1] <= after(30 + 10)
+
+    def test_urgent_rows_wait_for_the_next_permit_not_behind_others(self):
+        _permits, pace = Pace().taken(600, 0, 5000, START)
+        permits, _pace = pace.taken(600, 30, 0, START)
+        assert permits.urgent == 10
+        assert max(permits.urgent_moments) <= after(2)
+
+
+class TestLearning:
+    def test_a_rate_is_learned_from_what_was_accepted_in_the_last_minute(self):
+        assert Pace().throttled(1000, None, START).rate(None, START) == 950
+
+    def test_better_measurements_of_the_same_throttling_raise_it(self):
+        pace = Pace().throttled(500, None, START).throttled(1000, None, after(2)).throttled(700, None, after(4))
+        assert pace.learned == 950
+
+    def test_it_rises_by_a_hundredth_a_minute(self):
+        assert Pace().throttled(1000, None, START).rate(None, after(600)) == pytest.approx(950 * 1.1)
+
+    def test_the_next_throttling_lowers_it(self):
+        pace = Pace().throttled(1000, None, START).throttled(1000, None, after(600))
+        assert pace.learned == pytest.approx(1000 * 0.95)
+
+    def test_it_falls_to_half_at_most_at_once(self):
+        pace = Pace(learned=1000, learned_at=START).throttled(7, None, after(60))
+        assert pace.learned == pytest.approx(1010 / 2 * 0.95)
+
+    def test_it_is_forgotten_after_six_hours_without_throttling(self):
+        pace = Pace().throttled(1000, None, START)
+        assert pace.rate(None, after(5.9 * 3600)) is not None
+        assert pace.rate(None, after(6 * 3600)) is None
+
+    def test_it_never_exceeds_the_configured_rate(self):
+        assert Pace().rate(900, START) == 900
+        assert Pace(learned=1000, learned_at=START).rate(900, START) == 900
+        assert Pace().throttled(5000, 900, START).learned == pytest.approx(900 * 0.95)
+        assert Pace().throttled(900, 900, START).throttled(5000, 900, after(1)).learned == 900
+
+    def test_a_few_messages_teach_nothing(self):
+        assert Pace().throttled(60, None, START) == Pace()
+
+    @pytest.mark.parametrize("stored", [0.0, -5.0, float("nan")])
+    def test_a_stored_rate_that_is_none_is_taken_for_the_least(self, stored):
+        assert Pace(learned=stored, learned_at=START).rate(None, START) == 60
+
+
+class LimitedService(Transport):
+    """A push service that accepts `limit` messages in each minute of the clock and answers 429 above it."""
+
+    limit = 300
+    accepted = Counter()
+    refused = Counter()
+
+    def send(self, requests):
+        for request in requests:
+            if request is None:
+                continue
+            minute = datetime.now(tz=timezone.utc).replace(second=0, microsecond=0)
+            is_accepted = self.accepted[minute] < self.limit
+            (self.accepted if is_accepted else self.refused)[minute] += 1
+            if is_accepted:
+                locmem.sent.append(request)
+            yield PushResponse(id=request.id, status=201 if is_accepted else 429)
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(START, tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def browsers(user, make_subscription):
+    return [make_subscription(user) for _ in range(5)]
+
+
+@pytest.fixture
+def _rate(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "600/m"}}
+
+
+def rows():
+    return get_notification_model().objects
+
+
+def write(browsers, number, urgency="normal", **fields):
+    """Rows to the browsers in turn, due now."""
+    made = [
+        new_notification(
+            browsers[count % len(browsers)],
+            "pending",
+            lane=Lane.for_urgency(urgency),
+            options={"urgency": urgency},
+            **fields,
+        )
+        for count in range(number)
+    ]
+    return rows().bulk_create(made)
+
+
+def sent_urgencies():
+    return Counter(request.urgency for request in locmem.sent)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_rate")
+class TestConfiguredRate:
+    def test_what_exceeds_it_waits(self, browsers, clock):
+        write(browsers, 100)
+        assert deliver_due().outcomes == {"sent": 20, "deferred": 80}
+        assert deliver_due().outcomes == {}
+        waiting = rows().filter(status="pending")
+        assert set(waiting.values_list("failure_reason", "claims", "retry_count")) == {(WAITS, 0, 0)}
+        assert waiting.filter(next_attempt_at__lte=after(8)).count() == 80
+
+    def test_everything_is_sent_at_the_rate(self, browsers, clock):
+        write(browsers, 620)
+        for _ in range(120):
+            clock.shift(0.5)
+            deliver_due()
+        assert len(locmem.sent) == 20 + 595
+        clock.shift(2)
+        deliver_due()
+        assert len(locmem.sent) == 620
+
+    def test_urgent_rows_go_first(self, browsers, clock):
+        write(browsers, 100)
+        write(browsers, 15, "high")
+        deliver_due()
+        assert sent_urgencies() == {"high": 15, "normal": 5}
+
+    def test_urgent_rows_find_permits_although_others_have_used_theirs(self, browsers, clock):
+        write(browsers, 100, "low")
+        deliver_due()
+        write(browsers, 10, "high")
+        deliver_due()
+        assert sent_urgencies() == {"low": 20, "high": 10}
+
+    def test_more_urgent_rows_than_permits_wait_a_moment(self, browsers, clock):
+        write(browsers, 50, "high")
+        deliver_due()
+        clock.shift(3)
+        deliver_due()
+        assert sent_urgencies() == {"high": 50}
+
+    def test_other_services_do_not_wait(self, browsers, user, make_subscription, clock):
+        other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
+        write([*browsers, other], 600)
+        deliver_due()
+        assert sum("fcm" in request.endpoint for request in locmem.sent) == 100
+
+    def test_it_holds_for_many_small_chunks(self, browsers, clock, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 7}
+        write(browsers, 100)
+        deliver_due()
+        assert len(locmem.sent) == 20
+
+    def test_another_worker_that_is_faster_takes_its_permits(self, browsers, clock):
+        write(browsers, 100)
+        deliver_due(limit=0)
+        with taking_permits_before_each_look(after(-2)):
+            assert deliver_due().outcomes == {"sent": 10, "deferred": 90}
+
+    def test_with_others_always_faster_the_rows_wait(self, browsers, clock):
+        write(browsers, 30)
+        write(browsers, 30, "high")
+        with taking_permits_before_each_look(after(-2), for_ever=True):
+            assert deliver_due().outcomes == {"deferred": 60}
+        clock.shift(1)
+        assert deliver_due().outcomes["sent"] > 20
+
+    def test_a_row_looks_again_before_its_deadline(self, browsers, clock, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "6/m"}}
+        write(browsers, 3)
+        late = write(browsers, 1, expires_at=after(9))[0]
+        deliver_due()
+        late.refresh_from_db()
+        assert (late.status, late.next_attempt_at) == ("pending", after(5))
+
+    def test_a_row_without_ttl_waits_for_a_minute_at_most(self, browsers, clock, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "1/h"}}
+        write(browsers, 3)
+        last = write(browsers, 1)[0]
+        rows().filter(pk=last.pk).update(options={"ttl": 0})
+        for _ in range(61):
+            deliver_due()
+            clock.shift(1)
+        deliver_due()
+        last.refresh_from_db()
+        assert (last.status, last.failure_reason) == ("expired", "Not sent before its deadline")
+
+    def test_what_waited_for_a_pause_keeps_to_the_rate_too(self, browsers, clock):
+        write(browsers, 100)
+        locmem.answers += [PushResponse(id=None, status=500)] * 20
+        deliver_due()
+        for _ in range(40):
+            clock.shift(1)
+            before = len(locmem.sent)
+            deliver_due()
+            assert len(locmem.sent) - before <= 21, "with the probe"
+
+    def test_a_call_that_has_an_end_stays_for_the_rows_that_wait(self, browsers):
+        write(browsers, 25)
+        report = deliver_due(seconds=30)
+        assert (report.sent, report.more) == (25, False)
+
+    def test_a_state_with_permits_is_kept_when_a_breaker_closes(self, browsers, clock):
+        write(browsers, 10)
+        locmem.answers += [PushResponse(id=None, status=500)] * 3
+        deliver_due()
+        state = PushServiceState.objects.get(vapid_key_id="")
+        assert state.permits_until is not None
+
+
+@contextmanager
+def taking_permits_before_each_look(moment, *, for_ever=False):
+    """Another worker moves `permits_until` just before ours does."""
+    moved = []
+
+    def move(execute, sql, params, many, context):
+        is_ours = sql.startswith("UPDATE") and "permits_until" in sql and "waiting_until" in sql.partition("WHERE")[0]
+        if is_ours and (for_ever or not moved):
+            moved.append(moment + timedelta(milliseconds=len(moved)))
+            name = connection.ops.quote_name(PushServiceState._meta.db_table)
+            value = connection.ops.adapt_datetimefield_value(moved[-1])
+            with connection.execute_wrapper(lambda execute, *rest: execute(*rest)):
+                execute(f"UPDATE {name} SET permits_until = %s", [value], False, context)
+        return execute(sql, params, many, context)
+
+    PushServiceState.objects.get_or_create(push_service=SERVICE, vapid_key_id="")
+    with connection.execute_wrapper(move):
+        yield
+
+
+@pytest.mark.django_db(transaction=True)
+class TestLearnedRate:
+    @pytest.fixture(autouse=True)
+    def _service(self, settings, monkeypatch):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.LimitedService"}
+        monkeypatch.setattr(LimitedService, "accepted", Counter())
+        monkeypatch.setattr(LimitedService, "refused", Counter())
+
+    def test_a_service_that_throttles_teaches_its_limit(self, browsers, clock):
+        write(browsers, 1000)
+        for _ in range(180):
+            deliver_due()
+            clock.shift(1)
+        assert [limit.per_minute for limit in send_limits()] == [pytest.approx(285, rel=0.03)]
+        assert LimitedService.accepted[after(120)] >= 285
+        assert LimitedService.refused[after(120)] < 300 * 0.02
+
+    def test_an_urgent_row_does_not_wait_for_the_others(self, browsers, clock):
+        PushServiceState.objects.create(push_service=SERVICE, rate=285, rate_changed_at=START)
+        write(browsers, 2000, "low")
+        for _ in range(20):
+            row = write(browsers, 1, "high")[0]
+            deliver_due()
+            row.refresh_from_db()
+            assert row.status == "sent"
+            clock.shift(0.5)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestEvidence:
+    @pytest.fixture(autouse=True)
+    def _busy(self, browsers, clock):
+        """Two hundred messages were accepted a second ago."""
+        write(browsers, 200)
+        deliver_due()
+        locmem.sent.clear()
+        clock.shift(1)
+
+    def learned(self, browsers, number, answers):
+        write(browsers, number)
+        locmem.answers += [PushResponse(id=None, status=status) for status in answers]
+        deliver_due()
+        return [limit.per_minute for limit in send_limits()]
+
+    @pytest.mark.parametrize("status", [429, 406])
+    def test_three_throttled_subscriptions_are_enough(self, browsers, status):
+        assert self.learned(browsers, 3, [status] * 3) == [pytest.approx(200 * 0.95)]
+
+    def test_one_subscription_says_nothing_however_often_it_is_throttled(self, browsers):
+        assert self.learned(browsers[:1], 9, [429] * 9) == []
+
+    def test_a_few_odd_subscriptions_among_many_say_nothing(self, browsers):
+        assert self.learned(browsers, 303, [429, *[201] * 150, 429, *[201] * 150, 429]) == []
+
+    def test_an_outage_is_no_rate_limit(self, browsers):
+        assert self.learned(browsers, 5, [503] * 5) == []
+
+    def test_a_service_that_is_unavailable_to_some_limits_the_rate(self, browsers):
+        assert self.learned(browsers, 7, [503, 201, 503, 503, 503, 201, 503]) == [pytest.approx(202 * 0.95)]
+
+    def test_what_happened_long_before_is_no_evidence(self, browsers, clock):
+        assert self.learned(browsers[:2], 2, [429, 429]) == []
+        clock.shift(11)
+        assert self.learned(browsers[2:3], 1, [429]) == []
+
+    def test_a_learned_rate_keeps_to_the_configured_one(self, browsers, settings):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "100/m"}}
+        assert self.learned(browsers, 3, [429] * 3) == [pytest.approx(95)]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestWithoutARate:
+    def test_workers_ask_for_no_permits(self, browsers, django_assert_num_queries):
+        write(browsers, 20)
+        statements = []
+
+        def note(execute, sql, *rest):
+            statements.append(sql)
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(note):
+            assert deliver_due().sent == 20
+        table = PushServiceState._meta.db_table
+        assert not [sql for sql in statements if table in sql and not sql.startswith("SELECT")]
+
+    def test_a_state_with_a_rate_of_another_service_slows_nothing(self, browsers, clock):
+        PushServiceState.objects.create(push_service="slow.example.com", rate=60, rate_changed_at=START)
+        write(browsers, 200)
+        assert deliver_due().sent == 200
+
+
+@pytest.mark.django_db
+class TestLimitsInWords:
+    def test_configured_and_learned_ones(self, settings, clock):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"a.example.com": "900/m", "b.example.com": "2/s"}}
+        PushServiceState.objects.create(push_service="a.example.com", rate=500, rate_changed_at=START)
+        PushServiceState.objects.create(push_service="b.example.com", rate=500, rate_changed_at=START)
+        PushServiceState.objects.create(push_service="c.example.com", rate=1500, rate_changed_at=START)
+        assert send_limits() == [
+            SendLimit("a.example.com", 500, START),
+            SendLimit("b.example.com", 120),
+            SendLimit("c.example.com", 1500, START),
+        ]
+        assert [str(limit) for limit in send_limits()] == [
+            "a.example.com is sent at most 500 messages a minute, because it limits this site; "
+            "it last did so at 2026-11-01 12:00 UTC.",
+            "b.example.com is sent at most 120 messages a minute (SEND_RATES).",
+            "c.example.com is sent at most 1,500 messages a minute, because it limits this site; "
+            "it last did so at 2026-11-01 12:00 UTC.",
+        ]
+
+    @pytest.mark.parametrize("rate", ["fast", "900", 900, None, "0/m"])
+    def test_a_malformed_rate_names_the_setting(self, settings, rate):
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: rate}}
+        with pytest.raises(ImproperlyConfigured, match=r'WEBPUSH_KIT\["SEND_RATES"\]\[.updates.*number, a slash'):
+            send_limits()

@@ -124,6 +124,23 @@ def test_a_pause_makes_it_degraded(subscription):
     assert health["paused_services"][0]["reason"] == "throttled: HTTP 429"
 
 
+def test_rates_are_details(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"fcm.googleapis.com": "900/m"}}
+    now = timezone.now()
+    PushServiceState.objects.create(push_service=SERVICE, rate=950, rate_changed_at=now)
+    health = get_health(details=True)
+    assert health["status"] == "healthy"
+    assert health["send_rates"] == [
+        {"push_service": "fcm.googleapis.com", "per_minute": 900.0, "throttled_at": None},
+        {"push_service": SERVICE, "per_minute": 950.0, "throttled_at": now.isoformat()},
+    ]
+
+
+def test_a_malformed_rate_does_not_end_the_answer(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "fast"}}
+    assert get_health(details=True)["send_rates"] == []
+
+
 def test_strangers_learn_only_the_five_public_fields(subscription):
     make_notification(subscription, "failed")
     assert set(get_health()) == {
@@ -161,7 +178,7 @@ def test_a_table_that_does_not_answer_makes_it_unhealthy_instead_of_an_error(tra
 def test_queries_are_few_and_do_not_grow(subscription, django_assert_max_num_queries):
     for _ in range(20):
         make_notification(subscription)
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(14):
         get_health(details=True)
 
 

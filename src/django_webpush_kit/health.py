@@ -27,6 +27,7 @@ from django_webpush_kit.conf import backend_spec, vapid_keyring
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
+from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import (
     Problem,
     broadcast_problems,
@@ -67,9 +68,9 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     `success_rate` is a percentage for the last 24 hours or None, `timestamp` is ISO 8601. `details` adds
     `{"problems": [text], "findings": [{"level", "area", "text", "mend"}], "oldest_due_seconds", "paused_services":
     [{"push_service", "paused_until", "reason"}], "paused_by_hand": [{"push_service", "since"}], "refused_credentials":
-    [{"push_service", "vapid_key_id", "reason", "since"}], "transport", "task_backend", "period_hours"}`. `level` is
-    "unhealthy" or "degraded"; `push_service` "" stands for all. The figures are cached for
-    `STATISTICS_CACHE_SECONDS`.
+    [{"push_service", "vapid_key_id", "reason", "since"}], "send_rates": [{"push_service", "per_minute",
+    "throttled_at"}], "transport", "task_backend", "period_hours"}`. `level` is "unhealthy" or "degraded";
+    `push_service` "" stands for all. The figures are cached for `STATISTICS_CACHE_SECONDS`.
     """
     try:
         found = remember("health", compute=_current_health)
@@ -117,6 +118,7 @@ def _current_health() -> dict[str, Any]:
             **_in_words(problems),
             "oldest_due_seconds": lag,
             **_service_details(states, now),
+            "send_rates": _send_rates(),
             **_backends(),
             "period_hours": RECENT_HOURS,
         },
@@ -192,6 +194,7 @@ def _unknown_health(problem: Problem) -> dict[str, Any]:
             **_in_words([problem]),
             "oldest_due_seconds": None,
             **_service_details([], timezone.now()),
+            "send_rates": [],
             **_backends(),
             "period_hours": RECENT_HOURS,
         },
@@ -227,6 +230,14 @@ def _oldest_due_seconds(now: datetime) -> float:
     lapsed = rows.filter(status=NotificationStatus.SENDING, next_attempt_at__lte=now)
     moments = (*due, lapsed.aggregate(oldest=Min("next_attempt_at"))["oldest"])
     return round(max(((now - moment).total_seconds() for moment in moments if moment), default=0.0), 1)
+
+
+def _send_rates() -> list[dict[str, Any]]:
+    """The rates that push services are sent to; `throttled_at` is None for one of SEND_RATES."""
+    try:
+        return [limit.as_json() for limit in send_limits()]
+    except ImproperlyConfigured:
+        return []  # checks report the setting
 
 
 def _subscriptions() -> dict[str, int]:

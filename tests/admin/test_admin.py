@@ -345,6 +345,15 @@ def test_a_pause_can_be_ended(admin_client):
     assert state.paused_by_hand_at, "what an operator has paused is another matter"
 
 
+def test_the_learned_rate_of_a_push_service_is_shown(admin_client):
+    now = timezone.now()
+    PushServiceState.objects.create(push_service="a.example.com", rate=950, rate_changed_at=now)
+    PushServiceState.objects.create(push_service="b.example.com", rate=777, rate_changed_at=now - timedelta(hours=7))
+    page = admin_client.get(url_of(PushServiceState, "changelist")).content.decode()
+    assert ">950<" in page
+    assert "777" not in page, "it is forgotten"
+
+
 def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, rows):
     make_notification(rows["subscription"], "failed", type="news")
     url = url_of(type(rows["notification"]), "statistics")

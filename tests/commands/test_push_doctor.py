@@ -22,7 +22,12 @@ from django.urls import path
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.management.commands.push_doctor import package_version
 from django_webpush_kit.management.findings import failure
-from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
+from django_webpush_kit.models import (
+    PushServiceState,
+    get_notification_model,
+    get_subscription_model,
+    get_template_model,
+)
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
 from tests.factories import make_notification, make_template
 
@@ -452,3 +457,17 @@ class TestLinks:
     def test_a_site_that_does_not_answer_is_a_warning(self, settings):
         [text] = self.findings(settings, BASE_URL="http://127.0.0.1:9")
         assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")
+
+
+def test_a_push_service_that_limits_the_site_is_a_warning():
+    PushServiceState.objects.create(
+        push_service="fcm.googleapis.com", rate=950, rate_changed_at=datetime.now(tz=timezone.utc)
+    )
+    level, area, text = findings()[-1]
+    assert (level, area) == ("warning", "rates")
+    assert text.startswith("fcm.googleapis.com is sent at most 950 messages a minute, because it limits this site")
+
+
+def test_a_configured_rate_is_nothing_wrong(configure):
+    configure(SEND_RATES={"fcm.googleapis.com": "900/m"})
+    assert findings() == []

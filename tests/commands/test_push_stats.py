@@ -46,3 +46,11 @@ def test_json_holds_all_of_it(subscription):
 def test_a_period_has_at_least_a_day():
     with pytest.raises(CommandError, match="--days"):
         run("--days", "0")
+
+
+def test_limited_push_services_are_named(settings):
+    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"fcm.googleapis.com": "900/m"}}
+    assert run().splitlines()[-1] == "fcm.googleapis.com is sent at most 900 messages a minute (SEND_RATES)."
+    assert json.loads(run("--json"))["send_rates"] == [
+        {"push_service": "fcm.googleapis.com", "per_minute": 900.0, "throttled_at": None}
+    ]

@@ -11,7 +11,6 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.pacing import Pace, SendLimit, send_limits
 from django_webpush_kit.models import PushServiceState, get_notification_model
@@ -21,6 +20,7 @@ from tests.factories import new_notification
 
 SERVICE = "updates.push.services.mozilla.com"
 START = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+LEARNED = "because it limits this site; it last did so at 2026-11-01 12:00 UTC."
 WAITS = "Waits for the rate limit of the push service"
 
 
@@ -57,9 +57,7 @@ class TestPermits:
         assert 20 * 0.9 <= sent <= most
 
     @given(
-        steps=st.lists(
-            st.tuples(st.floats(0, 5), st.floats(-3, 3), st.integers(0, 40), st.integers(0, 40)), min_size=1
-        )
+        steps=st.lists(st.tuples(st.floats(0, 5), st.floats(-3, 3), st.integers(0, 40), st.integers(0, 40)), min_size=1)
     )
     def test_workers_with_wrong_clocks_get_no_more_than_the_rate_together(self, steps):
         pace, sent, seconds = Pace(), 0, 0.0
@@ -339,7 +337,7 @@ class TestLearnedRate:
         for _ in range(180):
             deliver_due()
             clock.shift(1)
-        assert [limit.per_minute for limit in send_limits()] == [pytest.approx(285, rel=0.03)]
+        assert [280 < limit.per_minute < 300 for limit in send_limits()] == [True]
         assert LimitedService.accepted[after(120)] >= 285
         assert LimitedService.refused[after(120)] < 300 * 0.02
 
@@ -398,7 +396,7 @@ class TestEvidence:
 
 @pytest.mark.django_db(transaction=True)
 class TestWithoutARate:
-    def test_workers_ask_for_no_permits(self, browsers, django_assert_num_queries):
+    def test_workers_ask_for_no_permits(self, browsers):
         write(browsers, 20)
         statements = []
 
@@ -420,7 +418,10 @@ class TestWithoutARate:
 @pytest.mark.django_db
 class TestLimitsInWords:
     def test_configured_and_learned_ones(self, settings, clock):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"a.example.com": "900/m", "b.example.com": "2/s"}}
+        settings.WEBPUSH_KIT = {
+            **settings.WEBPUSH_KIT,
+            "SEND_RATES": {"a.example.com": "900/m", "b.example.com": "2/s"},
+        }
         PushServiceState.objects.create(push_service="a.example.com", rate=500, rate_changed_at=START)
         PushServiceState.objects.create(push_service="b.example.com", rate=500, rate_changed_at=START)
         PushServiceState.objects.create(push_service="c.example.com", rate=1500, rate_changed_at=START)
@@ -430,11 +431,9 @@ class TestLimitsInWords:
             SendLimit("c.example.com", 1500, START),
         ]
         assert [str(limit) for limit in send_limits()] == [
-            "a.example.com is sent at most 500 messages a minute, because it limits this site; "
-            "it last did so at 2026-11-01 12:00 UTC.",
+            f"a.example.com is sent at most 500 messages a minute, {LEARNED}",
             "b.example.com is sent at most 120 messages a minute (SEND_RATES).",
-            "c.example.com is sent at most 1,500 messages a minute, because it limits this site; "
-            "it last did so at 2026-11-01 12:00 UTC.",
+            f"c.example.com is sent at most 1,500 messages a minute, {LEARNED}",
         ]
 
     @pytest.mark.parametrize("rate", ["fast", "900", 900, None, "0/m"])

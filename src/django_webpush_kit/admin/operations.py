@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.reading import ReadingAdmin
-from django_webpush_kit.models import IdempotencyKey
+from django_webpush_kit.delivery.pacing import learned_rate
+from django_webpush_kit.models import IdempotencyKey, PushServiceState
 
 
 class IdempotencyKeyAdmin(ReadingAdmin):
@@ -34,7 +35,7 @@ class IdempotencyKeyAdmin(ReadingAdmin):
 
 
 class PushServiceStateAdmin(ReadingAdmin):
-    """Shows which push services are paused or refuse our credentials, and why."""
+    """Shows which push services are paused, limit the rate or refuse our credentials, and why."""
 
     list_display = (
         "push_service",
@@ -43,16 +44,29 @@ class PushServiceStateAdmin(ReadingAdmin):
         "paused_until",
         "paused_by_hand_at",
         "failures",
+        "current_rate",
         "updated_at",
     )
     ordering = ("push_service", "vapid_key_id")
     actions = ("try_again",)
 
+    @admin.display(description=_("messages per minute"), ordering="rate")
+    def current_rate(self, state: PushServiceState) -> str:
+        """The learned rate as it is now."""
+        rate = learned_rate(state)
+        return "-" if rate is None else f"{rate:.0f}"
+
     @admin.action(description=_("Try again now"), permissions=["act"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """End the selected pauses. Rows that were postponed keep their scheduled time."""
-        count = queryset.filter(paused_until__isnull=False).update(
-            paused_until=None, reason="", failures=0, suspects={}, updated_at=timezone.now()
+        """End the selected pauses and forget learned rates. Rows that were postponed keep their scheduled time."""
+        count = queryset.filter(Q(paused_until__isnull=False) | Q(rate__isnull=False)).update(
+            paused_until=None,
+            reason="",
+            failures=0,
+            suspects={},
+            rate=None,
+            rate_changed_at=None,
+            updated_at=timezone.now(),
         )
         text = ngettext("%d pause was ended.", "%d pauses were ended.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)

@@ -246,6 +246,15 @@ class SendLimit:
     per_minute: float
     throttled_at: datetime | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """The fields, with the moment in ISO 8601."""
+        throttled_at = None if self.throttled_at is None else self.throttled_at.isoformat()
+        return {
+            "push_service": self.push_service,
+            "per_minute": round(self.per_minute, 1),
+            "throttled_at": throttled_at,
+        }
+
     def __str__(self) -> str:
         rate = f"{self.push_service} is sent at most {self.per_minute:,.0f} messages a minute"
         if self.throttled_at is None:

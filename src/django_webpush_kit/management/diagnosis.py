@@ -27,6 +27,7 @@ from django_webpush_kit.checks import TAG
 from django_webpush_kit.checks.project import INCLUDE, are_urls_included
 from django_webpush_kit.conf import MODEL_SETTINGS, backend_spec, kit_settings, swapped_model, vapid_keyring
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import clock_problems
 from django_webpush_kit.health import UNHEALTHY, get_health
 from django_webpush_kit.management.findings import Finding, failure, guarded, in_words
@@ -67,6 +68,7 @@ def examine() -> Iterator[Finding]:
         ("retention", _retention),
         ("templates", _templates),
         ("health", _health),
+        ("rates", _rates),
     ):
         yield from guarded(area, partial(_in_transaction, part))
 
@@ -233,6 +235,18 @@ def _retention() -> Iterator[Finding]:
 def _templates() -> Iterator[Finding]:
     for problem in lint_templates(get_template_model().objects.using(outbox_database())):
         yield Finding("warning", "templates", str(problem))
+
+
+def _rates() -> Iterator[Finding]:
+    for limit in send_limits():
+        if limit.throttled_at is not None:
+            yield Finding(
+                "warning",
+                "rates",
+                str(limit),
+                "Send fewer messages that people do not open, or spread broadcasts over time: broadcast(rate=...). To "
+                'forget the rate, use "Try again now" in the admin of push service states.',
+            )
 
 
 def _health() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_webpush_kit.analytics import NotificationAnalyticsService
+from django_webpush_kit.delivery.pacing import send_limits
 
 
 class Command(BaseCommand):
@@ -32,8 +33,14 @@ class Command(BaseCommand):
             "engagement": service.get_engagement_stats(**period),
             "types": service.get_type_stats(**period),
             "days": service.get_daily_stats(**period),
+            "send_rates": [limit.as_json() for limit in send_limits()],
         }
-        self.stdout.write(json.dumps(stats, indent=2, default=str) if options["json"] else readable(stats))
+        if options["json"]:
+            self.stdout.write(json.dumps(stats, indent=2, default=str))
+            return
+        self.stdout.write(readable(stats))
+        for limit in send_limits():
+            self.stdout.write(str(limit))
 
 
 def readable(stats: dict[str, Any]) -> str:

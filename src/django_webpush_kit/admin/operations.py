@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -58,15 +58,9 @@ class PushServiceStateAdmin(ReadingAdmin):
 
     @admin.action(description=_("Try again now"), permissions=["act"])
     def try_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """End the selected pauses and forget learned rates. Rows that were postponed keep their scheduled time."""
-        count = queryset.filter(Q(paused_until__isnull=False) | Q(rate__isnull=False)).update(
-            paused_until=None,
-            reason="",
-            failures=0,
-            suspects={},
-            rate=None,
-            rate_changed_at=None,
-            updated_at=timezone.now(),
+        """End the selected pauses. Rows that were postponed keep their scheduled time."""
+        count = queryset.filter(paused_until__isnull=False).update(
+            paused_until=None, reason="", failures=0, suspects={}, updated_at=timezone.now()
         )
         text = ngettext("%d pause was ended.", "%d pauses were ended.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)

@@ -244,8 +244,8 @@ def _rates() -> Iterator[Finding]:
                 "warning",
                 "rates",
                 str(limit),
-                "Send fewer messages that people do not open, or spread broadcasts over time: broadcast(rate=...). To "
-                'forget the rate, use "Try again now" in the admin of push service states.',
+                "Send fewer messages that people do not open, or spread broadcasts over time: broadcast(rate=...). The "
+                "rate rises by itself, and is forgotten after six hours without throttling.",
             )
 
 

@@ -14,7 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, RequestContext, Template
 from django.test import RequestFactory
 from django.urls import URLPattern, include, path, reverse
+from django.utils import translation
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy
 
 from django_webpush_kit import urls
 from django_webpush_kit.api import forms, views
@@ -51,6 +53,14 @@ class TestConfig:
             },
             "service_worker_scope": "/",
             "user": "",
+        }
+
+    def test_it_describes_the_types_in_the_language_of_the_request(self, api: ApiClient, kit: Any) -> None:
+        kit(NOTIFICATION_TYPES={"mail": {"label": gettext_lazy("Email"), "description": gettext_lazy("Password")}})
+        with translation.override("de"):
+            answer = api.call("GET", "config")
+        assert answer.json()["types"] == {
+            "mail": {"label": "E-Mail-Adresse", "description": "Passwort", "default": True}
         }
 
     def test_it_says_whose_session_it_is(self, api: ApiClient, login: Any, make_user: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
@@ -130,6 +131,12 @@ def health(request: ApiRequest) -> HttpResponse:
     return JsonResponse(state, status=http_status(state, strict=is_strict))
 
 
+def _described(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page shows of a notification type, in the request's language."""
+    shown = {"label": str(kind.get("label", name)), "default": bool(kind.get("default", True))}
+    return {**shown, "description": str(kind["description"])} if kind.get("description") else shown
+
+
 @api_view("config", "GET")
 def config(request: ApiRequest) -> HttpResponse:
     """What a page needs to subscribe: public key, notification types, URLs, and whose session it is."""
@@ -139,10 +146,7 @@ def config(request: ApiRequest) -> HttpResponse:
         {
             "success": True,
             "public_key": public_key(),
-            "types": {
-                name: {"label": str(kind.get("label", name)), "default": bool(kind.get("default", True))}
-                for name, kind in kit_settings.NOTIFICATION_TYPES.items()
-            },
+            "types": {name: _described(name, kind) for name, kind in kit_settings.NOTIFICATION_TYPES.items()},
             "urls": {
                 **{name: _url(request.http, name) for name in names},
                 "service_worker": _url(request.http, "service-worker.js"),

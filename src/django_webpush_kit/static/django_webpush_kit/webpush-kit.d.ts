@@ -263,6 +263,7 @@ export type PushConfig = {
     types: Record<string, {
         label: string;
         default: boolean;
+        description?: string;
         [name: string]: unknown;
     }>;
     urls: Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>;

@@ -33,7 +33,7 @@
  * @typedef {object} PushConfig
  * @property {boolean} success
  * @property {string} public_key
- * @property {Record<string, {label: string, default: boolean, [name: string]: unknown}>} types
+ * @property {Record<string, {label: string, default: boolean, description?: string, [name: string]: unknown}>} types
  * @property {Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>} urls
  * @property {string} [service_worker_scope]
  * @property {string} [user] mark of the user who is signed in now, "" for nobody

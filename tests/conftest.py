@@ -71,6 +71,16 @@ def _clean_process() -> Iterator[None]:
 
 
 @pytest.fixture
+def push_settings(settings: Any) -> Callable[..., None]:
+    """Change keys of `WEBPUSH_KIT` until the end of the test: `push_settings(CHUNK_SIZE=5)`."""
+
+    def change(**values: Any) -> None:
+        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+
+    return change
+
+
+@pytest.fixture
 def make_user(django_user_model: Any) -> Callable[..., Any]:
     """Make users: `make_user()` or `make_user(first_name="Ada", ...)`. The database is the test's own mark to bring."""
 
@@ -95,30 +105,10 @@ def subscription_keys() -> Callable[[], dict[str, str]]:
 
 @pytest.fixture
 def make_subscription() -> Callable[..., Any]:
-    """Make subscriptions as the HTTP API does: `make_subscription(user, language="de")`, with keys of their own.
+    """Return `factories.make_subscription`, imported late because models need Django's setup."""
+    from tests.factories import make_subscription
 
-    Keyword arguments that are no arguments of `services.subscribe` are fields of the row.
-    """
-    from django_webpush_kit.services import subscribe
-
-    def make(user: Any = None, **fields: Any) -> Any:
-        keys = new_keys()
-        arguments: dict[str, Any] = {
-            "endpoint": f"https://updates.push.services.mozilla.com/wpush/v2/{per_test.name()}",
-            "p256dh": keys["p256dh"],
-            "auth": keys["auth"],
-        }
-        for name in (*arguments, "preferences", "user_agent", "language", "timezone", "expiration_time", "ip_address"):
-            if name in fields:
-                arguments[name] = fields.pop(name)
-        row = subscribe(user=user, **arguments)
-        if fields:
-            # not save(), which sets created_at and updated_at itself
-            type(row).objects.filter(pk=row.pk).update(**fields)
-            row.refresh_from_db()
-        return row
-
-    return make
+    return make_subscription
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.models import get_analytics_model, get_notification_model, get_template_model
-from tests.conftest import new_keys
+from django_webpush_kit.testing.fake_browser import new_keys
 from tests.randomness import per_test
 
 
@@ -19,10 +19,23 @@ def make_user(username: str = "ada", **fields: Any) -> Any:
     return get_user_model().objects.create_user(username=username, **fields)
 
 
-def make_subscription(user: Any = None, **values: Any) -> Any:
-    """A subscription as a browser makes one: keys and an endpoint of its own."""
+_SUBSCRIBE_ARGUMENTS = ("preferences", "user_agent", "language", "timezone", "expiration_time", "ip_address")
+
+
+def make_subscription(user: Any = None, **fields: Any) -> Any:
+    """A subscription as the HTTP API stores it: `make_subscription(user, language="de")`, with its own keys.
+
+    Other keyword arguments than those of `services.subscribe` are fields of the row.
+    """
     endpoint = f"https://updates.push.services.mozilla.com/wpush/v2/{per_test.name()}"
-    return services.subscribe(user=user, **{"endpoint": endpoint, **new_keys(), **values})
+    arguments: dict[str, Any] = {"endpoint": endpoint, **new_keys()}
+    arguments |= {name: fields.pop(name) for name in (*arguments, *_SUBSCRIBE_ARGUMENTS) if name in fields}
+    row = services.subscribe(user=user, **arguments)
+    if fields:
+        # not save(), which sets created_at and updated_at itself
+        type(row).objects.filter(pk=row.pk).update(**fields)
+        row.refresh_from_db()
+    return row
 
 
 def make_notification(subscription: Any, status: str = "sent", *, days_ago: float = 0, **fields: Any) -> Any:

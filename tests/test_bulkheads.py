@@ -378,9 +378,9 @@ def people():
 
 
 @pytest.fixture
-def configure(settings):
+def configure(push_settings):
     def apply(**values):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+        push_settings(**values)
 
     return apply
 

@@ -69,9 +69,9 @@ def found(*, deploy=False):
 
 
 @pytest.fixture
-def configure(settings):
+def configure(push_settings):
     def apply(**values):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+        push_settings(**values)
 
     return apply
 
@@ -461,13 +461,9 @@ def test_a_model_that_a_later_migration_makes_must_say_that_it_comes_first(tmp_p
 
 
 @pytest.fixture
-def production(settings):
+def production(settings, push_settings):
     """Settings that are fine in production."""
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "VAPID_SUBJECT": "mailto:ops@shop.eu",
-        "TRANSPORT": "auto",
-    }
+    push_settings(VAPID_SUBJECT="mailto:ops@shop.eu", TRANSPORT="auto")
     settings.CACHES = REDIS
     return settings
 

@@ -23,12 +23,12 @@ def test_a_subscription_that_names_no_key_was_made_with_the_current_one():
 
 
 @pytest.mark.parametrize("name", ["VAPID_PRIVATE_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"])
-def test_djangos_error_reports_show_no_key(settings, name):
+def test_djangos_error_reports_show_no_key(push_settings, name):
     """Neither one that works, nor one with a slip in it, which is in the hands of the function that fails."""
     secret = generate_vapid_keys()["private_key"]
     broken = secret[:-30]
     given = {"VAPID_PRIVATE_KEY": broken} if name == "VAPID_PRIVATE_KEY" else {name: [secret, broken]}
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **given}
+    push_settings(**given)
     with pytest.raises(ImproperlyConfigured, match=name) as caught:
         vapid_keyring()
     request = RequestFactory().get("/")

@@ -20,7 +20,7 @@ pytestmark = [
 CONTEXT = {
     "number": 4711,
     "arrives": datetime(2025, 5, 1, 12, tzinfo=timezone.utc),
-    "what": "Yoga für alle 🧘",
+    "what": "Yoga for all 🧘",
     "starts": datetime(2025, 5, 1, 18, 30, tzinfo=timezone.utc),
     "where": "Studio 2",
     "sender": "Bob",
@@ -57,8 +57,8 @@ def test_the_two_languages_differ_and_dates_are_written_as_each_does(templates):
     renderer = TemplateRenderer(
         "booking_reminder", CONTEXT, templates=get_template_model().objects.filter(type="booking_reminder")
     )
-    assert renderer.render("de-at").title == "Erinnerung: Yoga für alle 🧘 um 18:30 Uhr"
-    assert renderer.render("en").title == "Reminder: Yoga für alle 🧘 at 6:30 p.m."
+    assert renderer.render("de-at").title == "Erinnerung: Yoga for all 🧘 um 18:30 Uhr"
+    assert renderer.render("en").title == "Reminder: Yoga for all 🧘 at 6:30 p.m."
     assert renderer.render("de").body == "1. Mai 2025, Studio 2"
 
 

@@ -55,7 +55,7 @@ def test_a_thread_that_leaves_others_behind_collects_what_is_young(collector):
 
 
 @pytest.mark.django_db
-def test_only_a_worker_pauses_the_collector(subscription, collector, settings):
+def test_only_a_worker_pauses_the_collector(subscription, collector, push_settings):
     seen = []
 
     def recipient_context(user):
@@ -65,7 +65,7 @@ def test_only_a_worker_pauses_the_collector(subscription, collector, settings):
     def look(**_arguments):
         seen.append(gc.isenabled())
 
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RECIPIENT_CONTEXT": recipient_context}
+    push_settings(RECIPIENT_CONTEXT=recipient_context)
     make_template("greeting", title_template="Hello {{ recipient.first_name }}")
     services.send_templated("greeting", to=subscription)
     pre_send.connect(look)

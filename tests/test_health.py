@@ -70,8 +70,8 @@ def test_a_row_that_is_due_for_too_long_makes_it_unhealthy(subscription, status)
     assert "worker runs" in health["problems"][0]
 
 
-def test_how_long_is_too_long_is_a_setting(subscription, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "HEALTH_MAX_LAG_SECONDS": 3600}
+def test_how_long_is_too_long_is_a_setting(subscription, push_settings):
+    push_settings(HEALTH_MAX_LAG_SECONDS=3600)
     make_notification(subscription, "pending", days_ago=310 / 86400)
     assert get_health()["status"] == "healthy"
 
@@ -92,8 +92,8 @@ def test_refused_credentials_make_it_unhealthy_and_name_the_service():
 
 
 @pytest.mark.parametrize("keys", [{"VAPID_PRIVATE_KEY": ""}, {"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}])
-def test_with_subscribers_and_without_usable_keys_it_is_unhealthy_before_anything_is_due(request, settings, keys):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **keys}
+def test_with_subscribers_and_without_usable_keys_it_is_unhealthy_before_anything_is_due(request, push_settings, keys):
+    push_settings(**keys)
     assert get_health()["status"] == "healthy", "a site that has not set push up yet"
     caches["default"].clear()
     request.getfixturevalue("subscription")
@@ -108,8 +108,8 @@ def test_what_was_held_against_a_key_that_is_not_used_any_more_is_history():
     assert get_health()["status"] == "healthy"
 
 
-def test_with_unreadable_keys_every_alarm_counts(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "VAPID_PRIVATE_KEY": "nonsense"}
+def test_with_unreadable_keys_every_alarm_counts(push_settings):
+    push_settings(VAPID_PRIVATE_KEY="nonsense")
     refuse_credentials("some-key")
     assert get_health()["status"] == "unhealthy"
 
@@ -124,8 +124,8 @@ def test_a_pause_makes_it_degraded(subscription):
     assert health["paused_services"][0]["reason"] == "throttled: HTTP 429"
 
 
-def test_rates_are_details(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"fcm.googleapis.com": "900/m"}}
+def test_rates_are_details(push_settings):
+    push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     now = timezone.now()
     PushServiceState.objects.create(push_service=SERVICE, rate=950, rate_changed_at=now)
     health = get_health(details=True)
@@ -136,8 +136,8 @@ def test_rates_are_details(settings):
     ]
 
 
-def test_a_malformed_rate_does_not_end_the_answer(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "fast"}}
+def test_a_malformed_rate_does_not_end_the_answer(push_settings):
+    push_settings(SEND_RATES={SERVICE: "fast"})
     assert get_health(details=True)["send_rates"] == []
 
 
@@ -158,8 +158,8 @@ def test_details_name_what_is_in_use():
     assert health["task_backend"] == "django_webpush_kit.task_backends.NullBackend"
 
 
-def test_settings_that_cannot_be_used_are_no_reason_to_fail(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": {"PATH": "x"}}
+def test_settings_that_cannot_be_used_are_no_reason_to_fail(push_settings):
+    push_settings(TRANSPORT={"PATH": "x"})
     assert get_health(details=True)["transport"] == "unusable"
 
 
@@ -261,9 +261,9 @@ def test_a_wrong_clock_is_noticed(time_machine, seconds, status, direction):
     assert get_health()["status"] == status
 
 
-def test_a_broker_that_is_away_is_noticed(settings):
+def test_a_broker_that_is_away_is_noticed(push_settings):
     backend = "tests.test_health.BackendWithoutBroker"
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": backend}
+    push_settings(TASK_BACKEND=backend)
     assert status_and_areas() == ("healthy", [])
     with pytest.raises(ConnectionError):
         BackendWithoutBroker().wake()
@@ -279,8 +279,8 @@ class BackendWithoutBroker(QueueBackend):
         raise ConnectionError
 
 
-def test_a_task_backend_that_cannot_be_imported_is_left_to_the_checks(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": "tests.nowhere.Backend"}
+def test_a_task_backend_that_cannot_be_imported_is_left_to_the_checks(push_settings):
+    push_settings(TASK_BACKEND="tests.nowhere.Backend")
     assert get_health()["status"] == "healthy"
 
 
@@ -333,8 +333,8 @@ class TestBroadcasts:
         make_notification(subscription, batch=self.make().batch)
         assert status_and_areas() == ("healthy", [])
 
-    def test_one_that_is_far_enough_ahead_waits(self, subscription, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1, "HEALTH_MAX_LAG_SECONDS": 60}
+    def test_one_that_is_far_enough_ahead_waits(self, subscription, push_settings):
+        push_settings(BROADCAST_AHEAD=1, HEALTH_MAX_LAG_SECONDS=60)
         late = timezone.now() - timedelta(seconds=30)
         make_notification(subscription, "pending", batch=self.make().batch, days_ago=0.1, next_attempt_at=late)
         assert status_and_areas() == ("healthy", [])

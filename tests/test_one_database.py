@@ -27,11 +27,11 @@ def rows():
 
 
 @pytest.fixture(autouse=True)
-def _replica_that_must_not_be_read(settings, user, subscription):
+def _replica_that_must_not_be_read(settings, push_settings, user, subscription):
     make_template("news", title_template="News")
     make_template("hello", title_template="Hello {{ recipient.first_name }}")
     make_event(make_notification(subscription), "clicked")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"everybody": everybody}}
+    push_settings(AUDIENCES={"everybody": everybody})
     settings.DATABASE_ROUTERS = ["tests.routers.PrimaryOnlyRouter"]
 
 

@@ -337,8 +337,8 @@ def test_a_row_without_options_has_the_defaults():
 # the setting DEFAULTS
 
 
-def test_defaults_come_from_the_settings(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": {"ttl": timedelta(hours=1), "icon": "/icon.png"}}
+def test_defaults_come_from_the_settings(push_settings):
+    push_settings(DEFAULTS={"ttl": timedelta(hours=1), "icon": "/icon.png"})
     assert default_options() == SendOptions(ttl=3600, icon="/icon.png")
 
 
@@ -350,8 +350,8 @@ def test_defaults_come_from_the_settings(settings):
         ({"ttl": -1}, r'WEBPUSH_KIT\["DEFAULTS"\]: ttl must be from 0'),
     ],
 )
-def test_a_mistake_in_the_defaults_is_one_of_the_configuration(settings, defaults, message):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": defaults}
+def test_a_mistake_in_the_defaults_is_one_of_the_configuration(push_settings, defaults, message):
+    push_settings(DEFAULTS=defaults)
     with pytest.raises(ImproperlyConfigured, match=message):
         default_options()
 

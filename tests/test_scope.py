@@ -29,8 +29,8 @@ def current_tenant():
 
 
 @pytest.fixture(autouse=True)
-def _scope(settings, tmp_path):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SCOPE": "tests.test_scope.current_tenant"}
+def _scope(settings, push_settings, tmp_path):
+    push_settings(SCOPE="tests.test_scope.current_tenant")
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
     }
@@ -85,8 +85,8 @@ def test_a_wake_up_of_one_tenant_does_not_swallow_anothers():
 
 
 @pytest.mark.django_db
-def test_each_tenant_has_its_own_rate_limits(client, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RATE_LIMITS": {"config": "1/d"}}
+def test_each_tenant_has_its_own_rate_limits(client, push_settings):
+    push_settings(RATE_LIMITS={"config": "1/d"})
     assert [client.get("/api/v1/push/config").status_code for _ in range(2)] == [200, 429]
     tenant.set("b")
     assert client.get("/api/v1/push/config").status_code == 200

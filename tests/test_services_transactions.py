@@ -26,9 +26,9 @@ IMMEDIATE = "django_webpush_kit.task_backends.ImmediateBackend"
 
 
 @pytest.fixture(autouse=True)
-def woken(settings):
+def woken(push_settings):
     """The batches of every wake-up of this test."""
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": "tests.backends.RecordingBackend"}
+    push_settings(TASK_BACKEND="tests.backends.RecordingBackend")
     backends.woken.clear()
     return backends.woken
 
@@ -115,8 +115,8 @@ def test_what_needs_no_worker_now_wakes_none(user, make_subscription, woken):
     assert not woken
 
 
-def test_errors_of_the_broker_are_logged_not_raised(subscription, settings, caplog):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": "tests.backends.BrokenBackend"}
+def test_errors_of_the_broker_are_logged_not_raised(subscription, push_settings, caplog):
+    push_settings(TASK_BACKEND="tests.backends.BrokenBackend")
     others = []
     with transaction.atomic():
         result = send(subscription, "Hello")
@@ -130,8 +130,8 @@ def test_errors_of_the_broker_are_logged_not_raised(subscription, settings, capl
 # the immediate backend
 
 
-def test_the_immediate_backend_sends_after_commit(subscription, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": IMMEDIATE}
+def test_the_immediate_backend_sends_after_commit(subscription, push_settings):
+    push_settings(TASK_BACKEND=IMMEDIATE)
     with transaction.atomic():
         result = send(subscription, "Hello")
         assert not outbox
@@ -140,10 +140,10 @@ def test_the_immediate_backend_sends_after_commit(subscription, settings):
 
 
 def test_the_immediate_backend_sends_a_bounded_number_of_the_batches_that_woke_it(
-    user, make_subscription, settings, monkeypatch
+    user, make_subscription, push_settings, monkeypatch
 ):
     waiting = send([make_subscription(user) for _ in range(2)], "Waiting")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": IMMEDIATE}
+    push_settings(TASK_BACKEND=IMMEDIATE)
     monkeypatch.setattr("django_webpush_kit.task_backends.immediate.MAX_ROWS", 3)
     with transaction.atomic():
         batches = [send(user, "Hello") for _ in range(3)]

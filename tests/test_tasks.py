@@ -33,12 +33,8 @@ def test_each_sweep_delivers_what_is_due_whatever_the_reason(subscription, sweep
     assert sweep() == {}
 
 
-def test_a_task_whose_time_is_up_wakes_another(user, make_subscription, settings, monkeypatch):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "CHUNK_SIZE": 1,
-        "TASK_BACKEND": "tests.backends.RecordingBackend",
-    }
+def test_a_task_whose_time_is_up_wakes_another(user, make_subscription, push_settings, monkeypatch):
+    push_settings(CHUNK_SIZE=1, TASK_BACKEND="tests.backends.RecordingBackend")
     backends.woken.clear()
     monkeypatch.setattr(backends.RecordingBackend, "seconds", 0.0)
     services.send([make_subscription(user), make_subscription(user)], "Hello")
@@ -49,8 +45,8 @@ def test_a_task_whose_time_is_up_wakes_another(user, make_subscription, settings
     assert backends.woken == [[]]
 
 
-def test_clean_up_deactivates_and_prunes(user, make_subscription, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RETENTION_DAYS": 10, "IDEMPOTENCY_DAYS": 5}
+def test_clean_up_deactivates_and_prunes(user, make_subscription, push_settings):
+    push_settings(RETENTION_DAYS=10, IDEMPOTENCY_DAYS=5)
     now = timezone.now()
     kept = make_subscription(user)
     make_subscription(user, is_active=True)

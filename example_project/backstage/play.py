@@ -19,10 +19,10 @@ PATIENCE = 75
 
 SOON = timedelta(seconds=15)
 
-POTTERY = "Töpfern für Ungeduldige 🏺"
-CHEESE = "Käse machen mit Gefühl 🧀"
-DRUMS = "Schlagzeug für Schüchterne 🥁"
-ESPRESSO = "Spontanes Espresso-Tasting ☕"
+POTTERY = "Pottery for the Impatient 🏺"
+CHEESE = "Cheese Making with Feeling 🧀"
+DRUMS = "Drums for the Shy 🥁"
+ESPRESSO = "Spontaneous Espresso Tasting ☕"
 
 
 class NotAsTold(AssertionError):
@@ -65,7 +65,7 @@ class Play:
         self.screen.scene("Three members log in and press the button")
         for member, browsers in (
             (self.kaethe, {"laptop": "de", "old phone": "de"}),
-            (self.juergen, {"tablet": "de"}),
+            (self.juergen, {"tablet": "en"}),
             (self.zoe, {"phone": "en"}),
         ):
             member.log_in("studio")
@@ -104,7 +104,7 @@ class Play:
     def juergen_changes_his_mind(self):
         self.screen.scene("Jürgen books the drums, and thinks better of it")
         page = self.juergen.book(Course.objects.get(title=DRUMS))
-        self.arrives(self.juergen, "tablet", f"Gebucht: {DRUMS}")
+        self.arrives(self.juergen, "tablet", f"Booked: {DRUMS}")
         expect(row(self.juergen, "booking_reminder").status == "pending", "his reminder waits")
         self.juergen.cancel(page)
         expect(row(self.juergen, "booking_reminder").status == "cancelled", "his reminder is cancelled")
@@ -112,9 +112,9 @@ class Play:
 
         self.screen.say("He takes something quieter instead, and soon:")
         starts_at = timezone.now() + REMIND_AHEAD + SOON
-        espresso = Course.objects.create(title=ESPRESSO, teacher="Zoë", room="Küche", starts_at=starts_at, places=3)
+        espresso = Course.objects.create(title=ESPRESSO, teacher="Zoë", room="Kitchen", starts_at=starts_at, places=3)
         self.espresso_page = self.juergen.book(espresso)
-        self.arrives(self.juergen, "tablet", f"Gebucht: {ESPRESSO}")
+        self.arrives(self.juergen, "tablet", f"Booked: {ESPRESSO}")
 
     def second_try(self):
         self.screen.scene("Meanwhile: Zoë's confirmation is tried again")
@@ -144,7 +144,7 @@ class Play:
     def reminder_comes_due(self):
         self.screen.scene("And what was scheduled comes due")
         self.screen.aside("Every minute the cluster's sweep asks the database. Even a lost wake-up loses nothing.")
-        self.arrives(self.juergen, "tablet", f"⏰ {ESPRESSO}", "Flecken")
+        self.arrives(self.juergen, "tablet", f"⏰ {ESPRESSO}", "dirty")
         self.screen.done("Jürgen's reminder, an hour ahead, written when he booked.")
 
     def members_click(self):

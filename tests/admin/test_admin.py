@@ -96,8 +96,8 @@ def test_rows_are_found_by_user(admin_client, rows, name, query, is_found):
     assert (rows[name] in response.context["cl"].result_list) is is_found
 
 
-def test_lists_are_filtered_by_type_and_push_service(admin_client, rows, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "The news"}}}
+def test_lists_are_filtered_by_type_and_push_service(admin_client, rows, push_settings):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "The news"}})
     url = url_of(type(rows["notification"]), "changelist")
     page = admin_client.get(url)
     assert b"The news" in page.content
@@ -244,8 +244,8 @@ class TestStartingABroadcast:
         assert "<strong>Order 7 is on its way</strong>" in page
         assert "<strong>Bestellung 7</strong><span>&lt;b&gt;</span>" in page
 
-    def test_without_a_ttl_nothing_is_said_of_it(self, admin_client, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DEFAULTS": {}}
+    def test_without_a_ttl_nothing_is_said_of_it(self, admin_client, push_settings):
+        push_settings(DEFAULTS={})
         assert "or not at all" not in self.asked(admin_client, options="{}")
 
     def test_a_template_that_is_broken_meanwhile_is_named_instead_of_shown(self):
@@ -253,8 +253,10 @@ class TestStartingABroadcast:
         given = {"type": "news", "audience": "all", "context": {}, "options": {}, "scheduled_for": None}
         assert "Invalid block tag" in broadcast_review.review(given)[-1]
 
-    def test_an_audience_that_raises_or_is_large_is_named(self, admin_client, settings, monkeypatch, make_subscription):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"odd": lambda: 1 / 0}}
+    def test_an_audience_that_raises_or_is_large_is_named(
+        self, admin_client, push_settings, monkeypatch, make_subscription
+    ):
+        push_settings(AUDIENCES={"odd": lambda: 1 / 0})
         assert "Audience odd: it cannot be counted (division by zero)." in self.asked(admin_client, audience="odd")
         monkeypatch.setattr(broadcast_review, "AUDIENCE_LIMIT", 1)
         for _ in range(2):
@@ -265,9 +267,8 @@ class TestStartingABroadcast:
         """The page that asks before the broadcast starts."""
         return client.post(self.url, self.filled_in(client, **changes)).content.decode()
 
-    def test_types_with_a_template_and_audiences_are_offered(self, admin_client, settings):
-        kit = {"AUDIENCES": {"staff": "tests.backends.nowhere"}, "NOTIFICATION_TYPES": {"news": {"label": "News!"}}}
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **kit}
+    def test_types_with_a_template_and_audiences_are_offered(self, admin_client, push_settings):
+        push_settings(AUDIENCES={"staff": "tests.backends.nowhere"}, NOTIFICATION_TYPES={"news": {"label": "News!"}})
         fields = admin_client.get(self.url).context["adminform"].form.fields
         assert list(fields["type"].choices) == [("news", "News!")]
         assert [name for name, _label in fields["audience"].choices] == ["all", "opted-in", "staff"]

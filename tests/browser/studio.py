@@ -13,7 +13,7 @@ from tests.browser.browser import Browser
 from tests.browser.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-POTTERY = "Töpfern für Ungeduldige 🏺"
+POTTERY = "Pottery for the Impatient 🏺"
 
 
 @contextmanager

@@ -28,15 +28,15 @@ def send(chromium: Chromium, server: ApplicationServer, subscription, message) -
 def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(chromium, site, tmp_path):
     server = ApplicationServer()
     subscription = subscribe(chromium, site, server)
-    message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
+    message = {"title": "Booked ✓", "body": "Studio 1", "url": "/opened"}
     assert send(chromium, server, subscription, message) == 201
 
     assert wait_until(lambda: site.reported("shown"), "the worker's report")[0]["message"] == message
-    assert chromium.wait_for_notification("Gebucht ✓")["body"] == "Studio 1"
+    assert chromium.wait_for_notification("Booked ✓")["body"] == "Studio 1"
     chromium.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
-    chromium.click_notification("Gebucht ✓")
+    chromium.click_notification("Booked ✓")
     wait_until(lambda: site.reported("clicked"), "the click's report")
     assert f"{site.origin}/opened" in chromium.tabs()
     assert wait_until(lambda: chromium.push_service.acknowledged, "the browser's acknowledgement")

@@ -33,7 +33,7 @@ def test_a_booking_is_confirmed_shown_reported_and_clicked(german_firefox, push_
     title = f"Gebucht: {POTTERY}"
     shown = firefox.wait_for_notification(title)
     assert shown["body"].startswith("Schön, Käthe! Bis ")
-    assert shown["body"].endswith(", 18:00 Uhr, Tonkammer. Änne Groß freut sich auf dich.")
+    assert shown["body"].endswith(", 18:00 Uhr, Clay Room. Änne Groß freut sich auf dich.")
     wait_until(lambda: events(studio) == [("booking_confirmed", "delivered")], "the worker's report")
 
     firefox.open(f"{studio.origin}/")

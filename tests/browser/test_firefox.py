@@ -21,16 +21,16 @@ def subscribe(firefox: Firefox, site: Site, server: ApplicationServer):
 def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_service, site, tmp_path):
     server = ApplicationServer()
     subscription = subscribe(firefox, site, server)
-    message = {"title": "Gebucht ✓", "body": "Studio 1", "url": "/opened"}
+    message = {"title": "Booked ✓", "body": "Studio 1", "url": "/opened"}
     assert server.send(subscription, message) == 201
 
     assert wait_until(lambda: site.reported("shown"), "the worker's report")[0]["message"] == message
-    shown = firefox.wait_for_notification("Gebucht ✓")
+    shown = firefox.wait_for_notification("Booked ✓")
     assert shown["body"] == "Studio 1"
     firefox.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
-    firefox.click_notification("Gebucht ✓")
+    firefox.click_notification("Booked ✓")
     wait_until(lambda: site.reported("clicked"), "the click's report")
     assert f"{site.origin}/opened" in firefox.tabs()
     codes = [said.code for said in push_service.acknowledgements if said.endpoint == subscription["endpoint"]]

@@ -52,12 +52,8 @@ def on_send():
         pre_send.disconnect(receiver)
 
 
-def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "CHUNK_SIZE": 2,
-        "TASK_BACKEND": "django_webpush_kit.task_backends.NullBackend",
-    }
+def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, push_settings):
+    push_settings(CHUNK_SIZE=2, TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
     for number in range(5):
         send(subscription, f"Number {number}")
     send(subscription, "Later", scheduled_for=timezone.now() + timedelta(hours=1))
@@ -115,8 +111,8 @@ def test_a_loop_sleeps_no_longer_than_until_the_next_row_is_due(subscription, mo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_after_the_chunk_in_flight(subscription, on_send, settings, number):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 2}
+def test_a_signal_ends_it_after_the_chunk_in_flight(subscription, on_send, push_settings, number):
+    push_settings(CHUNK_SIZE=2)
     for count in range(5):
         send(subscription, f"Number {count}")
 
@@ -152,8 +148,8 @@ def test_a_signal_during_the_last_chunk_is_not_followed_by_a_sleep(subscription,
     assert sleeps == []
 
 
-def test_a_signal_ends_a_single_pass_too(subscription, on_send, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 1}
+def test_a_signal_ends_a_single_pass_too(subscription, on_send, push_settings):
+    push_settings(CHUNK_SIZE=1)
     send(subscription, "One")
     send(subscription, "Two")
     receiver = once(lambda **arguments: signal.raise_signal(signal.SIGTERM))

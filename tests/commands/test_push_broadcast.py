@@ -44,8 +44,8 @@ def test_deliver_sends_in_this_process_and_shows_the_bar(capsys):
     assert "#" * push_broadcast.BAR_WIDTH in out
 
 
-def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, settings, monkeypatch):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 1}
+def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, push_settings, monkeypatch):
+    push_settings(BROADCAST_AHEAD=1)
     monkeypatch.setattr(push_broadcast, "PROGRESS_STEP", 1)
     out = run(capsys, "news", "--deliver", "--progress", context={"number": 7})
     assert "1 of 3" in out
@@ -104,8 +104,8 @@ def test_progress_counts_what_came_to_an_end():
 
 
 class TestCtrlC:
-    def test_ends_a_delivery_cleanly_and_another_run_finishes_it(self, capsys, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 1}
+    def test_ends_a_delivery_cleanly_and_another_run_finishes_it(self, capsys, push_settings):
+        push_settings(CHUNK_SIZE=1)
 
         def interrupt(**kwargs):
             pre_send.disconnect(interrupt)
@@ -153,8 +153,8 @@ class TestCtrlC:
         assert found == [(before, False)]
 
 
-def test_a_broadcast_that_failed_is_an_error_that_says_how_to_go_on(capsys, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"broken": lambda: 1 / 0}}
+def test_a_broadcast_that_failed_is_an_error_that_says_how_to_go_on(capsys, push_settings):
+    push_settings(AUDIENCES={"broken": lambda: 1 / 0})
     with pytest.raises(CommandError, match=r"failed: ZeroDivisionError: .* push_broadcast --resume \d+") as error:
         run(capsys, "news", "--deliver", "--audience", "broken", context={"number": 7})
     assert error.value.returncode == 1

@@ -37,22 +37,18 @@ DJANGO_Q = "django_webpush_kit.task_backends.DjangoQBackend"
 
 
 @pytest.fixture(autouse=True)
-def _production(settings, tmp_path):
+def _production(settings, push_settings, tmp_path):
     """Settings without findings of their own."""
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}
     }
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "VAPID_SUBJECT": "mailto:ops@shop.eu",
-        "TRANSPORT": "django_webpush_kit.transports.PyWebPushTransport",
-    }
+    push_settings(VAPID_SUBJECT="mailto:ops@shop.eu", TRANSPORT="django_webpush_kit.transports.PyWebPushTransport")
 
 
 @pytest.fixture
-def configure(settings):
+def configure(push_settings):
     def apply(**values):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+        push_settings(**values)
 
     return apply
 

@@ -12,11 +12,8 @@ from django_q.models import Schedule
 pytestmark = pytest.mark.django_db
 
 
-def test_schedules_are_installed_once_however_often_it_runs(settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TASK_BACKEND": "django_webpush_kit.task_backends.DjangoQBackend",
-    }
+def test_schedules_are_installed_once_however_often_it_runs(push_settings):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.DjangoQBackend")
     out = StringIO()
     call_command("push_schedule", stdout=out)
     call_command("push_schedule", stdout=StringIO())

@@ -48,8 +48,8 @@ def test_a_period_has_at_least_a_day():
         run("--days", "0")
 
 
-def test_limited_push_services_are_named(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {"fcm.googleapis.com": "900/m"}}
+def test_limited_push_services_are_named(push_settings):
+    push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     assert run().splitlines()[-1] == "fcm.googleapis.com is sent at most 900 messages a minute (SEND_RATES)."
     assert json.loads(run("--json"))["send_rates"] == [
         {"push_service": "fcm.googleapis.com", "per_minute": 900.0, "throttled_at": None}

@@ -94,12 +94,8 @@ class AnybodyElse(LifeCycle):
 
 
 @pytest.fixture(autouse=True)
-def _world(settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TRANSPORT": f"{test_life_cycle.__name__}.WorldTransport",
-        "RECIPIENT_CONTEXT": raise_for_culprit,
-    }
+def _world(push_settings):
+    push_settings(TRANSPORT=f"{test_life_cycle.__name__}.WorldTransport", RECIPIENT_CONTEXT=raise_for_culprit)
     signals.pre_send.connect(pre_send_receiver)
     signals.post_send.connect(post_send_receiver)
     yield

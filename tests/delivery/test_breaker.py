@@ -26,8 +26,8 @@ FAULTS = [
 
 
 @pytest.fixture(autouse=True)
-def _retries_much_later(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RETRY_BASE_SECONDS": 10**6, "RETRY_CAP_SECONDS": 10**6}
+def _retries_much_later(push_settings):
+    push_settings(RETRY_BASE_SECONDS=10**6, RETRY_CAP_SECONDS=10**6)
 
 
 @pytest.fixture
@@ -173,8 +173,8 @@ class AnsweringLateTransport(Transport):
             yield PushResponse(id=request.id, status=429, headers=headers)
 
 
-def test_a_longer_retry_after_in_a_later_answer_stretches_a_pause_in_force(browsers, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.AnsweringLateTransport"}
+def test_a_longer_retry_after_in_a_later_answer_stretches_a_pause_in_force(browsers, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.AnsweringLateTransport")
     services.send(browsers[0].user, "Hello")
     deliver_due()
     state = PushServiceState.objects.get()

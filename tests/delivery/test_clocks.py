@@ -47,8 +47,8 @@ def test_while_rows_wait(subscription, clock, jump):
 
 
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
-def test_while_they_are_sent(subscription, clock, jump, settings, monkeypatch):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.JumpingTransport"}
+def test_while_they_are_sent(subscription, clock, jump, push_settings, monkeypatch):
+    push_settings(TRANSPORT=f"{__name__}.JumpingTransport")
     monkeypatch.setattr(JumpingTransport, "clock", clock)
     monkeypatch.setattr(JumpingTransport, "jump", jump)
     for number in range(3):

@@ -100,8 +100,8 @@ class MeddledTransport(Transport):
             yield PushResponse(id=request.id, status=201)
 
 
-def test_an_outcome_is_recorded(subscription, conflicts, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.MeddledTransport"}
+def test_an_outcome_is_recorded(subscription, conflicts, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.MeddledTransport")
     services.send(subscription, "Hello")
     with MeddledTransport.meddling:
         deliver_due()

@@ -220,8 +220,8 @@ class OddTransport(Transport):
         lambda request: PushResponse(id=request.id, status=10**9),
     ],
 )
-def test_an_odd_answer_ends_at_most_its_own_row(three_rows, settings, monkeypatch, response):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.OddTransport"}
+def test_an_odd_answer_ends_at_most_its_own_row(three_rows, push_settings, monkeypatch, response):
+    push_settings(TRANSPORT=f"{__name__}.OddTransport")
     monkeypatch.setattr(OddTransport, "response", staticmethod(response))
     deliver_due()
     statuses = outcomes()

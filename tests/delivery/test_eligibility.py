@@ -102,8 +102,8 @@ def test_expires_at_lowers_the_ttl_header(subscription):
     assert locmem.sent[1].ttl == 3600
 
 
-def test_the_daily_cap_counts_messages_per_user_not_per_browser(settings, make_subscription, user):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 2}}}
+def test_the_daily_cap_counts_messages_per_user_not_per_browser(push_settings, make_subscription, user):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 2}})
     for _ in range(2):
         make_subscription(user)
     outcomes = []
@@ -114,8 +114,8 @@ def test_the_daily_cap_counts_messages_per_user_not_per_browser(settings, make_s
     assert outcomes == [["sent", "sent"], ["sent", "sent"], ["suppressed", "suppressed"]]
 
 
-def test_the_daily_cap_holds_within_one_chunk_and_for_anonymous_subscriptions(settings, make_subscription):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+def test_the_daily_cap_holds_within_one_chunk_and_for_anonymous_subscriptions(push_settings, make_subscription):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 1}})
     one, other = make_subscription(), make_subscription()
     for subscription in (one, one, other):
         services.send(subscription, "Hello", type="news")
@@ -126,8 +126,8 @@ def test_the_daily_cap_holds_within_one_chunk_and_for_anonymous_subscriptions(se
 
 
 @pytest.mark.parametrize("status", [404, 413])
-def test_a_message_that_nobody_got_does_not_use_up_the_cap(settings, subscription, make_subscription, status):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+def test_a_message_that_nobody_got_does_not_use_up_the_cap(push_settings, subscription, make_subscription, status):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 1}})
     other = make_subscription(subscription.user)
     locmem.answers.append(PushResponse(id=None, status=status))
     services.send(subscription, "Hello", type="news")
@@ -144,19 +144,19 @@ class AnsweringLateTransport(Transport):
             yield PushResponse(id=request.id, status=201 if number else 413)
 
 
-def test_a_message_waits_for_the_outcome_of_another_that_would_use_up_the_cap(settings, subscription):
+def test_a_message_waits_for_the_outcome_of_another_that_would_use_up_the_cap(push_settings, subscription):
     types = {"news": {"label": "News", "max_per_day": 1}}
     transport = f"{__name__}.AnsweringLateTransport"
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": types, "TRANSPORT": transport}
+    push_settings(NOTIFICATION_TYPES=types, TRANSPORT=transport)
     _first, second = (services.send(subscription, "Hello", type="news").notifications for _ in range(2))
     assert deliver_due().outcomes == {"failed": 1, "deferred": 1}
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": "django_webpush_kit.transports.LocmemTransport"}
+    push_settings(TRANSPORT="django_webpush_kit.transports.LocmemTransport")
     second.update(next_attempt_at=django_timezone.now() - timedelta(seconds=1))
     assert deliver_due().outcomes == {"sent": 1}
 
 
-def test_messages_of_yesterday_do_not_count_towards_the_cap(settings, subscription):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 1}}}
+def test_messages_of_yesterday_do_not_count_towards_the_cap(push_settings, subscription):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 1}})
     row = queue(subscription)
     deliver(row)
     type(row).objects.update(sent_at=datetime(2020, 1, 1, tzinfo=timezone.utc))

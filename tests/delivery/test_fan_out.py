@@ -25,13 +25,12 @@ Status = PushBroadcast.Status
 
 
 @pytest.fixture(autouse=True)
-def _small_steps(settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "BROADCAST_AHEAD": 5,
-        "CHUNK_SIZE": 4,
-        "AUDIENCES": {"staff": staff, "german": f"{__name__}.german", "joined": german_or_staff},
-    }
+def _small_steps(push_settings):
+    push_settings(
+        BROADCAST_AHEAD=5,
+        CHUNK_SIZE=4,
+        AUDIENCES={"staff": staff, "german": f"{__name__}.german", "joined": german_or_staff},
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +97,8 @@ def test_opted_in_reaches_those_who_chose_the_type(subscriptions):
     assert fresh(row).queued == 1
 
 
-def test_a_type_that_is_off_by_default_needs_an_opt_in(subscriptions, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "default": False}}}
+def test_a_type_that_is_off_by_default_needs_an_opt_in(subscriptions, push_settings):
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "default": False}})
     services.update_preferences(subscriptions[0], {"categories": {"news": True}})
     row = queue()
     deliver_due()
@@ -236,9 +235,9 @@ def test_a_template_deleted_under_way_does_not_stop_it(subscriptions, template):
     assert fresh(row).queued == 12
 
 
-def test_a_broadcast_that_cannot_go_on_fails_with_the_reason(subscriptions, settings):
+def test_a_broadcast_that_cannot_go_on_fails_with_the_reason(subscriptions, push_settings):
     row = queue("staff")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {}}
+    push_settings(AUDIENCES={})
     assert deliver_due().claimed == 0
     assert fresh(row).status == Status.FAILED
     assert "audience 'staff' is unknown" in row.failure_reason
@@ -260,8 +259,8 @@ def test_the_fan_out_stops_when_its_time_is_up(subscriptions, monkeypatch):
     assert fan_out(deadline=0) == 2
 
 
-def test_a_large_step_asks_for_more_workers(subscriptions, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 2}
+def test_a_large_step_asks_for_more_workers(subscriptions, push_settings):
+    push_settings(CHUNK_SIZE=2)
     queue()
     asked = []
     deliver_due(1, on_backlog=lambda: asked.append(True))

@@ -41,12 +41,8 @@ def a_list():
 
 
 @pytest.fixture(autouse=True)
-def _configuration(settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "RECIPIENT_CONTEXT": nickname,
-        "AUDIENCES": {"everybody": everybody, "raising": raising, "a list": a_list},
-    }
+def _configuration(push_settings):
+    push_settings(RECIPIENT_CONTEXT=nickname, AUDIENCES={"everybody": everybody, "raising": raising, "a list": a_list})
 
 
 @pytest.fixture
@@ -148,8 +144,8 @@ class TestAnAudienceThatFails:
             'InvalidOption: AUDIENCES["a list"] must return a queryset of users or of subscriptions, not list'
         )
 
-    def test_under_way_is_asked_again_after_a_pause(self, people, settings, time_machine):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 5}
+    def test_under_way_is_asked_again_after_a_pause(self, people, settings, push_settings, time_machine):
+        push_settings(BROADCAST_AHEAD=5)
         make_template("news", title_template="News")
         time_machine.move_to(timezone.now(), tick=False)
         row = services.broadcast("news", "everybody")
@@ -180,8 +176,8 @@ class TestResume:
         deliver_due()
         assert (fresh(row).status, row.queued, row.failed, row.failure_reason) == (Status.COMPLETED, 1, 0, "")
 
-    def test_a_broadcast_that_failed_under_way_goes_on_where_it_stopped(self, people, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 5}
+    def test_a_broadcast_that_failed_under_way_goes_on_where_it_stopped(self, people, push_settings):
+        push_settings(BROADCAST_AHEAD=5)
         make_template("news", title_template="News")
         row = services.broadcast("news")
         fan_out()
@@ -232,7 +228,7 @@ class TestPauseAndCancel:
     @pytest.mark.parametrize(
         ("act", "status"), [(services.pause_broadcast, Status.PAUSED), (services.cancel, Status.CANCELLED)]
     )
-    def test_before_a_failure_wins(self, people, settings, act, status):
+    def test_before_a_failure_wins(self, people, push_settings, act, status):
         make_template("news", title_template="News")
         row = services.broadcast("news", "everybody")
 
@@ -240,7 +236,7 @@ class TestPauseAndCancel:
             act(row)
             raise LookupError
 
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"everybody": act_and_raise}}
+        push_settings(AUDIENCES={"everybody": act_and_raise})
         assert fan_out() == 0
         assert fresh(row).status == status
 
@@ -261,16 +257,16 @@ class TestTurns:
         deliver_due()
         assert self.first_titles()[:8] == ["Alarm"] * 8
 
-    def test_the_older_goes_first_among_equals(self, people, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 4}
+    def test_the_older_goes_first_among_equals(self, people, push_settings):
+        push_settings(BROADCAST_AHEAD=4)
         rows = [services.broadcast("news"), services.broadcast("news")]
         fan_out()
         assert [fresh(row).queued for row in rows] == [4, 0]
         fan_out()
         assert [fresh(row).queued for row in rows] == [4, 4]
 
-    def test_rows_that_wait_for_later_leave_room_for_others(self, people, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 2}
+    def test_rows_that_wait_for_later_leave_room_for_others(self, people, push_settings):
+        push_settings(BROADCAST_AHEAD=2)
         now = timezone.now()
         quiet = {
             "enabled": True,
@@ -283,8 +279,8 @@ class TestTurns:
         assert deliver_due().sent == 2
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
 
-    def test_an_empty_or_unwanted_broadcast_passes_its_turn_on(self, people, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"nobody": everybody().none}}
+    def test_an_empty_or_unwanted_broadcast_passes_its_turn_on(self, people, push_settings):
+        push_settings(AUDIENCES={"nobody": everybody().none})
         empty, next_one = services.broadcast("news", "nobody"), services.broadcast("news")
         assert fan_out() == 8
         assert (fresh(empty).status, fresh(next_one).queued) == (Status.COMPLETED, 8)
@@ -307,8 +303,8 @@ class TestTurns:
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
         assert get_notification_model().objects.filter(batch=row.batch).count() == 8
 
-    def test_two_workers_share_a_broadcast_without_repeats(self, people, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 100}
+    def test_two_workers_share_a_broadcast_without_repeats(self, people, push_settings):
+        push_settings(BROADCAST_AHEAD=100)
         row = services.broadcast("news")
 
         def work():
@@ -375,7 +371,7 @@ class TestRate:
             services.broadcast("news", rate=rate)
 
 
-def test_an_audience_may_raise_in_the_database_for_one_subscription(people, settings):
+def test_an_audience_may_raise_in_the_database_for_one_subscription(people, push_settings):
     """A division by zero in the host's own expression, for one row: PostgreSQL refuses the whole statement."""
     make_template("news", title_template="News")
     if connection.vendor != "postgresql":
@@ -385,7 +381,7 @@ def test_an_audience_may_raise_in_the_database_for_one_subscription(people, sett
         ratio = Cast(Value(1.0), FloatField()) / (Cast("pk", FloatField()) - float(people[2].pk))
         return get_subscription_model().objects.annotate(ratio=ratio).exclude(ratio=7)
 
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"dividing": dividing}}
+    push_settings(AUDIENCES={"dividing": dividing})
     with pytest.raises(DataError):
         list(dividing())
     row = services.broadcast("news", "dividing")
@@ -446,12 +442,9 @@ def _old_character_set():
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="other databases store every character")
 @pytest.mark.usefixtures("_old_character_set")
-def test_a_name_that_the_column_cannot_hold_costs_one_row(people, settings):
+def test_a_name_that_the_column_cannot_hold_costs_one_row(people, push_settings):
     make_template("hello", title_template="Hello {{ recipient.nickname }}")
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "RECIPIENT_CONTEXT": lambda user: {"nickname": "🎉" if user.username == "user3" else user.username},
-    }
+    push_settings(RECIPIENT_CONTEXT=lambda user: {"nickname": "🎉" if user.username == "user3" else user.username})
     row = services.broadcast("hello")
     deliver_due()
     assert (fresh(row).status, row.queued, row.failed) == (Status.COMPLETED, 7, 1)

@@ -6,6 +6,7 @@ SQLite keeps no statistics by itself: it takes any index for a good one, and may
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -100,8 +101,10 @@ def test_recording_does_not_grow_with_what_others_have_in_hand(subscription: Any
     assert grows(deliver_some, lambda number: write(number, subscription, "sending", next_attempt_at=later)) < MOST
 
 
-def test_what_is_sent_does_not_slow_down_caps_and_topics(settings: Any, make_user: Any, make_subscription: Any) -> None:
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"label": "News", "max_per_day": 9}}}
+def test_what_is_sent_does_not_slow_down_caps_and_topics(
+    push_settings: Callable[..., None], make_user: Any, make_subscription: Any
+) -> None:
+    push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 9}})
     busy, anonymous = make_subscription(make_user()), make_subscription()
     readers = [make_subscription(owner) for owner in (make_user(), make_user(), None, None)]
 
@@ -131,6 +134,6 @@ def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> N
 
 
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
-def test_a_page_of_an_audience_does_not_grow_with_it(settings: Any, db: None, model: Any) -> None:
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"some": lambda: model().objects.exclude(pk=0)}}
+def test_a_page_of_an_audience_does_not_grow_with_it(push_settings: Callable[..., None], db: None, model: Any) -> None:
+    push_settings(AUDIENCES={"some": lambda: model().objects.exclude(pk=0)})
     assert grows(lambda: next(keyset_pages(audience("some", ""), size=100)), subscribe) < MOST

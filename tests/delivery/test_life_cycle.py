@@ -230,8 +230,8 @@ def run_machine(examples, steps, machine=LifeCycle):
 
 
 @pytest.fixture(autouse=True)
-def _world(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.WorldTransport"}
+def _world(push_settings):
+    push_settings(TRANSPORT=f"{__name__}.WorldTransport")
 
 
 def test_any_short_life_ends_well():

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _patient_retries(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RETRY_BASE_SECONDS": 30}
+def _patient_retries(push_settings):
+    push_settings(RETRY_BASE_SECONDS=30)
 
 
 def answer(status=None, error="", body=b"", **headers):

@@ -167,8 +167,8 @@ def browsers(user, make_subscription):
 
 
 @pytest.fixture
-def _rate(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "600/m"}}
+def _rate(push_settings):
+    push_settings(SEND_RATES={SERVICE: "600/m"})
 
 
 def rows():
@@ -241,8 +241,8 @@ class TestConfiguredRate:
         deliver_due()
         assert sum("fcm" in request.endpoint for request in locmem.sent) == 100
 
-    def test_it_holds_for_many_small_chunks(self, browsers, clock, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "CHUNK_SIZE": 7}
+    def test_it_holds_for_many_small_chunks(self, browsers, clock, push_settings):
+        push_settings(CHUNK_SIZE=7)
         write(browsers, 100)
         deliver_due()
         assert len(locmem.sent) == 20
@@ -261,16 +261,16 @@ class TestConfiguredRate:
         clock.shift(1)
         assert deliver_due().outcomes["sent"] > 20
 
-    def test_a_row_looks_again_before_its_deadline(self, browsers, clock, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "6/m"}}
+    def test_a_row_looks_again_before_its_deadline(self, browsers, clock, push_settings):
+        push_settings(SEND_RATES={SERVICE: "6/m"})
         write(browsers, 3)
         late = write(browsers, 1, expires_at=after(9))[0]
         deliver_due()
         late.refresh_from_db()
         assert (late.status, late.next_attempt_at) == ("pending", after(5))
 
-    def test_a_row_without_ttl_waits_for_a_minute_at_most(self, browsers, clock, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "1/h"}}
+    def test_a_row_without_ttl_waits_for_a_minute_at_most(self, browsers, clock, push_settings):
+        push_settings(SEND_RATES={SERVICE: "1/h"})
         write(browsers, 3)
         last = write(browsers, 1)[0]
         rows().filter(pk=last.pk).update(options={"ttl": 0})
@@ -327,8 +327,8 @@ def taking_permits_before_each_look(moment, *, for_ever=False):
 @pytest.mark.django_db(transaction=True)
 class TestLearnedRate:
     @pytest.fixture(autouse=True)
-    def _service(self, settings, monkeypatch):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"{__name__}.LimitedService"}
+    def _service(self, push_settings, monkeypatch):
+        push_settings(TRANSPORT=f"{__name__}.LimitedService")
         monkeypatch.setattr(LimitedService, "accepted", Counter())
         monkeypatch.setattr(LimitedService, "refused", Counter())
 
@@ -389,8 +389,8 @@ class TestEvidence:
         clock.shift(11)
         assert self.learned(browsers[2:3], 1, [429]) == []
 
-    def test_a_learned_rate_keeps_to_the_configured_one(self, browsers, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: "100/m"}}
+    def test_a_learned_rate_keeps_to_the_configured_one(self, browsers, push_settings):
+        push_settings(SEND_RATES={SERVICE: "100/m"})
         assert self.learned(browsers, 3, [429] * 3) == [pytest.approx(95)]
 
 
@@ -417,11 +417,8 @@ class TestWithoutARate:
 
 @pytest.mark.django_db
 class TestLimitsInWords:
-    def test_configured_and_learned_ones(self, settings, clock):
-        settings.WEBPUSH_KIT = {
-            **settings.WEBPUSH_KIT,
-            "SEND_RATES": {"a.example.com": "900/m", "b.example.com": "2/s"},
-        }
+    def test_configured_and_learned_ones(self, push_settings, clock):
+        push_settings(SEND_RATES={"a.example.com": "900/m", "b.example.com": "2/s"})
         PushServiceState.objects.create(push_service="a.example.com", rate=500, rate_changed_at=START)
         PushServiceState.objects.create(push_service="b.example.com", rate=500, rate_changed_at=START)
         PushServiceState.objects.create(push_service="c.example.com", rate=1500, rate_changed_at=START)
@@ -437,7 +434,7 @@ class TestLimitsInWords:
         ]
 
     @pytest.mark.parametrize("rate", ["fast", "900", 900, None, "0/m"])
-    def test_a_malformed_rate_names_the_setting(self, settings, rate):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "SEND_RATES": {SERVICE: rate}}
+    def test_a_malformed_rate_names_the_setting(self, push_settings, rate):
+        push_settings(SEND_RATES={SERVICE: rate})
         with pytest.raises(ImproperlyConfigured, match=r'WEBPUSH_KIT\["SEND_RATES"\]\[.updates.*number, a slash'):
             send_limits()

@@ -27,16 +27,15 @@ def servers():
 
 
 @pytest.fixture(params=TRANSPORTS)
-def _network(request, settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "ALLOW_PRIVATE_ENDPOINTS": True,
-        "CHUNK_SIZE": 50,
-        "TRANSPORT": {
+def _network(request, push_settings):
+    push_settings(
+        ALLOW_PRIVATE_ENDPOINTS=True,
+        CHUNK_SIZE=50,
+        TRANSPORT={
             "BACKEND": f"django_webpush_kit.transports.{request.param}",
             "OPTIONS": {"timeout": 8, "max_in_flight": 40},
         },
-    }
+    )
 
 
 def subscribe(user, server, path, push_service, number):

@@ -117,8 +117,8 @@ class TestProgress:
         assert state == BroadcastProgress(total=5, processed=5, written=5, ended=5, accepted=0)
         assert (state.done, state.unaccepted) == (5, 5)
 
-    def test_of_a_cancelled_broadcast_has_no_remaining_time(self, subscriptions, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 2}
+    def test_of_a_cancelled_broadcast_has_no_remaining_time(self, subscriptions, push_settings):
+        push_settings(BROADCAST_AHEAD=2)
         row = broadcast()
         fan_out()
         deliver_due(batch=row.batch)
@@ -129,17 +129,17 @@ class TestProgress:
         assert (state.total, state.written, state.ended, state.accepted) == (5, 4, 4, 2)
         assert (state.rate, state.remaining) == (None, None)
 
-    def test_of_a_paused_broadcast_has_no_remaining_time(self, subscriptions, settings):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 2}
+    def test_of_a_paused_broadcast_has_no_remaining_time(self, subscriptions, push_settings):
+        push_settings(BROADCAST_AHEAD=2)
         row = broadcast()
         fan_out()
         deliver_due(batch=row.batch)
         services.pause_broadcast(row)
         assert progress(row).remaining is None
 
-    def test_never_shows_more_than_there_are(self, subscriptions, make_subscription, settings):
+    def test_never_shows_more_than_there_are(self, subscriptions, make_subscription, push_settings):
         """Subscribers who come while a broadcast is under way are processed, too."""
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BROADCAST_AHEAD": 3}
+        push_settings(BROADCAST_AHEAD=3)
         row = broadcast()
         fan_out()
         for _ in range(4):
@@ -162,8 +162,8 @@ def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, na
     assert get_subscription_model().objects.count() == 3
 
 
-def test_an_audience_that_cannot_be_imported_is_named(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "AUDIENCES": {"staff": "tests.no.such.function"}}
+def test_an_audience_that_cannot_be_imported_is_named(push_settings):
+    push_settings(AUDIENCES={"staff": "tests.no.such.function"})
     with pytest.raises(ImproperlyConfigured, match=r"AUDIENCES.*'staff' cannot be imported: No module"):
         broadcast(audience="staff")
 

@@ -15,8 +15,8 @@ ACTIONS = [{"action": "track", "title": "Track", "url": "/orders/7/track"}, {"ac
 
 
 @pytest.fixture(autouse=True)
-def _declarative(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BASE_URL": "https://shop.example.com"}
+def _declarative(push_settings):
+    push_settings(BASE_URL="https://shop.example.com")
 
 
 def payload_of(subscription, **options):
@@ -43,8 +43,8 @@ def test_a_message_without_a_link_opens_the_site(subscription):
     assert payload_of(subscription)["notification"]["navigate"] == "https://shop.example.com/"
 
 
-def test_declarative_payloads_can_be_switched_off(subscription, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "DECLARATIVE": False}
+def test_declarative_payloads_can_be_switched_off(subscription, push_settings):
+    push_settings(DECLARATIVE=False)
     payload = payload_of(subscription, url="/orders/7")
     assert "web_push" not in payload
     assert payload["notification"]["navigate"] == "/orders/7"

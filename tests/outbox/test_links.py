@@ -132,9 +132,9 @@ def test_the_host_of_a_request_is_not_believed(client, settings, subscription):
         ("https://shop.example", "https://api.example/push", "https://api.example/push/"),
     ],
 )
-def test_settings_win(client, settings, subscription, base_url, api_path, base):
+def test_settings_win(client, push_settings, subscription, base_url, api_path, base):
     client.get("/api/v1/push/config")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BASE_URL": base_url, "API_PATH": api_path}
+    push_settings(BASE_URL=base_url, API_PATH=api_path)
     assert payload_of(subscription)["events"] == f"{base}events"
     assert client.get("/api/v1/push/config").json()["urls"]["test"] == f"{base}test"
     assert f'content="{base}"' in head(RequestFactory().get("/"))

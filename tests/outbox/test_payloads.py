@@ -56,8 +56,8 @@ def test_the_default_tag_is_the_identity(user, make_subscription):
     assert [payload["notification"]["tag"] for payload in found] == [payload["id"] for payload in found]
 
 
-def test_every_message_that_send_accepts_fits_whatever_its_key(subscription, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "PAYLOAD_BUDGET": 400}
+def test_every_message_that_send_accepts_fits_whatever_its_key(subscription, push_settings):
+    push_settings(PAYLOAD_BUDGET=400)
     body = "x"
     while True:
         try:
@@ -85,8 +85,8 @@ class TestRowsThatShareTheirMessage:
             RowOptions(url="/orders/1", actions=[{"action": "open", "title": "Open", "url": "/orders/2"}]),
         ],
     )
-    def test_the_payload_is_that_of_the_row_alone(self, settings, declarative, options):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "BASE_URL": "https://shop.example", "DECLARATIVE": declarative}
+    def test_the_payload_is_that_of_the_row_alone(self, push_settings, declarative, options):
+        push_settings(BASE_URL="https://shop.example", DECLARATIVE=declarative)
         stored = StoredMessage("Grüße \U0001f4e6", 'a "body" \ud800', "de", {"order": [1, "\\"]}, options)
         encoder = PayloadEncoder()
         for identity in IDENTITIES:
@@ -94,21 +94,21 @@ class TestRowsThatShareTheirMessage:
             assert payload == encoder.encode(build_message(stored, identity), identity)
             assert json.loads(payload)["id"] == identity
 
-    def test_the_budget_is_that_of_each_row(self, settings):
+    def test_the_budget_is_that_of_each_row(self, push_settings):
         stored = StoredMessage("Hello", "x" * 150, "", {}, RowOptions())
         short, long = "7.x", f"{'7' * 30}.x"
         needed = len(PayloadEncoder().encode(build_message(stored, short), short))
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "PAYLOAD_BUDGET": needed}
+        push_settings(PAYLOAD_BUDGET=needed)
         encoder = PayloadEncoder()
         assert len(encoder.encode_stored(stored, short)) == needed
         with pytest.raises(PayloadTooLarge, match=f"above the budget of {needed}"):
             encoder.encode_stored(stored, long)
 
     @pytest.mark.parametrize("room", range(-80, 80, 10))
-    def test_each_text_is_shortened_by_what_its_row_needs(self, settings, room):
+    def test_each_text_is_shortened_by_what_its_row_needs(self, push_settings, room):
         stored = StoredMessage("Hello", "word " * 60, "", {}, RowOptions())
         needed = len(PayloadEncoder().encode(build_message(stored, IDENTITIES[0]), IDENTITIES[0]))
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "PAYLOAD_BUDGET": needed + room, "OVERSIZE": "truncate"}
+        push_settings(PAYLOAD_BUDGET=needed + room, OVERSIZE="truncate")
         encoder = PayloadEncoder()
         for identity in ("7.x", IDENTITIES[0], f"{'7' * 40}.x"):
             payload = encoder.encode_stored(stored, identity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -53,10 +53,10 @@ def install(settings: Any, app: str, **more: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def key(settings: Any) -> VapidKey:
+def key(push_settings: Callable[..., None]) -> VapidKey:
     """The VAPID key of both libraries."""
     key = VapidKey.generate()
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "VAPID_PRIVATE_KEY": key.encoded_private_key()}
+    push_settings(VAPID_PRIVATE_KEY=key.encoded_private_key())
     return key
 
 
@@ -142,15 +142,17 @@ class TestDjangoWebpush:
         assert (lines[0], lines[-1]) == ("Imported: 1", "This was a dry run: nothing was stored.")
         assert not subscriptions().exists()
 
-    def test_another_key_is_asked_for(self, webpush: Any, settings: Any) -> None:
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "VAPID_PRIVATE_KEY": VapidKey.generate().encoded_private_key()}
+    def test_another_key_is_asked_for(self, webpush: Any, push_settings: Callable[..., None]) -> None:
+        push_settings(VAPID_PRIVATE_KEY=VapidKey.generate().encoded_private_key())
         with pytest.raises(CommandError, match=r"VAPID_FALLBACK_PRIVATE_KEYS"):
             run(self.command)
 
-    def test_an_older_key_will_do(self, webpush: Any, settings: Any, key: VapidKey, user: Any) -> None:
+    def test_an_older_key_will_do(
+        self, webpush: Any, push_settings: Callable[..., None], key: VapidKey, user: Any
+    ) -> None:
         new = VapidKey.generate().encoded_private_key()
         fallbacks = {"VAPID_PRIVATE_KEY": new, "VAPID_FALLBACK_PRIVATE_KEYS": [key.encoded_private_key()]}
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **fallbacks}
+        push_settings(**fallbacks)
         webpush.get_model("PushInformation").objects.create(user=user, subscription=browser(webpush, 1))
         run(self.command)
         assert subscriptions().get().vapid_key_id == key.key_id
@@ -167,8 +169,8 @@ class TestDjangoWebpush:
         with override_settings(WEBPUSH_SETTINGS=theirs), pytest.raises(CommandError, match=complaint):
             run(self.command)
 
-    def test_without_ours_the_setting_is_named(self, webpush: Any, settings: Any) -> None:
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "VAPID_PRIVATE_KEY": ""}
+    def test_without_ours_the_setting_is_named(self, webpush: Any, push_settings: Callable[..., None]) -> None:
+        push_settings(VAPID_PRIVATE_KEY="")
         with pytest.raises(CommandError, match="VAPID_PRIVATE_KEY"):
             run(self.command)
 

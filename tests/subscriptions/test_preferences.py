@@ -167,8 +167,8 @@ def test_whatever_a_host_has_stored_stops_no_delivery(stored, time_zone):
         ({"other": False}, True, True),
     ],
 )
-def test_a_type_is_wanted_as_the_subscriber_says_else_as_its_default(settings, categories, default, expected):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"news": {"default": default}}}
+def test_a_type_is_wanted_as_the_subscriber_says_else_as_its_default(push_settings, categories, default, expected):
+    push_settings(NOTIFICATION_TYPES={"news": {"default": default}})
     assert allows({"categories": categories}, "news") is expected
 
 
@@ -212,8 +212,8 @@ def test_a_window_that_ends_after_the_deadline_suppresses():
     assert decide(quiet(), "UTC", type="news", due=due, deadline=None).suppressed == QUIET_TOO_LONG
 
 
-def test_a_setting_suppresses_instead_of_deferring(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "QUIET_HOURS": "suppress"}
+def test_a_setting_suppresses_instead_of_deferring(push_settings):
+    push_settings(QUIET_HOURS="suppress")
     due = NOON.replace(hour=23)
     assert decide(quiet(), "UTC", type="news", due=due, deadline=due + timedelta(days=9)).suppressed == QUIET
 

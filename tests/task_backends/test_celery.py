@@ -40,13 +40,10 @@ def application(broker):
 
 
 @pytest.fixture
-def use_celery(settings):
+def use_celery(push_settings):
     """Choose the backend, with a queue that no other test run uses."""
     queue = f"webpush-kit-{uuid.uuid4().hex}"
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": {"queue": queue, "seconds": 20}},
-    }
+    push_settings(TASK_BACKEND={"BACKEND": PATH, "OPTIONS": {"queue": queue, "seconds": 20}})
     return queue
 
 
@@ -134,12 +131,10 @@ def test_options_are_kept():
 )
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("fake_push_service")
-def test_a_real_worker_delivers_what_a_transaction_wrote(user, fake_browser, use_celery, settings, tmp_path, broker):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TRANSPORT": "auto",
-        "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": {"queue": use_celery, "seconds": 20}},
-    }
+def test_a_real_worker_delivers_what_a_transaction_wrote(
+    user, fake_browser, use_celery, push_settings, tmp_path, broker
+):
+    push_settings(TRANSPORT="auto", TASK_BACKEND={"BACKEND": PATH, "OPTIONS": {"queue": use_celery, "seconds": 20}})
     browser = fake_browser()
     browser.subscribe()
     services.subscribe(user=user, **browser.subscription_fields)

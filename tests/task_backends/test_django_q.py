@@ -18,8 +18,8 @@ from django_q.models import OrmQ, Schedule  # noqa: E402  # django-q2 is optiona
 
 
 @pytest.fixture
-def django_q(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": PATH}
+def django_q(push_settings):
+    push_settings(TASK_BACKEND=PATH)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -36,11 +36,8 @@ def test_a_transaction_puts_one_wake_up_without_data_into_the_broker(subscriptio
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_wake_up_can_go_to_a_cluster_by_name(subscription, settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": {"cluster": "push"}},
-    }
+def test_the_wake_up_can_go_to_a_cluster_by_name(subscription, push_settings):
+    push_settings(TASK_BACKEND={"BACKEND": PATH, "OPTIONS": {"cluster": "push"}})
     services.send(subscription, "Hello")
     (queued,) = OrmQ.objects.all()
     assert (queued.key, queued.task["cluster"]) == ("push", "push")
@@ -93,8 +90,8 @@ def test_checks_find_a_cluster_that_is_missing_or_runs_tasks_twice(settings):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("django_q", "fake_push_service")
-def test_a_real_cluster_delivers_what_a_transaction_wrote(user, fake_browser, settings, tmp_path):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": PATH, "TRANSPORT": "auto"}
+def test_a_real_cluster_delivers_what_a_transaction_wrote(user, fake_browser, push_settings, tmp_path):
+    push_settings(TASK_BACKEND=PATH, TRANSPORT="auto")
     browsers = [fake_browser() for _ in range(3)]
     for browser in browsers:
         browser.subscribe()
@@ -113,9 +110,9 @@ def test_a_real_cluster_delivers_what_a_transaction_wrote(user, fake_browser, se
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("django_q")
-def test_a_wake_up_that_fails_is_not_repeated_for_ever(subscription, settings, tmp_path):
+def test_a_wake_up_that_fails_is_not_repeated_for_ever(subscription, push_settings, tmp_path):
     services.send(subscription, "Hello")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "VAPID_PRIVATE_KEY": ""}
+    push_settings(VAPID_PRIVATE_KEY="")
     log_path = tmp_path / "qcluster.log"
     with worker_process("django", "qcluster", log_path=log_path):
         wait_for(lambda: not OrmQ.objects.exists(), log_path)

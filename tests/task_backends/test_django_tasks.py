@@ -21,20 +21,20 @@ needs_tasks = pytest.mark.skipif(PACKAGE == "", reason="Django tasks are not ins
 
 
 @pytest.fixture
-def tasks(settings):
+def tasks(settings, push_settings):
     """Backends of both kinds that come with Django; the host's push tasks have a queue of their own."""
     settings.TASKS = {
         "default": {"BACKEND": f"{PACKAGE}.backends.immediate.ImmediateBackend"},
         "later": {"BACKEND": f"{PACKAGE}.backends.dummy.DummyBackend", "QUEUES": ["push"]},
     }
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": PATH}
+    push_settings(TASK_BACKEND=PATH)
 
 
 @pytest.fixture
-def later(tasks, settings):
+def later(tasks, push_settings):
     """The backend that keeps what it is given."""
     options = {"backend": "later", "queue_name": "push", "seconds": 7, "workers": 3}
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": {"BACKEND": PATH, "OPTIONS": options}}
+    push_settings(TASK_BACKEND={"BACKEND": PATH, "OPTIONS": options})
     backend = import_string(f"{PACKAGE}.task_backends")["later"]
     yield backend
     backend.clear()
@@ -73,11 +73,8 @@ def test_a_worker_in_another_process_finds_the_task_by_its_path(subscription, la
 
 @needs_tasks
 @pytest.mark.usefixtures("tasks")
-def test_what_an_older_setting_left_in_the_queue_is_found_too(settings):
-    settings.WEBPUSH_KIT = {
-        **settings.WEBPUSH_KIT,
-        "TASK_BACKEND": "django_webpush_kit.task_backends.NullBackend",
-    }
+def test_what_an_older_setting_left_in_the_queue_is_found_too(push_settings):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
     assert django_tasks.wake_up.backend == "default"
 
 

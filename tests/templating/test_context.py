@@ -242,8 +242,8 @@ def test_a_value_that_raises_when_it_is_read_is_named(value):
         plain_context({"a": [value]})
 
 
-def test_a_recipient_context_that_cannot_be_imported_is_a_mistake_in_the_settings(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RECIPIENT_CONTEXT": "tests.nowhere.recipient_context"}
+def test_a_recipient_context_that_cannot_be_imported_is_a_mistake_in_the_settings(push_settings):
+    push_settings(RECIPIENT_CONTEXT="tests.nowhere.recipient_context")
     with pytest.raises(ImproperlyConfigured, match="RECIPIENT_CONTEXT"):
         recipient_values(None)
 

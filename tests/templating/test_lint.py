@@ -44,8 +44,8 @@ def test_a_type_without_default_language_is_told_once():
     assert problem.startswith("a (de): The type has no template in the default language")
 
 
-def test_types_nobody_can_switch_off_are_found_where_types_are_configured(settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "NOTIFICATION_TYPES": {"b": {}}}
+def test_types_nobody_can_switch_off_are_found_where_types_are_configured(push_settings):
+    push_settings(NOTIFICATION_TYPES={"b": {}})
     make_template("a")
     make_template("b")
     assert problems() == ["a: The type is not in NOTIFICATION_TYPES, so users cannot switch it off."]

@@ -161,15 +161,15 @@ def recipient_with_object(user):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("function", [recipient_with_points, "tests.templating.test_renderer.recipient_with_points"])
-def test_a_setting_says_what_templates_may_know_of_recipients(user, settings, function):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RECIPIENT_CONTEXT": function}
+def test_a_setting_says_what_templates_may_know_of_recipients(user, push_settings, function):
+    push_settings(RECIPIENT_CONTEXT=function)
     one = renderer(title_template="{{ recipient.name }}: {{ recipient.points }}")
     assert one.render("", recipient=user).title == "Ms Lovelace: 3"
 
 
 @pytest.mark.django_db
-def test_what_templates_know_of_recipients_must_be_plain_too(user, settings):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RECIPIENT_CONTEXT": recipient_with_object}
+def test_what_templates_know_of_recipients_must_be_plain_too(user, push_settings):
+    push_settings(RECIPIENT_CONTEXT=recipient_with_object)
     with pytest.raises(TypeError, match=r"recipient\['user'\] is a User"):
         renderer(title_template="{{ recipient.user.password }}").render("", recipient=user)
 
@@ -240,14 +240,14 @@ def test_texts_that_the_call_replaces_need_no_variables():
     assert (one.render("").url, one.render("").actions) == ("", [])
 
 
-def test_a_setting_allows_missing_variables(settings, caplog):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "MISSING_VARIABLES": "empty"}
+def test_a_setting_allows_missing_variables(push_settings, caplog):
+    push_settings(MISSING_VARIABLES="empty")
     assert body("a{{ number }}b{{ x|cut:number }}", x="x") == "abx"
     assert not caplog.records
 
 
-def test_a_setting_warns_of_missing_variables_once(settings, caplog):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "MISSING_VARIABLES": "warn"}
+def test_a_setting_warns_of_missing_variables_once(push_settings, caplog):
+    push_settings(MISSING_VARIABLES="warn")
     one = renderer(body_template="{{ number }}{{ number }}{{ other }}")
     assert one.render("").body == one.render("").body == ""
     assert [record.getMessage() for record in caplog.records] == [

@@ -15,11 +15,11 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("transport", ["CurlTransport", "PyWebPushTransport"])
 def test_a_message_travels_from_send_to_the_browser_and_its_events_back(
-    fake_browser, settings, client, django_capture_on_commit_callbacks, transport
+    fake_browser, push_settings, client, django_capture_on_commit_callbacks, transport
 ):
     if transport == "CurlTransport":
         pytest.importorskip("pycurl")
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TRANSPORT": f"django_webpush_kit.transports.{transport}"}
+    push_settings(TRANSPORT=f"django_webpush_kit.transports.{transport}")
     browser = fake_browser(client=client)
     browser.subscribe()
     subscription = services.subscribe(**browser.subscription_fields)

@@ -240,7 +240,7 @@ def test_a_broadcast_that_cannot_go_on_fails_with_the_reason(subscriptions, push
     push_settings(AUDIENCES={})
     assert deliver_due().claimed == 0
     assert fresh(row).status == Status.FAILED
-    assert "audience 'staff' is unknown" in row.failure_reason
+    assert "audience 'staff' does not exist" in row.failure_reason
 
 
 def test_personal_texts_name_each_recipient(make_user, make_subscription, template):

@@ -256,11 +256,12 @@ def _scope() -> Messages:
     try:
         current_scope()
     except ImproperlyConfigured as error:
-        yield messages.error(
-            12, str(error), "Set the dotted path of a function, for example one that returns connection.schema_name."
-        )
-    except Exception as error:  # noqa: BLE001  # the project's function may need a request, which checks do not have
-        yield messages.warning(7, f"{named('SCOPE')} raises {type(error).__name__} outside a request.", SCOPE_HINT)
+        cause = error.__cause__
+        if cause is None or isinstance(cause, ImportError):
+            hint = "Set the dotted path of a function, for example one that returns connection.schema_name."
+            yield messages.error(12, str(error), hint)
+        else:  # the project's function may need a request, which checks do not have
+            yield messages.warning(7, f"{named('SCOPE')} raises {type(cause).__name__} outside a request.", SCOPE_HINT)
 
 
 SCOPE_HINT = "Workers and commands call it too. Return the name of the current schema or database."

@@ -267,15 +267,15 @@ def test_several_processes_deliver_and_what_dies_is_replaced(subscription, tmp_p
     for count in range(3):
         send(subscription, f"Number {count}")
     with running(tmp_path, "--loop", "--processes", "3") as (process, copy):
-        assert wait_for(lambda: sent_in(copy) == 3, seconds=30)
-        assert wait_for(lambda: len(children(process)) == 3, seconds=30)
+        assert wait_for(lambda: sent_in(copy) == 3, seconds=90)
+        assert wait_for(lambda: len(children(process)) == 3, seconds=90)
         first = children(process)
         killed = min(first)
         os.kill(killed, signal.SIGKILL)
-        assert wait_for(lambda: len(children(process) - first) == 1, seconds=30)
+        assert wait_for(lambda: len(children(process) - first) == 1, seconds=90)
         assert children(process) >= first - {killed}
         process.send_signal(number)
-        _printed, complaints = process.communicate(timeout=30)
+        _printed, complaints = process.communicate(timeout=90)
     assert process.returncode == 0
     assert f"Worker process {killed} ended with -9" in complaints
 
@@ -283,11 +283,11 @@ def test_several_processes_deliver_and_what_dies_is_replaced(subscription, tmp_p
 @on_a_copy
 def test_processes_end_with_their_parent(subscription, tmp_path):
     with running(tmp_path, "--loop", "--processes", "2") as (process, _copy):
-        assert wait_for(lambda: len(children(process)) == 2, seconds=30)
+        assert wait_for(lambda: len(children(process)) == 2, seconds=90)
         left = children(process)
         process.kill()
         process.wait(30)
-        assert wait_for(lambda: not any(is_running(number) for number in left), seconds=30)
+        assert wait_for(lambda: not any(is_running(number) for number in left), seconds=90)
 
 
 def is_running(process_id):

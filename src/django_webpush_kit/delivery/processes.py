@@ -19,6 +19,8 @@ RESTART_SECONDS = 1.0
 
 LOOK_SECONDS = 0.1
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 _logger = logging.getLogger(__name__)
 
 
@@ -48,15 +50,21 @@ class WorkerProcesses:
                 time.sleep(LOOK_SECONDS)
 
     def _start(self) -> None:
-        process_id = os.fork()
-        if process_id == 0:
-            os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which passes it on
-            os._exit(self._run_child())
-        self._started[process_id] = time.monotonic()
+        # blocked, so that a signal to a new process is not swallowed by the handler it has from us
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process_id = os.fork()
+            if process_id == 0:
+                os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which passes it on
+                for number in SIGNALS:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                os._exit(self._run_child())
+            self._started[process_id] = time.monotonic()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _run_child(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         try:
             self._work()
         except BaseException:  # noqa: BLE001 - the process ends here in any case
@@ -79,7 +87,8 @@ class WorkerProcesses:
             "Worker process %d ended with %d; a new one is started", process_id, os.waitstatus_to_exitcode(status)
         )
         time.sleep(max(started + RESTART_SECONDS - time.monotonic(), 0))
-        self._start()
+        if not self._signals:
+            self._start()
 
     def _pass_signals_on(self) -> None:
         if self._signals > self._signals_passed_on:
@@ -93,7 +102,7 @@ class WorkerProcesses:
         def note(number: int, frame: FrameType | None) -> None:
             self._signals += 1
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, note) for number in SIGNALS}
         try:
             yield
         finally:

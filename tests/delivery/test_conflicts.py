@@ -22,6 +22,7 @@ from django_webpush_kit.models import (
     get_subscription_model,
     get_template_model,
 )
+from django_webpush_kit.options import RowOptions
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from django_webpush_kit.transports import PushResponse, Transport
 
@@ -123,7 +124,7 @@ def test_a_breaker_is_opened_and_closed(subscription, conflicts):
     now = timezone.now()
     key = BreakerKey(subscription.push_service, subscription.vapid_key_id)
     PushServiceState.objects.create(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
-    row = SimpleNamespace(pk=1, subscription_id=subscription.pk)
+    row = SimpleNamespace(pk=1, subscription_id=subscription.pk, options=RowOptions(retry_base=3600.0))
     breakers = Breakers()
     with changed_by_another(PushServiceState):
         breakers.blame(key, row, Fault.THROTTLED, reason="HTTP 429", retry_after=60, now=now)

@@ -161,7 +161,7 @@ class Bench:
     def judge(self, finding: Finding, *, may_be_cancelled: bool = False) -> None:
         """Compare what was written with what came to the browsers and what their service worker showed."""
         received = [browser.received for browser in self.browsers]
-        ids = [payload["id"] for payloads in received for payload in payloads]
+        ids = [row_key(payload["id"]) for payloads in received for payload in payloads]
         lapsed = lapses.read()
         unrecorded = Counter(lapse.notification for lapse in lapsed)
         # a request whose answer was lost may have been accepted
@@ -192,6 +192,11 @@ class Bench:
         return self.folder / f"worker-{self._logs}.log"
 
 
+def row_key(identity: str) -> str:
+    """The primary key of the row, as text: the first part of the identity in a payload."""
+    return identity.partition(".")[0]
+
+
 @contextmanager
 def latency(push_service: FakePushService, seconds: float) -> Iterator[None]:
     """Let every answer of the push service take this long."""
@@ -218,4 +223,4 @@ def _alerts(received: list[list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
         command = ["node", str(SERVICE_WORKER), "--dismiss", "--restart-every=7"]
         shown = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, timeout=300)
         for alert in json.loads(shown.stdout)["alerts"]:
-            yield str(number), alert["id"]
+            yield str(number), row_key(alert["id"])

@@ -100,9 +100,12 @@ class Bounds:
             self._ask_for_help()
         return bool(written)
 
-    def may_wait(self, report: DeliveryReport) -> bool:
-        """Whether rows wait for a rate limit, and the call has an end: else its caller looks for them again."""
-        return self.deadline < float("inf") and report.waits_until is not None and timezone.now() < report.waits_until
+    def may_wait(self, report: DeliveryReport, looked_at: datetime) -> bool:
+        """Whether rows waited for a rate limit when the worker last looked for due rows, and the call has an end.
+
+        A call without an end does not wait: its caller looks for these rows again.
+        """
+        return self.deadline < float("inf") and report.waits_until is not None and looked_at < report.waits_until
 
     def _ask_for_help(self) -> None:
         """Wake more workers. A task backend that raises stops nothing: this worker goes on alone."""
@@ -148,12 +151,12 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
     while not bounds.are_reached(report) and not is_all_paused():
-        claimed = report.claimed
+        claimed, looked_at = report.claimed, timezone.now()
         flow = Flow(get_transport())
         deliver(_run(bounds, report, turns, flow), report, flow)
         has_written = bounds.replenish()
         if report.claimed == claimed and not has_written:
-            if not bounds.may_wait(report):
+            if not bounds.may_wait(report, looked_at):
                 break
             time.sleep(RATE_LIMIT_SLEEP_SECONDS)
 

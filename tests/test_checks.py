@@ -360,7 +360,11 @@ class TestQueues:
         result = subprocess.run(
             [sys.executable, *flags, "-m", "django", "check", "--settings", "queue_settings"],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
+                "TEST_DATABASE": "sqlite",  # the database of this process is for its tests alone
+            },
             capture_output=True,
             text=True,
             check=False,

@@ -269,7 +269,7 @@ BULKHEADS = {
         privacy _delete _base_manager
         subscriptions/active_users admitted_users _base_manager
         subscriptions/importing _stored_users _base_manager
-        subscriptions/registration ByUser.check_limit _base_manager
+        subscriptions/registrants ByUser.check_limit _base_manager
         """,
     ),
     "error reporters": Bulkhead(

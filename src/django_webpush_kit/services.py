@@ -34,9 +34,11 @@ from django_webpush_kit.outbox.recipients import on_primary
 from django_webpush_kit.privacy import erase_user as erase_user
 from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from django_webpush_kit.subscriptions.preferences import store_preferences
-from django_webpush_kit.subscriptions.registration import BrowserSubscription, ByUser, register
+from django_webpush_kit.subscriptions.registrants import ByUser
+from django_webpush_kit.subscriptions.registration import register
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser

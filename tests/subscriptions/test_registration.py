@@ -1,8 +1,7 @@
-"""Storing browsers: what is accepted, who owns it, and what becomes of pending notifications."""
+"""Registering browsers: ownership, replaced endpoints, and the pending notifications of a subscription that ends."""
 
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from datetime import timezone as datetime_timezone
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -14,15 +13,14 @@ from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, Toke
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.signals import subscription_deactivated
 from django_webpush_kit.subscriptions import deactivation
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
-from django_webpush_kit.subscriptions.registration import REPLACED, BrowserSubscription, ByToken, ByUser, register
+from django_webpush_kit.subscriptions.registrants import ByToken, ByUser
+from django_webpush_kit.subscriptions.registration import REPLACED, register
 from django_webpush_kit.testing import outbox
 from django_webpush_kit.tokens import read_subscription_token, sign_subscription
-from tests.conftest import new_keys
 
 pytestmark = pytest.mark.django_db
-
-UTC = datetime_timezone.utc
 
 ENDPOINT = "https://updates.push.services.mozilla.com/wpush/v2/abc"
 
@@ -33,14 +31,14 @@ def browser_of(subscription, endpoint=""):
     )
 
 
-def test_a_token_that_was_replaced_since_it_was_read_repairs_nothing(subscription):
+def test_a_token_replaced_after_it_was_read_is_void(subscription):
     claim = read_subscription_token(sign_subscription(subscription))
     assert register(browser_of(subscription), ByToken(claim)).subscription.pk == subscription.pk
     with pytest.raises(TokenVoid):
         register(browser_of(subscription), ByToken(claim))
 
 
-def test_a_token_of_a_subscription_that_is_gone_repairs_nothing(subscription):
+def test_a_token_of_a_deleted_subscription_is_void(subscription):
     claim = read_subscription_token(sign_subscription(subscription))
     browser = browser_of(subscription)
     get_subscription_model().objects.all().delete()
@@ -48,85 +46,8 @@ def test_a_token_of_a_subscription_that_is_gone_repairs_nothing(subscription):
         register(browser, ByToken(claim))
 
 
-class TestWhatHostCodeMayPass:
-    """Every value is stored, or refused with the name of its field."""
-
-    @pytest.mark.parametrize(
-        ("name", "value", "stored"),
-        [
-            ("user_agent", None, ""),
-            ("user_agent", "Browser\x00/1\ud800", "Browser/1?"),
-            ("language", None, ""),
-            ("language", "pt_BR", "pt-br"),
-            ("language", "zh-Hant-TW", "zh-hant-tw"),
-            ("language", "es-419", "es-419"),
-            ("language", "sl-rozaj-biske", "sl-rozaj-biske"),
-            ("language", "haw", "haw"),
-            ("language", "", ""),
-            ("timezone", None, ""),
-            ("timezone", "Europe/Berlin", "Europe/Berlin"),
-            ("ip_address", None, None),
-            ("ip_address", "", None),
-            ("ip_address", "2001:DB8::1", "2001:db8::1"),
-            ("ip_address", "fe80::1%eth0", "fe80::1"),
-            ("expiration_time", None, None),
-            ("expiration_time", 4_000_000_000_000, datetime(2096, 10, 2, 7, 6, 40, tzinfo=UTC)),
-            ("expiration_time", 4_000_000_000_000.0, datetime(2096, 10, 2, 7, 6, 40, tzinfo=UTC)),
-        ],
-    )
-    def test_what_is_stored(self, name, value, stored):
-        row = services.subscribe(endpoint=ENDPOINT, **new_keys(), **{name: value})
-        row.refresh_from_db()
-        assert getattr(row, name) == stored
-
-    @pytest.mark.parametrize(
-        ("name", "value"),
-        [
-            ("user_agent", 7),
-            ("user_agent", ["x"]),
-            ("language", "xx-nonsense"),
-            ("language", "de\x00-"),
-            ("language", "../de"),
-            ("language", "x" * 36),
-            ("language", "ä"),
-            ("language", 5),
-            ("timezone", "Mars/Olympus"),
-            ("timezone", 2),
-            ("ip_address", "nowhere"),
-            ("ip_address", "203.0.113.7:80"),
-            ("expiration_time", datetime(2096, 10, 2)),  # noqa: DTZ001  # a naive one is refused
-            ("expiration_time", datetime(2020, 1, 1, tzinfo=UTC)),
-            ("expiration_time", 0),
-            ("expiration_time", -1),
-            ("expiration_time", True),
-            ("expiration_time", float("nan")),
-            ("expiration_time", float("inf")),
-            ("expiration_time", 10**30),
-            ("expiration_time", "2096-10-02"),
-            ("preferences", []),
-            ("preferences", {"x": 1}),
-            ("endpoint", None),
-            ("endpoint", 7),
-            ("p256dh", None),
-            ("auth", b"x"),
-            ("user", "ada"),
-        ],
-    )
-    def test_what_is_refused(self, name, value):
-        with pytest.raises(InvalidSubscription) as refusal:
-            services.subscribe(**{"endpoint": ENDPOINT, **new_keys(), name: value})
-        assert refusal.value.field == name
-        assert name in str(refusal.value)
-        assert not get_subscription_model().objects.exists()
-
-    def test_a_language_of_the_site_is_one(self, settings):
-        settings.LANGUAGES = [("xx-nonsense", "Nonsense")]
-        row = services.subscribe(endpoint=ENDPOINT, **new_keys(), language="xx-Nonsense")
-        assert row.language == "xx-nonsense"
-
-
-class TestANewEndpointThatCameBeforeItsOldOne:
-    """The page registers it, and only then the service worker says which one it replaces."""
+class TestMergingTwoSubscriptionsOfOneBrowser:
+    """The page registers the new endpoint before the service worker reports which endpoint it replaces."""
 
     @pytest.fixture
     def previous(self, user, make_subscription):
@@ -139,29 +60,29 @@ class TestANewEndpointThatCameBeforeItsOldOne:
     def merge(self, user, previous, current):
         return register(browser_of(current), ByUser(user, previous.endpoint)).subscription
 
-    def test_a_message_to_both_is_sent_once(self, user, previous, current):
+    def test_a_message_pending_for_both_is_sent_once(self, user, previous, current):
         services.send(user, "Hello")
-        services.send(previous, "To the old one alone")
+        services.send(previous, "To the old one only")
         self.merge(user, previous, current)
         assert deliver_due().sent == 2
-        assert sorted(message.title for message in outbox) == ["Hello", "To the old one alone"]
+        assert sorted(message.title for message in outbox) == ["Hello", "To the old one only"]
         sent = get_notification_model().objects.filter(status="sent")
         assert set(sent.values_list("subscription", flat=True)) == {current.pk}
 
-    def test_a_message_that_has_been_sent_is_not_sent_again(self, user, previous, current):
+    def test_a_message_already_sent_to_the_new_one_is_cancelled(self, user, previous, current):
         result = services.send(user, "Hello")
         result.notifications.filter(subscription=current).update(status="sent")
         self.merge(user, previous, current)
         assert deliver_due().sent == 0
         assert {row.status for row in result.notifications} == {"sent", "cancelled"}
 
-    def test_a_message_that_the_new_one_did_not_get_is_moved(self, user, previous, current):
+    def test_a_message_that_failed_for_the_new_one_is_moved_to_it(self, user, previous, current):
         result = services.send(user, "Hello")
         result.notifications.filter(subscription=current).update(status="failed")
         self.merge(user, previous, current)
         assert deliver_due().sent == 1
 
-    def test_a_broadcast_that_has_not_come_to_the_new_one_yet_will(self, user, previous, current):
+    def test_a_row_is_cancelled_if_its_broadcast_has_yet_to_reach_the_new_one(self, user, previous, current):
         services.send(previous, "News")
         row = get_notification_model().objects.get()
         PushBroadcast.objects.create(type="news", batch=row.batch, status="running", cursor=str(previous.pk))
@@ -169,7 +90,7 @@ class TestANewEndpointThatCameBeforeItsOldOne:
         row.refresh_from_db()
         assert row.status == "cancelled"
 
-    def test_a_broadcast_that_has_passed_it_will_not(self, user, previous, current):
+    def test_a_row_is_moved_if_its_broadcast_has_passed_the_new_one(self, user, previous, current):
         services.send(previous, "News")
         row = get_notification_model().objects.get()
         PushBroadcast.objects.create(type="news", batch=row.batch, status="running", cursor=str(current.pk))
@@ -177,7 +98,7 @@ class TestANewEndpointThatCameBeforeItsOldOne:
         row.refresh_from_db()
         assert (row.status, row.subscription_id) == ("pending", current.pk)
 
-    def test_preferences_come_along_where_the_new_one_has_none(self, user, previous, current):
+    def test_preferences_are_copied_if_the_new_one_has_none(self, user, previous, current):
         kept = self.merge(user, previous, current)
         kept.refresh_from_db()
         assert kept.preferences == {"categories": {"news": False}}
@@ -188,7 +109,7 @@ class TestANewEndpointThatCameBeforeItsOldOne:
         kept.refresh_from_db()
         assert kept.preferences == {"categories": {"news": True}}
 
-    def test_receivers_are_told_that_the_old_one_ended(self, user, previous, current):
+    def test_the_deactivation_signal_is_sent_once(self, user, previous, current):
         told = []
 
         def receive(subscription, reason, **given):
@@ -204,7 +125,7 @@ class TestANewEndpointThatCameBeforeItsOldOne:
 
 
 class TestOneRuleForPendingNotifications:
-    """However a subscription ends, its pending notifications wait for their time, and are suppressed then."""
+    """Whatever ends a subscription, its pending notifications stay pending and are suppressed when they are due."""
 
     ENDINGS = {
         "unsubscribed": lambda row: services.unsubscribe(row),
@@ -225,14 +146,14 @@ class TestOneRuleForPendingNotifications:
         assert deliver_due().outcomes == {"suppressed": 1}
         assert get_notification_model().objects.get(status="suppressed").title == "Now"
 
-    def test_a_browser_that_comes_back_gets_what_was_scheduled(self, ended, user):
+    def test_a_browser_that_returns_gets_its_scheduled_notifications(self, ended, user):
         deliver_due()
         register(browser_of(ended), ByUser(user))
         get_notification_model().objects.pending().update(next_attempt_at=timezone.now())
         deliver_due()
         assert [message.title for message in outbox] == ["Later"]
 
-    def test_what_is_cancelled_meanwhile_stays_cancelled(self, ended, user):
+    def test_cancelled_notifications_stay_cancelled_when_it_returns(self, ended, user):
         deliver_due()
         assert services.cancel(get_notification_model().objects.filter(title="Later")) == 1
         register(browser_of(ended), ByUser(user))
@@ -243,7 +164,7 @@ def rows_of_it(subscription):
     return get_subscription_model().objects.filter(pk=subscription.pk)
 
 
-def test_keys_written_past_the_checks_are_other_keys(subscription):
+def test_invalid_stored_keys_count_as_other_keys(subscription):
     rows_of_it(subscription).update(p256dh_key="no key")
     with pytest.raises(KeyMismatch):
         register(browser_of(subscription), ByUser(None))
@@ -258,8 +179,8 @@ def test_many_subscriptions_are_deactivated_in_groups(user, monkeypatch):
     assert not model.objects.active().exists()
 
 
-def test_a_subscription_that_changed_meanwhile_is_not_deactivated(subscription):
-    """A push service called its former endpoint gone."""
+def test_a_subscription_with_a_new_endpoint_is_not_deactivated(subscription):
+    """The push service reports that its former endpoint is gone (410)."""
     former = get_subscription_model().objects.filter(pk=subscription.pk, endpoint=subscription.endpoint)
     with before_the_first_update(lambda: rows_of_it(subscription).update(endpoint=f"{ENDPOINT}/new")):
         assert deactivate_subscriptions(former, "gone") == 0
@@ -269,7 +190,7 @@ def test_a_subscription_that_changed_meanwhile_is_not_deactivated(subscription):
 
 @contextmanager
 def before_the_first_update(change):
-    """Let another request write right before the next UPDATE."""
+    """Run `change`, as if by another request, right before the next UPDATE."""
     pending = [change]
 
     def watch(execute, sql, params, many, context):
@@ -282,9 +203,9 @@ def before_the_first_update(change):
 
 
 class TestSavingAStaleRow:
-    """A row that was read before its endpoint was replaced or it was deactivated."""
+    """The row was read before its endpoint was replaced, or before it was deactivated."""
 
-    def test_preferences_alone_leave_the_rest(self, subscription):
+    def test_saving_preferences_keeps_the_other_columns(self, subscription):
         stale = rows_of_it(subscription).get()
         replaced = browser_of(subscription, endpoint=f"{ENDPOINT}/new")
         register(replaced, ByUser(subscription.user, subscription.endpoint))
@@ -295,13 +216,13 @@ class TestSavingAStaleRow:
         assert (row.endpoint, row.endpoint_hash) == (replaced.endpoint.url, replaced.endpoint.hash)
         assert (row.is_active, row.preferences) == (False, {"categories": {"news": False}})
 
-    def test_preferences_of_a_deleted_row_are_refused_in_words(self, subscription):
+    def test_preferences_of_a_deleted_row_are_refused(self, subscription):
         stale = rows_of_it(subscription).get()
         subscription.delete()
         with pytest.raises(InvalidSubscription, match="deleted"):
             services.update_preferences(stale, {})
         services.unsubscribe(stale)
 
-    def test_nothing_is_written_for_no_fields(self, subscription, django_assert_num_queries):
+    def test_saving_no_fields_runs_no_query(self, subscription, django_assert_num_queries):
         with django_assert_num_queries(0):
             subscription.save(update_fields=[])

@@ -32,16 +32,11 @@ from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, Toke
 from django_webpush_kit.health import get_health, http_status
 from django_webpush_kit.outbox.links import base_for_request, remember_base
 from django_webpush_kit.states import ActionType
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription
 from django_webpush_kit.subscriptions.languages import language_tag
 from django_webpush_kit.subscriptions.preferences import find_zone, store_preferences
-from django_webpush_kit.subscriptions.registration import (
-    BrowserSubscription,
-    ByAnyone,
-    ByToken,
-    ByUser,
-    Registrant,
-    register,
-)
+from django_webpush_kit.subscriptions.registrants import ByAnyone, ByToken, ByUser, Registrant
+from django_webpush_kit.subscriptions.registration import register
 from django_webpush_kit.tokens import sign_subscription, user_mark
 
 _logger = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from django.db import DatabaseError, transaction
 from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.subscriptions.registration import BrowserSubscription, new_subscription
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription
+from django_webpush_kit.subscriptions.registration import new_subscription
 from django_webpush_kit.tokens import primary_key
 
 PAGE_SIZE = 500

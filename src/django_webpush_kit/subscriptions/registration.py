@@ -6,35 +6,30 @@ every database. On SQLite it takes the write lock before the first read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
-from typing import Any, Protocol
+from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connections
+from django.db import IntegrityError
 from django.utils import timezone as django_timezone
-from django.utils.functional import Promise
 
 from django_webpush_kit import conf
 from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
-from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
+from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
-from django_webpush_kit.option_checks import storable
 from django_webpush_kit.protocol.encryption import parse_keys
-from django_webpush_kit.protocol.endpoints import Endpoint, endpoint_hash
+from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.signals import NEW, NEW_OWNER, REACTIVATED, emit, subscription_created
 from django_webpush_kit.states import UNFINISHED, NotificationStatus
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription
 from django_webpush_kit.subscriptions.deactivation import (
     announce_deactivation,
     cancel_for_former_owner,
     mark_inactive,
 )
-from django_webpush_kit.subscriptions.languages import language_tag
-from django_webpush_kit.subscriptions.preferences import check_preferences, find_zone
-from django_webpush_kit.tokens import SubscriptionClaim, primary_key
+from django_webpush_kit.subscriptions.registrants import Registrant, lock_subscription
+from django_webpush_kit.tokens import primary_key
 
 REPLACED = "replaced by another subscription of the same browser"
 
@@ -58,144 +53,6 @@ class Registration:
     def is_new(self) -> bool:
         """Whether the row is new."""
         return self.joined == NEW
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrowserSubscription:
-    """Validated values of a browser. Create it with `check`."""
-
-    endpoint: Endpoint
-    p256dh: str
-    auth: str
-    expiration_time: datetime | None = None
-    preferences: Mapping[str, Any] | None = None
-    language: str = ""
-    timezone: str = ""
-    user_agent: str = ""
-    ip_address: str | None = None
-
-    @classmethod
-    def check(
-        cls,
-        *,
-        endpoint: str,
-        p256dh: str,
-        auth: str,
-        expiration_time: datetime | float | None = None,
-        preferences: Mapping[str, Any] | None = None,
-        language: str | None = "",
-        timezone: str | None = "",
-        user_agent: str | None = "",
-        ip_address: str | None = None,
-    ) -> BrowserSubscription:
-        """Return validated values. Raises `InvalidSubscription` that names the invalid field.
-
-        `expiration_time` is an aware datetime, or milliseconds since 1970 as browsers send it.
-        """
-        checked_endpoint = conf.endpoint_policy().check(endpoint)
-        parse_keys(p256dh, auth)
-        return cls(
-            endpoint=checked_endpoint,
-            p256dh=p256dh,
-            auth=auth,
-            expiration_time=_checked_expiration(expiration_time),
-            preferences=None if preferences is None else check_preferences(preferences),
-            language=_checked_language(language),
-            timezone=_checked_time_zone(timezone),
-            user_agent=_checked_text("user_agent", user_agent),
-            ip_address=_checked_address(ip_address),
-        )
-
-
-class Registrant(Protocol):
-    """Decides who may own a subscription. Its methods are called inside the transaction."""
-
-    def lock_previous(self) -> Any:
-        """Lock and return the browser's previous row with another endpoint, or None."""
-
-    def owner(self, current: Any, previous: Any) -> Any:
-        """Return the primary key of the new owner, or None for no owner.
-
-        `current` is the existing row with the browser's endpoint, or None.
-        """
-
-    def check_limit(self, kept: Any) -> None:
-        """Raise `TooManySubscriptions` if the owner has reached the limit. `kept` is the row to renew, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByUser:
-    """Moves the browser to `user` (None: no owner) from any previous owner.
-
-    `old_endpoint` is an endpoint of the same user that the new one replaces. `limit` is the maximum number of the
-    user's active subscriptions.
-    """
-
-    user: Any
-    old_endpoint: str = ""
-    limit: int | None = None
-
-    def lock_previous(self) -> Any:
-        """Return the user's row with the old endpoint."""
-        if self.user is None or not self.old_endpoint:
-            return None
-        return _locked(endpoint_hash=endpoint_hash(self.old_endpoint), user=self.user.pk)
-
-    def owner(self, current: Any, previous: Any) -> Any:
-        """Return the user."""
-        return None if self.user is None else self.user.pk
-
-    def check_limit(self, kept: Any) -> None:
-        """Count under a lock on the user's row, so that concurrent requests cannot exceed the limit."""
-        if self.user is None or self.limit is None:
-            return
-        if kept is not None and kept.is_active and kept.user_id == self.user.pk:
-            return  # it is already counted
-        features = connections[outbox_database()].features
-        users = get_user_model()._base_manager.using(outbox_database()).filter(pk=self.user.pk)
-        list(users.select_for_update(no_key=features.has_select_for_no_key_update).values_list("pk"))
-        if rows_of(get_subscription_model()).for_user(self.user.pk).active().count() >= self.limit:
-            raise TooManySubscriptions(f"This user has reached the limit of {self.limit} active subscriptions.")
-
-
-@dataclass(frozen=True, slots=True)
-class ByToken:
-    """Keeps the owner of the row that the browser's subscription token identifies."""
-
-    claim: SubscriptionClaim
-
-    def lock_previous(self) -> Any:
-        """Return the row that the token identifies. Raises `TokenVoid` if the token is not the latest one."""
-        key = primary_key(get_subscription_model(), self.claim.subscription_id)
-        claimed = None if key is None else _locked(pk=key)
-        if claimed is None or not self.claim.matches(claimed):
-            raise TokenVoid
-        return claimed
-
-    def owner(self, current: Any, previous: Any) -> Any:
-        """Return the owner of the identified row. Raises `KeyMismatch` if the endpoint belongs to another user."""
-        if current is not None and current.user_id != previous.user_id:
-            raise KeyMismatch
-        return previous.user_id
-
-    def check_limit(self, kept: Any) -> None:
-        """Do nothing: the browser is already counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByAnyone:
-    """For requests without credentials: active subscriptions keep their owner, others get no owner."""
-
-    def lock_previous(self) -> Any:
-        """Return None: without credentials no other subscription is replaced."""
-        return None
-
-    def owner(self, current: Any, previous: Any) -> Any:
-        """Return the owner of the active row, or None."""
-        return current.user_id if current is not None and current.is_active else None
-
-    def check_limit(self, kept: Any) -> None:
-        """Do nothing: only the rate limit applies to subscriptions without an owner."""
 
 
 def register(browser: BrowserSubscription, registrant: Registrant) -> Registration:
@@ -249,7 +106,7 @@ def _insert_or_look_again(browser: BrowserSubscription, registrant: Registrant) 
 
 @atomic_with_retry
 def _register(browser: BrowserSubscription, registrant: Registrant) -> _Change:
-    current = _locked(endpoint_hash=browser.endpoint.hash)
+    current = lock_subscription(endpoint_hash=browser.endpoint.hash)
     previous = registrant.lock_previous()
     if current is not None:
         _check_keys(current, browser)
@@ -261,14 +118,6 @@ def _register(browser: BrowserSubscription, registrant: Registrant) -> _Change:
     joined = _renew(kept, browser, owner)
     ended = _merge(previous, kept) if previous is not None and previous.pk != kept.pk else None
     return _Change(kept, joined, ended)
-
-
-def _locked(**lookup: Any) -> Any:
-    """Return the subscription, locked until the end of the transaction, or None."""
-    rows = rows_of(get_subscription_model()).filter(**lookup)
-    if not rows.update(updated_at=django_timezone.now()):
-        return None
-    return rows.select_for_update().get()
 
 
 def _insert(browser: BrowserSubscription, owner: Any) -> Any:
@@ -383,58 +232,3 @@ def _check_keys(subscription: Any, browser: BrowserSubscription) -> None:
 def _canonical_keys(p256dh: str, auth: str) -> bytes:
     keys = parse_keys(p256dh, auth)
     return keys.p256dh + keys.auth
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-def _checked_expiration(value: object) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            value = _EPOCH + timedelta(milliseconds=value)
-        except (OverflowError, ValueError):
-            raise _invalid("expiration_time", f"is out of range: {value!r}") from None
-    if not isinstance(value, datetime) or django_timezone.is_naive(value):
-        raise _invalid("expiration_time", "must be an aware datetime, or milliseconds since 1970, or None")
-    if value <= django_timezone.now():
-        raise _invalid("expiration_time", "has passed")
-    return value
-
-
-def _checked_language(value: object) -> str:
-    tag = language_tag(_checked_text("language", value))
-    if tag is None:
-        raise _invalid("language", f'must be a language tag such as "de" or "pt-br", not {str(value)[:50]!r}')
-    return tag
-
-
-def _checked_time_zone(value: object) -> str:
-    name = _checked_text("timezone", value)
-    if name and find_zone(name) is None:
-        raise _invalid("timezone", f'must be an IANA time zone such as "Europe/Berlin", not {name[:50]!r}')
-    return name
-
-
-def _checked_text(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str | Promise):
-        raise _invalid(name, f"must be text or None, not {type(value).__name__}")
-    return storable(str(value))
-
-
-def _checked_address(value: object) -> str | None:
-    if value is None or value == "":
-        return None
-    try:
-        address = ip_address(str(value))
-    except ValueError:
-        raise _invalid("ip_address", f"must be an IP address, not {str(value)[:50]!r}") from None
-    # databases do not accept a scope such as %eth0
-    return str(IPv6Address(int(address)) if isinstance(address, IPv6Address) else address)
-
-
-def _invalid(name: str, problem: str) -> InvalidSubscription:
-    return InvalidSubscription(f"{name} {problem}.", field=name)

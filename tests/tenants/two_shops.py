@@ -39,6 +39,7 @@ def outcome() -> dict[str, Any]:
 
     from django_webpush_kit import services
     from django_webpush_kit.health import get_health
+    from django_webpush_kit.models import get_subscription_model
     from django_webpush_kit.transports import locmem
     from tests import backends
     from tests.api.conftest import ApiClient
@@ -61,7 +62,7 @@ def outcome() -> dict[str, Any]:
     keys = []
     for shop in shops:
         with tenant_context(shop):
-            subscription = services.get_subscription_model().objects.first()
+            subscription = get_subscription_model().objects.first()
             keys.append(services.send(subscription, f"Hello from {shop.schema_name}").notifications.get().pk)
     delivered = StringIO()
     call_command("deliver_push_for_tenants", stdout=delivered)

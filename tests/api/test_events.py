@@ -329,4 +329,4 @@ class TestOpen:
         notification.delete()
         answer = api.call("GET", f"open/{token}")
         assert answer.status_code == 404
-        assert answer.json()["message"] == "There is no such notification."
+        assert answer.json()["message"] == "Notification not found."

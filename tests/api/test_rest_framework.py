@@ -148,7 +148,7 @@ class TestStatelessUsers:
         token["user_id"] = key
         answer = api.subscribe(new_body(), headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
-        assert "does not have" in answer.json()["message"]
+        assert "does not exist" in answer.json()["message"]
 
 
 def test_an_authenticator_without_a_challenge_gets_ours(api: ApiClient, settings: Any) -> None:

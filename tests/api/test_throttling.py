@@ -128,7 +128,7 @@ def test_a_cache_that_is_away_limits_nobody(api: ApiClient, kit: Any, settings: 
     kit(RATE_LIMITS={"config": "1/h"})
     use_cache(settings, "Unreachable")
     assert statuses(api, 3) == [200] * 3
-    assert "rate limits do not apply" in caplog.text
+    assert "rate limits are not applied" in caplog.text
 
 
 def test_a_count_evicted_at_once_starts_anew(api: ApiClient, kit: Any, settings: Any) -> None:

@@ -1,7 +1,7 @@
-"""Who asks: authenticators, `request -> user | None`, named in the setting `AUTHENTICATORS`.
+"""Authentication: run the functions `request -> user | None` listed in the setting `AUTHENTICATORS`.
 
-One that finds credentials it has to refuse raises `AuthenticationFailed`; that is the answer unless another
-authenticator knows the user. Whatever else it raises is logged and refuses the credentials of that one request.
+An authenticator raises `AuthenticationFailed` to refuse invalid credentials. The request is refused unless another
+authenticator returns a user. Any other exception is logged, and the credentials of that request are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.tokens import primary_key
 
 MODULE_CSRF_HEADER = "HTTP_X_CSRFTOKEN"
-"""The header in which the browser module sends the CSRF token, as in `request.META`."""
+"""The `request.META` key of the header in which webpush-kit.js sends the CSRF token."""
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Authenticator = Callable[[HttpRequest], Any]
 
 
 class AuthenticationFailed(ApiError):
-    """Credentials came along and are not good: 401 with a challenge, or 403."""
+    """The request has invalid credentials: 401 with a challenge, or 403."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class AuthenticationFailed(ApiError):
 
 
 def authenticate(request: HttpRequest) -> Any:
-    """The user that the first of the `AUTHENTICATORS` knows; None when nobody is signed in."""
+    """Return the user of the first authenticator that finds one, or None if nobody is signed in."""
     _accept_module_csrf_header(request)
     failure: AuthenticationFailed | None = None
     for path in kit_settings.AUTHENTICATORS:
@@ -64,30 +64,33 @@ def authenticate(request: HttpRequest) -> Any:
 
 
 def session(request: HttpRequest) -> Any:
-    """The user of Django's session; enforces CSRF, since browsers send session cookies along unasked."""
+    """Return the user of Django's session, or None.
+
+    Enforces CSRF protection, because browsers attach session cookies to requests from other sites.
+    """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
     middleware = CsrfViewMiddleware(_unreachable)
     middleware.process_request(request)
     if middleware.process_view(request, _unreachable, (), {}) is not None:
-        raise AuthenticationFailed(_("The CSRF token is missing or not valid."), status=403, code=ErrorCode.CSRF_FAILED)
+        raise AuthenticationFailed(_("The CSRF token is missing or invalid."), status=403, code=ErrorCode.CSRF_FAILED)
     return user
 
 
 def _ask(authenticator: Authenticator, request: HttpRequest) -> Any:
-    """The stored user that an authenticator knows; an error of its own refuses the credentials."""
+    """Return the stored user that an authenticator finds. Its unexpected errors refuse the credentials."""
     try:
         return _stored(authenticator(request))
     except AuthenticationFailed:
         raise
     except Exception as error:  # noqa: BLE001 - contained
-        log_error(_logger, "The authenticator %r raised; its credentials are refused", authenticator, error=error)
+        log_error(_logger, "The authenticator %r failed; the credentials are refused", authenticator, error=error)
         raise AuthenticationFailed(_("The credentials could not be checked.")) from None
 
 
 def _stored(user: Any) -> Any:
-    """The row of a user: some authenticators only say what a token holds (stateless users of simplejwt)."""
+    """Return the row of a user. Some authenticators return only the claims of a token (simplejwt's `TokenUser`)."""
     if user is None or not user.is_authenticated:
         return None
     model = get_user_model()
@@ -96,15 +99,15 @@ def _stored(user: Any) -> Any:
     key = primary_key(model, user.pk)
     found = None if key is None else model._base_manager.filter(pk=key).first()
     if found is None:
-        raise AuthenticationFailed(_("The credentials are those of a user that this site does not have."))
+        raise AuthenticationFailed(_("The credentials belong to a user that does not exist on this site."))
     return found
 
 
 def _accept_module_csrf_header(request: HttpRequest) -> None:
-    """Take the token from the module's header where `CSRF_HEADER_NAME` names another one."""
+    """Accept the CSRF token in the header that webpush-kit.js sends, even if `CSRF_HEADER_NAME` names another one."""
     if (token := request.META.get(MODULE_CSRF_HEADER)) is not None:
         request.META.setdefault(settings.CSRF_HEADER_NAME, token)
 
 
 def _unreachable(request: HttpRequest) -> HttpResponse:
-    raise AssertionError("the CSRF middleware is only asked, it calls nothing")  # pragma: no cover  # as it says
+    raise AssertionError("CsrfViewMiddleware does not call the view")  # pragma: no cover

@@ -1,4 +1,4 @@
-"""What is kept about a client: as little as the host asks for."""
+"""Decide how much of a client's user agent and IP address is stored (setting `STORE_CLIENT_INFO`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_webpush_kit.conf import kit_settings
 
 MAX_USER_AGENT = 400
 
-# The first that matches: nearly every browser also claims to be another one.
+# The first match counts, because most browsers also name other browsers in their user agent.
 FAMILIES = (
     ("Edge", r"\bEdg(?:e|A|iOS)?/"),
     ("Opera", r"\bOPR/|\bOpera"),
@@ -24,7 +24,7 @@ FAMILIES = (
 
 
 def client_info(request: HttpRequest) -> dict[str, Any]:
-    """`{"user_agent", "ip_address"}`: whole with `STORE_CLIENT_INFO`, else only the browser's family."""
+    """Return `{"user_agent", "ip_address"}`. Without `STORE_CLIENT_INFO`, only the name of the browser."""
     user_agent = request.headers.get("User-Agent", "")
     if not kit_settings.STORE_CLIENT_INFO:
         return {"user_agent": browser_family(user_agent), "ip_address": None}
@@ -33,5 +33,5 @@ def client_info(request: HttpRequest) -> dict[str, Any]:
 
 
 def browser_family(user_agent: str) -> str:
-    """The name in FAMILIES, such as "Firefox"; "" for anything else."""
+    """Return the browser's name in FAMILIES, such as "Firefox", or ""."""
     return next((name for name, pattern in FAMILIES if re.search(pattern, user_agent)), "")

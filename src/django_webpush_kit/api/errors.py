@@ -1,4 +1,4 @@
-"""The one shape of an error: `{"success": false, "message", "code", "errors": {field: [...]}}` with its 4xx."""
+"""Error responses: `{"success": false, "message", "code", "errors": {field: [...]}}` with a status 4xx."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 
 class ErrorCode(str, Enum):
-    """Every `code` of an error answer. Programs rely on them: they do not change."""
+    """Every `code` of an error response. Clients rely on these values, so they never change."""
 
     MALFORMED = "malformed"
     INVALID = "invalid"
@@ -50,7 +50,10 @@ STATUSES: Mapping[str, int] = {
 
 
 class ApiError(Exception):
-    """A request that is answered with an error; `code` is an `ErrorCode`, or an authenticator's own with a `status`."""
+    """Refuses a request with an error response.
+
+    `code` is an `ErrorCode`. An authenticator may use a code of its own and give the `status`.
+    """
 
     def __init__(
         self,
@@ -69,36 +72,36 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> JsonResponse:
-        """The answer as it goes out."""
+        """Return the HTTP response."""
         body = {"success": False, "message": self.message, "code": self.code, "errors": self.errors}
         return JsonResponse(body, status=self.status, headers=self.headers)
 
 
 def invalid(errors: Mapping[str, Sequence[str]]) -> ApiError:
-    """400: some fields have values that are not accepted."""
-    return ApiError(ErrorCode.INVALID, _("Some fields are not valid."), errors=errors)
+    """400: some fields have invalid values. `errors` maps paths such as "subscription.keys.auth" to messages."""
+    return ApiError(ErrorCode.INVALID, _("Some fields are invalid."), errors=errors)
 
 
 def not_authenticated() -> ApiError:
-    """401: nobody is signed in, and no subscription token came along."""
+    """401: nobody is signed in, and the request has no subscription token."""
     message = _("Sign in, or send the subscription token of this browser.")
     return ApiError(ErrorCode.NOT_AUTHENTICATED, message, headers={"WWW-Authenticate": CHALLENGE})
 
 
 def invalid_token() -> ApiError:
-    """401: the subscription token is forged, or a newer one has replaced it."""
-    message = _("The subscription token is not valid any more.")
+    """401: the subscription token is forged, or was replaced by a newer one."""
+    message = _("The subscription token is no longer valid.")
     return ApiError(ErrorCode.INVALID_TOKEN, message, headers={"WWW-Authenticate": CHALLENGE})
 
 
 def not_found(message: str = "") -> ApiError:
-    """404: the same for an endpoint that nobody has and for one that is someone else's."""
-    return ApiError(ErrorCode.NOT_FOUND, message or _("There is no such subscription."))
+    """404: the endpoint is unknown, or belongs to somebody else. Both get the same response."""
+    return ApiError(ErrorCode.NOT_FOUND, message or _("Subscription not found."))
 
 
 def owner_changed() -> ApiError:
-    """404: the token shows that this browser's subscription belongs to another user than the one signed in."""
-    message = _("The subscription of this browser belongs to another user. Subscribe to take it over.")
+    """404: the token proves that this browser's subscription belongs to another user than the signed-in one."""
+    message = _("This browser's subscription belongs to another user. Subscribe again to take it over.")
     return ApiError(ErrorCode.OWNER_CHANGED, message)
 
 

@@ -1,6 +1,6 @@
-"""What browsers report about notifications: delivered, clicked, dismissed, a button clicked.
+"""Record the events that browsers report: a notification was delivered, clicked or dismissed, or its button clicked.
 
-The signed token in each payload is the whole credential; cookies play no part. A repeated report is not a second event.
+The signed token in the payload is the only credential; cookies are ignored. Repeated reports count once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from django_webpush_kit.states import ActionType
 from django_webpush_kit.tokens import primary_key, read_notification_token
 
 MAX_PER_NOTIFICATION = 16
-"""A token's bearer may make up button ids, but not fill the table with them; browsers show four buttons at most."""
+"""The maximum number of events stored for one notification, so that forged button ids cannot fill the table.
+
+Browsers show at most four buttons.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `happened_at` is the browser's word for when, which its clock may have wrong."""
+    """One event. `happened_at` comes from the browser, whose clock may be wrong."""
 
     notification_id: Any
     batch: UUID
@@ -39,19 +42,19 @@ class Event:
 
     @property
     def key(self) -> tuple[Any, str, str]:
-        """What makes two reports about a notification the same event."""
+        """Reports with the same key are the same event."""
         return self.notification_id, self.action, self.action_id
 
 
 def notification_of(token: str) -> tuple[Any, UUID] | None:
-    """The primary key and the batch of the notification a token names; None for a forged, damaged or old token."""
+    """Return the primary key and batch of a token's notification, or None if the token is invalid or too old."""
     identity = read_notification_token(token, max_age=timedelta(days=kit_settings.EVENT_TOKEN_DAYS))
     key = None if identity is None else primary_key(get_notification_model(), identity.key)
     return None if identity is None or key is None else (key, identity.batch)
 
 
 def find_notification(token: str) -> Any:
-    """The notification a token names; None when there is none, or none any more."""
+    """Return a token's notification, or None if the token is invalid or the row was deleted."""
     named = notification_of(token)
     if named is None:
         return None
@@ -60,7 +63,7 @@ def find_notification(token: str) -> Any:
 
 
 def record(events: Iterable[Event]) -> int:
-    """Store what is new about notifications that still exist; returns how many events that were."""
+    """Store the events that are new, and return their number. Events of deleted notifications are skipped."""
     wanted = {(*event.key, event.batch): event for event in sorted(events, key=lambda event: str(event.key))}
     created = _store(wanted.values()) if wanted else []
     for analytics in created:
@@ -75,25 +78,25 @@ def record(events: Iterable[Event]) -> int:
 
 
 def record_click(notification: Any, action: str) -> None:
-    """Record that a link was followed; `action` is the button's id, or ""."""
+    """Record a click on the notification, or on its button with the id `action`."""
     kind = ActionType.ACTION_CLICKED if action else ActionType.CLICKED
     record([Event(notification.pk, notification.batch, kind, action)])
 
 
 def click_target(notification: Any, action: str) -> str:
-    """The stored URL that a click opens, or that the button `action` opens, as a `Location` header takes it.
+    """Return the stored URL of a notification, or of its button with the id `action`, encoded for a `Location` header.
 
-    "" when there is none that may be opened; stored values of any kind are read without an error.
+    Returns "" if there is no URL or it is not allowed. Invalid stored values raise no error.
     """
     target = _buttons(notification).get(action) or _options(notification).get("url")
     try:
         return iri_to_uri(check_click_url(target)) if isinstance(target, str) else ""
     except ValueError:
-        return ""  # written past the checks of send()
+        return ""  # stored without the validation of send()
 
 
 def has_button(notification: Any, action: str) -> bool:
-    """Whether the notification has a button with this id."""
+    """Return whether the notification has a button with this id."""
     return action in _buttons(notification)
 
 
@@ -103,7 +106,7 @@ def _options(notification: Any) -> Mapping[str, Any]:
 
 
 def _buttons(notification: Any) -> dict[str, Any]:
-    """The URL of each button by its id, None where it has none of its own."""
+    """Return the URL of each button by its id, or None for a button without a URL."""
     actions = _options(notification).get("actions")
     buttons = [button for button in actions if isinstance(button, Mapping)] if isinstance(actions, list) else []
     return {button["action"]: button.get("url") for button in buttons if isinstance(button.get("action"), str)}
@@ -111,10 +114,10 @@ def _buttons(notification: Any) -> dict[str, Any]:
 
 @atomic_with_retry
 def _store(events: Collection[Event]) -> list[Any]:
-    """Insert events, each once, and at most `MAX_PER_NOTIFICATION` of a notification.
+    """Insert each event once, and at most `MAX_PER_NOTIFICATION` events per notification.
 
-    The notifications are locked, so that parallel reports are counted one after the other. SQLite, which has no row
-    locks, lets only one transaction at a time read and then write.
+    The notifications are locked, so that concurrent reports cannot exceed the limit. SQLite has no row locks, but
+    allows only one transaction at a time to read and then write.
     """
     keys = {event.notification_id for event in events}
     notifications = _locked_notifications(keys)
@@ -125,7 +128,7 @@ def _store(events: Collection[Event]) -> list[Any]:
     for event in events:
         notification = notifications.get(event.notification_id)
         if notification is None or notification.batch != event.batch:
-            continue  # deleted, or a notification of another database
+            continue  # deleted, or from another database
         if event.key in known or counts[notification.pk] >= MAX_PER_NOTIFICATION:
             continue
         if (row := _insert(event, notification)) is not None:
@@ -149,4 +152,4 @@ def _insert(event: Event, notification: Any) -> Any:
                 notification=notification, action_type=event.action, action_id=event.action_id, action_data=data
             )
     except IntegrityError:
-        return None  # stored past this function meanwhile
+        return None  # stored by other code in the meantime

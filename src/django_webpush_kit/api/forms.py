@@ -1,4 +1,4 @@
-"""What requests may hold: Django forms over JSON values, strict about types."""
+"""Validate JSON request bodies with Django forms that check types strictly."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MAX_EVENTS = 50
 MAX_TOKEN = 300
 
 LATEST_MILLISECONDS = 200_000_000_000_000
-"""The year 8307: what is later overflows somewhere, and Infinity is later."""
+"""The year 8307. Later times overflow in some databases; this also refuses Infinity."""
 
 
 def validated(form_class: type[forms.Form], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The cleaned values of a request, or the 400 that names every field at fault."""
+    """Return the cleaned values. Raises the 400 error that lists every invalid field."""
     form = form_class(data)
     if not form.is_valid():
         raise invalid(field_errors(form))
@@ -32,7 +32,7 @@ def validated(form_class: type[forms.Form], data: Mapping[str, Any]) -> dict[str
 
 
 def field_errors(form: forms.Form, prefix: str = "") -> dict[str, list[str]]:
-    """`{"subscription.keys.auth": ["..."]}`: the errors of a form and the objects in it."""
+    """Return the errors of a form and of its nested objects by path: `{"subscription.keys.auth": ["..."]}`."""
     errors: dict[str, list[str]] = {}
     for name, problems in form.errors.as_data().items():
         for problem in problems:
@@ -42,22 +42,22 @@ def field_errors(form: forms.Form, prefix: str = "") -> dict[str, list[str]]:
 
 
 class JsonWidget(forms.Widget):
-    """Hands a JSON value to its field as it is."""
+    """Pass a JSON value to its field unchanged."""
 
     def value_from_datadict(self, data: Mapping[str, Any], files: Any, name: str) -> Any:
-        """Return the member of that name; None when it is absent."""
+        """Return the member with this name, or None."""
         return data.get(name)
 
 
 class JsonField(forms.Field):
-    """Any JSON value but null."""
+    """Any JSON value except null."""
 
     widget = JsonWidget
     empty_values = [None]
 
 
 class TextField(forms.CharField):
-    """A JSON string: numbers are not made into text, and nothing is stripped."""
+    """A JSON string. Numbers are refused, and white space is kept."""
 
     widget = JsonWidget
 
@@ -67,12 +67,12 @@ class TextField(forms.CharField):
     def to_python(self, value: Any) -> str:
         """Return the text; null is ""."""
         if value is not None and not isinstance(value, str):
-            raise ValidationError(_("This must be text."))
+            raise ValidationError(_("This must be a string."))
         return value or ""
 
 
 class ObjectField(forms.Field):
-    """A JSON object with members of its own."""
+    """A JSON object, validated by a form of its own."""
 
     widget = JsonWidget
 
@@ -81,7 +81,7 @@ class ObjectField(forms.Field):
         self.form_class = form_class
 
     def clean(self, value: Any) -> Any:
-        """Return the object's cleaned members; its errors carry their paths."""
+        """Return the cleaned members. Errors are reported by path."""
         if value is None:
             return super().clean(value)
         if not isinstance(value, dict):
@@ -103,7 +103,7 @@ class ListField(forms.Field):
         self.item = ObjectField(form_class)
 
     def clean(self, value: Any) -> list[Any]:
-        """Return the cleaned objects; their errors carry the index."""
+        """Return the cleaned objects. The paths of errors contain the index."""
         if not isinstance(value, list) or not 0 < len(value) <= self.max_length:
             raise ValidationError(_("This must be a list of 1 to %(max)d objects."), params={"max": self.max_length})
         cleaned = []
@@ -120,7 +120,7 @@ class ListField(forms.Field):
 
 
 class NestedErrors(ValidationError):
-    """Errors inside an object or list, by path."""
+    """Validation errors inside an object or list, by path."""
 
     def __init__(self, by_path: Mapping[str, list[str]]) -> None:
         super().__init__("nested")
@@ -136,30 +136,30 @@ def _flattened(error: ValidationError) -> Iterator[tuple[str, str]]:
 
 
 class MillisecondsField(forms.Field):
-    """A moment as JavaScript has it: milliseconds since 1970."""
+    """A JavaScript timestamp: milliseconds since 1970."""
 
     widget = JsonWidget
 
     def to_python(self, value: Any) -> datetime | None:
-        """Return an aware datetime, None for null."""
+        """Return an aware datetime, or None for null."""
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValidationError(_("This must be a number of milliseconds, or null."))
+            raise ValidationError(_("This must be a number of milliseconds or null."))
         if not 0 <= value < LATEST_MILLISECONDS:
             raise ValidationError(_("Timestamp out of range."))
         return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
 
 
 class TimestampField(forms.Field):
-    """When a browser says something happened: milliseconds or ISO 8601; what cannot be read is None, no error."""
+    """The time of an event, in milliseconds or as ISO 8601 text. Text that cannot be parsed becomes None."""
 
     widget = JsonWidget
 
     def to_python(self, value: Any) -> datetime | None:
         """Return an aware datetime or None."""
         if isinstance(value, bool) or not isinstance(value, int | float | str | None):
-            raise ValidationError(_("This must be a number of milliseconds, or ISO 8601 text."))
+            raise ValidationError(_("This must be a number of milliseconds or ISO 8601 text."))
         try:
             moment = parse_datetime(value) if isinstance(value, str) else MillisecondsField(required=False).clean(value)
         except (ValueError, ValidationError):
@@ -168,14 +168,14 @@ class TimestampField(forms.Field):
 
 
 class KeysForm(forms.Form):
-    """The keys of a subscription, base64url."""
+    """The keys of a subscription, in base64url."""
 
     p256dh = TextField()
     auth = TextField()
 
 
 class SubscriptionForm(forms.Form):
-    """A subscription as `PushSubscription.toJSON()` gives it."""
+    """A subscription in the format of `PushSubscription.toJSON()`."""
 
     endpoint = TextField()
     keys = ObjectField(KeysForm)
@@ -183,7 +183,7 @@ class SubscriptionForm(forms.Form):
 
 
 class SubscribeForm(forms.Form):
-    """The body of subscribe."""
+    """The body of a `subscribe` request."""
 
     subscription = ObjectField(SubscriptionForm)
     preferences = JsonField(required=False)
@@ -194,20 +194,20 @@ class SubscribeForm(forms.Form):
 
 
 class EndpointForm(forms.Form):
-    """A body that names one subscription."""
+    """A body with the endpoint of one subscription."""
 
     endpoint = TextField(max_length=MAX_ENDPOINT_BYTES)
     subscription_token = TextField(required=False)
 
 
 class PreferencesForm(EndpointForm):
-    """The body of a change of preferences."""
+    """The body of `PUT preferences`."""
 
     preferences = JsonField()
 
 
 class EventForm(forms.Form):
-    """One event that a browser reports."""
+    """One reported event."""
 
     token = TextField(max_length=MAX_TOKEN)
     action = TextField()
@@ -215,7 +215,7 @@ class EventForm(forms.Form):
     timestamp = TimestampField(required=False)
 
     def clean_action(self) -> str:
-        """One of the four events there are."""
+        """Accept only the four known actions."""
         action: str = self.cleaned_data["action"]
         if action not in ActionType.values:
             raise ValidationError(
@@ -225,6 +225,6 @@ class EventForm(forms.Form):
 
 
 class EventsForm(forms.Form):
-    """The body of events."""
+    """The body of an `events` request."""
 
     events = ListField(EventForm, max_length=MAX_EVENTS)

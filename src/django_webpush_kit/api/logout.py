@@ -1,7 +1,7 @@
-"""Logging out detaches the browser: with `DETACH_ON_LOGOUT` what is meant for a user stops at a shared computer.
+"""Detach a browser's subscription from its user on logout, for shared computers (setting `DETACH_ON_LOGOUT`).
 
-The server has to know which subscription the browser that logs out has. A signed cookie tells, which `subscribe` sets:
-unlike the session it outlives a login.
+`subscribe` stores the subscription's primary key in a signed cookie, so that the server knows which browser logs out.
+Unlike the session, the cookie survives a login.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER_USER = "another user logged in"
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, subscription: Any) -> None:
-    """Put the key of its subscription into a cookie of the browser, if `DETACH_ON_LOGOUT` is on."""
+    """Set the cookie with the primary key of the browser's subscription, if `DETACH_ON_LOGOUT` is on."""
     key = str(subscription.pk)
     if kit_settings.DETACH_ON_LOGOUT and _carried_key(request) != key:
         response.set_signed_cookie(
@@ -44,23 +44,23 @@ def remember_browser(request: HttpRequest, response: HttpResponse, subscription:
 
 
 def _detach_user(request: Any = None, user: Any = None, **_arguments: Any) -> None:
-    """Detach the browser of a user who logs out."""
+    """Detach the browser of the user who logs out."""
     subscription = _carried_subscription(request)
     if subscription is not None and user is not None and subscription.user_id == user.pk:
         services.unsubscribe(subscription, reason=LOGGED_OUT)
 
 
 def _detach_others(request: Any = None, user: Any = None, **_arguments: Any) -> None:
-    """Detach a browser from the user who had it before and did not log out."""
+    """On login, detach the browser from a previous user who did not log out."""
     subscription = _carried_subscription(request)
     if subscription is not None and user is not None and subscription.user_id not in (None, user.pk):
         services.unsubscribe(subscription, reason=OTHER_USER)
 
 
 def _carried_subscription(request: Any) -> Any:
-    """The active subscription that a browser's cookie names.
+    """Return the active subscription that the cookie identifies, or None.
 
-    Django's signals are also sent without a request, and with requests of other frameworks: these carry nothing.
+    Django's signals may have no request, or a request of another framework: then there is no cookie.
     """
     if not kit_settings.DETACH_ON_LOGOUT or not hasattr(request, "get_signed_cookie"):
         return None

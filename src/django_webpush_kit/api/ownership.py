@@ -1,7 +1,7 @@
-"""Which subscription a caller may act on: a user's own, or the one whose token the caller bears.
+"""Authorization: which subscription the caller may act on.
 
-No answer tells a stranger whether an endpoint is known: one that nobody has and one that is someone else's get the
-same 404.
+A signed-in user may act on their own subscriptions, a browser on the one that its subscription token identifies. An
+unknown endpoint and one that belongs to somebody else get the same 404, so nobody can find out which endpoints exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django_webpush_kit.tokens import SubscriptionClaim, primary_key, read_subsc
 
 
 def own_subscription(request: ApiRequest, endpoint: str) -> Any:
-    """The subscription with this endpoint, active or not, if the caller may act on it; 401 or 404 otherwise."""
+    """Return the caller's subscription with this endpoint, active or not. Raises the 401 or 404 error otherwise."""
     claim = _claim_of(request)
     for subscription in rows_of(get_subscription_model()).filter(endpoint_hash__in=_hashes(endpoint)):
         is_owner = request.user is not None and subscription.user_id == request.user.pk
@@ -29,7 +29,7 @@ def own_subscription(request: ApiRequest, endpoint: str) -> Any:
 
 
 def active_subscription(request: ApiRequest, endpoint: str) -> Any:
-    """The same, if it is active, and not another user's than the one who is signed in."""
+    """Return the subscription if it is also active and does not belong to another user than the signed-in one."""
     subscription = own_subscription(request, endpoint)
     if not rows_of(type(subscription)).active().filter(pk=subscription.pk).exists():
         raise not_found()
@@ -39,13 +39,13 @@ def active_subscription(request: ApiRequest, endpoint: str) -> Any:
 
 
 def given_token(request: ApiRequest) -> str:
-    """The subscription token of the header, or of the body; "" without one."""
+    """Return the subscription token from the header or the body, or ""."""
     token = request.http.headers.get("X-Subscription-Token") or request.body.get("subscription_token")
     return token if isinstance(token, str) else ""
 
 
 def latest_claim(token: str) -> SubscriptionClaim | None:
-    """What a subscription token says, if all of it is still true of its subscription."""
+    """Return the claim of a subscription token, or None if the token is invalid or no longer the latest one."""
     claim = read_subscription_token(token)
     key = None if claim is None else primary_key(get_subscription_model(), claim.subscription_id)
     if claim is None or key is None:
@@ -55,7 +55,7 @@ def latest_claim(token: str) -> SubscriptionClaim | None:
 
 
 def _claim_of(request: ApiRequest) -> SubscriptionClaim | None:
-    """What the caller's token proves; 401 for a caller who is not signed in and has no valid token."""
+    """Return the claim of the caller's token. Raises the 401 error if there is neither a user nor a valid token."""
     token = given_token(request)
     if request.user is None and not token:
         raise not_authenticated()
@@ -66,7 +66,7 @@ def _claim_of(request: ApiRequest) -> SubscriptionClaim | None:
 
 
 def _hashes(endpoint: str) -> set[str]:
-    """Return the hashes of the endpoint as it came and as `subscribe` stores it."""
+    """Return the hashes of the endpoint as received and as `subscribe` stores it (normalized)."""
     hashes = {endpoint_hash(endpoint)}
     with suppress(InvalidSubscription):
         hashes.add(Endpoint.parse(endpoint).hash)

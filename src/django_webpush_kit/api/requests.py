@@ -1,4 +1,4 @@
-"""Requests to the API: the checks every view has in common, and the JSON body."""
+"""API requests: the decorator of all views, which checks each request and parses its JSON body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from django_webpush_kit.api.throttling import check_rate
 from django_webpush_kit.exceptions import InvalidSubscription
 
 MAX_BODY = 65_536
-"""Bytes a request body may have: 50 events, or a subscription with many preferences, take less than half of it."""
+"""Maximum size of a request body in bytes. 50 events, or a subscription with many preferences, need less than half."""
 
 MAX_DEPTH = 16
 
@@ -33,7 +33,7 @@ View = Callable[..., HttpResponse]
 
 @dataclass(slots=True)
 class ApiRequest:
-    """One request to the API: its user (None: nobody is signed in) and its JSON body."""
+    """One API request: the user (None if nobody is signed in) and the JSON body."""
 
     http: HttpRequest
     user: Any = None
@@ -41,11 +41,11 @@ class ApiRequest:
 
 
 def api_view(action: str, *methods: str, signs_in: bool = False, is_limited: bool = True) -> Callable[[View], View]:
-    """Make a view of `function(request: ApiRequest, **kwargs)` for these methods; GET brings HEAD along.
+    """Turn `function(request: ApiRequest, **kwargs)` into a view for these methods; GET includes HEAD.
 
-    `action` is the key in `RATE_LIMITS`; without `is_limited` the function asks `check_rate` itself. With `signs_in`
-    the authenticators are asked, otherwise cookies and `Authorization` are ignored. The view runs outside
-    ATOMIC_REQUESTS and for visitors who have not logged in.
+    `action` is the key in `RATE_LIMITS`. With `is_limited=False` the function calls `check_rate` itself. With
+    `signs_in` the authenticators run; otherwise cookies and `Authorization` are ignored. The view is exempt from
+    ATOMIC_REQUESTS and from LoginRequiredMiddleware.
     """
     allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
 
@@ -74,7 +74,7 @@ def api_view(action: str, *methods: str, signs_in: bool = False, is_limited: boo
 
 
 def _prepared(request: HttpRequest, action: str, *, signs_in: bool) -> ApiRequest:
-    """Refuse whatever can be refused before the body is read; then read it."""
+    """Check method, headers, rate limit and user, and only then read the body."""
     takes_body = request.method in BODY_METHODS
     if takes_body:
         _check_envelope(request)
@@ -96,7 +96,7 @@ def _check_envelope(request: HttpRequest) -> None:
 
 
 def _read_json(request: HttpRequest) -> dict[str, Any]:
-    """The body as an object. Text that no database stores (NUL, lone surrogates) is refused here, once for all."""
+    """Return the body's JSON object. Refuses NUL characters and lone surrogates, which databases cannot store."""
     try:
         raw = request.read(MAX_BODY + 1)
     except (UnreadablePostError, RawPostDataException):
@@ -115,7 +115,7 @@ def _read_json(request: HttpRequest) -> dict[str, Any]:
 
 
 def _texts(value: Any, depth: int) -> Iterator[str]:
-    """Yield every string in a JSON value; a ValueError where it holds NUL or is nested too deeply."""
+    """Yield every string in a JSON value. Raises ValueError for NUL characters and too deep nesting."""
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError("text with NUL")
@@ -140,7 +140,7 @@ def _method_not_allowed(allowed: list[str]) -> ApiError:
 
 
 def _too_large() -> ApiError:
-    return ApiError(ErrorCode.TOO_LARGE, _("The body has more than %(bytes)d bytes.") % {"bytes": MAX_BODY})
+    return ApiError(ErrorCode.TOO_LARGE, _("The body is larger than %(bytes)d bytes.") % {"bytes": MAX_BODY})
 
 
 def _malformed(message: str) -> ApiError:
@@ -148,7 +148,7 @@ def _malformed(message: str) -> ApiError:
 
 
 def _outside_transactions(view: View) -> View:
-    """Keep ATOMIC_REQUESTS away: what is retried on a deadlock has to be a transaction of its own."""
+    """Exempt a view from ATOMIC_REQUESTS: only a whole transaction can be retried after a deadlock."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view

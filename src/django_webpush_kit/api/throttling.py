@@ -1,7 +1,7 @@
 """Rate limits: `RATE_LIMITS = {"subscribe": "30/m"}`, counted per action and identity in Django's default cache.
 
-An identity is a user, or else the address of the client. A limit counts within fixed windows of the clock, so that
-`Retry-After` is exact. A cache that fails limits nobody: the hard caps live in the database.
+The identity is the signed-in user, or the client's IP address. Windows are fixed by the clock, so `Retry-After` is
+exact. If the cache fails, no rate limit applies; MAX_SUBSCRIPTIONS_PER_USER is enforced in the database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def check_rate(request: HttpRequest, action: str, user: Any = None) -> None:
-    """Count one request; raise 429 with an honest `Retry-After` above the limit of `action`."""
+    """Count one request. Raises the 429 error with `Retry-After` if the limit of `action` is exceeded."""
     rate = kit_settings.RATE_LIMITS.get(action)
     if not rate:
         return
@@ -44,7 +44,7 @@ def check_rate(request: HttpRequest, action: str, user: Any = None) -> None:
 
 @lru_cache(maxsize=64)
 def parse_rate(rate: str) -> tuple[int, int]:
-    """How many requests in how many seconds: "30/m" is (30, 60). An `ImproperlyConfigured` when it is malformed."""
+    """Return (requests, seconds) for a rate: "30/m" is (30, 60). Raises `ImproperlyConfigured` for a malformed rate."""
     match = re.fullmatch(r"([0-9]+)/([smhd])", rate)
     if match is None:
         raise ImproperlyConfigured(
@@ -54,25 +54,25 @@ def parse_rate(rate: str) -> tuple[int, int]:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The client's IP address; None when nobody says.
+    """Return the client's IP address, or None if it is unknown.
 
-    `X-Forwarded-For` counts for as many proxies as `TRUSTED_PROXIES` says. Where the server sees no address because it
-    listens on a Unix socket, the one proxy that connects to it counts.
+    `TRUSTED_PROXIES` is the number of proxies whose entries in `X-Forwarded-For` are trusted. A server on a Unix socket
+    sees no address; the proxy that connects to it is trusted.
     """
     peer = parse_address(str(request.META.get("REMOTE_ADDR", "")))
     proxies = kit_settings.TRUSTED_PROXIES or (0 if peer else 1)
     if not proxies:
         return peer
-    # Each proxy appends the address it sees; what stands further left is whatever the client wrote.
+    # Each proxy appends the address it sees; the client may have written the entries to the left.
     hops = list(filter(None, map(str.strip, request.headers.get("X-Forwarded-For", "").split(","))))
     return parse_address(hops[-proxies]) if len(hops) >= proxies else peer
 
 
 def parse_address(text: str) -> str | None:
-    """The IP address in an entry of `X-Forwarded-For`; None when there is none.
+    """Return the IP address in an entry of `X-Forwarded-For`, or None.
 
-    Proxies write `203.0.113.7`, `203.0.113.7:17085`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`, in quotes
-    or not.
+    Proxies write `203.0.113.7`, `203.0.113.7:17085`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`, with or
+    without quotes.
     """
     match = _ADDRESS_AND_PORT.fullmatch(text.strip().strip('"'))
     try:
@@ -80,7 +80,7 @@ def parse_address(text: str) -> str | None:
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
-        # A server that listens on IPv6 sees IPv4 clients as ::ffff:192.0.2.7; a scope (%eth0) is no part of an address.
+        # IPv6 servers see IPv4 clients as ::ffff:192.0.2.7. A scope such as %eth0 does not belong to the address.
         return str(address.ipv4_mapped or IPv6Address(int(address)))
     return str(address)
 
@@ -89,7 +89,7 @@ _ADDRESS_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w-]+)\]|([0-9]+(?:\.[0-9]+)
 
 
 def _network(address: str | None) -> str:
-    """What one client can easily vary is one identity: an IPv6 /64."""
+    """Return the network to count by: an IPv6 client usually controls a whole /64."""
     if address is None:
         return "unknown"
     parsed = ip_address(address)
@@ -102,7 +102,7 @@ def _count(name: str, period: int) -> int:
         cache.add(key, 0, timeout=period * 2)
         return cache.incr(key)
     except ValueError:
-        return 1  # evicted between the two calls
-    except Exception:  # whatever a cache backend raises when its server is away
-        _logger.warning("The cache is not available: rate limits do not apply", exc_info=True)
+        return 1  # the key was evicted between the two calls
+    except Exception:  # cache backends raise different exceptions when their server is down
+        _logger.warning("The cache is not available; rate limits are not applied", exc_info=True)
         return 0

@@ -1,4 +1,4 @@
-"""The views of the HTTP API. Paths have no trailing slash; every answer but a redirect and a script is JSON."""
+"""The views of the HTTP API. Paths have no trailing slash. Responses are JSON, except the redirect and the script."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPENAPI = Path(__file__).resolve().parent / "openapi.json"
 
 @api_view("subscribe", "POST", signs_in=True)
 def subscribe(request: ApiRequest) -> HttpResponse:
-    """Create (201) or update (200) a subscription; the answer carries the browser's new subscription token."""
+    """Create (201) or update (200) a subscription. The response contains the browser's new subscription token."""
     cleaned = validated(SubscribeForm, request.body)
     remember_base(request.http)
     try:
@@ -76,7 +76,7 @@ def subscribe(request: ApiRequest) -> HttpResponse:
 
 @api_view("unsubscribe", "POST", signs_in=True)
 def unsubscribe(request: ApiRequest) -> HttpResponse:
-    """End a subscription of the caller; doing so again is no error."""
+    """Deactivate a subscription of the caller. Repeating the request is not an error."""
     services.unsubscribe(own_subscription(request, validated(EndpointForm, request.body)["endpoint"]))
     return JsonResponse({"success": True, "message": _("Unsubscribed.")})
 
@@ -95,7 +95,7 @@ def preferences(request: ApiRequest) -> HttpResponse:
 
 @api_view("test", "POST", signs_in=True)
 def test(request: ApiRequest) -> HttpResponse:
-    """Send a test notification to a subscription of the caller; preferences do not hold it back."""
+    """Send a test notification to a subscription of the caller. Preferences and quiet hours are bypassed."""
     subscription = active_subscription(request, validated(EndpointForm, request.body)["endpoint"])
     result = services.send(
         subscription,
@@ -108,14 +108,17 @@ def test(request: ApiRequest) -> HttpResponse:
     )
     key = result.notifications.using(outbox_database()).values_list("pk", flat=True).first()
     if key is None:
-        raise not_found()  # it was deactivated this very moment
+        raise not_found()  # it was deactivated in the meantime
     message = _("A test notification is on its way.")
     return JsonResponse({"success": True, "message": message, "notification_id": key})
 
 
 @api_view("health", "GET", signs_in=True)
 def health(request: ApiRequest) -> HttpResponse:
-    """How delivery is doing; staff get details. The status is 200, or 503 when unhealthy and asked to be strict."""
+    """Report the health of delivery; staff see details.
+
+    The status is 200, or 503 if delivery is unhealthy and `?strict=1` or `HEALTH_STRICT` is set.
+    """
     is_staff = request.user is not None and getattr(request.user, "is_staff", False)
     if not is_staff and not kit_settings.HEALTH_PUBLIC:
         if request.user is None:
@@ -127,14 +130,14 @@ def health(request: ApiRequest) -> HttpResponse:
 
 
 def _described(name: str, kind: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page shows of a notification type, in the request's language."""
+    """Return label, description and default of a notification type, in the request's language."""
     shown = {"label": str(kind.get("label", name)), "default": bool(kind.get("default", True))}
     return {**shown, "description": str(kind["description"])} if kind.get("description") else shown
 
 
 @api_view("config", "GET")
 def config(request: ApiRequest) -> HttpResponse:
-    """What a page needs to subscribe: public key, notification types, URLs, and whose session it is."""
+    """Return what a page needs to subscribe: public key, notification types, URLs, and a mark of the signed-in user."""
     remember_base(request.http)
     names = ("subscribe", "unsubscribe", "preferences", "test", "events")
     response = JsonResponse(
@@ -158,7 +161,7 @@ def config(request: ApiRequest) -> HttpResponse:
 
 @api_view("events", "POST")
 def events(request: ApiRequest) -> HttpResponse:
-    """Record what browsers report; `recorded` counts what was new. Events with a bad token are left out."""
+    """Record reported events. `recorded` is the number of new ones. Events with an invalid token are skipped."""
     given = validated(EventsForm, request.body)["events"]
     signed = [
         reports.Event(*named, event["action"], _button(event), event["timestamp"])
@@ -166,7 +169,7 @@ def events(request: ApiRequest) -> HttpResponse:
         if (named := reports.notification_of(event["token"])) is not None
     ]
     if not signed:
-        raise invalid({"events": [_("No event has a valid token.")]})
+        raise invalid({"events": [_("None of the events has a valid token.")]})
     return JsonResponse({"success": True, "recorded": reports.record(signed)})
 
 
@@ -174,18 +177,18 @@ def events(request: ApiRequest) -> HttpResponse:
 def open_notification(request: ApiRequest, token: str) -> HttpResponse:
     """Record a click and redirect to the URL stored with the notification, or with its button `?action=`.
 
-    The redirect comes whatever becomes of the record: above the rate limit, or when it fails, nothing is recorded.
+    Above the rate limit, and if recording fails, the redirect still works, but the click is not recorded.
     """
     excess = _rate_excess(request, "open")
     notification = reports.find_notification(token)
     if notification is None:
-        raise excess or not_found(_("There is no such notification."))
+        raise excess or not_found(_("Notification not found."))
     action = request.http.GET.get("action", "")
     if not reports.has_button(notification, action):
         action = ""
-    if excess is None and request.http.method == "GET":  # HEAD is how mail scanners look at links
+    if excess is None and request.http.method == "GET":  # link scanners send HEAD
         _record_click(notification, action)
-    # not HttpResponseRedirect, which refuses URLs above 2,048 characters
+    # HttpResponseRedirect refuses URLs longer than 2,048 characters
     response = HttpResponse(status=302, headers={"Location": reports.click_target(notification, action) or "/"})
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -193,7 +196,7 @@ def open_notification(request: ApiRequest, token: str) -> HttpResponse:
 
 @api_view("openapi", "GET")
 def openapi(request: ApiRequest) -> HttpResponse:
-    """Serve the OpenAPI 3.1 document, with the prefix under which this host serves the API."""
+    """Serve the OpenAPI 3.1 document, with the URL prefix of the API in this project."""
     document = json.loads(_text(OPENAPI))
     document["servers"] = [{"url": _base(request.http).rstrip("/")}]
     return _revalidated(request.http, JsonResponse(document))
@@ -201,11 +204,11 @@ def openapi(request: ApiRequest) -> HttpResponse:
 
 @api_view("service-worker", "GET")
 def service_worker(request: ApiRequest) -> HttpResponse:
-    """Serve the service worker, allowed to control the whole site, told where the API is."""
+    """Serve the service worker with the URL of the API. It may control the whole site (`Service-Worker-Allowed`)."""
     known = {"baseUrl": _base(request.http)}
     if key := public_key():
         known["publicKey"] = key
-    # What the host's own worker has set before importing this one wins.
+    # Values set by the project's own worker before it imports this script take precedence.
     first_line = f"self.WEBPUSH_KIT = {{ ...{json.dumps(known)}, ...self.WEBPUSH_KIT }};\n"
     response = HttpResponse(first_line + _text(WORKER), content_type="text/javascript; charset=utf-8")
     response.headers["Service-Worker-Allowed"] = kit_settings.SERVICE_WORKER_SCOPE
@@ -220,9 +223,9 @@ def _browser(request: ApiRequest, cleaned: dict[str, Any]) -> BrowserSubscriptio
             p256dh=subscription["keys"]["p256dh"],
             auth=subscription["keys"]["auth"],
             expiration_time=subscription["expirationTime"],
-            # The module sends {} when the page says nothing about preferences.
+            # webpush-kit.js sends {} if the page sets no preferences.
             preferences=None if cleaned["preferences"] == {} else cleaned["preferences"],
-            # A browser with an unheard-of language or time zone is a subscriber all the same.
+            # An unknown language or time zone must not prevent a subscription.
             language=language_tag(cleaned["language"]),
             timezone=cleaned["timezone"] if find_zone(cleaned["timezone"]) else "",
             **client_info(request.http),
@@ -240,7 +243,7 @@ PATHS = {
 
 
 def _registrant(request: ApiRequest, old_endpoint: str) -> Registrant:
-    """The signed-in user; else the bearer of the browser's token; else anyone, where that is allowed."""
+    """Return who registers: the signed-in user, the bearer of the browser's token, or an allowed anonymous visitor."""
     if request.user is not None:
         return ByUser(request.user, old_endpoint, limit=kit_settings.MAX_SUBSCRIPTIONS_PER_USER)
     token = given_token(request)
@@ -255,7 +258,7 @@ def _replace_preferences(request: ApiRequest) -> HttpResponse:
     cleaned = validated(PreferencesForm, request.body)
     subscription = active_subscription(request, cleaned["endpoint"])
     if not store_preferences(subscription, cleaned["preferences"]):
-        raise not_found()  # it was deleted, or changed hands, this very moment
+        raise not_found()  # it was deleted or moved to another user in the meantime
     return JsonResponse({"success": True, "message": _("Preferences saved."), **_preferences(subscription)})
 
 
@@ -264,7 +267,7 @@ def _preferences(subscription: Any) -> dict[str, Any]:
 
 
 def _visitor_mark(request: HttpRequest) -> str:
-    """The mark of the signed-in user; "" for anybody else, refused credentials included."""
+    """Return the mark of the signed-in user, or "" for anonymous visitors and invalid credentials."""
     with suppress(ApiError):
         user = authenticate(request)
         return user_mark(None if user is None else user.pk)
@@ -272,7 +275,7 @@ def _visitor_mark(request: HttpRequest) -> str:
 
 
 def _rate_excess(request: ApiRequest, action: str) -> ApiError | None:
-    """The error of a request above the rate limit; None when it is within."""
+    """Return the error of a request above the rate limit, or None."""
     try:
         check_rate(request.http, action)
     except ApiError as error:
@@ -284,11 +287,11 @@ def _record_click(notification: Any, action: str) -> None:
     try:
         reports.record_click(notification, action)
     except Exception as error:  # noqa: BLE001 - contained
-        log_error(_logger, "A click was not recorded", error=error)
+        log_error(_logger, "A click could not be recorded", error=error)
 
 
 def _button(event: dict[str, Any]) -> str:
-    """Only a click on a button has one."""
+    """Return the button's id. Other events have none."""
     return event["action_id"] if event["action"] == ActionType.ACTION_CLICKED else ""
 
 
@@ -301,7 +304,7 @@ def _base(request: HttpRequest) -> str:
 
 
 def _revalidated(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Let the browser keep a copy, and ask each time whether it is still the latest."""
+    """Let the browser cache the response, but revalidate it before each use (ETag)."""
     etag = f'"{sha256(response.content).hexdigest()[:32]}"'
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = "no-cache"

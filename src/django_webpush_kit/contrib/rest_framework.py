@@ -1,9 +1,9 @@
-"""Django REST framework's authentication for our API.
+"""Authenticate API requests with the authentication classes of Django REST framework.
 
     WEBPUSH_KIT = {"AUTHENTICATORS": ["django_webpush_kit.contrib.rest_framework.authenticate"]}
 
-Runs the classes of `REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"]`: with `djangorestframework-simplejwt` among them
-`Authorization: Bearer ...` works.
+Runs the classes in `REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"]`. With `djangorestframework-simplejwt`, the API
+accepts `Authorization: Bearer ...`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ except ImportError as error:  # pragma: no cover  # run by the environment witho
 
 
 class _EmptyBody(BaseParser):  # type: ignore[misc]  # DRF has no types
-    """Leaves the body unread, for the view: authentication goes by headers and cookies.
+    """Leave the body unread, so that the view can read it. Authentication needs only headers and cookies.
 
-    Without a parser DRF refuses every request in which a class looks at `request.POST`, as session authentication and
-    OAuth do.
+    Without a parser, DRF refuses a request as soon as a class reads `request.POST`; session authentication and OAuth
+    do.
     """
 
     media_type = "*/*"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> dict[str, Any]:
-        """Return nothing."""
+        """Return an empty dict."""
         return {}
 
 
 def authenticate(request: HttpRequest) -> Any:
-    """The user that one of DRF's configured classes knows; None when none of them finds credentials."""
+    """Return the user of the first DRF class that finds credentials, or None."""
     authenticators = [make() for make in api_settings.DEFAULT_AUTHENTICATION_CLASSES]
     wrapped = Request(request, parsers=[_EmptyBody()], authenticators=authenticators)
     try:
@@ -54,7 +54,7 @@ def authenticate(request: HttpRequest) -> Any:
 
 
 def _sentence(detail: Any) -> str:
-    """The readable part of an error's detail, which may be text, a list, or an object with more for programs."""
+    """Return the message of an error's detail, which may be text, a list, or a dict with codes for programs."""
     if isinstance(detail, Mapping):
         detail = detail.get("detail") or next(iter(detail.values()), "")
     if isinstance(detail, list | tuple):

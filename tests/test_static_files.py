@@ -58,6 +58,13 @@ def test_the_module_is_loaded_once(root: Path) -> None:
     assert len([name for name in loaded if re.search(r"/webpush-kit(\.\w+)?\.js$", name)]) == 1
 
 
+def test_the_elements_are_told_the_url_of_the_module(root: Path) -> None:
+    html = Template("{% load webpush_kit %}{% webpush_kit_head %}").render(Context())
+    told = re.findall(r'<meta name="webpush-kit-module" content="/static/([^"]+)"', html)
+    assert told == scripts("elements=False")
+    assert (root / told[0]).is_file()
+
+
 def test_a_page_may_import_every_module_by_its_url(root: Path) -> None:
     for name in ("webpush-kit.js", "webpush-kit-elements.js", "webpush-kit-mock.js"):
         url = staticfiles_storage.url(f"django_webpush_kit/{name}")

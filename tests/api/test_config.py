@@ -195,6 +195,10 @@ class TestHeadTag:
         (nonce,) = Head(answer.content.decode()).nonces
         assert answer.headers["Content-Security-Policy"] == f"script-src 'nonce-{nonce}'"
 
+    def test_it_tells_the_scope_of_the_service_worker(self, kit: Any) -> None:
+        kit(SERVICE_WORKER_SCOPE="/shop/")
+        assert head().metas["webpush-kit-scope"] == "/shop/"
+
     def test_elements_can_be_left_out(self) -> None:
         assert head("elements=False").sources == ["/static/django_webpush_kit/webpush-kit.js"]
 
@@ -205,6 +209,8 @@ class TestHeadTag:
             "webpush-kit-base": "/api/v1/push/",
             "webpush-kit-config": "/api/v1/push/config",
             "webpush-kit-key": "",
+            "webpush-kit-scope": "/",
+            "webpush-kit-module": "/static/django_webpush_kit/webpush-kit.js",
         }
 
     def test_nothing_is_inline(self) -> None:

@@ -254,9 +254,10 @@ describe("<webpush-toggle> in frameworks", () => {
 });
 
 describe("<webpush-toggle> and the module", () => {
-  const KIT = Symbol.for("webpush-kit");
   const around = `
-    import { FakePage, load } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
+    import { FakePage, load, place } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
+    import { renameSync } from "node:fs";
+    import { pathToFileURL } from "node:url";
     const page = new FakePage();
     const until = async (holds) => { while (!holds()) await new Promise(setImmediate); };
     const { WebPushToggle } = await load("webpush-kit-elements.js");
@@ -264,15 +265,29 @@ describe("<webpush-toggle> and the module", () => {
   const run = (code) =>
     spawnSync(process.execPath, ["--input-type=module", "--eval", around + code], { encoding: "utf8", timeout: 30000 });
 
-  test("it uses the one that the page has loaded, whatever its name", async () => {
-    const { toggle } = await attach();
-    assert.ok(toggle.push instanceof (await load("webpush-kit.js")).PushNotificationManager);
+  test("it loads the one that the head names, whatever its name", () => {
+    const { stdout, stderr } = run(`
+      renameSync(place("webpush-kit.js"), place("webpush-kit.0123456789ab.js"));
+      page.meta.module = pathToFileURL(place("webpush-kit.0123456789ab.js")).href;
+      toggle.connectedCallback();
+      await until(() => toggle.state === "off");
+      const { PushNotificationManager } = await load("webpush-kit.0123456789ab.js");
+      console.log(toggle.push instanceof PushNotificationManager);`);
+    assert.equal(stdout, "true\n", stderr);
     const source = readFileSync(new URL("webpush-kit-elements.js", STATIC), "utf8");
     assert.doesNotMatch(source, /^import\b/m, "its URL may be another one");
-    assert.equal(globalThis[KIT].kit.PushError, (await load("webpush-kit.js")).PushError);
   });
 
-  test("it loads the one beside it where the page has loaded none", () => {
+  test("it shares the page's first manager, also with another copy of the module", () => {
+    const { stdout, stderr } = run(`
+      const push = (await load("webpush-kit.js?copy")).createPush({ repair: false });
+      toggle.connectedCallback();
+      await until(() => toggle.state === "off");
+      console.log(toggle.push === push);`);
+    assert.equal(stdout, "true\n", stderr);
+  });
+
+  test("it loads the one beside it where the head names none", () => {
     const { stdout, stderr } = run(`
       toggle.connectedCallback();
       const before = toggle.push;
@@ -297,14 +312,13 @@ describe("<webpush-toggle> and the module", () => {
 
   test("it says so where none can be loaded, and tries again at the next click", () => {
     const { stdout, stderr } = run(`
-      import { place } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
-      import { renameSync } from "node:fs";
-      renameSync(place("webpush-kit.js"), place("renamed.js"));
+      const [name, hidden] = [place("webpush-kit.js"), place("hidden.js")];
+      renameSync(name, hidden);
       toggle.connectedCallback();
       await until(() => toggle.state === "off");
       const status = toggle.querySelector("[role=status]");
       console.log(toggle.getAttribute("error"), status.textContent);
-      await load("renamed.js");
+      renameSync(hidden, name);
       toggle.querySelector("button").dispatchEvent(new Event("click"));
       await until(() => toggle.state === "off" && toggle.push);
       console.log(toggle.getAttribute("error"), status.textContent);`);

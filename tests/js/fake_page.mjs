@@ -11,7 +11,8 @@ import { FakeBrowser, ORIGIN, PUBLIC_KEY, STATIC } from "./fake_browser.mjs";
 
 /** Imports a shipped module; Node takes `.js` for a module only beside a package.json that says so. */
 export async function load(name) {
-  return import(pathToFileURL(place(name)));
+  const [file, query] = name.split("?");
+  return import(pathToFileURL(place(file)) + (query ? `?${query}` : ""));
 }
 
 /** Where the copy of a shipped module is. */
@@ -75,7 +76,7 @@ export class FakePage {
       customElements: globalThis.customElements ?? new FakeRegistry(),
     });
     if (supported) this.#install({ Notification: this.#notification(), PushManager: class {} });
-    globalThis[Symbol.for("webpush-kit")] &&= Object.assign(globalThis[Symbol.for("webpush-kit")], { manager: null });
+    delete globalThis[Symbol.for("webpush-kit")];
   }
 
   close() {

@@ -126,7 +126,6 @@ def test_a_typescript_project_with_react_passes_and_its_mistakes_are_found(proje
     assert finished.returncode == 0, finished.stdout
 
 
-@pytest.mark.xfail(reason="the module shares itself with the elements when it is loaded, which a bundler must keep")
 def test_a_bundler_leaves_out_what_is_not_used(project):
     (project / "entry.js").write_text('import { isSupported } from "django-webpush-kit"; console.log(isSupported());')
     esbuild = TOOLS / "node_modules" / ".bin" / "esbuild"

@@ -686,6 +686,20 @@ describe("other workers and scopes", () => {
     });
   }
 
+  test("a scope that the head says is taken over within the first page, though the last check was a moment ago", async () => {
+    page = new FakePage({ meta: { key: PUBLIC_KEY } });
+    await kit.createPush({ repair: false }).subscribe();
+    const former = page.registration;
+    page.meta.scope = "/p/";
+    page.server.scope = "/p/";
+    page.others = [former];
+    page.registration = null;
+    page.browser.scope = `${ORIGIN}/p/`;
+    const push = kit.createPush({ repair: false });
+    assert.equal(await push.repair(), "renewed");
+    assert.equal(page.registration.scope, `${ORIGIN}/p/`);
+  });
+
   test("switching off ends a subscription that a former scope has left, too", async () => {
     page = new FakePage();
     const former = page.addRegistration("/api/v1/push/service-worker.js", "/");

@@ -12,7 +12,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from django_webpush_kit.conf import public_key
+from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.outbox.links import base_for_page
 from django_webpush_kit.tokens import user_mark
 
@@ -28,14 +28,20 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     """
     request = context.get("request")
     base = base_for_page(request)
-    metas = {"base": base, "config": f"{base}config", "key": public_key()}
+    metas = {
+        "base": base,
+        "config": f"{base}config",
+        "key": public_key(),
+        "scope": kit_settings.SERVICE_WORKER_SCOPE,
+        # with hashed static files the elements do not know the module's name
+        "module": static("django_webpush_kit/webpush-kit.js"),
+    }
     if request is not None:
         metas |= {"csrf": get_token(request), "user": user_mark(_signed_in(request))}
     nonces = (nonce, context.get("csp_nonce"), getattr(request, "csp_nonce", None))
     # as text, for the object that keeps a nonce is false until somebody uses it
     nonce = next(filter(None, (str(one) for one in nonces if one is not None)), "")
     attributes = format_html(' nonce="{}"', nonce) if nonce else ""
-    # each by its own URL and in this order: with hashed static files neither knows the other's name
     scripts = ["webpush-kit.js", "webpush-kit-elements.js"] if elements else ["webpush-kit.js"]
     return format_html(
         "{}{}",

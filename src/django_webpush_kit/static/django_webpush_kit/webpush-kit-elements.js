@@ -42,13 +42,18 @@ const TEXTS = {
 
 const SWITCHABLE = ["off", "on"];
 
+/** @type {Kit | undefined} the module `webpush-kit.js`, once it is loaded */
+let kit;
+
 /**
- * What the module `webpush-kit.js` shares. `{% webpush_kit_head %}` loads it before this file; its name is not written
- * here, for storages of hashed static files change it.
- * @returns {Kit | undefined}
+ * Loads the module `webpush-kit.js`. A page names its URL in `<meta name="webpush-kit-module">`, for storages of hashed
+ * static files change its name; without the meta element it is the file beside this one, also for bundlers.
+ * @returns {Promise<Kit>}
  */
-function findKit() {
-  return /** @type {any} */ (globalThis)[Symbol.for("webpush-kit")]?.kit;
+async function loadKit() {
+  const tag = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="webpush-kit-module"]'));
+  const url = tag?.content && new URL(tag.content, document.baseURI).href;
+  return url ? import(/* @vite-ignore */ /* webpackIgnore: true */ url) : import("./webpush-kit.js");
 }
 
 /** On a server there are no elements: importing this file must not fail there. */
@@ -140,29 +145,22 @@ export class WebPushToggle extends BaseElement {
     this.#preferences = typeof preferences === "string" ? parse(preferences) : preferences;
   }
 
-  #attach() {
+  async #attach() {
     this.#setState("busy");
-    const kit = findKit();
-    if (kit) this.#follow(kit);
-    else this.#load();
-  }
-
-  /** For pages that load this file alone, and for bundles. */
-  async #load() {
     try {
-      await import("./webpush-kit.js");
+      kit ??= await loadKit();
     } catch (cause) {
       const error = new Error("The server cannot be reached. Check your connection.", { cause });
       this.#setError(Object.assign(error, { name: "PushError", code: "network_error", status: 0, errors: {} }));
       this.#setState("off");
+      return;
     }
-    const kit = findKit();
-    if (kit && this.#isConnected && !this.#isFollowing) this.#follow(kit);
+    if (this.#isConnected && !this.#isFollowing) this.#follow(kit);
   }
 
-  /** @param {Kit} kit */
-  #follow(kit) {
-    const push = (this.#push ??= kit.defaultPush());
+  /** @param {Kit} module */
+  #follow(module) {
+    const push = (this.#push ??= module.defaultPush());
     this.#isFollowing = true;
     this.#stop.push(
       push.on("change", (state) => this.#setState(state)),
@@ -213,7 +211,7 @@ export class WebPushToggle extends BaseElement {
       return this.getAttribute(`text-${error.code.replaceAll("_", "-")}`) ?? TEXTS[error.code] ?? error.message;
     const code = state === "busy" ? state : STATE_CODES[state];
     /** @type {Record<string, string>} */
-    const messages = findKit()?.PUSH_ERRORS ?? {};
+    const messages = kit?.PUSH_ERRORS ?? {};
     return this.getAttribute(`text-${state}`) ?? TEXTS[code] ?? messages[code];
   }
 
@@ -253,8 +251,8 @@ export class WebPushToggle extends BaseElement {
   /** @param {any} cause */
   #setError(cause) {
     // by name, for the error may come from another copy of the module
-    const kit = cause?.name === "PushError" ? null : findKit();
-    const error = kit ? new kit.PushError("failed", cause?.message, { cause }) : cause;
+    const module = cause?.name === "PushError" ? null : kit;
+    const error = module ? new module.PushError("failed", cause?.message, { cause }) : cause;
     this.#error = error;
     this.#tell("webpush-error", { error });
   }

@@ -6,9 +6,10 @@
  *   button.addEventListener("click", () => push.subscribe());
  *
  * Options that you do not give are read from the head of the page: `<meta name="webpush-kit-base"
- * content="/api/v1/push/">`, and likewise `webpush-kit-csrf`, `webpush-kit-key` (the VAPID public key) and
- * `webpush-kit-user` (text that differs from one signed-in user to the next). Importing this file does nothing by
- * itself and works on a server, too. Under a strict CSP only this file needs to be allowed: nothing here is inline.
+ * content="/api/v1/push/">`, and likewise `webpush-kit-csrf`, `webpush-kit-key` (the VAPID public key),
+ * `webpush-kit-scope` (of the service worker) and `webpush-kit-user` (text that differs from one signed-in user to the
+ * next). Importing this file does nothing by itself and works on a server, too. Under a strict CSP only this file needs
+ * to be allowed: nothing here is inline.
  */
 
 /**
@@ -182,7 +183,7 @@ export class PushError extends Error {
  */
 export function createPush(options = {}) {
   const manager = new PushNotificationManager(options);
-  shared.manager ??= manager;
+  shared().manager ??= manager;
   if (options.repair !== false) manager.repair().catch((error) => manager.report(error));
   return manager;
 }
@@ -192,21 +193,18 @@ export function createPush(options = {}) {
  * @returns {PushNotificationManager}
  */
 export function defaultPush() {
-  return shared.manager ?? createPush();
+  return shared().manager ?? createPush();
 }
 
 /**
- * On `globalThis`, because a page may load this file under two URLs (with and without a hash in its name), and because
- * the elements find `kit` there: they do not know the name that this file has on the site.
- * @type {{manager: PushNotificationManager | null, answered: WeakSet<Event>, kit: object}}
+ * On `globalThis`, because a page may load this file under two URLs (with and without a hash in its name). Made at the
+ * first use, so that importing this file has no effect.
+ * @returns {{manager: PushNotificationManager | null, answered: WeakSet<Event>}}
  */
-const shared = shareWithOtherCopies();
-
-function shareWithOtherCopies() {
+function shared() {
   /** @type {any} */
   const place = globalThis;
-  const kit = { defaultPush, PUSH_ERRORS, PushError };
-  return (place[Symbol.for("webpush-kit")] ??= { manager: null, answered: new WeakSet(), kit });
+  return (place[Symbol.for("webpush-kit")] ??= { manager: null, answered: new WeakSet() });
 }
 
 /**
@@ -479,8 +477,9 @@ export class PushNotificationManager {
     const { data, ports } = event;
     if (data?.type === "webpush-kit:shown") this.#emit("shown", data);
     if (data?.type === "webpush-kit:clicked") this.#emit("clicked", data);
-    if (shared.answered.has(event)) return; // by another manager of this page
-    shared.answered.add(event);
+    const { answered } = shared();
+    if (answered.has(event)) return; // by another manager of this page
+    answered.add(event);
     if (data?.type === "webpush-kit:where") ports?.[0]?.postMessage({ href: location.href });
     if (data?.type === "webpush-kit:navigate") ports?.[0]?.postMessage({ isHandled: navigatePage(data) });
   }
@@ -489,8 +488,8 @@ export class PushNotificationManager {
 
   /** @returns {string} the URL of the service worker's scope */
   #scope() {
-    const { scope } = this.options;
-    const path = scope ?? this.#config?.service_worker_scope ?? loadState(this.#memoryKey()).scope ?? "/";
+    const said = this.options.scope ?? metaContent("scope") ?? this.#config?.service_worker_scope;
+    const path = said ?? loadState(this.#memoryKey()).scope ?? "/";
     return new URL(path, document.baseURI).href;
   }
 
@@ -1007,7 +1006,7 @@ export class PushNotificationIntegration {
         auth: arrayBufferToBase64(subscription.getKey("auth")),
       },
     };
-    const { manager } = shared;
+    const { manager } = shared();
     const api = PushNotificationIntegration.api ?? manager?.api ?? new PushNotificationAPI();
     const result = await api.createSubscription(subscriptionData, preferences);
     if (result.success && api === manager?.api) {

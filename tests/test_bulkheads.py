@@ -253,10 +253,10 @@ BULKHEADS = {
         task_backends/base QueueBackend._enqueue cache.set
         task_backends/base QueueBackend.find_outage ask_cache
         task_backends/base QueueBackend.find_outage cache.get
-        task_backends/base _set_wake_mark ask_cache
-        task_backends/base _set_wake_mark cache.add
-        task_backends/base clear_wake_mark ask_cache
-        task_backends/base clear_wake_mark cache.delete
+        task_backends/base _mark_wake_up_pending ask_cache
+        task_backends/base _mark_wake_up_pending cache.add
+        task_backends/base clear_pending_wake_up ask_cache
+        task_backends/base clear_pending_wake_up cache.delete
         """,
     ),
     "managers of the user model": Bulkhead(

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import current_scope
-from django_webpush_kit.task_backends.base import clear_wake_mark
+from django_webpush_kit.task_backends.base import clear_pending_wake_up
 from django_webpush_kit.tokens import (
     read_notification_token,
     read_subscription_token,
@@ -78,7 +78,7 @@ def test_a_wake_up_of_one_tenant_does_not_swallow_anothers():
     queue.wake()
     queue.wake()
     assert len(backends.woken) == 2
-    clear_wake_mark()
+    clear_pending_wake_up()
     tenant.set("a")
     queue.wake()
     assert len(backends.woken) == 2

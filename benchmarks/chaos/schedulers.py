@@ -49,7 +49,7 @@ def two_django_q_clusters(bench: Bench) -> Finding:
 
     try:
         finding = _two_schedulers(
-            bench, "django-q2", clusters, "from schedule [webpush-kit: deliver what is due]", nudge
+            bench, "django-q2", clusters, "from schedule [webpush-kit: deliver due notifications]", nudge
         )
     finally:
         schedules.delete()

@@ -15,13 +15,13 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.task_backends.base import WAKE_UP_TASK, clear_wake_mark, get_task_backend
+from django_webpush_kit.task_backends.base import WAKE_UP_TASK, clear_pending_wake_up, get_task_backend
 from django_webpush_kit.task_backends.celery import register_tasks
 
 
 def wake_up() -> dict[str, int]:
     """Deliver due notifications within the queue's time limit. Enqueue another task if rows remain."""
-    clear_wake_mark()
+    clear_pending_wake_up()
     backend = get_task_backend()
     report = deliver_due(seconds=backend.seconds, on_backlog=backend.wake_all)
     if report.more:

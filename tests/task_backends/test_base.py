@@ -11,7 +11,7 @@ from django_webpush_kit import services
 from django_webpush_kit.caching import scoped_key
 from django_webpush_kit.outages import call_within
 from django_webpush_kit.task_backends import ImmediateBackend, NullBackend, get_task_backend
-from django_webpush_kit.task_backends.base import WAKE_MARK, clear_wake_mark
+from django_webpush_kit.task_backends.base import WAKE_UP_PENDING_KEY, clear_pending_wake_up
 from tests import backends
 from tests.backends import CountingQueue
 
@@ -101,7 +101,7 @@ def test_a_wake_up_that_waits_is_not_doubled_until_a_worker_looks(woken):
     for _ in range(3):
         CountingQueue().wake()
     assert len(woken) == 1
-    clear_wake_mark()
+    clear_pending_wake_up()
     CountingQueue().wake()
     assert len(woken) == 2
 
@@ -111,9 +111,9 @@ def test_a_cache_that_others_do_not_see_coalesces_nothing(settings, woken, backe
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     for _ in range(3):
         CountingQueue().wake()
-    clear_wake_mark()
+    clear_pending_wake_up()
     assert len(woken) == 3
-    assert cache.get(scoped_key(WAKE_MARK)) is None
+    assert cache.get(scoped_key(WAKE_UP_PENDING_KEY)) is None
 
 
 @pytest.mark.usefixtures("shared_cache")

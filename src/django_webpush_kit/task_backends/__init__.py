@@ -1,4 +1,4 @@
-"""Task backends: who is woken when there is something to deliver."""
+"""Task backends wake the workers when notifications are due."""
 
 from django_webpush_kit.task_backends.base import QueueBackend, TaskBackend, get_task_backend, wake_on_commit
 from django_webpush_kit.task_backends.celery import CeleryBackend

@@ -1,7 +1,7 @@
-"""Task backends carry wake-ups: "deliver what is due", without data.
+"""Base classes of the task backends, which send wake-ups to workers: "deliver due notifications".
 
-The database is the outbox and the only truth, so a wake-up may be lost or doubled at will; the periodic sweep makes
-the same call.
+A wake-up carries no data, because the outbox is in the database. Losing or repeating one does no harm: the periodic
+sweep does the same work.
 """
 
 from __future__ import annotations
@@ -25,72 +25,75 @@ from django_webpush_kit.outages import Guard, guard_of
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
 
-WAKE_MARK = "wake"
-"""The name of the cache entry that says that a wake-up waits; each tenant has its own."""
+WAKE_UP_PENDING_KEY = "wake"
+"""Cache key that is set while a wake-up is waiting in the queue. Each tenant has its own."""
 
-WAKE_MARK_SECONDS = 30
-"""A wake-up that was lost keeps others from being sent for this long at most."""
+WAKE_UP_PENDING_SECONDS = 30
+"""A lost wake-up prevents new ones for at most this time."""
 
 BROKER_AWAY = "broker-away"
 BROKER_AWAY_SECONDS = 120
-"""How long the doctor and health can tell that a process could not reach the broker."""
+"""How long health and `push_doctor` report that a process could not reach the broker."""
 
 _logger = logging.getLogger(__name__)
 
 
 class TaskBackend(ABC):
-    """Base of all task backends: `BackendClass(**options)`, an unknown option is a TypeError.
+    """Base of all task backends. `BackendClass(**options)` raises TypeError for an unknown option.
 
-    `seconds` bounds one delivery task, so that it ends before its queue would take it for dead; None: no bound.
+    `seconds` limits the duration of one delivery task, so that it ends before the queue's timeout. None means no limit.
     """
 
     seconds: float | None = None
 
     @abstractmethod
     def wake(self, batches: Sequence[UUID] = ()) -> None:
-        """Have what is due delivered soon. Called after commit; errors are logged by the caller, not raised."""
+        """Have due notifications delivered soon. Called after commit; the caller logs errors."""
 
     def wake_all(self) -> None:
-        """Wake as many workers as there are: a broadcast has rows for all of them."""
+        """Wake all workers, because a broadcast has rows for each of them."""
         self.wake()
 
     def install_schedules(self) -> list[str]:
-        """Install the periodic tasks and return their names, where the queue keeps schedules in the database."""
+        """Install the periodic tasks and return their names.
+
+        Raises ImproperlyConfigured for queues that do not store schedules in the database.
+        """
         raise ImproperlyConfigured(
-            f"{type(self).__name__} keeps no schedules in the database. Run the sweep every minute yourself: "
+            f"{type(self).__name__} stores no schedules in the database. Run the sweep every minute yourself: "
             "`manage.py deliver_push` from cron or systemd, `deliver_push --loop`, or the queue's own scheduler "
             "calling django_webpush_kit.tasks.send_scheduled_notifications."
         )
 
     def check(self) -> list[CheckMessage]:
-        """System check messages about this backend's options and surroundings."""
+        """Return system check messages about the options and the installation of this backend."""
         return []
 
 
 class QueueBackend(TaskBackend):
-    """Base of backends that put the wake-up into a queue; a wake-up that is still waiting there is not doubled.
+    """Base of backends that put wake-ups into a queue. While one is waiting there, no other is enqueued.
 
-    Whether one is waiting stands in Django's cache. A cache that other processes do not share (locmem, dummy) cannot
-    tell, and then every transaction enqueues its own.
+    This is recorded in Django's cache. If processes do not share the cache (LocMem, Dummy), every transaction enqueues
+    a wake-up.
     """
 
     workers = 2
 
     is_remote = True
-    """Whether the broker is a server of its own: then a wake-up waits for it `outages.CALL_SECONDS` at most. A broker
-    that is a table is asked in the caller's thread, over the caller's database connection."""
+    """Whether the broker is a separate server. Its calls time out after `outages.CALL_SECONDS`. Calls to a broker that is
+    a database table run in the caller's thread, on the caller's database connection."""
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
-        """Enqueue one wake-up, unless one is waiting or the broker did not answer a moment ago."""
-        if not self._broker.is_away and _set_wake_mark():
+        """Enqueue one wake-up, unless one is waiting or the broker has just failed to answer."""
+        if not self._broker.is_away and _mark_wake_up_pending():
             try:
                 self._enqueue(1)
             except Exception:
-                clear_wake_mark()
+                clear_pending_wake_up()
                 raise
 
     def wake_all(self) -> None:
-        """Enqueue one wake-up per worker. A broker that is away stops nothing: the sweep finds the rows, too."""
+        """Enqueue one wake-up per worker. If the broker is down, the periodic sweep finds the rows."""
         with suppress(Exception):  # it is logged
             self._enqueue(self.workers)
 
@@ -99,7 +102,7 @@ class QueueBackend(TaskBackend):
         """Put `WAKE_UP_TASK` into the queue."""
 
     def find_outage(self) -> str:
-        """Return the type of the error that the last wake-up met, in this process or any other; "" for none."""
+        """Return the error type of the last wake-up in any process, or "" if it succeeded."""
         return self._broker.error or ask_cache(lambda cache: cache.get(scoped_key(BROKER_AWAY))) or ""
 
     def _enqueue(self, number: int) -> None:
@@ -125,7 +128,7 @@ class QueueBackend(TaskBackend):
 
 
 def get_task_backend() -> TaskBackend:
-    """The backend of the setting `TASK_BACKEND`."""
+    """Return the backend of the setting `TASK_BACKEND`. Raises ImproperlyConfigured for invalid options."""
     path, options = backend_spec("TASK_BACKEND")
     try:
         backend: TaskBackend = import_string(path)(**options)
@@ -135,7 +138,7 @@ def get_task_backend() -> TaskBackend:
 
 
 def wake_on_commit(batch: UUID, *, using: str) -> None:
-    """Wake the workers once after the surrounding transaction commits, however many batches it writes."""
+    """Wake the workers once after the surrounding transaction commits, even if it writes several batches."""
     callbacks = (function for _savepoints, function, *_rest in transaction.get_connection(using).run_on_commit)
     earlier = next((function for function in callbacks if isinstance(function, _WakeUp)), None)
     batches = earlier.batches if earlier else []
@@ -143,23 +146,23 @@ def wake_on_commit(batch: UUID, *, using: str) -> None:
     transaction.on_commit(_WakeUp(batches), using=using, robust=True)
 
 
-def clear_wake_mark() -> None:
-    """Called by a worker before it looks: what is written from now on needs a wake-up of its own."""
-    key = scoped_key(WAKE_MARK)
+def clear_pending_wake_up() -> None:
+    """Let new rows enqueue a wake-up again. A worker calls this before it looks for due rows."""
+    key = scoped_key(WAKE_UP_PENDING_KEY)
     ask_cache(lambda cache: cache.delete(key))
 
 
-def _set_wake_mark() -> bool:
-    """Whether a wake-up has to be enqueued: none is known to wait. A cache that is away holds up no delivery."""
-    key = scoped_key(WAKE_MARK)
-    return ask_cache(lambda cache: cache.add(key, 1, WAKE_MARK_SECONDS)) is not False
+def _mark_wake_up_pending() -> bool:
+    """Return whether a wake-up must be enqueued, because none is waiting or the cache does not answer."""
+    key = scoped_key(WAKE_UP_PENDING_KEY)
+    return ask_cache(lambda cache: cache.add(key, 1, WAKE_UP_PENDING_SECONDS)) is not False
 
 
 class _WakeUp:
-    """One of a transaction's on_commit callbacks. They share `batches`: the first that runs wakes for all of them.
+    """An on_commit callback. All callbacks of a transaction share `batches`; the first that runs wakes the workers once.
 
-    Every call registers its own, because test cases run the callbacks of one block at a time, and Django keeps those
-    that have run: a wake-up that relied on one from before the block would never come.
+    Every call registers its own callback. A shared one could be lost in test cases, which run only the callbacks of one
+    block.
     """
 
     def __init__(self, batches: list[UUID]) -> None:
@@ -174,4 +177,4 @@ class _WakeUp:
             get_task_backend().wake(batches)
         except Exception as error:  # noqa: BLE001 - contained
             names = ", ".join(map(str, batches))
-            log_error(_logger, "The wake-up failed; the sweep will deliver the batches %s", names, error=error)
+            log_error(_logger, "The wake-up failed; the periodic sweep will deliver the batches %s", names, error=error)

@@ -1,4 +1,4 @@
-"""Celery: wake-ups as tasks, the sweep in its beat schedule."""
+"""Celery: wake-ups are tasks, and the periodic sweep is an entry of the beat schedule."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DEFAULT_SECONDS = 60.0
 class CeleryBackend(QueueBackend):
     """Wakes Celery workers.
 
-    Options: `queue`, the name of the queue for wake-ups; `seconds`, the longest one delivery task may run; `workers`,
-    how many are woken for a broadcast; `app`, the dotted path of the Celery app (default: the current app).
+    Options: `queue`, the queue for wake-ups; `seconds`, the maximum duration of one delivery task; `workers`, the number
+    of workers to wake for a broadcast; `app`, the dotted path of the Celery app (default: the current app).
 
     Celery's autodiscovery finds the tasks in `tasks.py`. For `CELERY_BEAT_SCHEDULE`:
 
@@ -42,16 +42,16 @@ class CeleryBackend(QueueBackend):
         self.app = import_string(app) if app else _current_app()
 
     def enqueue(self) -> None:
-        """Send the wake-up to the broker, without a second attempt."""
+        """Send the wake-up to the broker, without retries."""
         self.app.send_task(WAKE_UP_TASK, queue=self.queue, retry=False, ignore_result=True)
 
     def is_app_missing(self) -> bool:
-        """Whether the app is Celery's default one, without a broker: the project has imported none."""
+        """Return whether the project has no Celery app: the current app is Celery's default, without a broker."""
         return _is_default(self.app) and not self.app.conf.broker_url
 
 
 def _current_app() -> Any:
-    """Return the current app; in threads, for which Celery knows none, the only app that the project has made."""
+    """Return the current app. Threads other than the main one may have none: use the project's only app there."""
     from celery import _state  # Celery is optional
     from celery.app import app_or_default
 
@@ -68,7 +68,7 @@ def _is_default(app: Any) -> bool:
 
 
 def register_tasks(tasks: Mapping[str, Callable[..., Any]]) -> None:
-    """Make functions Celery tasks under these names, where Celery is installed."""
+    """Register functions as Celery tasks under these names, if Celery is installed."""
     if find_spec("celery") is not None:
         from celery import shared_task
 

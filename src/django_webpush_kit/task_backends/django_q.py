@@ -1,4 +1,4 @@
-"""django-q2: wake-ups as tasks, the sweep as a schedule (https://django-q2.readthedocs.io)."""
+"""django-q2: wake-ups are tasks, and the periodic sweep is a schedule (https://django-q2.readthedocs.io)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from django.core.exceptions import ImproperlyConfigured
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
 
 SHARE_OF_TIMEOUT = 0.5
-"""A task stops claiming after this share of the cluster's time-out, or of the time after which the broker gives the
-task to another worker: the requests in flight need the rest."""
+"""A delivery task claims rows for this fraction of the cluster's `timeout` or `retry` (the shorter one). The rest of the
+time is reserved for requests in flight."""
 
 DEFAULT_RETRY = 60
-"""What django-q2 takes for `retry` when Q_CLUSTER does not say, in seconds."""
+"""django-q2's default of `retry` in Q_CLUSTER, in seconds."""
 
 SCHEDULES = {
-    "webpush-kit: deliver what is due": ("django_webpush_kit.tasks.send_scheduled_notifications", 1),
+    "webpush-kit: deliver due notifications": ("django_webpush_kit.tasks.send_scheduled_notifications", 1),
     "webpush-kit: clean up": ("django_webpush_kit.tasks.cleanup_expired_subscriptions", 60),
 }
-"""Name -> dotted path of the task, minutes between runs."""
+"""Name: (dotted path of the task, minutes between runs)."""
 
 SCHEDULE_KEYWORDS = "q_options={'ack_failure': True}"
-"""A run that fails is over: the next one is near, and the ORM broker would repeat it for ever."""
+"""Acknowledge failures, or the ORM broker retries forever. The next run does the same work."""
 
 
 class DjangoQBackend(QueueBackend):
-    """Options: `cluster`, the name of the cluster that takes the wake-ups (default: the one of Q_CLUSTER)."""
+    """Wakes django-q2 workers.
+
+    Options: `cluster`, the name of the cluster that runs wake-ups (default: the one in Q_CLUSTER).
+    """
 
     def __init__(self, *, cluster: str | None = None) -> None:
         if find_spec("django_q") is None:
@@ -49,11 +52,11 @@ class DjangoQBackend(QueueBackend):
         from django_q.tasks import async_task  # django-q2 is optional
 
         options = {"cluster": self.cluster} if self.cluster else {}
-        # a wake-up that fails is over: the sweep is near, and the ORM broker would repeat it for ever
+        # ack_failure: the ORM broker would retry a failed wake-up forever; the periodic sweep does the same work
         async_task(WAKE_UP_TASK, task_name="webpush-kit wake-up", save=False, ack_failure=True, **options)
 
     def install_schedules(self) -> list[str]:
-        """Create or correct the schedules: the sweep every minute, cleanup hourly."""
+        """Create or update the schedules: the sweep every minute, the cleanup every hour."""
         from django_q.models import Schedule  # django-q2 is optional
 
         for name, (function, minutes) in SCHEDULES.items():
@@ -71,7 +74,7 @@ class DjangoQBackend(QueueBackend):
         return list(SCHEDULES)
 
     def check(self) -> list[checks.CheckMessage]:
-        """Look for a cluster that is missing, or that would run tasks twice."""
+        """Check that django_q is installed, and that the cluster does not run tasks twice."""
         if "django_q" not in settings.INSTALLED_APPS:
             return [checks.Error("DjangoQBackend needs 'django_q' in INSTALLED_APPS.", id="webpush_kit.E020")]
         cluster = _q_cluster()
@@ -79,7 +82,7 @@ class DjangoQBackend(QueueBackend):
         if timeout and retry <= timeout:
             return [
                 checks.Warning(
-                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s), or tasks run twice.",
+                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s). Otherwise tasks run twice.",
                     id="webpush_kit.W020",
                 )
             ]

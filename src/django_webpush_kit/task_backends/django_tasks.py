@@ -1,4 +1,4 @@
-"""Django's own tasks (6.0), or the `django-tasks` backport on 5.2."""
+"""Django tasks: part of Django 6.0, or the package `django-tasks` for Django 5.2."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DEFAULT_SECONDS = 60.0
 class DjangoTasksBackend(QueueBackend):
     """Wakes the workers of Django tasks.
 
-    Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the longest one delivery task may run; `workers`,
-    how many are woken for a broadcast.
+    Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the maximum duration of one delivery task; `workers`,
+    the number of workers to wake for a broadcast.
     """
 
     is_remote = False
-    """The usual backends keep their tasks in a table, or run them at once."""
+    """Most backends store tasks in a database table, or run them at once."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class DjangoTasksBackend(QueueBackend):
         self.task().enqueue()
 
     def task(self) -> Any:
-        """The wake-up as a `Task` for this backend's alias and queue."""
+        """Return the wake-up as a `Task` for this backend's alias and queue."""
         return _task_decorator()(backend=self.backend, queue_name=self.queue_name)(_wake_up)
 
 
@@ -55,7 +55,7 @@ _wake_up.__name__ = _wake_up.__qualname__ = "wake_up"
 
 
 def __getattr__(name: str) -> Any:
-    """Give `wake_up`, the `Task` that database workers import by its path; made when asked for, as it needs TASKS."""
+    """Create `wake_up` on access, because it needs the setting TASKS. Database workers import this `Task` by path."""
     if name != "wake_up":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     backend = get_task_backend()

@@ -1,4 +1,4 @@
-"""Delivers in the request, right after commit: the default, for small sites and for development."""
+"""Deliver within the request, right after commit. The default, for small sites and development."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DELIVER_TASK = "django_webpush_kit.tasks.deliver_batches"
 
 
 class ImmediateBackend(TaskBackend):
-    """Sends at most 100 rows of the batches that woke it; the rest, and retries, wait for `deliver_push`."""
+    """Sends at most 100 rows of the new batches. `deliver_push` must send the rest, and retries."""
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Deliver the batches now."""
         import_string(DELIVER_TASK)(batches, MAX_ROWS)
 
     def check(self) -> list[CheckMessage]:
-        """Remind of what this backend leaves to `deliver_push`."""
+        """Remind the developer to run `deliver_push`."""
         return [
             Info(
                 "The ImmediateBackend sends at most 100 notifications within a request and never retries by itself.",

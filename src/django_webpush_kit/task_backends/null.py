@@ -1,4 +1,4 @@
-"""Wakes nobody: for `deliver_push --loop`, cron or systemd."""
+"""Send no wake-ups. For `deliver_push --loop`, cron or systemd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django_webpush_kit.task_backends.base import TaskBackend
 
 
 class NullBackend(TaskBackend):
-    """Rows wait until `deliver_push` looks."""
+    """Sends no wake-ups: rows wait for the next run of `deliver_push`."""
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Do nothing."""

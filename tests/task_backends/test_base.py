@@ -76,7 +76,7 @@ def test_a_mistake_in_the_setting_is_named(settings, backend, message):
 
 
 def test_a_backend_without_schedules_says_what_to_do_instead():
-    with pytest.raises(ImproperlyConfigured, match=r"NullBackend keeps no schedules in the database.*deliver_push"):
+    with pytest.raises(ImproperlyConfigured, match=r"NullBackend stores no schedules in the database.*deliver_push"):
         NullBackend().install_schedules()
 
 

@@ -80,8 +80,8 @@ class QueueBackend(TaskBackend):
     workers = 2
 
     is_remote = True
-    """Whether the broker is a separate server. Its calls time out after `outages.CALL_SECONDS`. Calls to a broker that is
-    a database table run in the caller's thread, on the caller's database connection."""
+    """Whether the broker is a separate server. Its calls time out after `outages.CALL_SECONDS`. Calls to a broker that
+    is a database table run in the caller's thread, on the caller's database connection."""
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Enqueue one wake-up, unless one is waiting or the broker has just failed to answer."""
@@ -159,7 +159,7 @@ def _mark_wake_up_pending() -> bool:
 
 
 class _WakeUp:
-    """An on_commit callback. All callbacks of a transaction share `batches`; the first that runs wakes the workers once.
+    """An on_commit callback. The callbacks of a transaction share `batches`; the first one wakes the workers.
 
     Every call registers its own callback. A shared one could be lost in test cases, which run only the callbacks of one
     block.

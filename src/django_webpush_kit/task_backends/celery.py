@@ -17,8 +17,8 @@ DEFAULT_SECONDS = 60.0
 class CeleryBackend(QueueBackend):
     """Wakes Celery workers.
 
-    Options: `queue`, the queue for wake-ups; `seconds`, the maximum duration of one delivery task; `workers`, the number
-    of workers to wake for a broadcast; `app`, the dotted path of the Celery app (default: the current app).
+    Options: `queue`, the queue for wake-ups; `seconds`, the maximum duration of one delivery task; `workers`, the
+    number of workers to wake for a broadcast; `app`, the dotted path of the Celery app (default: the current app).
 
     Celery's autodiscovery finds the tasks in `tasks.py`. For `CELERY_BEAT_SCHEDULE`:
 

@@ -13,8 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, QueueBackend
 
 SHARE_OF_TIMEOUT = 0.5
-"""A delivery task claims rows for this fraction of the cluster's `timeout` or `retry` (the shorter one). The rest of the
-time is reserved for requests in flight."""
+"""A delivery task claims rows for this fraction of the cluster's `timeout` or `retry` (the shorter one). The rest of
+the time is reserved for requests in flight."""
 
 DEFAULT_RETRY = 60
 """django-q2's default of `retry` in Q_CLUSTER, in seconds."""
@@ -82,7 +82,7 @@ class DjangoQBackend(QueueBackend):
         if timeout and retry <= timeout:
             return [
                 checks.Warning(
-                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s). Otherwise tasks run twice.",
+                    f"Q_CLUSTER: retry ({retry} s) must be well above timeout ({timeout} s), or tasks run twice.",
                     id="webpush_kit.W020",
                 )
             ]

@@ -16,8 +16,8 @@ DEFAULT_SECONDS = 60.0
 class DjangoTasksBackend(QueueBackend):
     """Wakes the workers of Django tasks.
 
-    Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the maximum duration of one delivery task; `workers`,
-    the number of workers to wake for a broadcast.
+    Options: `backend`, the alias in TASKS; `queue_name`; `seconds`, the maximum duration of one delivery task;
+    `workers`, the number of workers to wake for a broadcast.
     """
 
     is_remote = False

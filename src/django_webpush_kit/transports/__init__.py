@@ -1,4 +1,4 @@
-"""Transports turn a `PushRequest` into a `PushResponse`. They need no database and no settings."""
+"""Transports send a `PushRequest` and return a `PushResponse`. They need neither a database nor settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "Transport",
 ]
 
-# Imported on first use: a process that sends nothing loads no HTTP client.
+# Imported on first use, so that a process that sends nothing loads no HTTP client.
 _MODULES = {
     "ConsoleTransport": "console",
     "CurlTransport": "curl",

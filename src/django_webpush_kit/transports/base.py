@@ -1,6 +1,6 @@
-"""What every transport takes and gives: `PushRequest` in, `PushResponse` out.
+"""The interface of all transports: they send a `PushRequest` and return a `PushResponse`.
 
-Transports know neither models nor settings: they are usable and testable without a database.
+Transports use neither models nor settings, so you can use and test them without a database.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy
 class PushRequest:
     """One message for one subscription, not yet encrypted.
 
-    `id` is the caller's: it comes back in the response. `p256dh` and `auth` are base64url text as the browser gave
-    them, `payload` the plaintext, `ttl` seconds. `vapid_authorization` is the whole `Authorization` header value
-    (RFC 8292) for this endpoint's origin. A caller that has parsed the endpoint hands it over as `parsed_endpoint`.
+    `id` is chosen by the caller and returned in the response. `p256dh` and `auth` are the browser's keys in base64url,
+    `payload` is the plaintext, `ttl` is in seconds. `vapid_authorization` is the complete value of the `Authorization`
+    header (RFC 8292) for the endpoint's origin. `parsed_endpoint` saves parsing the endpoint again.
     """
 
     id: Any
@@ -34,18 +34,18 @@ class PushRequest:
 
     @property
     def target(self) -> str | Endpoint:
-        """The endpoint, parsed if the caller has done so and it still is the same."""
+        """The parsed endpoint, if it is given and matches `endpoint`; otherwise the text."""
         parsed = self.parsed_endpoint
         return parsed if parsed is not None and parsed.url == self.endpoint else self.endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResponse:
-    """What came back for one request: either an HTTP `status`, or an `error` and why no answer was had.
+    """The result of one request: either an HTTP `status`, or an `error` if there was no response.
 
-    `error` is a value of `protocol.responses.TransportError`. `headers` have lower-case names and hold only what
-    `protocol.responses` reads. `body` is at most `MAX_REPLY_BYTES` long; it is read to classify the answer and never
-    stored or logged. Once status and headers have arrived they count, whatever happens to the body.
+    `error` is a value of `protocol.responses.TransportError`. `headers` contains the headers that `protocol.responses`
+    reads, with lower-case names. `body` has at most `MAX_REPLY_BYTES`; it is used to classify the response, never
+    stored or logged. A response whose body breaks off still has its `status`. `seconds` is the duration.
     """
 
     id: Any
@@ -57,29 +57,29 @@ class PushResponse:
 
 
 MAX_REPLY_BYTES = 4096
-"""A push service's reply is read up to here; the rest is cut off and the connection closed."""
+"""Maximum size of a response body in bytes. If it is larger, the rest is dropped and the connection closed."""
 
 
 class Transport:
-    """Base of all transports. `TransportClass(**options)`; an unknown option is a TypeError."""
+    """Base of all transports. `TransportClass(**options)` raises TypeError for an unknown option."""
 
     def __init__(self, *, endpoint_policy: EndpointPolicy | None = None) -> None:
         self.endpoint_policy = endpoint_policy or EndpointPolicy()
 
     accepts_pauses = False
-    """Whether `send` also takes None among the requests: nothing is to be sent at the moment, ask again soon."""
+    """Whether `send` accepts None among the requests, meaning "no request right now, ask again soon"."""
 
     max_in_flight: int | None = None
-    """How many requests of one `send` are sent at a time; None: the transport has no such bound."""
+    """Maximum number of requests of one `send` in flight. None means no limit."""
 
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
         """Send every request and yield one response for each, in completion order.
 
-        Requests are pulled lazily and in the caller's thread, so that what is in flight stays bounded. One request's
-        failure is a response with an `error`, never an exception. Closing the iterator early abandons what is in
+        Requests are read lazily in the caller's thread, so that only a limited number is in flight. A failed request
+        yields a response with an `error` and never raises. Closing the iterator early abandons the requests in
         flight.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give back connections and threads. The transport can be used again afterwards."""
+        """Close connections and threads. The transport can be used again afterwards."""

@@ -1,7 +1,7 @@
-"""HTTP/1.1 connections of the portable transport: vetted addresses, TLS, one deadline and a bounded reply.
+"""HTTP/1.1 connections of the portable transport: checked IP addresses, TLS, one deadline, and a limited response size.
 
-h11 writes requests and reads replies; `socket` and `ssl` carry them. A deadline is a moment of `time.monotonic()`, and
-no call blocks beyond it, looking up a name excepted.
+h11 writes requests and parses responses; `socket` and `ssl` transfer them. A deadline is a value of `time.monotonic()`.
+No call blocks longer, except a DNS lookup.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .network import Proxy
 RECEIVE_BYTES = 16_384
 MAX_REPLY_HEADER_BYTES = 32_768
 MAX_RECEIVED_BYTES = 65_536
-"""Limit for one reply as received: interim replies, headers, body and the framing of chunks."""
+"""Maximum bytes received for one request: interim responses, headers, body and chunk framing."""
 
 
 class ExchangeError(Exception):
-    """No status was received: `error` says why. With `is_unsent` the push service cannot have read the request."""
+    """No status was received; `error` is the reason. `is_unsent`: the push service cannot have read the request."""
 
     def __init__(self, error: TransportError, *, is_unsent: bool = False) -> None:
         super().__init__(error.value)
@@ -42,7 +42,7 @@ class ExchangeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a connection leads: scheme, host (without brackets) and port of an endpoint."""
+    """The target of a connection: scheme, host (without brackets) and port of an endpoint."""
 
     scheme: str
     host: str
@@ -56,7 +56,7 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """Host and port, as a CONNECT request names them."""
+        """Host and port in the format of a CONNECT request."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -67,7 +67,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 class Reply:
     """Status, the headers that `protocol.responses` reads, and at most `MAX_REPLY_BYTES` of the body.
 
-    `is_complete` says that the reply was read to its end and that the connection can carry another request.
+    `is_complete`: the response was read to its end, and the connection can be used again.
     """
 
     status: int
@@ -77,7 +77,7 @@ class Reply:
 
 
 class Connector:
-    """Opens connections by the rules of one transport."""
+    """Opens connections with the options of one transport."""
 
     def __init__(self, policy: EndpointPolicy, proxy: Proxy | None, tls: ssl.SSLContext) -> None:
         self.proxy = proxy
@@ -85,7 +85,7 @@ class Connector:
         self._tls = tls
 
     def open(self, origin: Origin, deadline: float) -> Connection:
-        """Connect to the origin, through the proxy if there is one; raises ExchangeError."""
+        """Connect to the origin, through the proxy if one is set. Raises ExchangeError."""
         host, port = (self.proxy.host, self.proxy.port) if self.proxy else (origin.host, origin.port)
         sock = self._connect(host, port, deadline)
         try:
@@ -99,13 +99,13 @@ class Connector:
         return Connection(sock, origin)
 
     def _connect(self, host: str, port: int, deadline: float) -> socket.socket:
-        """Try the host's addresses in turn, each for an equal share of the time left."""
+        """Try the host's addresses in turn. Each gets an equal share of the remaining time."""
         addresses = self._addresses(host, port)
         failed: OSError = TimeoutError()
         for position, (family, address) in enumerate(addresses):
             try:
                 sock = socket.socket(family, socket.SOCK_STREAM)
-            except OSError as error:  # no descriptor is left, or this machine does not speak the family
+            except OSError as error:  # no file descriptor is left, or this machine does not support IPv4 or IPv6
                 failed = error
                 continue
             try:
@@ -120,7 +120,7 @@ class Connector:
         raise ExchangeError(_kind_of(failed, TransportError.CONNECT), is_unsent=True) from failed
 
     def _addresses(self, host: str, port: int) -> list[tuple[int, Any]]:
-        """Look up the addresses that may be connected to. The proxy is the operator's choice and is not vetted."""
+        """Return the allowed addresses of the host. Addresses of the proxy, set by the operator, are not checked."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -141,7 +141,7 @@ class Connector:
 
 
 class Connection:
-    """An open connection, which carries one request at a time."""
+    """An open connection for one request at a time."""
 
     def __init__(self, sock: socket.socket, origin: Origin) -> None:
         self.origin = origin
@@ -154,7 +154,7 @@ class Connection:
         self._socket.close()
 
     def is_alive(self) -> bool:
-        """Whether the idle connection is open still: the server has neither closed it nor sent anything unasked."""
+        """Return whether the idle connection is usable: the server has neither closed it nor sent unexpected data."""
         try:
             self._socket.settimeout(0)
             self._socket.recv(1)
@@ -165,7 +165,7 @@ class Connection:
         return False
 
     def exchange(self, target: str, headers: list[tuple[str, str]], body: bytes, deadline: float) -> Reply:
-        """Post a request and return its reply; raises ExchangeError."""
+        """Post a request and return the response. Raises ExchangeError."""
         request = h11.Request(method="POST", target=target, headers=headers)
         parts = (self._protocol.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage()))
         data = b"".join(part for part in parts if part)
@@ -175,14 +175,14 @@ class Connection:
         except TimeoutError as error:
             raise ExchangeError(TransportError.TIMEOUT) from error
         except OSError as error:
-            # All of it is one write: what the system did not take is not with the push service either.
+            # Everything is sent in one write: if the system did not accept it, the push service cannot have it.
             raise ExchangeError(TransportError.RESET, is_unsent=True) from error
         return self._read_reply(deadline)
 
     def _read_reply(self, deadline: float) -> Reply:
         events = _received_events(self._socket, self._protocol, deadline)
         reply = _read_head(events)
-        # The status counts, whatever happens to the body: a message whose body breaks off must not be sent again.
+        # The status counts even if the body breaks off. Otherwise the message would be sent twice.
         with suppress(OSError, h11.ProtocolError):
             for event in events:
                 if isinstance(event, h11.Data):
@@ -202,7 +202,7 @@ class Connection:
 
 
 class ConnectionPool:
-    """The idle connections of one transport, by origin. Threads share it."""
+    """The idle connections of one transport, by origin. Safe to share between threads."""
 
     def __init__(self, max_idle_seconds: float) -> None:
         self._max_idle_seconds = max_idle_seconds
@@ -211,7 +211,7 @@ class ConnectionPool:
         self._is_closed = False
 
     def take(self, origin: Origin) -> Connection | None:
-        """Take the connection that was used last, if one is alive."""
+        """Return the most recently used connection that is still usable, or None."""
         while True:
             with self._lock:
                 if not self._idle[origin]:
@@ -222,7 +222,7 @@ class ConnectionPool:
             connection.close()
 
     def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request to its origin."""
+        """Store a connection for the next request to its origin."""
         connection.idle_since = time.monotonic()
         with self._lock:
             self._idle[connection.origin].append(connection)
@@ -230,11 +230,11 @@ class ConnectionPool:
             self.close()
 
     def close_expired(self) -> None:
-        """Close the connections that have been idle for too long."""
+        """Close connections that have been idle for too long."""
         self._close_idle_since(time.monotonic() - self._max_idle_seconds)
 
     def close(self) -> None:
-        """Close the idle connections now, and the others when they are given back."""
+        """Close idle connections now, and connections in use when they are returned."""
         self._is_closed = True
         self._close_idle_since(time.monotonic())
 
@@ -249,7 +249,7 @@ class ConnectionPool:
 
 
 def _open_tunnel(sock: socket.socket, origin: Origin, proxy: Proxy, deadline: float) -> None:
-    """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
+    """Tell the proxy to connect to the origin (RFC 9110, section 9.3.6)."""
     protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_REPLY_HEADER_BYTES)
     headers = [("Host", origin.authority), *proxy.headers.items()]
     request = protocol.send(h11.Request(method="CONNECT", target=origin.authority, headers=headers)) or b""
@@ -266,7 +266,7 @@ def _open_tunnel(sock: socket.socket, origin: Origin, proxy: Proxy, deadline: fl
 
 
 def _received_events(sock: socket.socket, protocol: h11.Connection, deadline: float) -> Iterator[Any]:
-    """Yield what h11 makes of the bytes received; raises OSError and h11.ProtocolError."""
+    """Yield h11's events for the received bytes. Raises OSError and h11.ProtocolError."""
     received = 0
     while True:
         event = protocol.next_event()
@@ -277,14 +277,14 @@ def _received_events(sock: socket.socket, protocol: h11.Connection, deadline: fl
         data = sock.recv(RECEIVE_BYTES)
         received += len(data)
         if received > MAX_RECEIVED_BYTES:
-            raise h11.RemoteProtocolError("The reply is too long.")
+            raise h11.RemoteProtocolError("The response is too long.")
         if not data and protocol.their_state is h11.SEND_RESPONSE:
             raise ConnectionResetError("The connection was closed before the end of the headers.")
         protocol.receive_data(data)
 
 
 def _read_head(events: Iterator[Any]) -> Reply:
-    """Return status and headers of the final reply; interim ones are skipped."""
+    """Return status and headers of the final response. Interim responses are skipped."""
     try:
         head = next(event for event in events if isinstance(event, h11.Response))
     except (OSError, h11.ProtocolError) as error:
@@ -297,7 +297,7 @@ def _read_head(events: Iterator[Any]) -> Reply:
 
 
 def _seconds_until(deadline: float) -> float:
-    """The seconds left; raises TimeoutError when there are none."""
+    """Return the seconds until the deadline. Raises TimeoutError if it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError

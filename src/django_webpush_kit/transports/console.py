@@ -1,4 +1,4 @@
-"""Sends nothing: prints every message, for development."""
+"""A transport for development that prints messages instead of sending them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .base import PushRequest, PushResponse, Transport
 
 
 class ConsoleTransport(Transport):
-    """Prints push service, headers and payload of each message to `stream`, the standard output by default."""
+    """Prints push service, headers and payload of each message to `stream` (default: standard output)."""
 
     def __init__(self, *, endpoint_policy: EndpointPolicy | None = None, stream: TextIO | None = None) -> None:
         super().__init__(endpoint_policy=endpoint_policy)
         self.stream = stream
 
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
-        """Print each request and yield the answer 201."""
+        """Print each request and yield a response with status 201."""
         for request in requests:
             stream = self.stream or sys.stdout
             stream.write(_readable(request))

@@ -29,15 +29,15 @@ except ImportError:
 
 MAX_HOST_CONNECTIONS = 8
 MAX_STREAMS = 100
-"""HTTP/2 streams on one connection: what push services allow."""
+"""Streams on one HTTP/2 connection, the maximum that push services allow."""
 
 MAX_REPLY_HEADER_BYTES = 32768
 
 
 class CurlTransport(NetworkTransport):
-    """Sends over HTTP/2 where the push service speaks it, hundreds of requests at a time on a few connections.
+    """Sends over HTTP/2 if the push service supports it: hundreds of concurrent requests on a few connections.
 
-    Connections are kept from one `send` to the next. Options: `NetworkTransport`.
+    Connections stay open between calls of `send`. Options: see `NetworkTransport`.
     """
 
     default_max_in_flight = 512
@@ -51,7 +51,7 @@ class CurlTransport(NetworkTransport):
         self._handles = _Handles(self)
 
     def open_batch(self) -> Batch:
-        """Take a multi handle with its open connections, one for each `send` that runs at a time."""
+        """Return a multi handle with open connections. Concurrent calls of `send` use different handles."""
         return self._own_handles().take()
 
     def close(self) -> None:
@@ -60,14 +60,14 @@ class CurlTransport(NetworkTransport):
 
     def _own_handles(self) -> _Handles:
         if self._handles.process_id != os.getpid():
-            # The parent's connections are left alone after a fork: closing them here would end them there.
+            # After a fork, the parent's connections stay open: closing them here would break them in the parent.
             _inherited.append(self._handles)
             self._handles = _Handles(self)
         return self._handles
 
 
 class _Handles:
-    """The multi handles of one process that no `send` is using; closed after the transport's `idle_seconds`."""
+    """The unused multi handles of one process. They are closed after the transport's `idle_seconds`."""
 
     def __init__(self, transport: CurlTransport) -> None:
         self.process_id = os.getpid()
@@ -77,18 +77,18 @@ class _Handles:
         self._timer = IdleTimer(transport.idle_seconds, self._close_idle)
 
     def take(self) -> _Multi:
-        """Take the handle that was used last, or make one."""
+        """Return the most recently used handle, or a new one."""
         with self._lock:
             return self._idle.pop() if self._idle else _Multi(self._transport, self)
 
     def give_back(self, multi: _Multi) -> None:
-        """Keep a handle for the next `send`."""
+        """Store a handle for the next `send`."""
         with self._lock:
             self._idle.append(multi)
         self._timer.restart()
 
     def close(self) -> None:
-        """Close the handles that are not in use."""
+        """Close the unused handles."""
         self._timer.expire()
         self._close_idle()
 
@@ -100,23 +100,23 @@ class _Handles:
 
 
 _inherited: list[_Handles | _Multi] = []
-"""Kept for ever: letting them go would close them."""
+"""Handles inherited by a fork. They are referenced forever, because garbage collection would close them."""
 
 _MAX_WAIT_SECONDS = 1.0
-"""curl is asked again after this time, whatever its timer says."""
+"""Maximum wait between two calls of curl, even if its timer is set to a later time."""
 
 _QUIET_SECONDS = 0.02
-"""After so long without an event, every socket is read for replies that libcurl may have buffered.
+"""After 20 ms without an event, read all sockets for responses that libcurl has buffered.
 
-When one reply ends, libcurl may stop in the middle of what TLS has decrypted. The other replies there wait for an event
-of a socket that will have none: without this look, until they time out.
+After the end of a response, libcurl may leave other decrypted responses in TLS buffers. The socket then reports no
+event for them, so without this read they would time out.
 """
 
 
 class _Multi(Batch):
-    """A curl multi handle with its connections, moved on by the caller's own thread.
+    """A curl multi handle with its connections. It runs in the caller's thread.
 
-    A network thread beside the caller was tried: it costs more processor time than it saves.
+    A separate network thread was tried: it costs more CPU time than it saves.
     """
 
     def __init__(self, transport: CurlTransport, handles: _Handles) -> None:
@@ -176,7 +176,7 @@ class _Multi(Batch):
         self._selector.close()
 
     def _proceed(self, seconds: float) -> None:
-        """Wait for the sockets at most so long, let curl read and write, and collect the requests that ended."""
+        """Wait for the sockets, let curl read and write, and collect the finished requests."""
         events = self._wait(seconds)
         for descriptor, event in events:
             self._multi.socket_action(descriptor, _SELECTED[event])
@@ -186,7 +186,7 @@ class _Multi(Batch):
         self._collect()
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
-        """Return the sockets that can be read or written; all of them after a quiet moment that follows a reply."""
+        """Return the ready sockets, or all sockets if nothing happened for `_QUIET_SECONDS` after a response."""
         if not self._may_hold_replies or seconds < _QUIET_SECONDS:
             return [(key.fd, events) for key, events in self._selector.select(seconds)]
         selected = self._selector.select(_QUIET_SECONDS)
@@ -225,7 +225,7 @@ class _Multi(Batch):
 
 
 class _Exchange:
-    """A reusable easy handle and what it collects: one request and its reply."""
+    """A reusable easy handle with one request and its response."""
 
     def __init__(self, transport: CurlTransport) -> None:
         self.curl = curl = pycurl.Curl()
@@ -235,7 +235,7 @@ class _Exchange:
         self._body = b""
         self._address_refused = False
         file, directory = trusted_certificates(transport.ca_bundle)
-        # What is not set is unset: libcurl is often built with certificates of its own to trust.
+        # Unset what is not given, because libcurl may have been built with other trusted certificates.
         for option, path in ((pycurl.CAINFO, file), (pycurl.CAPATH, directory)):
             curl.setopt(option, path) if path else curl.unsetopt(option)
         private = transport.endpoint_policy.allow_private
@@ -251,7 +251,7 @@ class _Exchange:
             pycurl.SSL_VERIFYHOST: 2,
             pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
             pycurl.TIMEOUT_MS: max(int(transport.timeout * 1000), 1),
-            # Both are set so that the environment's proxy variables have no say.
+            # Both are set so that proxy variables of the environment are ignored.
             pycurl.PROXY: transport.proxy.url if transport.proxy else "",
             pycurl.NOPROXY: "" if transport.proxy else "*",
             pycurl.HEADERFUNCTION: self._take_header,
@@ -293,7 +293,7 @@ class _Exchange:
         self._header_bytes += len(line)
         if self._header_bytes > MAX_REPLY_HEADER_BYTES:
             return 0
-        if not self._has_head():  # else it is a trailer
+        if not self._has_head():  # otherwise it is a trailer
             self._headers.append(line)
         return None
 
@@ -302,7 +302,7 @@ class _Exchange:
 
     def _take_body(self, data: bytes) -> int | None:
         self._body += data[: MAX_REPLY_BYTES - len(self._body)]
-        # Fewer bytes taken than given: curl closes the stream.
+        # Returning less than was given makes curl close the stream.
         return None if len(self._body) < MAX_REPLY_BYTES else 0
 
     def _open_socket(self, purpose: int, address: Any) -> Any:
@@ -314,7 +314,7 @@ class _Exchange:
 
 
 class _Socket(socket.socket):
-    """A socket that closes without a warning when it is let go: pycurl works on a duplicate of it."""
+    """A socket that closes without a ResourceWarning: pycurl uses a duplicate of its file descriptor."""
 
     def __del__(self) -> None:
         self.close()

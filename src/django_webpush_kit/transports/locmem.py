@@ -1,4 +1,4 @@
-"""Sends nothing: keeps every request in a list, for tests."""
+"""A transport for tests that stores requests in a list instead of sending them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import replace
 from .base import PushRequest, PushResponse, Transport
 
 sent: list[PushRequest] = []
-"""Every request that any `LocmemTransport` of this process was given, oldest first."""
+"""All requests of this process, oldest first."""
 
 answers: deque[PushResponse] = deque()
-"""The next answers, used up in order (their `id` is filled in); with none left the answer is 201."""
+"""Scripted responses, used in order with the `id` of the request. Without any, the status is 201."""
 
 
 class LocmemTransport(Transport):
-    """Appends requests to `sent` and answers from `answers`."""
+    """Appends requests to `sent`, and takes responses from `answers`."""
 
     def send(self, requests: Iterable[PushRequest]) -> Iterator[PushResponse]:
-        """Keep each request and yield its scripted answer."""
+        """Store each request and yield its scripted response."""
         for request in requests:
             sent.append(request)
             answer = answers.popleft() if answers else PushResponse(id=None, status=201)

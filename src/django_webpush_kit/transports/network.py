@@ -1,4 +1,4 @@
-"""What the transports that really send have in common: options, the rules for endpoints, the order of the steps."""
+"""Base class of the transports that use the network: options, endpoint checks, encryption, order of steps."""
 
 from __future__ import annotations
 
@@ -26,33 +26,32 @@ from .base import PushRequest, PushResponse, Transport
 USER_AGENT = "django-webpush-kit"
 
 ENCRYPT_BATCH = 64
-"""Requests that are prepared, encrypted and handed to the network together, each step for all of them.
+"""Number of requests that are prepared, encrypted and sent together.
 
-One at a time they cost a third more: each would be a wake-up and a TLS record of its own, and the steps would compete
-for the processor's caches.
+Sending them one by one costs a third more CPU time: each request wakes the network code, has a TLS record of its own,
+and loses CPU cache locality.
 """
 
-
 PAUSE_SECONDS = 0.05
-"""How long to wait for a response before the source is asked again that had nothing to send."""
+"""Maximum wait for a response before the iterator of requests, which had none, is read again."""
 
 
 class NetworkTransport(Transport, ABC):
     """Base of the transports that send over a network.
 
-    `send` may be called from several threads at a time and works again after `close` and after a fork.
+    Several threads may call `send` at the same time. It also works after `close` and after a fork.
 
-    Options: `ca_bundle`, a file of certificates to trust instead of the system's; `timeout`, seconds for one request
-    in all; `max_in_flight`, requests of one `send` at a time; `proxy`, "host:port" or an http URL. Proxies and
-    certificates from the environment are ignored. With a proxy the host list decides alone, as the proxy resolves the
-    names, and endpoints that are literal IP addresses are refused.
+    Options: `ca_bundle`, a file of certificates to trust instead of the system's; `timeout`, the total time of one
+    request in seconds; `max_in_flight`, the maximum number of concurrent requests of one `send`; `proxy`, "host:port"
+    or an http URL. Proxies and certificates from the environment are ignored. With a proxy, only the host list is
+    checked, because the proxy resolves the names, and endpoints that are literal IP addresses are refused.
     """
 
     accepts_pauses = True
     default_max_in_flight = 100
 
     idle_seconds = 30.0
-    """Connections and threads that nothing has used for so long are closed. Servers close theirs after 60 s or more."""
+    """Connections and threads that are unused for this time are closed. Servers close them after 60 s or more."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class NetworkTransport(Transport, ABC):
         self.proxy = Proxy.parse(proxy) if proxy else None
         self.ca_bundle = fspath(ca_bundle) if ca_bundle else None
         if not _is_number(self.timeout) or not 0 < self.timeout < inf:
-            raise _bad_option("timeout", "must be a number of seconds above 0", self.timeout)
+            raise _bad_option("timeout", "must be a number of seconds greater than 0", self.timeout)
         if not isinstance(self.max_in_flight, int) or self.max_in_flight < 1:
             raise _bad_option("max_in_flight", "must be a whole number of at least 1", self.max_in_flight)
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
@@ -85,7 +84,7 @@ class NetworkTransport(Transport, ABC):
                     yield from self._submit(batch, group)
                 elif batch.in_flight:
                     batch.wait(PAUSE_SECONDS)
-                yield from batch.responses_at_hand()
+                yield from batch.available_responses()
                 yield from batch.responses_until(self.max_in_flight - size)
             yield from batch.responses_until(0)
         finally:
@@ -93,11 +92,11 @@ class NetworkTransport(Transport, ABC):
 
     @property
     def batch_size(self) -> int:
-        """How many requests are prepared and started together."""
+        """Number of requests to prepare and start together."""
         return min(ENCRYPT_BATCH, max(self.max_in_flight // 4, 1))
 
     def _submit(self, batch: Batch, requests: list[PushRequest]) -> list[PushResponse]:
-        """Start what can be sent, and return the responses of what cannot."""
+        """Start the valid requests, and return error responses for the others."""
         prepared = [self.prepare(request) for request in requests]
         ready = [request for request in prepared if isinstance(request, PreparedRequest)]
         batch.in_flight += len(ready)
@@ -105,7 +104,7 @@ class NetworkTransport(Transport, ABC):
         return [response for response in prepared if isinstance(response, PushResponse)]
 
     def prepare(self, request: PushRequest) -> PreparedRequest | PushResponse:
-        """Check and encrypt one request; what cannot be sent comes back as its response."""
+        """Check and encrypt one request. Returns an error response if it is invalid."""
         try:
             endpoint = self.endpoint_policy.check(request.target)
             if endpoint.is_address and (self.proxy or self.endpoint_policy.address_refusal(endpoint.host)):
@@ -129,11 +128,11 @@ class NetworkTransport(Transport, ABC):
 
     @abstractmethod
     def open_batch(self) -> Batch:
-        """Return the network's side of one call of `send`."""
+        """Return the `Batch` for one call of `send`."""
 
 
 def _groups(requests: Iterable[PushRequest | None], size: int) -> Iterator[list[PushRequest]]:
-    """The requests in groups of up to `size`. A pause of the source ends its group and becomes an empty one."""
+    """Yield groups of up to `size` requests. None ends the current group and yields an empty one."""
     group: list[PushRequest] = []
     for request in requests:
         if request is not None:
@@ -148,10 +147,10 @@ def _groups(requests: Iterable[PushRequest | None], size: int) -> Iterator[list[
 
 
 class Batch(ABC):
-    """What one call of `send` has in flight: the part that each transport does its own way."""
+    """The requests in flight of one call of `send`. Each transport implements its own."""
 
     in_flight = 0
-    """How many requests have no response yet, those not submitted included."""
+    """Number of requests without a response, including those not yet submitted."""
 
     @abstractmethod
     def submit(self, requests: list[PreparedRequest]) -> None:
@@ -159,34 +158,34 @@ class Batch(ABC):
 
     @abstractmethod
     def has_response(self) -> bool:
-        """Whether `next_response` would not wait."""
+        """Return whether `next_response` would return at once."""
 
     @abstractmethod
     def wait(self, seconds: float) -> None:
-        """Wait until there is a response, at most for `seconds`."""
+        """Wait for a response, at most `seconds`."""
 
     @abstractmethod
     def next_response(self) -> PushResponse:
-        """Wait for a response; there is exactly one for each request submitted."""
+        """Wait for the next response. There is exactly one for each submitted request."""
 
     @abstractmethod
     def end(self) -> None:
-        """Give up what is still in flight."""
+        """Abandon the requests in flight."""
 
-    def responses_at_hand(self) -> Iterator[PushResponse]:
-        """Yield the responses that are there already."""
+    def available_responses(self) -> Iterator[PushResponse]:
+        """Yield the responses that have arrived."""
         while self.has_response():
             yield self.next_response()
 
     def responses_until(self, in_flight: int) -> Iterator[PushResponse]:
-        """Yield responses until at most so many requests are in flight."""
+        """Yield responses until at most `in_flight` requests are in flight."""
         while self.in_flight > in_flight:
             yield self.next_response()
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy: its address, and the headers that authorize us there."""
+    """An HTTP proxy: its address and authorization headers."""
 
     host: str
     port: int
@@ -194,7 +193,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, value: str) -> Proxy:
-        """Read the option "proxy": "host:port" or "http://[user:password@]host:port"; raises ImproperlyConfigured."""
+        """Parse "host:port" or "http://[user:password@]host:port". Raises ImproperlyConfigured."""
         try:
             parts = urlsplit(value if "://" in value else f"http://{value}")
             host, port = parts.hostname, parts.port
@@ -217,7 +216,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request ready for the wire: where to, with which headers and which encrypted body."""
+    """A request that is ready to be sent: checked endpoint, headers and encrypted body."""
 
     id: Any
     url: str
@@ -226,14 +225,14 @@ class PreparedRequest:
 
 
 def failure(request: PushRequest | PreparedRequest, error: TransportError, seconds: float = 0.0) -> PushResponse:
-    """Return the response for a request that got no answer."""
+    """Return the error response for this request."""
     return PushResponse(id=request.id, error=error.value, seconds=seconds)
 
 
 def trusted_certificates(ca_bundle: str | None) -> tuple[str | None, str | None]:
-    """Return the file and the directory of trusted certificates: the option's, else the system's, else certifi's.
+    """Return the file and the directory of trusted certificates: from the option, the system or certifi, in this order.
 
-    The variables SSL_CERT_FILE and SSL_CERT_DIR are ignored.
+    The environment variables SSL_CERT_FILE and SSL_CERT_DIR are ignored.
     """
     if ca_bundle:
         return ca_bundle, None

@@ -1,7 +1,7 @@
-"""The portable transport: pywebpush encrypts, a pool of threads posts over connections that are kept open.
+"""The portable transport: pywebpush encrypts, and threads send the requests over persistent connections.
 
-pywebpush's own sending follows redirects and reads replies without end; here neither can happen. There is no event
-loop: threads work in every server and worker, and turn into greenlets where gevent or eventlet patch them.
+pywebpush's own HTTP code is not used, because it follows redirects and reads responses of any size. Threads work in
+every server and worker. gevent and eventlet turn them into greenlets.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from .network import Batch, NetworkTransport, PreparedRequest, failure, trusted_
 from .threads import JobThreads
 
 LATE_SECONDS = 0.5
-"""A request that has no response so long after its deadline is given up: looking up a name knows no deadline."""
+"""Grace period after a request's deadline. Then it times out, because a DNS lookup cannot be interrupted."""
 
 _logger = logging.getLogger(__name__)
 
 
 class PyWebPushTransport(NetworkTransport):
-    """Sends over HTTP/1.1, a thread and a connection for each request in flight. Options: `NetworkTransport`."""
+    """Sends over HTTP/1.1, with one thread and connection per request in flight. Options: see `NetworkTransport`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -45,12 +45,12 @@ class PyWebPushTransport(NetworkTransport):
         self._sender = _Sender(self)
 
     def close(self) -> None:
-        """Close the connections and end the threads."""
+        """Close connections and end threads."""
         sender, self._sender = self._sender, _Sender(self)
         sender.close()
 
     def encrypt(self, request: PushRequest) -> bytes:
-        """Encrypt with pywebpush, which by itself checks neither the keys' lengths nor the payload's."""
+        """Check the lengths of keys and payload, which pywebpush does not do, and encrypt."""
         decode_keys(request.p256dh, request.auth)
         if not 0 < len(request.payload) <= MAX_PLAINTEXT:
             raise PayloadTooLarge(f"The payload is empty or longer than {MAX_PLAINTEXT} bytes.")
@@ -62,9 +62,9 @@ class PyWebPushTransport(NetworkTransport):
         return cast("bytes", encoded["body"])
 
     def open_batch(self) -> Batch:
-        """Open a batch that uses this process's threads and connections."""
+        """Return a batch that uses the threads and connections of this process."""
         if self._sender.process_id != os.getpid():
-            # A forked child has none of the threads, and the connections are the parent's.
+            # A forked child has no threads, and the connections belong to the parent.
             self._sender = _Sender(self)
         return _Batch(self._sender)
 
@@ -88,14 +88,14 @@ class _Sender:
             self._threads.close()
 
     def post(self, request: PreparedRequest, deadline: float) -> Reply:
-        """Post over a connection that is open already, or else over a new one; raises ExchangeError."""
+        """Post over an open connection, or over a new one. Raises ExchangeError."""
         origin = Origin.of(request.url)
         kept = self._connections.take(origin)
         if kept is not None:
             try:
                 return self._exchange(kept, request, deadline)
             except ExchangeError as error:
-                # The server closed the connection a moment ago. Only what it cannot have read is sent again.
+                # The server has just closed the connection. Send again only if it cannot have read the request.
                 if not error.is_unsent:
                     raise
         return self._exchange(self._connector.open(origin, deadline), request, deadline)
@@ -119,7 +119,7 @@ class _Sender:
 
 
 class _Batch(Batch):
-    """Hands requests to the threads and waits for their responses."""
+    """Passes requests to the threads and waits for their responses."""
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
@@ -150,7 +150,7 @@ class _Batch(Batch):
             return self._responses.popleft()
 
     def _wait_for_oldest(self, seconds: float) -> None:
-        """Wait for a response, at most for `seconds` or until the oldest request is overdue: then it has timed out."""
+        """Wait for a response, at most `seconds`. The oldest request times out if it is overdue."""
         oldest = next(iter(self._waiting))
         remaining = oldest.deadline + LATE_SECONDS - time.monotonic()
         if remaining > 0:
@@ -166,7 +166,7 @@ class _Batch(Batch):
         return job in self._waiting
 
     def answer(self, job: _Job, response: PushResponse) -> None:
-        """Keep the first response of a job; that of a job which was given up is dropped."""
+        """Store the response of a job. Responses of jobs that have timed out are dropped."""
         with self._arrived:
             if job in self._waiting:
                 del self._waiting[job]
@@ -179,7 +179,7 @@ class _Batch(Batch):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One request on its way: runs in a thread, and gives its batch exactly one response."""
+    """One request. It runs in a thread, and passes exactly one response to its batch."""
 
     batch: _Batch
     request: PreparedRequest
@@ -201,7 +201,7 @@ class _Job:
         except h11.LocalProtocolError:
             return self.failure(TransportError.INVALID_REQUEST)
         except Exception:
-            _logger.exception("A push request failed inside the transport")
+            _logger.exception("A push request failed because of an error in the transport")
             return self.failure(TransportError.INTERNAL)
         return PushResponse(
             id=self.request.id,

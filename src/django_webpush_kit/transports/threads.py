@@ -1,4 +1,4 @@
-"""Threads that run jobs for a while and end when there are none."""
+"""Daemon threads that run jobs and end after some idle time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Job = Callable[[], None]
 
 
 class JobThreads:
-    """Starts a daemon thread for each job that no free thread can take.
+    """A thread pool without a size limit: starts a daemon thread if no thread is free.
 
-    A thread without a job for `idle_seconds` calls `on_idle` and ends. A job must not raise. `free` counts the threads
-    that have no job.
+    A thread without a job for `idle_seconds` calls `on_idle` and ends. Jobs must not raise. `free` is the number of
+    threads without a job.
     """
 
     def __init__(self, *, name: str, idle_seconds: float, on_idle: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class JobThreads:
         self._is_closed = False
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run the jobs soon, all at a time. When the system gives no thread at all, they run in the caller's."""
+        """Run the jobs concurrently. If the system allows no thread, run them in the caller's thread."""
         with self._changed:
             self._jobs.extend(jobs)
             self._changed.notify(len(jobs))
@@ -40,7 +40,7 @@ class JobThreads:
             job()
 
     def close(self) -> None:
-        """End the free threads, and each of the others after its job; waits at most `CLOSE_SECONDS` for them."""
+        """End each thread after its current job. Waits at most `CLOSE_SECONDS`."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -50,8 +50,8 @@ class JobThreads:
             thread.join(max(deadline - time.monotonic(), 0))
 
     def _start_threads(self, number: int) -> bool:
-        """Start so many threads, or fewer; returns whether there are any."""
-        # RuntimeError: the system's limit is reached, or the interpreter is about to end.
+        """Start up to `number` threads. Returns whether there is at least one thread."""
+        # RuntimeError: the limit of the system is reached, or the interpreter is shutting down.
         with suppress(RuntimeError):
             for _ in range(number):
                 thread = threading.Thread(target=self._work, name=self._name, daemon=True)
@@ -68,7 +68,7 @@ class JobThreads:
         self._on_idle()
 
     def _next(self) -> Job | None:
-        """Wait for a job; None when the thread is to end."""
+        """Wait for a job. Returns None if the thread must end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._is_closed, self._idle_seconds)
             self.free -= 1
@@ -83,7 +83,7 @@ class JobThreads:
 
 
 class IdleTimer:
-    """Calls a function once `seconds` have passed since the last `restart()`, in a daemon thread that then ends."""
+    """Calls a function in a daemon thread, `seconds` after the last `restart()`."""
 
     def __init__(self, seconds: float, function: Callable[[], None]) -> None:
         self._seconds = seconds
@@ -93,7 +93,7 @@ class IdleTimer:
         self._thread: threading.Thread | None = None
 
     def restart(self) -> None:
-        """Begin to wait, or to wait anew. When the system gives no thread, the function is not called."""
+        """Start or restart the timer. If the system allows no thread, the function is not called."""
         with self._changed:
             self._deadline = time.monotonic() + self._seconds
             if self._thread is None:
@@ -103,7 +103,7 @@ class IdleTimer:
                     self._thread = thread
 
     def expire(self) -> None:
-        """Call the function now, if it is due at all, and wait until it is done."""
+        """If the timer is running, call the function now and wait for it."""
         with self._changed:
             thread, self._deadline = self._thread, 0.0
             self._changed.notify()

@@ -493,7 +493,7 @@ def test_good_settings_have_no_warning_at_deployment(production):
         (
             {"RATE_LIMITS": {}},
             "W042",
-            "does not limit subscribe, unsubscribe, preferences, test, events, config, open,",
+            "does not limit subscribe, unsubscribe, preferences, subscriptions, test, events, config, open,",
         ),
         ({"RATE_LIMITS": {**LIMITS, "events": ""}}, "W042", "does not limit events,"),
     ],

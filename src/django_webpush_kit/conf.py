@@ -164,6 +164,7 @@ class KitSettings:
             "subscribe": "60/m",
             "unsubscribe": "60/m",
             "preferences": "60/m",
+            "subscriptions": "60/m",
             "test": "10/m",
             "events": "300/m",
             "config": "300/m",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("subscribe", views.subscribe, name="subscribe"),
     path("unsubscribe", views.unsubscribe, name="unsubscribe"),
     path("preferences", views.preferences, name="preferences"),
+    path("subscriptions", views.subscriptions, name="subscriptions"),
     path("test", views.test, name="test"),
     path("health", views.health, name="health"),
     path("config", views.config, name="config"),

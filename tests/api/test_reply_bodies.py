@@ -143,6 +143,7 @@ def everything_shown(staff: ApiClient, owner: ApiClient, subscription: Any) -> I
         yield f"config for {name}", client.call("GET", "config").content.decode()
     yield "test", owner.on("POST test", subscription.endpoint).content.decode()
     yield "preferences", owner.on("GET preferences", subscription.endpoint).content.decode()
+    yield "subscriptions", owner.call("GET", "subscriptions").content.decode()
     yield "subscribe", owner.subscribe({"subscription": subscription.subscription_info}).content.decode()
     yield "health", repr(get_health(details=True))
     service = NotificationAnalyticsService()

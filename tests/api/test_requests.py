@@ -28,6 +28,7 @@ ALLOWED = {
     "subscribe": {"POST"},
     "unsubscribe": {"POST"},
     "preferences": {"GET", "HEAD", "PUT"},
+    "subscriptions": {"GET", "HEAD", "DELETE"},
     "test": {"POST"},
     "health": {"GET", "HEAD"},
     "config": {"GET", "HEAD"},

@@ -200,6 +200,8 @@ def make_real(case: Any, subscription: dict[str, Any], token: str) -> None:
     """
     if isinstance(case.query, dict) and is_text(case.query.get("endpoint")):
         case.query["endpoint"] = subscription["endpoint"]
+    if isinstance(case.query, dict) and is_text(case.query.get("id"), 64):
+        case.query["id"] = str(get_subscription_model().objects.get(endpoint=subscription["endpoint"]).pk)
     if case.path_parameters:
         case.path_parameters["token"] = token
     if not isinstance(case.body, dict):

@@ -59,6 +59,7 @@ ONE_OF_EACH = {
     "subscribe": ("POST", "subscribe"),
     "unsubscribe": ("POST", "unsubscribe"),
     "preferences": ("PUT", "preferences"),
+    "subscriptions": ("DELETE", "subscriptions?id=1"),
     "test": ("POST", "test"),
     "health": ("GET", "health"),
     "config": ("GET", "config"),

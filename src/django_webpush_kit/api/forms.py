@@ -18,6 +18,7 @@ from django_webpush_kit.states import ActionType
 
 MAX_EVENTS = 50
 MAX_TOKEN = 300
+MAX_KEY = 64
 
 LATEST_MILLISECONDS = 200_000_000_000_000
 """The year 8307. Later times overflow in some databases; this also refuses Infinity."""
@@ -198,6 +199,18 @@ class EndpointForm(forms.Form):
 
     endpoint = TextField(max_length=MAX_ENDPOINT_BYTES)
     subscription_token = TextField(required=False)
+
+
+class SubscriptionsForm(forms.Form):
+    """The query of a list of browsers: the endpoint of the one that asks, if it has one."""
+
+    endpoint = TextField(required=False, max_length=MAX_ENDPOINT_BYTES)
+
+
+class RemovalForm(forms.Form):
+    """The query of a removal: the primary key of a subscription, as text."""
+
+    id = TextField(max_length=MAX_KEY)
 
 
 class PreferencesForm(EndpointForm):

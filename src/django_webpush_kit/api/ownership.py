@@ -38,6 +38,11 @@ def active_subscription(request: ApiRequest, endpoint: str) -> Any:
     return subscription
 
 
+def has_endpoint(subscription: Any, endpoint: str) -> bool:
+    """Return whether this is the subscription with that endpoint."""
+    return subscription.endpoint_hash in _hashes(endpoint)
+
+
 def given_token(request: ApiRequest) -> str:
     """Return the subscription token from the header or the body, or ""."""
     token = request.http.headers.get("X-Subscription-Token") or request.body.get("subscription_token")

@@ -18,11 +18,26 @@ from django.utils.translation import gettext as _
 from django_webpush_kit import services
 from django_webpush_kit.api import events as reports
 from django_webpush_kit.api.authentication import authenticate
+from django_webpush_kit.api.browsers import active_browsers, describe_browser, remove_browser
 from django_webpush_kit.api.clients import client_info
 from django_webpush_kit.api.errors import ApiError, ErrorCode, invalid, invalid_token, not_authenticated, not_found
-from django_webpush_kit.api.forms import EndpointForm, EventsForm, PreferencesForm, SubscribeForm, validated
+from django_webpush_kit.api.forms import (
+    EndpointForm,
+    EventsForm,
+    PreferencesForm,
+    RemovalForm,
+    SubscribeForm,
+    SubscriptionsForm,
+    validated,
+)
 from django_webpush_kit.api.logout import remember_browser
-from django_webpush_kit.api.ownership import active_subscription, given_token, latest_claim, own_subscription
+from django_webpush_kit.api.ownership import (
+    active_subscription,
+    given_token,
+    has_endpoint,
+    latest_claim,
+    own_subscription,
+)
 from django_webpush_kit.api.requests import ApiRequest, api_view
 from django_webpush_kit.api.throttling import check_rate
 from django_webpush_kit.conf import kit_settings, public_key
@@ -91,6 +106,24 @@ def preferences(request: ApiRequest) -> HttpResponse:
     if request.user is not None:
         remember_browser(request.http, response, subscription)
     return response
+
+
+@api_view("subscriptions", "GET", "DELETE", signs_in=True)
+def subscriptions(request: ApiRequest) -> HttpResponse:
+    """List the browsers of the signed-in user, or end the subscription of one of them."""
+    if request.user is None:
+        raise not_authenticated()
+    query = request.http.GET.dict()
+    if request.http.method == "DELETE":
+        if not remove_browser(request.user, validated(RemovalForm, query)["id"]):
+            raise not_found()
+        return JsonResponse({"success": True, "message": _("Unsubscribed.")})
+    here = validated(SubscriptionsForm, query)["endpoint"]
+    browsers = [
+        {**describe_browser(subscription), "is_current": has_endpoint(subscription, here)}
+        for subscription in active_browsers(request.user)
+    ]
+    return JsonResponse({"success": True, "subscriptions": browsers})
 
 
 @api_view("test", "POST", signs_in=True)

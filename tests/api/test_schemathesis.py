@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "10000"))
 
-SHARES = {"subscribe": 30, "events": 20, "preferences": 10, "unsubscribe": 10, "test": 8, "open": 8}
+SHARES = {"subscribe": 30, "events": 20, "preferences": 10, "unsubscribe": 10, "test": 8, "open": 8, "subscriptions": 8}
 """In percent, by the first part of the path; where there is nothing to make up, few requests are enough."""
 
 PROMISES = (

@@ -306,6 +306,35 @@ def test_processes_whose_time_is_up_are_not_replaced(tmp_path):
     assert printed == "No notifications were due.\n" * 2
 
 
+@pytest.mark.parametrize(
+    ("step", "ends"),
+    [("raise KeyError('work')", 1), ("sys.exit(3)", 1), ("os.kill(os.getpid(), signal.SIGKILL)", -9)],
+)
+def test_a_process_whose_work_fails_is_replaced(tmp_path, step, ends):
+    """The second process finds the file of the first and returns."""
+    code = f"""if True:
+        import logging, os, pathlib, signal, sys
+        from django.conf import settings
+        from django_webpush_kit.delivery.processes import WorkerProcesses
+        logging.basicConfig()
+        settings.configure()
+        mark = pathlib.Path("mark")
+        def work():
+            if mark.exists():
+                return print("worked", end="")
+            mark.touch()
+            {step}
+        WorkerProcesses(1, work).run()
+        print(" once", end="")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout == "worked once"
+    assert f"ended with {ends}; a new one is started" in result.stderr
+    assert ("KeyError: 'work'" in result.stderr) == ("KeyError" in step)
+
+
 def wait_for(condition, seconds):
     end = time.monotonic() + seconds
     while not condition():

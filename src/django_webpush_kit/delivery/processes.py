@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from django.db import connections
 
@@ -53,27 +54,28 @@ class WorkerProcesses:
         # blocked, so that a signal to a new process is not swallowed by the handler it has from us
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            process_id = os.fork()
-            if process_id == 0:
-                os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which passes it on
-                for number in SIGNALS:
-                    signal.signal(number, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                os._exit(self._run_child())
+            process_id = os.fork() or self._be_child(mask)
             self._started[process_id] = time.monotonic()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _run_child(self) -> int:
+    def _be_child(self, mask: Iterable[int]) -> NoReturn:
+        """Work in the new process, and end it."""
+        code = 1
         try:
+            os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which passes it on
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._work()
+            code = 0
         except BaseException:  # noqa: BLE001 - the process ends here in any case
             traceback.print_exc()
-            return 1
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        return 0
+            with suppress(OSError, ValueError):  # nobody may be reading any more
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
 
     def _look_after(self, process_id: int) -> None:
         """Replace the process if it has died."""
@@ -87,8 +89,7 @@ class WorkerProcesses:
             "Worker process %d ended with %d; a new one is started", process_id, os.waitstatus_to_exitcode(status)
         )
         time.sleep(max(started + RESTART_SECONDS - time.monotonic(), 0))
-        if not self._signals:
-            self._start()
+        self._start()  # a signal that came meanwhile is passed on to it
 
     def _pass_signals_on(self) -> None:
         if self._signals > self._signals_passed_on:

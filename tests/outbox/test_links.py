@@ -114,8 +114,33 @@ def test_reports_do_not_confirm_a_location(client, subscription):
 
 def test_no_path_leads_to_another_host(client, settings):
     settings.ROOT_URLCONF = (re_path(r"^(?P<anything>.*)push/", API),)
-    assert client.get("//evil.example/push/config").status_code in (200, 404)
-    assert not ApiLocation.objects.filter(path__contains="evil").exists()
+    response = client.get("/push/config", PATH_INFO="//evil.example/push/config")
+    assert response.status_code == 200
+    assert "evil" not in response.text
+    assert not ApiLocation.objects.exists()
+
+
+def alias_middleware(get_response):
+    """Serve the API below another path, as a project does that moves its URLs."""
+
+    def middleware(request):
+        if request.path_info == "/settings-of-push":
+            request.path_info = "/push/config"
+        return get_response(request)
+
+    return middleware
+
+
+def test_a_path_that_a_middleware_has_rewritten_is_not_remembered(client, settings):
+    settings.ROOT_URLCONF = (path("push/", API),)
+    settings.MIDDLEWARE = [f"{__name__}.alias_middleware", *settings.MIDDLEWARE]
+    assert client.get("/settings-of-push").json()["urls"]["events"] == "/push/events"
+    assert not ApiLocation.objects.exists()
+
+
+def test_a_default_language_that_the_site_does_not_list_has_links(subscription, settings):
+    settings.LANGUAGE_CODE, settings.LANGUAGES = "fr", [("de", "German"), ("en", "English")]
+    assert payload_of(subscription)["events"] == "/api/v1/push/events"
 
 
 def test_the_host_of_a_request_is_not_believed(client, settings, subscription):
@@ -162,8 +187,9 @@ def test_the_head_tag_takes_arguments_of_the_prefix_from_its_page(settings):
     assert 'content="/acme/push/"' in head(page("/acme/page/"))
 
 
-def test_the_head_tag_says_when_there_is_no_api(settings):
-    settings.ROOT_URLCONF = ()
+@pytest.mark.parametrize("patterns", [(), (path("<slug:shop>/push/", API),)], ids=["nowhere", "needs an argument"])
+def test_the_head_tag_says_when_there_is_no_api(settings, patterns):
+    settings.ROOT_URLCONF = patterns
     with pytest.raises(NoReverseMatch, match=r"Include django_webpush_kit\.urls"):
         head(RequestFactory().get("/"))
 

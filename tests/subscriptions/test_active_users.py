@@ -118,6 +118,19 @@ class TestOneThatCannotBeUsed:
         assert [message.id for message in check_settings()] == ["webpush_kit.E012"]
 
 
+def refused_by_the_database(users):
+    return users.extra(where=["no_such_column = 1"])
+
+
+class TestOneThatTheDatabaseRefuses:
+    @pytest.mark.django_db(transaction=True)
+    def test_does_not_stop_delivery(self, people, admit, caplog):
+        services.send(people[0], "Hello")
+        admit(refused_by_the_database)
+        assert deliver_due().sent == 1
+        assert "ACTIVE_USERS cannot be used" in caplog.text
+
+
 def test_users_without_an_active_flag_are_active(subscription, monkeypatch):
     monkeypatch.setattr(active_users, "get_user_model", lambda: Session)
     services.send(subscription, "Hello")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import DataError, IntegrityError, OperationalError, connections, router, transaction
 from django.utils import timezone
 
 from django_webpush_kit.conf import swapped_model
@@ -26,6 +26,15 @@ MAX_WAIT_SECONDS = 1.5
 
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
 """Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
+
+REFUSALS = frozenset({1366, "malformed JSON"})
+"""OperationalErrors caused by the content of one row.
+
+1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. SQLite: invalid JSON.
+"""
+
+UNREADABLE_TEXT = "Could not decode to UTF-8"
+"""How SQLite's message about a stored text in another encoding begins."""
 
 _logger = logging.getLogger(__name__)
 
@@ -95,6 +104,13 @@ def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parame
 def is_conflict(error: OperationalError) -> bool:
     """Return whether the database refused the transaction because of a concurrent one."""
     return error_code(error) in CONFLICTS
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether the content of one row caused the error, not an outage or a conflict."""
+    if isinstance(error, OperationalError):
+        return error_code(error) in REFUSALS or str(error).startswith(UNREADABLE_TEXT)
+    return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 
 def error_code(error: OperationalError) -> Any:

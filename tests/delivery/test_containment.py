@@ -95,6 +95,35 @@ def test_values_that_cannot_be_read_end_at_most_their_own_row(three_rows, column
     assert statuses[1] in ("sent", "failed")
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases refuse text in another encoding")
+@pytest.mark.parametrize("column", ["title", "body", "language", "type", "topic", "data", "options", "failure_reason"])
+def test_text_in_another_encoding_ends_at_most_its_own_row(three_rows, column):
+    table = connection.ops.quote_name(three_rows[1]._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE {table} SET {column} = CAST(x'ff41' AS TEXT) WHERE id = %s", [three_rows[1].pk])
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    deliver_due()
+    rows = get_notification_model().objects.order_by("pk")
+    assert list(rows.values_list("status", flat=True))[::2] == ["sent", "sent"]
+    assert rows[1:].values_list("status", flat=True)[0] in ("sent", "failed")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases refuse text in another encoding")
+@pytest.mark.parametrize("column", ["endpoint", "p256dh_key", "auth_key", "preferences", "timezone", "vapid_key_id"])
+def test_a_subscription_in_another_encoding_holds_up_no_other(three_rows, column):
+    table = connection.ops.quote_name(get_subscription_model()._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        key = three_rows[1].subscription_id
+        cursor.execute(f"UPDATE {table} SET {column} = CAST(x'ff41' AS TEXT) WHERE id = %s", [key])
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    deliver_due()
+    statuses = outcomes()
+    assert (statuses[0], statuses[2]) == ("sent", "sent")
+    assert statuses[1] != "sending"
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -63,7 +63,7 @@ def test_a_request_whose_time_is_up_is_not_written(ends):
 
 
 def test_a_request_that_cannot_be_written_is_unsent(ends):
-    connection, server = ends
+    connection, _server = ends
     connection.close()
     with pytest.raises(ExchangeError) as failure:
         exchange(connection)

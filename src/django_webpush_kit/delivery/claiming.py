@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.containment import SHARED_ERRORS
+from django_webpush_kit.delivery.containment import raise_if_shared
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
@@ -258,11 +258,10 @@ def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
     )
     try:
         return list(_read(claimed, user_is_active())), []
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - contained
         if isinstance(error, DatabaseError) and is_refused_by_database():
             return _read_each(claimed, is_active_alone())
-        if isinstance(error, SHARED_ERRORS):
-            raise
+        raise_if_shared(error)
         return _read_each(claimed, user_is_active())
 
 
@@ -273,9 +272,8 @@ def _read_each(claimed: QuerySet[Any], is_active: Expression | F) -> tuple[list[
     for key in claimed.order_by("lane", "pk").values_list("pk", flat=True):
         try:
             readable += _read(claimed.filter(pk=key), is_active)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             unreadable.append(UnreadableRow(key, error))
     return readable, unreadable
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import InterfaceError, OperationalError
 
+from django_webpush_kit.database import is_refusal
 from django_webpush_kit.error_reports import log_error
 
 SHARED_ERRORS = (OperationalError, InterfaceError, ImproperlyConfigured)
@@ -16,6 +17,12 @@ SHARED_ERRORS = (OperationalError, InterfaceError, ImproperlyConfigured)
 MAX_NAME_LENGTH = 80
 
 _logger = logging.getLogger(__name__)
+
+
+def raise_if_shared(error: Exception) -> None:
+    """Raise the error if it affects all rows; return if it concerns only the row that caused it."""
+    if isinstance(error, SHARED_ERRORS) and not is_refusal(error):
+        raise error
 
 
 class ErrorLog:

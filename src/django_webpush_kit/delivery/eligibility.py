@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
-from django_webpush_kit.delivery.containment import SHARED_ERRORS
+from django_webpush_kit.delivery.containment import raise_if_shared
 from django_webpush_kit.delivery.manual_pause import PAUSED_BY_HAND, end_of_wait
 from django_webpush_kit.delivery.pacing import WAITS
 from django_webpush_kit.delivery.topics import NewestOfTopic
@@ -100,9 +100,8 @@ class Gate:
                 self._recorder.ended(row, *refusal)
                 return False
             return self._is_wanted_now(row, deadline)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             self._recorder.failed(row.pk, "Checking the row", error)
             return False
 

@@ -22,7 +22,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import is_refusal, outbox_database, retry_on_conflict
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
@@ -31,7 +31,7 @@ from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.rates import Rate
 from django_webpush_kit.outbox.recipients import PAGE_SIZE, active_subscriptions, keyset_page
-from django_webpush_kit.outbox.rows import Counts, Page, build_page, insert_page, is_refusal, log_failures
+from django_webpush_kit.outbox.rows import Counts, Page, build_page, insert_page, log_failures
 from django_webpush_kit.outbox.snapshots import freeze_templates, thaw, thaw_templates
 from django_webpush_kit.signals import emit, notifications_queued
 

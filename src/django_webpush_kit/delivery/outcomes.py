@@ -18,7 +18,7 @@ from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
 from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Verdict
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
-from django_webpush_kit.delivery.containment import SHARED_ERRORS, ErrorLog
+from django_webpush_kit.delivery.containment import ErrorLog, raise_if_shared
 from django_webpush_kit.delivery.daily_caps import DailyCaps
 from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
@@ -104,9 +104,8 @@ class Recorder:
         """Record the response to the row's request, or that there will be none."""
         try:
             self._record_answer(row, response)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             self.failed(row.pk, "Reading the answer", error)
         self.flush_if_due()
 
@@ -214,9 +213,8 @@ class Recorder:
         """Write the changes in one transaction. If the database refuses one, write each row in its own transaction."""
         try:
             written = retry_on_conflict(lambda: self._write_together(changes))
-        except SHARED_ERRORS:
-            raise
-        except DatabaseError:
+        except DatabaseError as error:
+            raise_if_shared(error)
             written = sum(self._write_alone(key, change) for change, keys in changes.items() for key in keys)
         late = sum(map(len, changes.values())) - written
         if late:
@@ -230,9 +228,8 @@ class Recorder:
     def _write_alone(self, key: Any, change: Change) -> int:
         try:
             return retry_on_conflict(lambda: self._write_together({change: [key]}))
-        except SHARED_ERRORS:
-            raise
         except DatabaseError as error:
+            raise_if_shared(error)
             reason = self.errors.failure_reason(key, "Recording the outcome", error)
             values = {"status": NotificationStatus.FAILED, "lease_token": None, "failure_reason": reason}
             return int(retry_on_conflict(lambda: self._fenced([key]).update(**values)))
@@ -243,9 +240,8 @@ class Recorder:
         same = subscriptions.filter(pk=row.subscription_id, endpoint=row.endpoint, auth_key=row.auth)
         try:
             deactivate_subscriptions(same, reason)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             self.errors.failure_reason(row.pk, "Deactivating the subscription", error)
 
     def _tell(self, answers: list[tuple[Any, Answer]]) -> None:
@@ -267,9 +263,8 @@ class Recorder:
         rows = self._model.objects.using(outbox_database()).select_related("subscription")
         try:
             return rows.in_bulk(keys)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             if len(keys) == 1:
                 self.errors.failure_reason(keys[0], "Reading the row for post_send", error)
                 return {}

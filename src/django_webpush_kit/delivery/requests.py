@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.claiming import Row
-from django_webpush_kit.delivery.containment import SHARED_ERRORS
+from django_webpush_kit.delivery.containment import raise_if_shared
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.transport import find_signer
 from django_webpush_kit.error_reports import log_error
@@ -69,9 +69,8 @@ class RequestBuilder:
             self._recorder.ended(row, NotificationStatus.FAILED, str(error))
         except InvalidSubscription:
             self._recorder.ended(row, NotificationStatus.FAILED, TransportError.INVALID_ENDPOINT.value)
-        except SHARED_ERRORS:
-            raise
         except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
             self._recorder.failed(row.pk, "Building the message", error)
         return None
 

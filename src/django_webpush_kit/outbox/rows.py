@@ -12,16 +12,13 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import (
-    DataError,
     Error,
-    IntegrityError,
-    OperationalError,
     connections,
     transaction,
 )
 from django.db.models import Model
 
-from django_webpush_kit.database import error_code, outbox_database
+from django_webpush_kit.database import is_refusal, outbox_database
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.drafts import Draft
@@ -32,12 +29,6 @@ from django_webpush_kit.subscriptions.preferences import Decision, decide, recip
 INSERT_SIZE = 500
 
 SUPERSEDED = "Superseded by a newer notification with the same topic"
-
-REFUSALS = frozenset({1366, "malformed JSON"})
-"""OperationalErrors caused by the content of one row.
-
-1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. SQLite: invalid JSON.
-"""
 
 _logger = logging.getLogger(__name__)
 
@@ -137,13 +128,6 @@ def log_failures(failures: Sequence[Exception]) -> None:
         kinds.setdefault(type(error), []).append(error)
     for errors in kinds.values():
         log_error(_logger, "%d recipients were skipped: %s", len(errors), error_text(errors[0]), error=errors[0])
-
-
-def is_refusal(error: Exception) -> bool:
-    """Return whether the database refused a row because of its content, not because of an outage or a conflict."""
-    if isinstance(error, OperationalError):
-        return error_code(error) in REFUSALS
-    return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 
 def _savepoint(draft: Draft) -> AbstractContextManager[Any]:

@@ -123,11 +123,11 @@ CLOCK_QUERIES = {
     "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
 }
-"""Seconds since 1970 by the clock of the database."""
+"""Queries for the seconds since 1970 by the clock of the database."""
 
 
 def clock_difference() -> float | None:
-    """Seconds by which this machine's clock is ahead of the database's; None where the database cannot be asked."""
+    """Return how many seconds this machine's clock is ahead of the database's, or None for an unknown database."""
     connection = connections[outbox_database()]
     query = CLOCK_QUERIES.get(connection.vendor)
     if query is None:

@@ -1,4 +1,4 @@
-"""Report what code of the project raised, whatever its log handlers and the exception's own text raise in turn."""
+"""Log exceptions of the project's code. Log handlers and the exception's `__str__` may raise themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MAX_TEXT_LENGTH = 200
 
 
 def log_error(logger: logging.Logger, text: str, *arguments: object, error: BaseException | None = None) -> None:
-    """Log an error, with the traceback of `error` if it is given. A handler that raises stops nothing.
+    """Log an error, with the traceback of `error` if it is given.
 
-    Handlers belong to the project: one that mails an error report may fail, too. Its traceback goes to stderr.
+    A log handler may raise, for example if it cannot send an e-mail. Then its traceback is printed to stderr.
     """
     try:
         logger.error(text, *arguments, exc_info=error, stacklevel=2)
@@ -22,16 +22,16 @@ def log_error(logger: logging.Logger, text: str, *arguments: object, error: Base
 
 
 def error_text(error: BaseException) -> str:
-    """The exception's type and text, as in "KeyError: 'name'", in characters that every database can store.
+    """Return type and text of an exception, such as "KeyError: 'name'", in characters that every database can store.
 
-    At most `MAX_TEXT_LENGTH` characters. An exception whose `__str__` raises has its type alone.
+    At most `MAX_TEXT_LENGTH` characters. If `__str__` raises, only the type.
     """
     name, text = type(error).__name__, message_of(error)
     return _storable(name if text == name else f"{name}: {text}")
 
 
 def message_of(error: BaseException) -> str:
-    """The exception's text alone; its type where it has none, or where its `__str__` raises."""
+    """Return the exception's text, or its type if the text is empty or `__str__` raises."""
     text = ""
     with suppress(Exception):
         text = str(error)

@@ -52,7 +52,7 @@ class PushNotificationService:
     def _as_dict(self, result: SendResult) -> dict[str, Any]:
         row = result.notifications.first()
         if row is None:
-            reason = "The message could not be written" if result.failed else "The subscription is not active"
+            reason = "The message could not be stored" if result.failed else "The subscription is not active"
             return {"success": False, "error": reason}
         if row.status in ENDED_UNSENT:
             return {"success": False, "error": row.failure_reason or BLOCKED, "notification_id": row.pk}

@@ -51,7 +51,7 @@ def test_an_export_as_json_is_complete(subscription):
 
 @pytest.mark.parametrize("command", ["push_export", "push_erase"])
 def test_an_unknown_user_is_an_error(command):
-    with pytest.raises(CommandError, match="no user whose username is 'nobody'"):
+    with pytest.raises(CommandError, match="No user has the username 'nobody'"):
         run(command, "nobody")
 
 

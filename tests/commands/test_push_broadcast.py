@@ -78,9 +78,9 @@ def test_pause_resume_and_cancel_by_number(capsys):
 
 
 def test_mistakes_are_named(capsys):
-    with pytest.raises(CommandError, match="Give a TYPE"):
+    with pytest.raises(CommandError, match="Pass a TYPE"):
         run(capsys)
-    with pytest.raises(CommandError, match="no broadcast 77"):
+    with pytest.raises(CommandError, match="Broadcast 77 does not exist"):
         run(capsys, watch=77)
     with pytest.raises(CommandError, match="'nothing'"):
         run(capsys, "nothing")

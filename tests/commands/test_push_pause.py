@@ -19,11 +19,11 @@ def run(capsys, *arguments):
 
 def test_all_sending_is_paused_and_resumed(capsys, subscription):
     said = run(capsys, "push_pause", "--all")
-    assert said[0] == "Sending to all push services is paused. Requests in flight are finished."
-    assert run(capsys, "push_pause", "--all")[0] == "Sending to all push services was paused already."
+    assert said[0] == "Sending to all push services is paused. Requests in flight are completed."
+    assert run(capsys, "push_pause", "--all")[0] == "Sending to all push services is already paused."
     services.send(subscription, "Hello")
     assert deliver_due().sent == 0
-    assert run(capsys, "push_resume") == ["Sending goes on."]
+    assert run(capsys, "push_resume") == ["Sending is resumed."]
     assert deliver_due().sent == 1
     assert run(capsys, "push_resume") == ["Nothing was paused by hand."]
 
@@ -32,7 +32,7 @@ def test_one_service_is_paused_by_its_name(capsys, subscription):
     assert run(capsys, "push_pause", MOZILLA.upper())[0].startswith(f"Sending to {MOZILLA} is paused.")
     assert list(paused_by_hand()) == [MOZILLA]
     run(capsys, "push_pause", "--all")
-    assert run(capsys, "push_resume", MOZILLA) == ["Sending goes on.", "Still paused: all sending"]
+    assert run(capsys, "push_resume", MOZILLA) == ["Sending is resumed.", "Still paused: all sending"]
     assert run(capsys, "push_resume", MOZILLA) == [
         f"{MOZILLA} was not paused by hand.",
         "Still paused: all sending",

@@ -28,7 +28,7 @@ def test_the_failed_rows_of_a_batch_are_sent_again_with_all_their_retries(capsys
         make_notification(subscription, "failed", **failed)
     others = [make_notification(subscription, status, batch=batch) for status in ("sent", "cancelled", "expired")]
     make_notification(subscription, "failed")
-    assert run(capsys, "--batch", str(batch)) == "Failed notifications that are sent again: 5"
+    assert run(capsys, "--batch", str(batch)) == "Failed notifications to be sent again: 5"
     pending = get_notification_model().objects.filter(status="pending")
     assert set(pending.values_list("retry_count", "claims", "failure_reason")) == {(0, 0, "")}
     assert deliver_due().sent == 5

@@ -66,7 +66,7 @@ def test_suppressed_rows_tell_why(make_subscription, user, transactional_db):
 
 def test_an_idempotency_key_sends_once(subscription):
     run("ada", "Hello", "--idempotency-key", "k")
-    assert "sent before" in run("ada", "Hello", "--idempotency-key", "k")
+    assert "already sent" in run("ada", "Hello", "--idempotency-key", "k")
     assert get_notification_model().objects.count() == 1
 
 
@@ -75,7 +75,7 @@ def test_an_idempotency_key_sends_once(subscription):
     [
         (("ada",), "Pass either TITLE or --template"),
         (("ada", "Hello", "--template", "news"), "Pass either TITLE or --template"),
-        (("nobody", "Hello"), "no user"),
+        (("nobody", "Hello"), "No user"),
         (("ada", "--template", "news"), "No notification template"),
         (("ada", "Hello", "--url", "javascript:alert(1)"), "url"),
         (("ada", "Hello", "--data", "[]"), "JSON object"),

@@ -70,7 +70,7 @@ class TestARecipientThatFails:
         configure(settings, RECIPIENT_CONTEXT=failing_for_bob)
         subscription = get_subscription_model().objects.get(user__username="bob")
         answer = PushNotificationService().send_templated_notification(subscription, "hello")
-        assert answer == {"success": False, "error": "The message could not be written"}
+        assert answer == {"success": False, "error": "The message could not be stored"}
 
     def test_is_told_again_to_a_later_call_with_the_key(self, people, personal, settings):
         configure(settings, RECIPIENT_CONTEXT=failing_for_bob)

@@ -253,8 +253,8 @@ class TestVerifying:
         assert "ES256" in self.refusal(self.header(header=["ES256"]))
 
     def test_the_signature(self):
-        assert "does not fit" in self.refusal(self.header(header={"alg": "ES256", "typ": "jwt"}))
-        assert "does not fit" in self.refusal(self.header(public_key=VapidKey.generate().public_key))
+        assert "does not match" in self.refusal(self.header(header={"alg": "ES256", "typ": "jwt"}))
+        assert "does not match" in self.refusal(self.header(public_key=VapidKey.generate().public_key))
         assert "64 bytes" in self.refusal(self.header().replace(", k", "AAAA, k"))
 
     def test_garbage(self):

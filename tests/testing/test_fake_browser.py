@@ -56,7 +56,7 @@ def test_a_subscription_looks_like_a_browsers(browser):
 def test_subscribing_again_gives_the_same_subscription_unless_the_key_differs(browser):
     first = browser.subscribe()
     assert browser.subscribe() == first
-    with pytest.raises(ValueError, match="unsubscribe first"):
+    with pytest.raises(ValueError, match="Unsubscribe first"):
         browser.subscribe(ApplicationServer().public_key)
 
 

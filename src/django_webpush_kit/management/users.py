@@ -14,4 +14,4 @@ def find_user(name: str) -> Any:
     try:
         return model._default_manager.get_by_natural_key(name)
     except model.DoesNotExist:
-        raise CommandError(f"There is no user whose {model.USERNAME_FIELD} is {name!r}.") from None
+        raise CommandError(f"No user has the {model.USERNAME_FIELD} {name!r}.") from None

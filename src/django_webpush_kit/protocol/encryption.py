@@ -1,4 +1,4 @@
-"""Message encryption for Web Push: RFC 8291 over RFC 8188's `aes128gcm`, on `cryptography` alone."""
+"""Encrypt and decrypt Web Push messages: RFC 8291 with the `aes128gcm` encoding of RFC 8188."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 
 RECORD_SIZE = 4096
-"""The one record's size: what every push service must accept (RFC 8030, section 7.2)."""
+"""Size of the only record in bytes: the maximum that every push service must accept (RFC 8030, section 7.2)."""
 
 HEADER_LENGTH = 86
-"""salt (16), record size (4), key id length (1), key id = the sender's public point (65)."""
+"""Bytes: salt (16), record size (4), length of the key id (1), key id: the sender's public key (65)."""
 
 MAX_PLAINTEXT = RECORD_SIZE - HEADER_LENGTH - 17
-"""3993: the body less its header, the delimiter byte and the tag (16)."""
+"""3993 bytes: the body without its header, the delimiter byte and the tag (16)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionKeys:
-    """A subscription's keys, checked: the browser's public key, its 65-byte point and the 16-byte secret."""
+    """The validated keys of a subscription: the browser's public key, its 65-byte point, and the 16-byte secret."""
 
     public_key: ec.EllipticCurvePublicKey = field(repr=False)
     p256dh: bytes = field(repr=False)
@@ -42,10 +42,10 @@ def encrypt(
     private_key: ec.EllipticCurvePrivateKey | None = None,
     salt: bytes | None = None,
 ) -> bytes:
-    """Encrypt `payload` for the browser with these base64url keys; return the whole request body.
+    """Encrypt `payload` for the browser with these base64url keys, and return the complete request body.
 
-    Every message gets its own key pair and salt; `private_key` and `salt` are for known-answer tests alone. Raises
-    `InvalidSubscription` for bad keys and `PayloadTooLarge` above 3993 bytes.
+    Every message gets its own key pair and salt; `private_key` and `salt` are only for known-answer tests. Raises
+    `InvalidSubscription` for invalid keys and `PayloadTooLarge` above 3993 bytes.
     """
     if len(payload) > MAX_PLAINTEXT:
         raise PayloadTooLarge(f"The payload is {len(payload)} bytes; encryption leaves room for {MAX_PLAINTEXT}.")
@@ -60,7 +60,7 @@ def encrypt(
 
 
 def decrypt(body: bytes, private_key: ec.EllipticCurvePrivateKey, auth_secret: bytes) -> bytes:
-    """Decrypt a request body as a strict browser does; ValueError says what is wrong with it."""
+    """Decrypt a request body as strictly as browsers do. Raises ValueError with the reason."""
     if len(body) > RECORD_SIZE:
         raise ValueError(f"the body is {len(body)} bytes, above {RECORD_SIZE}")
     if len(body) < HEADER_LENGTH + 17:
@@ -89,9 +89,10 @@ def decrypt(body: bytes, private_key: ec.EllipticCurvePrivateKey, auth_secret: b
 
 
 def parse_keys(p256dh: str, auth: str) -> SubscriptionKeys:
-    """Read a subscription's keys: base64url or standard base64, padded or not.
+    """Parse the keys of a subscription: base64url or standard base64, with or without padding.
 
-    Raises `InvalidSubscription` with `field` "p256dh" or "auth": not base64, wrong length, not a point of P-256.
+    Raises `InvalidSubscription` with the `field` "p256dh" or "auth" for text that is not base64, a wrong length, and a
+    point that is not on the curve P-256.
     """
     point, secret = decode_keys(p256dh, auth)
     try:
@@ -102,7 +103,7 @@ def parse_keys(p256dh: str, auth: str) -> SubscriptionKeys:
 
 
 def decode_keys(p256dh: str, auth: str) -> tuple[bytes, bytes]:
-    """Decode a subscription's keys as `parse_keys` does, without asking whether the point is on the curve."""
+    """Decode the keys as `parse_keys` does, without checking that the point is on the curve."""
     point = _decode(p256dh, "p256dh")
     if len(point) != 65 or point[0] != 4:
         raise InvalidSubscription("p256dh must be an uncompressed P-256 point of 65 bytes.", field="p256dh")
@@ -128,7 +129,7 @@ def _decode(text: str, field: str) -> bytes:
 
 
 def _derive(shared: bytes, auth: bytes, receiver: bytes, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """Return the content key and the nonce (RFC 8291, section 3.4): HKDF spelled out, one HMAC a step."""
+    """Return the content key and the nonce (RFC 8291, section 3.4): HKDF, written as one HMAC per step."""
     info = b"WebPush: info\x00" + receiver + sender + b"\x01"
     input_key = digest(digest(auth, shared, "sha256"), info, "sha256")
     key = digest(salt, input_key, "sha256")

@@ -1,6 +1,6 @@
 """Parse and check push endpoints, and check the URLs that a click may open.
 
-An endpoint is a URL that a stranger gives us and that we post to.
+Endpoints come from untrusted visitors, and the server sends requests to them. Strict rules prevent SSRF.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ANY_HOST = "*"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PushServer:
-    """Who is behind an endpoint: `host` in lower case, without brackets; `origin` as in RFC 6454.
+    """The server of an endpoint: `host` in lower case, without brackets; `origin` as in RFC 6454.
 
-    `push_service` is the stable name of the service: its host, or one name for a family of hosts. `is_address` says
-    whether the host is a literal IP address.
+    `push_service` is a stable name: the host, or one name for all hosts of a push service. `is_address` is true if the
+    host is a literal IP address.
     """
 
     scheme: str
@@ -48,15 +48,15 @@ class PushServer:
 
     @property
     def netloc(self) -> str:
-        """The host, and the port unless it is the default one of the scheme, as `PUSH_SERVICES` lists them."""
+        """The host, and the port unless it is the scheme's default, as in `PUSH_SERVICES`."""
         return self.origin.partition("://")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint, parsed once: what the checks, the VAPID audience, the stored columns and the connection all use.
+    """A parsed endpoint. Checks, VAPID audience, stored columns and connections all use the same parsed values.
 
-    `url` is normalised: scheme and host in lower case, no default port. The path and the query stay as they are.
+    `url` is normalized: scheme and host in lower case, no default port. Path and query are unchanged.
     """
 
     url: str
@@ -64,9 +64,9 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> Endpoint:
-        """Read an http or https URL; `InvalidSubscription(field="endpoint")` for whatever parsers could read twice.
+        """Parse an http or https URL. Raises `InvalidSubscription(field="endpoint")` for malformed or ambiguous URLs.
 
-        Whether messages may go there is for `EndpointPolicy.check` to say.
+        `EndpointPolicy.check` decides whether messages may be sent there.
         """
         scheme, authority, rest = _split(url)
         server = _server(scheme, authority)
@@ -74,7 +74,7 @@ class Endpoint:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a VAPID token names as its audience."""
+        """Scheme, host and port: the audience of a VAPID token."""
         return self.server.origin
 
     @property
@@ -105,18 +105,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """The rules for endpoints: an allow-list of hosts, strict URLs, and no way into private networks.
+    """The rules for endpoints: an allow-list of hosts, strict URLs, no private networks.
 
-    `allowed_hosts` holds exact hosts ("push.example.com"), ".example.com" for subdomains, each with a port unless it
-    is 443 ("push.example.com:8443"), or "*" for every public host. With `allow_private` (tests and local demos only)
-    loopback and private addresses and `localhost` pass without being listed, on any port, with http too.
+    `allowed_hosts` contains exact hosts ("push.example.com"), ".example.com" for subdomains, or "*" for every public
+    host. Ports other than 443 must be listed ("push.example.com:8443"). `allow_private` (tests and local demos only)
+    also allows loopback, private addresses and `localhost`, on any port, with http or https.
     """
 
     allowed_hosts: tuple[str, ...] = DEFAULT_PUSH_SERVICES
     allow_private: bool = False
 
     def check(self, endpoint: str | Endpoint) -> Endpoint:
-        """Return the endpoint, or raise `InvalidSubscription(field="endpoint")` that says why not."""
+        """Return the parsed endpoint. Raises `InvalidSubscription(field="endpoint")` if it is refused."""
         if not isinstance(endpoint, Endpoint):
             endpoint = Endpoint.parse(endpoint)
         refusal = _refusal(self, endpoint.server)
@@ -125,7 +125,7 @@ class EndpointPolicy:
         return endpoint
 
     def address_refusal(self, ip: str) -> str:
-        """Say why no connection may go to this IP address, in words; "" when it may."""
+        """Return the reason why connections to this IP address are refused, or ""."""
         try:
             address = ipaddress.ip_address(ip)
         except ValueError:
@@ -142,7 +142,7 @@ class EndpointPolicy:
 
 
 def push_service(url: str) -> str:
-    """Return the name of an endpoint's push service; "" for what is not an endpoint."""
+    """Return the name of an endpoint's push service, or "" for an invalid endpoint."""
     try:
         return Endpoint.parse(url).push_service
     except InvalidSubscription:
@@ -150,15 +150,15 @@ def push_service(url: str) -> str:
 
 
 def endpoint_hash(url: str) -> str:
-    """Return SHA-256 of the text, as hexadecimal text: what stored subscriptions are unique by and found by."""
+    """Return the SHA-256 of the endpoint in hexadecimal. Subscriptions are unique by it and looked up by it."""
     return sha256(url.encode(errors="surrogatepass")).hexdigest()
 
 
 def check_click_url(url: str, *, allow_data: bool = False) -> str:
-    """Return `url` if a click may open it or an icon may come from it, otherwise raise ValueError.
+    """Return `url` if a click may open it or an icon may be loaded from it. Otherwise raise ValueError.
 
-    That is "", a path of the same origin ("/orders/7?x=1") or an https URL; with `allow_data` also a `data:image/`
-    URL. Everything that a browser could read as another origin or as a script is refused.
+    Allowed are "", a path of the same origin ("/orders/7?x=1"), an https URL, and with `allow_data` a `data:image/`
+    URL. URLs that a browser could take for another origin or a script are refused.
     """
     if any(character <= " " or "\x7f" <= character <= "\xa0" or character == "\\" for character in url):
         raise ValueError("A URL must not contain spaces, control characters or backslashes.")
@@ -188,14 +188,14 @@ def _is_in(
 
 _PRIVATE_NETWORKS = _networks("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 
-# Everything else is loopback, mapped or translated IPv4 (NAT64), private, site-local, link-local or multicast.
+# All other IPv6 addresses are loopback, mapped or translated IPv4 (NAT64), private, link-local or multicast.
 _PUBLIC_IPV6 = _networks("2000::/3")
 
-# What `is_global` lets through on some Python, but leads inside or nowhere.
+# `is_global` is true for these networks on some Python versions, but they are internal or unused.
 _REFUSED_NETWORKS = _networks(
-    "100.64.0.0/10",  # carrier-grade NAT, some clouds' metadata
+    "100.64.0.0/10",  # carrier-grade NAT, metadata service of some clouds
     "168.63.129.16/32",  # Azure's host agent
-    "192.0.0.0/24",  # protocol assignments, some clouds' metadata
+    "192.0.0.0/24",  # protocol assignments, metadata service of some clouds
     "192.88.99.0/24",  # 6to4 relays
     "198.18.0.0/15",  # benchmarking
     "224.0.0.0/4",  # multicast
@@ -205,7 +205,7 @@ _REFUSED_NETWORKS = _networks(
     "3fff::/20",  # documentation
 )
 
-# Without re.IGNORECASE, which takes some letters beyond ASCII for "s" and "k".
+# Without re.IGNORECASE, which matches some non-ASCII letters as "s" and "k".
 _URL = re.compile(r"""([Hh][Tt][Tt][Pp][Ss]?)://([!"$-.0->@-\[\]-~]*)([-A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%]*)""")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(?::([1-9][0-9]{0,4}))?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -216,7 +216,7 @@ def _malformed(why: str) -> InvalidSubscription:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Split into scheme, authority and the rest, refusing whatever two URL parsers could read differently."""
+    """Split into scheme, authority and the rest. Refuses URLs that parsers may read differently."""
     match = _URL.fullmatch(url) if isinstance(url, str) and len(url) <= MAX_ENDPOINT_BYTES else None
     if match is None:
         raise _malformed(_malformation(url))
@@ -234,13 +234,13 @@ def _malformation(url: object) -> str:
     if "#" in url:
         return "must not have a fragment"
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "contains characters that a URL may not contain"
+        return "contains characters that are not allowed in URLs"
     return "must be an https URL"
 
 
 @lru_cache(maxsize=4096)
 def _server(scheme: str, authority: str) -> PushServer:
-    """Return whom the endpoint belongs to. Cached: a million endpoints have a handful of servers."""
+    """Return the server of an endpoint. Cached, because a million endpoints use only a few servers."""
     scheme = scheme.lower()
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -279,7 +279,7 @@ def _port(digits: str | None, scheme: str) -> int:
 
 
 def _looks_numeric(label: str) -> bool:
-    # A host whose last label is a number is an IPv4 address for browsers and curl, in whatever notation.
+    # Browsers and curl treat a host whose last label is a number as an IPv4 address in some notation.
     return re.fullmatch(r"[0-9]+|0x[0-9a-f]*", label) is not None
 
 
@@ -289,7 +289,7 @@ def _push_service(host: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _refusal(policy: EndpointPolicy, server: PushServer) -> str:
-    """Say why no message may go to this server, in words; "" when it may."""
+    """Return the reason why messages to this server are refused, or ""."""
     if server.is_address:
         reason = policy.address_refusal(server.host)
         if reason:
@@ -326,7 +326,7 @@ def _is_listed(policy: EndpointPolicy, server: PushServer) -> bool:
         try:
             host, port = split_allowed_host(entry)
         except ValueError:
-            continue  # a system check names it
+            continue  # a system check reports it
         is_below = host.startswith(".") and server.host.endswith(host)
         if (server.host == host or is_below) and (server.port == port or policy.allow_private):
             return True
@@ -334,9 +334,9 @@ def _is_listed(policy: EndpointPolicy, server: PushServer) -> bool:
 
 
 def split_allowed_host(entry: str) -> tuple[str, int]:
-    """Return the host and the port of an entry of an allow-list; ValueError for anything else, `ANY_HOST` included.
+    """Return the host and the port of an allow-list entry. Raises ValueError for invalid entries and for `ANY_HOST`.
 
-    The host is in lower case, an IPv6 address without brackets. It begins with "." where it means every subdomain.
+    The host is in lower case, IPv6 addresses without brackets. It starts with "." if it stands for all subdomains.
     """
     match = _AUTHORITY.fullmatch(entry.lower()) if isinstance(entry, str) else None
     if match is None:

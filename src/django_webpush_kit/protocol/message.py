@@ -1,4 +1,4 @@
-"""`Message` -> payload bytes, within the size budget of RFC 8291 (3993 bytes of plaintext)."""
+"""Encode a `Message` as the JSON payload, within the size limit of RFC 8291 (3993 bytes of plaintext)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from urllib.parse import urljoin
 from django_webpush_kit.exceptions import PayloadTooLarge
 
 MAX_PAYLOAD = 3993
-"""4096 bytes of body less 86 of header and 17 of overhead (RFC 8188, RFC 8291)."""
+"""Bytes: a body of 4096 minus 86 for the header and 17 for delimiter and tag (RFC 8188, RFC 8291)."""
 
 DECLARATIVE_MARK = 8030
-"""The value of `web_push` that makes a payload a Declarative Web Push message."""
+"""The value of the member `web_push` in Declarative Web Push messages."""
 
 
 def member(name: str, typescript: str, default: Any = "", *, to_json: Callable[[Any], Any] | None = None) -> Any:
-    """A field of `Message` that becomes a member of the payload's `notification` object, unless it is empty.
+    """Return a dataclass field that becomes a member of `notification` in the payload, unless it is empty.
 
-    `name` is that of the Notifications API, `typescript` its type there; `to_json` turns the value into JSON.
+    `name` and `typescript` are name and type in the Notifications API. `to_json` converts the value to JSON.
     """
     metadata = {"name": name, "typescript": typescript, "to_json": to_json}
     if callable(default):
@@ -44,10 +44,10 @@ def _payload_actions(actions: list[dict[str, str]]) -> list[dict[str, str]]:
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """What the browser will show, before it is turned into JSON.
+    """The content of a notification before it is encoded as JSON.
 
-    Mutable on purpose: receivers of `pre_send` may change it. `url` and action URLs are what a click opens: a
-    same-origin path or an https URL. `data` is the application's own and reaches its page untouched.
+    It is mutable, because receivers of `pre_send` may change it. `url` and the URLs of actions open on click: paths of
+    the same origin or https URLs. `data` belongs to your application and reaches its pages unchanged.
     """
 
     title: str = member("title", "string")
@@ -69,7 +69,7 @@ class Message:
     app_badge: int | None = None
 
     def notification(self) -> dict[str, Any]:
-        """The `notification` member of the payload: the names of the Notifications API, empty ones left out."""
+        """Return the payload's `notification` member: names of the Notifications API, without empty values."""
         names, read_values = _members_of(type(self))  # type: ignore[arg-type]  # classes are hashable
         members: dict[str, Any] = {"title": self.title}
         for (name, to_json), value in zip(names, read_values(self), strict=True):
@@ -83,7 +83,7 @@ _Names: TypeAlias = list[tuple[str, Callable[[Any], Any] | None]]
 
 @lru_cache
 def _members_of(kind: type[Message]) -> tuple[_Names, Callable[[Message], tuple[Any, ...]]]:
-    """The names of a message's members with their `to_json`, and what reads their values, in the same order."""
+    """Return the member names with their `to_json`, and a function that reads the values in the same order."""
     members = [part for part in fields(kind) if part.metadata]
     names = [(part.metadata["name"], part.metadata["to_json"]) for part in members]
     return names, attrgetter(*(part.name for part in members))
@@ -100,11 +100,13 @@ def encode_payload(
 ) -> bytes:
     """Return the payload as compact UTF-8 JSON: the envelope's members, `notification`, and `app_badge` if given.
 
-    With `declarative_base_url` the same payload is a Declarative Web Push message too: it gets `web_push` and
-    `mutable`, its URLs become absolute and every action gets its own. Safari read `app_badge` and `mutable` inside
-    `notification` at first: they are in both places. `worker_links` are the links that a service worker opens instead
-    of those of the notification. Above `budget` bytes (never more than 3993)
-    "error" raises `PayloadTooLarge`, "truncate" shortens the body, then the title.
+    With `declarative_base_url`, the payload is also a Declarative Web Push message: it has `web_push` and `mutable`,
+    all URLs are absolute, and every action has a URL. `app_badge` and `mutable` are also inside `notification`, where
+    early versions of Safari read them. `worker_links` are links that only a service worker opens, instead of the links
+    in `notification`.
+
+    If the payload is larger than `budget` bytes (at most 3993), `oversize` "error" raises `PayloadTooLarge`, and
+    "truncate" shortens the body, then the title.
     """
     budget = min(budget, MAX_PAYLOAD)
     notification = message.notification()
@@ -116,7 +118,7 @@ def encode_payload(
         notification["mutable"] = True
         if message.app_badge is not None:
             notification["app_badge"] = message.app_badge
-        # A worker that is handed a declarative push may see only its notification, not the payload around it.
+        # For a declarative push, the service worker may see only `notification`, not the other members.
         notification["data"] = {**notification.get("data", {}), "webpush_kit": {**envelope, **(worker_links or {})}}
         _make_absolute(notification, declarative_base_url)
     encoded = _encode(payload)
@@ -140,12 +142,12 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def _encode(value: Any) -> bytes:
-    # A lone surrogate, which no UTF-8 can hold, becomes "?" rather than an error at delivery.
+    # UTF-8 cannot encode a lone surrogate; replace it with "?" instead of failing at delivery.
     return _encoder.encode(value).encode("utf-8", "replace")
 
 
 def _make_absolute(notification: dict[str, Any], base_url: str) -> None:
-    """Make the URLs of a notification absolute, in place; Declarative Web Push requires `navigate` everywhere."""
+    """Make the URLs of a notification absolute, in place. Declarative Web Push requires `navigate` for each action."""
     base = base_url.rstrip("/") + "/"
     notification["navigate"] = urljoin(base, notification.get("navigate", ""))
     for member in _URL_MEMBERS:
@@ -158,7 +160,7 @@ def _make_absolute(notification: dict[str, Any], base_url: str) -> None:
 
 
 def _shorten(text: str, room: int) -> str:
-    """Return the longest beginning of `text` that, with an ellipsis, takes at most `room` bytes as JSON, or ""."""
+    """Return the longest prefix of `text` that fits, with an ellipsis, in `room` bytes of JSON, or ""."""
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
@@ -176,7 +178,7 @@ _JOINER = "\u200d"
 
 
 def _may_cut(text: str, position: int) -> bool:
-    """Whether `position` lies between two characters as a reader sees them, most scripts and emoji included."""
+    """Return whether `position` is between two user-perceived characters, for most scripts and emoji."""
     before, after = text[position - 1], text[position]
     if _JOINER in (before, after) or unicodedata.category(after).startswith("M"):
         return False

@@ -1,7 +1,7 @@
-"""Read a VAPID private key from any form in which key tools and configuration files write one.
+"""Read a VAPID private key in any format that key tools and configuration files use.
 
-A first byte or a length never decides what the form is: each form is tried in turn, and the first one that gives a
-key counts. If none does, the error names the form that was found. No error contains key material.
+The format is never guessed from a first byte or a length: each format is tried in turn until one yields a key. If none
+does, the error names the format that was found. Errors never contain key material.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from cryptography.x509 import load_der_x509_certificate, load_der_x509_csr
 
 MAX_FILE_BYTES = 65_536
-"""A key file is read up to here."""
+"""Maximum number of bytes read from a key file."""
 
 
 def read_private_key(text_or_path: str | PathLike[str]) -> ec.EllipticCurvePrivateKey:
@@ -34,8 +34,8 @@ def read_private_key(text_or_path: str | PathLike[str]) -> ec.EllipticCurvePriva
     - a JWK, the JSON of node's web-push, and any JSON, `.env` or YAML text with a value named "private key"
     - in files also binary DER, the 32 raw bytes and UTF-16
 
-    Quotes, a byte order mark and stray white space do not matter. Raises ValueError, which says what was found instead
-    and how to fix it.
+    Quotes, a byte order mark and extra white space are ignored. Raises ValueError that says what was found and how to
+    fix it.
     """
     if isinstance(text_or_path, str):
         results = _from_text(text_or_path)
@@ -53,7 +53,7 @@ def read_private_key(text_or_path: str | PathLike[str]) -> ec.EllipticCurvePriva
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that was recognised and is not a usable key: what it is, and what to do about it."""
+    """Content that was recognized but is not a usable key: what it is, and how to fix it."""
 
     found: str
     fix: str
@@ -87,7 +87,7 @@ _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of P-256 (FIPS 186-4, D.1.2.3): a private key is less than this."""
 
 _MAX_DEPTH = 4
-"""How many wrappings, such as base64 of JSON of PEM, are opened."""
+"""Maximum number of nested encodings, such as base64 of JSON of PEM."""
 
 
 def _only_key(results: Iterable[Result], expected: str) -> ec.EllipticCurvePrivateKey:
@@ -105,7 +105,7 @@ def _only_key(results: Iterable[Result], expected: str) -> ec.EllipticCurvePriva
 
 
 def _content(path: str | PathLike[str]) -> tuple[bytes | None, str]:
-    """Return the content of the file; None and why it cannot be read, "" when there is no such file."""
+    """Return the content of the file; or None and the reason, which is "" if the file does not exist."""
     if not str(path).strip():
         return None, ""  # not the current directory
     try:
@@ -114,7 +114,7 @@ def _content(path: str | PathLike[str]) -> tuple[bytes | None, str]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None, ""
     except OSError as error:
-        # the text of the error holds the path, which may be a mistyped key
+        # the error text contains the path, which may be a mistyped key
         is_file = isinstance(error, PermissionError | IsADirectoryError)
         return None, (error.strerror or "").lower() if is_file else ""
 
@@ -132,7 +132,7 @@ def _from_file(content: bytes) -> list[Result]:
 
 
 def _decoded(content: bytes) -> Iterator[str]:
-    """Yield the text in each encoding that it may be in."""
+    """Yield the text decoded with each possible encoding."""
     for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"):
         try:
             text = content.decode(encoding)
@@ -143,7 +143,7 @@ def _decoded(content: bytes) -> Iterator[str]:
 
 
 def _from_text(text: str, depth: int = 0) -> list[Result]:
-    """Try every form of text; the results of the first one that gives a key, else every refusal."""
+    """Try every text format. Return the results of the first one that yields a key, or all refusals."""
     text = _INVISIBLE.sub("", text).strip()
     refusals: list[Result] = []
     for candidate, form in [(text, _from_json), *((_unquoted(text), form) for form in _TEXT_FORMS)]:
@@ -155,7 +155,7 @@ def _from_text(text: str, depth: int = 0) -> list[Result]:
 
 
 def _from_bytes(data: bytes, depth: int) -> list[Result]:
-    """Try every form that base64 or hexadecimal text may stand for."""
+    """Try every format of decoded base64 or hexadecimal text."""
     results = [*_from_raw(data), *_from_der(data)]
     if _has_key(results) or depth >= _MAX_DEPTH or not data.isascii():
         return results
@@ -167,7 +167,7 @@ def _has_key(results: Iterable[Result]) -> bool:
 
 
 def _from_raw(data: bytes) -> list[Result]:
-    """Read the private number of 32 bytes; some tools write a zero before it."""
+    """Read the private number of 32 bytes. Some tools prepend a zero byte."""
     number = data[1:] if len(data) == 33 and data[0] == 0 else data
     if len(number) == 32:
         key = _derived(int.from_bytes(number, "big"))
@@ -299,7 +299,7 @@ def _from_assignments(text: str, depth: int) -> list[Result]:
 
 
 def _from_named(values: list[tuple[str, str]], depth: int) -> list[Result]:
-    """Read values that are named "private key"; those named after VAPID come before others."""
+    """Read values that are named "private key". Names that contain "vapid" take precedence."""
     ours = [value for name, value in values if "vapid" in name.lower()]
     results: list[Result] = []
     for value in ours or [value for _name, value in values]:
@@ -329,7 +329,7 @@ def _from_hexadecimal(text: str, depth: int) -> list[Result]:
 
 
 def _foreign(text: str, _depth: int) -> list[Result]:
-    """Recognise what people give instead of a key."""
+    """Recognize content that is often mistaken for a private key."""
     if _FINGERPRINT_TEXT.search(text):
         return [_FINGERPRINT]
     if text.startswith(("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "PuTTY-User-Key-File")):
@@ -389,7 +389,7 @@ def _unescaped(text: str) -> str:
 
 
 def _base64_bytes(text: str) -> bytes:
-    """Decode base64 or base64url with or without padding and white space; ValueError for anything else."""
+    """Decode base64 or base64url, with or without padding and white space. Raises ValueError for other text."""
     compact = _SPACE.sub("", text)
     if not _BASE64.fullmatch(compact):
         raise ValueError("not base64")

@@ -1,6 +1,6 @@
-"""What a push service's answer means, and which headers each push service wants.
+"""Classify the responses of push services, and build request headers for each push service.
 
-The one place that knows status codes.
+Only this module interprets HTTP status codes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from enum import Enum
 from functools import lru_cache
 
 MAX_RETRY_AFTER = 24 * 3600.0
-"""Seconds. A longer wait than this is taken for an error of the push service and shortened."""
+"""Seconds. Longer values of Retry-After are shortened, because they are usually mistakes of the push service."""
 
 MAX_TTL = 2419200
-"""Seconds: 28 days, FCM's limit."""
+"""Seconds (28 days): the limit of FCM."""
 
 MAX_TTL_ELSEWHERE = 30 * 24 * 3600
-"""Seconds: what the other push services allow."""
+"""Seconds (30 days): the limit of the other push services."""
 
 URGENCIES = ("very-low", "low", "normal", "high")
 """RFC 8030, section 5.3."""
@@ -29,7 +29,7 @@ DEFAULT_URGENCY = "normal"
 
 
 class Outcome(str, Enum):
-    """What became of one request, the same for all push services."""
+    """The outcome of one request, normalized for all push services."""
 
     ACCEPTED = "accepted"
     GONE = "gone"
@@ -42,7 +42,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer classified. `retry_after` is in seconds; `reason` is our own short word, never reply text."""
+    """A classified response. `retry_after` is in seconds. `reason` is a short text that never quotes the response."""
 
     outcome: Outcome
     retry_after: float | None = None
@@ -50,7 +50,7 @@ class Answer:
 
 
 class TransportError(str, Enum):
-    """Why a transport has no answer: the values of `PushResponse.error`."""
+    """Why a transport got no response: the values of `PushResponse.error`."""
 
     INVALID_ENDPOINT = "invalid endpoint"
     INVALID_KEYS = "invalid keys"
@@ -66,7 +66,7 @@ class TransportError(str, Enum):
 
 
 READ_HEADERS = frozenset({"retry-after", "x-wns-status", "x-wns-notificationstatus", "x-wns-continue-after"})
-"""The reply headers that `classify` reads, in lower case: a transport needs to keep no other."""
+"""The response headers that `classify` reads, in lower case. Transports drop all others."""
 
 
 def classify(
@@ -78,9 +78,9 @@ def classify(
     error: str,
     now: float,
 ) -> Answer:
-    """Say what an answer means. `status` is None when there was none: then `error` is a `TransportError` value.
+    """Classify a response. Without a response, `status` is None and `error` is a value of `TransportError`.
 
-    `headers` have lower-case names, `now` is in seconds since 1970 (for a Retry-After that is a date).
+    `headers` have lower-case names. `now`, in seconds since 1970, is used if Retry-After is a date.
     """
     if status is None:
         outcome = Outcome.REJECTED if error in _PERMANENT_ERRORS else Outcome.UNAVAILABLE
@@ -101,9 +101,9 @@ def classify(
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
-    """Read a Retry-After value, seconds or an HTTP date (RFC 9110, section 10.2.3), as seconds from `now`.
+    """Parse a Retry-After value (RFC 9110, section 10.2.3): seconds or an HTTP date. Returns seconds from `now`.
 
-    The result is within 0 and `MAX_RETRY_AFTER`; None for anything else.
+    The result is between 0 and `MAX_RETRY_AFTER`, or None for an invalid value.
     """
     value = value.strip()
     if re.fullmatch(r"[0-9]+", value):
@@ -118,9 +118,9 @@ def parse_retry_after(value: str, now: float) -> float | None:
 
 
 def request_headers(push_service: str, ttl: int, urgency: str = DEFAULT_URGENCY, topic: str = "") -> dict[str, str]:
-    """Return the headers of a push request, apart from `Authorization`, as this push service wants them.
+    """Return the headers of a push request for this push service, without `Authorization`.
 
-    Raises ValueError for an urgency or a topic that RFC 8030 does not know. A `ttl` out of range is clamped.
+    Raises ValueError for an urgency or a topic that RFC 8030 does not allow. A `ttl` out of range is clamped.
     """
     if urgency not in URGENCIES:
         raise ValueError(f"The urgency must be one of {', '.join(URGENCIES)}.")
@@ -136,7 +136,7 @@ def request_headers(push_service: str, ttl: int, urgency: str = DEFAULT_URGENCY,
         "Urgency": urgency,
     }
     if topic:
-        # Apple refuses a topic that no base64 text could be (seen in the field).
+        # Apple refuses topics that are not valid base64 (observed in production).
         headers["Topic"] = f"{topic}_" if push_service == _APPLE and len(topic) % 4 == 1 else topic
     if push_service == _WNS:
         headers["X-WNS-Cache-Policy"] = "cache" if ttl else "no-cache"
@@ -187,7 +187,7 @@ def _success(status: int, headers: Mapping[str, str], now: float) -> Answer:
     if wns_status == "dropped":
         return Answer(Outcome.REJECTED, None, "WNS dropped")
     if wns_status == "channelthrottled":
-        # One channel is throttled, not the push service: the others need not wait.
+        # Only this channel is throttled, not the whole push service.
         return Answer(Outcome.UNAVAILABLE, _retry_after(headers, now), "WNS channelthrottled")
     return _accepted(status)
 
@@ -211,6 +211,6 @@ def _bad_request(body: bytes) -> Answer:
 
 
 def _credentials_fault(body: bytes) -> str:
-    """Return the first known fault that the reply names, in our own spelling."""
+    """Return the first known fault in the response body, in our own spelling."""
     text = body.lower()
     return next((name for fault, name in _CREDENTIALS_FAULTS.items() if fault in text), "")

@@ -29,16 +29,16 @@ from django_webpush_kit.protocol.endpoints import Endpoint
 from django_webpush_kit.protocol.private_keys import read_private_key
 
 TOKEN_LIFETIME = 12 * 3600
-"""Seconds. Push services refuse more than 24 hours."""
+"""Seconds. Push services refuse tokens that are valid for more than 24 hours."""
 
 MAX_TOKEN_LIFETIME = 24 * 3600
 
 
 class VapidKey:
-    """A VAPID key pair: `VapidKey.load(...)` or `VapidKey.generate()`. Its repr hides the private half.
+    """A VAPID key pair. Create it with `VapidKey.load(...)` or `VapidKey.generate()`. Its repr hides the private key.
 
-    `public_key` is what browsers subscribe with, 87 characters of base64url; `key_id` a short name for it that may
-    be stored and shown.
+    Browsers subscribe with `public_key`, 87 characters of base64url. `key_id` is a short name that may be stored and
+    shown.
     """
 
     __slots__ = ("_private_key", "key_id", "public_key")
@@ -51,15 +51,15 @@ class VapidKey:
 
     @classmethod
     def generate(cls) -> VapidKey:
-        """Make a new key pair."""
+        """Generate a new key pair."""
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @classmethod
     def load(cls, text_or_path: str | PathLike[str]) -> VapidKey:
-        """Read a private key from text in any usual form, or from the file of that name.
+        """Read a private key from text in any common format, or from the file with this name.
 
-        The forms are those of `private_keys.read_private_key`. Raises ValueError, whose text never contains the key. A
-        missing file is an error too.
+        See `private_keys.read_private_key` for the formats. Raises ValueError, also for a missing file. The error text
+        never contains the key.
         """
         return cls(read_private_key(text_or_path))
 
@@ -85,7 +85,7 @@ class VapidKey:
 
 
 class VapidSigner:
-    """Make `Authorization` values; reuse one token per audience for half of its `lifetime` (seconds).
+    """Creates `Authorization` values. One token per audience is reused for half of its `lifetime` (seconds).
 
     Safe to share between threads. Raises ValueError for a subject or lifetime that push services refuse.
     """
@@ -100,7 +100,7 @@ class VapidSigner:
         self._lock = threading.Lock()
 
     def authorization(self, endpoint: str | Endpoint, now: float | None = None) -> str:
-        """Return the `Authorization` value for this endpoint, "vapid t=..., k=..."; `now` in seconds since 1970.
+        """Return the `Authorization` value for this endpoint, "vapid t=..., k=...". `now` is in seconds since 1970.
 
         Raises `InvalidSubscription` for a malformed URL.
         """
@@ -108,7 +108,7 @@ class VapidSigner:
         now = time.time() if now is None else now
         with self._lock:
             issued, value = self._values.get(to, (0.0, ""))
-            # A token from the future means that the clock was set back: its end might lie beyond 24 hours.
+            # The clock was set back: a token from the future might expire in more than 24 hours.
             if not value or not issued - _CLOCK_TOLERANCE <= now < issued + self.lifetime / 2:
                 value = self._sign(to, now)
                 self._remember(to, now, value)
@@ -119,7 +119,7 @@ class VapidSigner:
         return f"vapid t={token}, k={self.key.public_key}"
 
     def _remember(self, to: str, now: float, value: str) -> None:
-        # In open mode strangers choose the audiences: forget the oldest.
+        # In open mode, visitors choose the audiences, so the size of the cache is limited.
         self._values.pop(to, None)
         if len(self._values) >= _MAX_AUDIENCES:
             del self._values[next(iter(self._values))]
@@ -128,22 +128,22 @@ class VapidSigner:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a valid `Authorization` value says: its claims and the base64url public key that signed them."""
+    """A verified `Authorization` value: the claims, and the public key (base64url) that signed them."""
 
     claims: dict[str, Any]
     public_key: str
 
 
 def generate_vapid_keys() -> dict[str, str]:
-    """Make a key pair: `{"private_key": base64url of its PEM, "public_key": base64url of its point}`, unpadded."""
+    """Return a new key pair, `{"private_key", "public_key"}`: PEM and point, both in base64url without padding."""
     key = VapidKey.generate()
     return {"private_key": key.encoded_private_key(), "public_key": key.public_key}
 
 
 def check_subject(subject: str) -> str:
-    """Return the contact that push services may use: `mailto:` and an address, or an https URL.
+    """Return the contact address for push services: a `mailto:` address or an https URL.
 
-    Raises ValueError for anything else; `localhost` is refused because Apple refuses it.
+    Raises ValueError for other values, and for `localhost`, which Apple refuses.
     """
     if not isinstance(subject, str) or not subject.isascii() or not subject.isprintable() or " " in subject:
         raise ValueError("The VAPID subject must be a mailto: address or an https: URL without spaces.")
@@ -157,12 +157,12 @@ def check_subject(subject: str) -> str:
         raise ValueError("The VAPID subject must start with mailto: or https://.")
     host = host.lower().rstrip(".")
     if not host or host == "localhost" or host.endswith(".localhost"):
-        raise ValueError("The VAPID subject must name a public host: push services refuse localhost.")
+        raise ValueError("The VAPID subject must have a public host, because push services refuse localhost.")
     return subject
 
 
 def verify_authorization(header: str, *, audience: str, now: float) -> VerifiedToken:
-    """Check an `Authorization` value as a strict push service does; ValueError says what is wrong with it."""
+    """Verify an `Authorization` value as strictly as push services do. Raises ValueError with the reason."""
     match = _AUTHORIZATION.fullmatch(header)
     if match is None:
         raise ValueError('the header must have the form "vapid t=..., k=..."')
@@ -212,5 +212,5 @@ def _verified_claims(token: str, public_key: str) -> dict[str, Any]:
     try:
         point.verify(encode_dss_signature(r, s), signed.encode(), _ES256)
     except InvalidSignature:
-        raise ValueError("the token's signature does not fit its key") from None
+        raise ValueError("the token's signature does not match its key") from None
     return claims

@@ -29,9 +29,9 @@ def with_active_users(subscriptions: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def user_is_active() -> Expression | F:
-    """What to select of a notification to learn whether its user is active; nobody's notification has True or None.
+    """Return an expression over notifications: whether their user is active. Without a user it is True or None.
 
-    A setting that cannot be used is logged; then `is_active` of the user model alone decides.
+    An invalid setting is logged, and only `is_active` of the user model is used.
     """
     try:
         users = admitted_users()
@@ -44,12 +44,12 @@ def user_is_active() -> Expression | F:
 
 
 def is_active_alone() -> Expression | F:
-    """The same without the setting."""
+    """Return the same expression without the setting: only `is_active` of the user model."""
     return F("user__is_active") if _has_is_active() else Value(True, output_field=BooleanField())
 
 
 def is_refused_by_database() -> bool:
-    """Whether the database cannot run the query of `ACTIVE_USERS` at all, whichever user it is asked about."""
+    """Return whether the database refuses the query of `ACTIVE_USERS` for every user."""
     database = outbox_database()
     try:
         users = admitted_users()
@@ -64,9 +64,9 @@ def is_refused_by_database() -> bool:
 
 
 def admitted_users() -> QuerySet[Any] | None:
-    """The users whom `ACTIVE_USERS` admits, of those that are active; None without the setting.
+    """Return the active users that `ACTIVE_USERS` selects, or None without the setting.
 
-    Raises `ImproperlyConfigured` for a setting that cannot be used, whatever its function raises.
+    Raises `ImproperlyConfigured` if the setting is invalid or its function raises.
     """
     given = kit_settings.ACTIVE_USERS
     if not given:

@@ -1,4 +1,4 @@
-"""The values that a browser sends when it subscribes: checked before anything is stored."""
+"""Validate the values that a browser sends when it subscribes."""
 
 from __future__ import annotations
 

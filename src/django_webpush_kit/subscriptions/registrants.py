@@ -1,4 +1,4 @@
-"""Who registers a browser, and so who may own its subscription: a user, a token's bearer, or an anonymous visitor."""
+"""Who registers a browser, and who then owns its subscription: a user, the owner of a token, or nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One notification template with its texts compiled: title, body, URL, icon and buttons."""
+"""A compiled notification template: title, body, URL, icon and buttons."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from django_webpush_kit.templating.engine import OnMissing, TextTemplate, compil
 from django_webpush_kit.templating.variables import TemplateVariable, merged_variables, variables_of
 
 TEXTS = {"title": compile_text, "body": compile_text, "url": compile_link, "icon": compile_link}
-"""How each text field of a template row is compiled."""
+"""The compiler of each text field of a template row."""
 
 ACTION_TEXTS = {"action": compile_link, "title": compile_text, "icon": compile_link, "url": compile_link}
-"""How each text of a button is compiled."""
+"""The compiler of each text of a button."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedText:
-    """The texts of one message. `actions` have their titles and URLs rendered."""
+    """The rendered texts of one message. Titles and URLs in `actions` are rendered, too."""
 
     title: str
     body: str = ""
@@ -34,7 +34,7 @@ class RenderedText:
 
 
 class MissingVariable(Exception):
-    """A variable of the template is not in the context."""
+    """The context lacks a variable of the template."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -42,7 +42,7 @@ class MissingVariable(Exception):
 
 
 class CompiledTemplate:
-    """The compiled texts of one template row. Raises `TemplateRenderError` naming the field that is malformed."""
+    """The compiled texts of one template row. Raises `TemplateRenderError` that names a malformed field."""
 
     def __init__(self, template: Any) -> None:
         self._template = template
@@ -58,17 +58,17 @@ class CompiledTemplate:
             for number, action in enumerate(template.actions)
         ]
         self.variables: list[TemplateVariable] = merged_variables(map(variables_of, self._all_texts()))
-        """The variables that the template names, in order of appearance."""
+        """The variables in the template, in order of appearance."""
         self.is_personal = any(variable.is_about_recipient for variable in self.variables)
-        """Whether the text may differ from one recipient to the next."""
+        """Whether the text may differ between recipients."""
 
     def render(
         self, values: Mapping[str, Any], on_missing: OnMissing, *, replaced: Collection[str] = ()
     ) -> RenderedText:
         """Render the texts with plain values, in the template's language.
 
-        `replaced` names those that the caller does not need: "url", "icon", "actions". Raises `TemplateRenderError`
-        naming the field.
+        `replaced` contains the texts that are not rendered: "url", "icon", "actions". Raises `TemplateRenderError` that
+        names the field.
         """
 
         def text(name: str, compiled: TextTemplate) -> str:
@@ -102,12 +102,12 @@ class CompiledTemplate:
         except MissingVariable as error:
             problem = _missing_problem(error.name)
             raise TemplateRenderError(f"Template {self._template}, {name}: {problem}") from None
-        except Exception as error:  # a filter may raise anything; the template is to blame
+        except Exception as error:  # a filter may raise any exception; treat it as an error of the template
             raise TemplateRenderError(f"Template {self._template}, {name}: {message_of(error)}") from error
 
 
 def raise_missing(name: str) -> None:
-    """Refuse a missing variable: what `MISSING_VARIABLES = "error"` does."""
+    """Raise for a missing variable (`MISSING_VARIABLES = "error"`)."""
     raise MissingVariable(name)
 
 
@@ -118,6 +118,6 @@ def _missing_problem(name: str) -> str:
         else "Pass it in the context"
     )
     return (
-        f"The variable {name!r} is missing. {source}. Where it may be missing, write "
+        f"The variable {name!r} is missing. {source}. If it is optional, write "
         f"{{{{ {name}|default:'...' }}}} or {{% if {name} %}} in the template."
     )

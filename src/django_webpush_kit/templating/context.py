@@ -1,4 +1,4 @@
-"""The values a template may use: plain copies of what a call gives, and what it may know about a recipient."""
+"""The values that templates can use: plain copies of the context, and values about the recipient."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from django_webpush_kit.option_checks import storable
 PLAIN_TYPES = frozenset((str, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, type(None)))
 
 MAX_DIGITS = 200
-"""Digits of an int or a Decimal written out in full, as in Django's number formats; longer ones exhaust memory."""
+"""Maximum digits of an int or a Decimal. Formatting longer numbers exhausts memory."""
 
 MAX_DEPTH = 32
 
 MAX_VALUES = 100_000
 
 MAX_NAME = 80
-"""Characters of a key's path that an error message quotes."""
+"""Maximum characters of a key's path in an error message."""
 
 
 def plain_context(values: Mapping[str, Any], name: str = "context") -> Mapping[str, Any]:
-    """Return a read-only copy of `values` that holds plain values only.
+    """Return a read-only copy of `values` that contains only plain values.
 
-    Subclasses are copied to the plain type, lists become tuples, and characters that databases refuse are removed from
-    strings. A TypeError names the key of anything else: "context['order.total'] is inf; numbers must be finite."
-    `name` is what the message calls the dict.
+    Instances of subclasses are converted to the plain type, lists become tuples, and characters that databases refuse
+    are removed from strings. Other values raise TypeError with their key: "context['order.total'] is inf; numbers must
+    be finite." `name` is the name of the dict in this message.
     """
     if not isinstance(values, Mapping):
         raise TypeError(f"{name} must be a dict, not {type(values).__name__}.")
@@ -46,7 +46,7 @@ def plain_context(values: Mapping[str, Any], name: str = "context") -> Mapping[s
 
 
 def recipient_context(user: Any) -> dict[str, Any]:
-    """Return what `{{ recipient.* }}` offers by default. The setting `RECIPIENT_CONTEXT` replaces this function."""
+    """Return the default values of `{{ recipient.* }}`. The setting `RECIPIENT_CONTEXT` replaces this function."""
     return {
         name: value
         for name in ("first_name", "last_name", "username")
@@ -66,7 +66,7 @@ def recipient_values(user: Any) -> Mapping[str, Any]:
 
 
 def holds_datetime(value: Any) -> bool:
-    """Return whether a plain value is or contains a datetime, which reads differently in each time zone."""
+    """Return whether a plain value is or contains a datetime, whose text depends on the time zone."""
     if isinstance(value, Mapping):
         return any(map(holds_datetime, value.values()))
     if isinstance(value, tuple):
@@ -75,7 +75,7 @@ def holds_datetime(value: Any) -> bool:
 
 
 class _Copier:
-    """Copies one context and counts its values, so that shared or endless references end in an error."""
+    """Copies one context and counts its values, so that recursive or huge structures raise an error."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -122,7 +122,7 @@ class _Copier:
         return value
 
     def _read(self, function: Callable[..., Any], path: str, *arguments: Any) -> Any:
-        """Call code of the caller's own class: a lazy string, a dict's `items`, a property of a subclass."""
+        """Call code of the project that may raise: a lazy string, a dict's `items`, a property of a subclass."""
         try:
             return function(*arguments)
         except Exception as error:
@@ -170,4 +170,4 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (timedelta, lambda value: timedelta(value.days, value.seconds, value.microseconds)),
     (UUID, lambda value: UUID(int=value.int)),
 )
-"""Subclasses may override methods; they are copied to the plain type before a template sees them."""
+"""Converters to the plain type. Templates never see subclasses, because these may override methods."""

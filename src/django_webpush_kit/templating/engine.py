@@ -1,7 +1,7 @@
 """A restricted Django template engine for plain text: no loaders, few tags and filters, bounded input and output.
 
-Staff edit templates, so a template may neither call methods nor make much out of little. `compile_text` compiles what
-people read, where numbers and dates follow the language; `compile_link` compiles URLs and icons, where they never do.
+Staff edit templates, so a template can neither call methods nor produce huge output. `compile_text` compiles texts for
+people, with localized numbers and dates. `compile_link` compiles URLs and icons, which are never localized.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from django_webpush_kit.templating.filters import (
 TAGS = ("if", "with", "comment", "firstof")
 
 MAX_NESTING = 20
-"""Levels of {% if %} and {% with %}."""
+"""Maximum nesting of {% if %} and {% with %}."""
 
 MAX_TAG_WORDS = 100
 
@@ -54,23 +54,23 @@ UNCLOSED_TAG = re.compile(r"\{[{%].{0,20}")
 def compile_text(source: str) -> TextTemplate:
     """Compile a title, a body or the title of a button.
 
-    Raises TemplateSyntaxError when the source is malformed or uses a tag or filter that is not listed.
+    Raises TemplateSyntaxError if the source is malformed, or uses a tag or filter that is not allowed.
     """
     return TextTemplate(source, engine=_text_engine())
 
 
 @lru_cache(maxsize=512)
 def compile_link(source: str) -> LinkTemplate:
-    """Compile a URL, an icon or the name of a button. Raises as `compile_text` does."""
+    """Compile a URL, an icon or the id of a button. Raises the same errors as `compile_text`."""
     return LinkTemplate(source, engine=_link_engine())
 
 
 OnMissing = Callable[[str], None]
-"""Called with the dotted name of a variable that is missing; it raises, or returns to leave the place empty."""
+"""Called with the dotted name of a missing variable. It raises, or returns to leave the output empty."""
 
 
 class RenderingContext(Context):
-    """The values of one rendering, what to do about missing ones, and how many characters may still be written."""
+    """The values of one rendering, the handler of missing variables, and the number of characters left."""
 
     def __init__(self, values: Mapping[str, Any], on_missing: OnMissing) -> None:
         super().__init__(dict(values), autoescape=False)
@@ -82,7 +82,7 @@ class RenderingContext(Context):
         return str(render_value_in_context(value, self))
 
     def write(self, value: Any) -> str:
-        """Return the text of a value, and refuse more than MAX_OUTPUT characters in all."""
+        """Return the text of a value. Raises if the whole output exceeds MAX_OUTPUT characters."""
         text = value if type(value) is str else self.format(value)
         self._left -= len(text)
         if self._left < 0:
@@ -91,7 +91,7 @@ class RenderingContext(Context):
 
 
 class LinkContext(RenderingContext):
-    """The same for links: nothing is localized."""
+    """A context for links, which does not localize values."""
 
     def format(self, value: Any) -> str:
         """Return a value as text, never localized."""
@@ -99,10 +99,10 @@ class LinkContext(RenderingContext):
 
 
 class TextTemplate(Template):
-    """A compiled text that people read."""
+    """A compiled text for people."""
 
     def compile_nodelist(self) -> NodeList:
-        """Parse the source with the restricted parser; every flaw is a TemplateSyntaxError."""
+        """Parse the source with the restricted parser. Raises TemplateSyntaxError."""
         if len(self.source) > MAX_OUTPUT:
             raise TemplateSyntaxError(f"Template texts have at most {MAX_OUTPUT} characters, not {len(self.source)}")
         return _Parser(Lexer(self.source).tokenize(), {}, self.engine.template_builtins, self.origin).parse()
@@ -116,7 +116,7 @@ class LinkTemplate(TextTemplate):
     """A compiled URL or icon."""
 
     def render_values(self, values: Mapping[str, Any], on_missing: OnMissing) -> str:
-        """Render with plain values, in no language."""
+        """Render with plain values, without localization."""
         with translation.override(None):
             return _bounded_text(self.render(LinkContext(values, on_missing)))
 
@@ -133,7 +133,7 @@ def _output_too_long() -> ValueError:
 
 
 class Expression(FilterExpression):
-    """A variable or literal with its filters, resolved by key, index or attribute only: methods are never called."""
+    """A variable or literal with its filters. It is resolved by key, index or attribute; methods are never called."""
 
     __slots__ = ("arguments", "filter_names")
 
@@ -147,11 +147,11 @@ class Expression(FilterExpression):
 
     @property
     def tolerates_missing(self) -> bool:
-        """Whether a filter deals with the variable being missing."""
+        """Whether a filter handles the missing variable."""
         return not self.filter_names.isdisjoint(TOLERANT_FILTERS)
 
     def resolve(self, context: RenderingContext, ignore_failures: bool = False) -> Any:  # type: ignore[override]
-        """Return the value after its filters; `Missing` for a missing variable without filters."""
+        """Return the filtered value, or `Missing` for a missing variable without filters."""
         value = _look_up(self.var, context)
         if isinstance(value, Missing):
             if not self.filters:
@@ -181,7 +181,7 @@ def _check_variable(variable: Variable) -> None:
 
 
 def _look_up(variable: Any, context: RenderingContext) -> Any:
-    """Resolve a variable, or return a literal as it is."""
+    """Resolve a variable, or return a literal."""
     if not isinstance(variable, Variable):
         return variable
     if variable.lookups is None:
@@ -228,12 +228,12 @@ class OutputNode(Node):
 
 
 class BoundedFirstOfNode(FirstOfNode):
-    """`{% firstof %}`, which finds nothing where every variable is missing."""
+    """`{% firstof %}`. Missing variables count as false."""
 
     child_nodelists = ()
 
     def render(self, context: RenderingContext) -> str:  # type: ignore[override]  # no other reaches our nodes
-        """Write the first value that is true, or keep it under the name given after `as`."""
+        """Write the first true value, or store it under the name after `as`."""
         values = (variable.resolve(context, ignore_failures=True) for variable in self.vars)
         first = next(filter(None, values), "")
         if not self.asvar:
@@ -243,7 +243,7 @@ class BoundedFirstOfNode(FirstOfNode):
 
 
 class _Parser(Parser):
-    """Django's parser with our expressions and nodes, and a bound on nesting."""
+    """Django's parser with the restricted expressions and nodes, and a limit on nesting."""
 
     _depth = 0
 
@@ -268,7 +268,7 @@ class _Parser(Parser):
         if isinstance(node, VariableNode):
             node = OutputNode(node.filter_expression)
         if isinstance(node, TextNode) and (unclosed := UNCLOSED_TAG.search(node.s)):
-            # Django takes an unclosed tag for text, and recipients would read it.
+            # Django treats an unclosed tag as text, which recipients would see.
             raise TemplateSyntaxError(f"Unclosed template tag {unclosed[0]!r} (tags must close on the same line)")
         super().extend_nodelist(nodelist, node, token)
 
@@ -279,7 +279,7 @@ def _first_of(parser: Parser, token: Token) -> BoundedFirstOfNode:
 
 
 class _RestrictedEngine(Engine):
-    """An engine with neither loaders nor libraries, and only the listed tags and filters."""
+    """A template engine without loaders and libraries, and with only the allowed tags and filters."""
 
     filters: ClassVar[Mapping[str, Filter]]
 

@@ -1,4 +1,4 @@
-"""The filters of notification templates: Django's, bounded in what they produce, and unlocalized ones for links."""
+"""The filters of notification templates: Django's filters with limited output, and unlocalized ones for links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.templatetags import l10n
 from django.utils.formats import FORMAT_SETTINGS
 
 MAX_OUTPUT = 10_000
-"""Characters that one text, or one filter, may produce; a push payload holds fewer than 4,000 bytes."""
+"""Maximum characters of one text, or of one filter's output. A push payload has less than 4,000 bytes."""
 
 Filter = Callable[..., Any]
 
@@ -26,24 +26,24 @@ FILTERS = (
 )  # fmt: skip
 
 TOLERANT_FILTERS = frozenset(("default", "default_if_none", "yesno"))
-"""Filters that deal with a missing variable."""
+"""Filters that handle a missing variable."""
 
 
 class Missing(str):
-    """Stands for a variable that nobody gave; empty and false to filters and conditions. `name` is its dotted path."""
+    """The value of a missing variable: empty and false in filters and conditions. `name` is its dotted path."""
 
     name: str
 
     @classmethod
     def variable(cls, name: str) -> Missing:
-        """Return the mark for one variable."""
+        """Return the value for one missing variable."""
         missing = cls()
         missing.name = name
         return missing
 
 
 def plain_text(value: Any) -> str:
-    """Return a value as links need it: `4711`, `52.5`, `2026-11-22`, `2026-11-22T18:30:00Z`. Never localized."""
+    """Return a value in the format for links: `4711`, `52.5`, `2026-11-22`, `2026-11-22T18:30:00Z`. Never localized."""
     if isinstance(value, float | Decimal):
         return format(Decimal(str(value)), "f")
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -54,9 +54,9 @@ def plain_text(value: Any) -> str:
 
 
 def _bounded(name: str, function: Filter) -> Filter:
-    """Make a filter refuse to produce more than MAX_OUTPUT characters."""
+    """Limit the output of a filter to MAX_OUTPUT characters."""
 
-    @wraps(function)  # the template parser counts the arguments of the wrapped function
+    @wraps(function)  # Django's parser inspects the arguments of the wrapped function
     def bounded(value: Any, *arguments: Any, **keywords: Any) -> Any:
         result = function(value, *arguments, **keywords)
         if isinstance(result, str) and len(result) > MAX_OUTPUT:
@@ -91,12 +91,12 @@ def _stringformat(value: Any, arg: Any) -> Any:
 
 
 def _default_if_none(value: Any, arg: Any) -> Any:
-    """Use the argument for a missing variable, too."""
+    """Return the argument for None and for a missing variable."""
     return arg if value is None or isinstance(value, Missing) else value
 
 
 def _join(value: Any, arg: str) -> str:
-    """Join the items as text. Django's filter leaves lists of numbers as they are when nothing is escaped."""
+    """Join the items as text. Without autoescaping, Django's filter does not join lists of numbers."""
     items = [str(item) for item in value] if isinstance(value, tuple | str) else [str(value)]
     separator = str(arg)
     if sum(map(len, items)) + len(items) * len(separator) > MAX_OUTPUT:
@@ -105,20 +105,20 @@ def _join(value: Any, arg: str) -> str:
 
 
 def _plain_floatformat(value: Any, arg: Any = -1) -> str:
-    """Format with a point and without groups, whatever the settings say."""
+    """Format with a decimal point and without thousands separators, regardless of settings."""
     text = str(_floatformat(value, f"{str(arg).rstrip('gu') or '-1'}u"))
     return text.replace(str(settings.DECIMAL_SEPARATOR), ".")
 
 
 def _plain_date(value: Any, arg: Any = None) -> Any:
-    """Format by the argument; a localized format, or none, means ISO 8601."""
+    """Format by the argument. Without one, or with a localized format, use ISO 8601."""
     if arg is None or arg in FORMAT_SETTINGS:
         return plain_text(value) if isinstance(value, date) else ""
     return defaultfilters.date(value, arg)
 
 
 def _plain_time(value: Any, arg: Any = None) -> Any:
-    """Format by the argument; a localized format, or none, means ISO 8601."""
+    """Format by the argument. Without one, or with a localized format, use ISO 8601."""
     if arg is None or arg in FORMAT_SETTINGS:
         return defaultfilters.time(value, "H:i:s")
     return defaultfilters.time(value, arg)

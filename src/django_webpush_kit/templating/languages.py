@@ -1,4 +1,4 @@
-"""Which of the stored languages a recipient gets: Django's own rules, applied to the languages that have a template."""
+"""Choose the template language for a recipient, by Django's rules, from the languages that have a template."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from django.conf import settings
 from django.conf.locale import LANG_INFO
 
 MAX_LENGTH = 500
-"""Characters of a language tag that are looked at, as in `django.utils.translation`."""
+"""Maximum characters of a language tag, as in `django.utils.translation`."""
 
 
 def normalized_language(language: str) -> str:
-    """Return a language tag as Django writes it: "pt-br" for "pt_BR"."""
+    """Return a language tag in Django's format: "pt-br" for "pt_BR"."""
     return language.lower().replace("_", "-")
 
 
 def stored_language(language: str, stored: Collection[str]) -> str | None:
-    """Return the language in `stored` that suits `language` best, or None.
+    """Return the language in `stored` that matches `language` best, or None.
 
     `stored` holds normalized tags; "" is the default text, which is in the language of `settings.LANGUAGE_CODE`.
     The rules are those of `django.utils.translation.get_supported_language_variant`: the language itself, the
-    fallbacks Django knows for it (zh-tw: zh-hant), the more general tags (es for es-mx), then a variant of the most
+    fallbacks that Django defines (zh-tw: zh-hant), more general tags (es for es-mx), then a variant of the most
     general one (pt-br for pt). The default text comes last.
     """
     candidates = _candidates(normalized_language(language)[:MAX_LENGTH]) if language else []

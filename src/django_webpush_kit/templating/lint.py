@@ -1,4 +1,4 @@
-"""Find mistakes in stored notification templates, and list the variables they name."""
+"""Find mistakes in stored notification templates that model validation does not catch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django_webpush_kit.templating.validation import validate_template
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with which template."""
+    """A problem and its template."""
 
     template: str
     text: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 def lint_templates(templates: Iterable[Any]) -> list[Problem]:
-    """Return every problem of these templates, ordered by type and language."""
+    """Return the problems of these templates, ordered by type and language."""
     ordered = sorted(templates, key=lambda template: (template.type, template.language))
     return [Problem(str(template), text) for template in ordered for text in _own_problems(template)] + [
         Problem(str(template), text) for template, text in _problems_between(ordered)
@@ -47,7 +47,7 @@ def _own_problems(template: Any) -> list[str]:
 
 
 def _problems_between(templates: Iterable[Any]) -> Iterator[tuple[Any, str]]:
-    """Yield what is wrong with a template because of the others, or of the settings."""
+    """Yield problems that depend on other templates or on settings."""
     by_type: dict[str, dict[str, Any]] = {}
     for template in templates:
         languages = by_type.setdefault(template.type, {})

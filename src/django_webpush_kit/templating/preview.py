@@ -18,9 +18,9 @@ NUMBER_FILTERS = frozenset(("floatformat", "pluralize", "stringformat"))
 
 
 def preview(template: Any, context: Mapping[str, Any] | None = None) -> RenderedText:
-    """Return the texts of a template; a variable that `context` does not give shows its name in brackets.
+    """Return the texts of a template. Variables that are not in `context` show their name in brackets.
 
-    Raises `TemplateRenderError` for a template that cannot be rendered, and TypeError for values that are not plain.
+    Raises `TemplateRenderError` if the template cannot be rendered, and TypeError for values that are not plain.
     """
     compiled = compile_template(template)
     values = _samples(compiled.variables) | dict(plain_context(context or {}))
@@ -28,24 +28,24 @@ def preview(template: Any, context: Mapping[str, Any] | None = None) -> Rendered
 
 
 def template_variables(template: Any) -> list[TemplateVariable]:
-    """Return the variables that a template names, in order of appearance; `TemplateRenderError` if it is malformed."""
+    """Return a template's variables in order of appearance. Raises `TemplateRenderError` if it is malformed."""
     return compile_template(template).variables
 
 
 def compile_template(template: Any) -> CompiledTemplate:
-    """Compile a row that may never have been validated; everything that is wrong is a `TemplateRenderError`."""
+    """Compile a row that may not have been validated. Raises `TemplateRenderError` for any problem."""
     try:
         return CompiledTemplate(template)
     except TemplateRenderError:
         raise
-    except Exception as error:  # stored JSON may have any shape
+    except Exception as error:  # stored JSON may have any structure
         raise TemplateRenderError(f"Template {template}: {error}") from error
 
 
 def sample_context(template: Any) -> dict[str, Any]:
     """Return a value for each variable of a template, nested by its path: `{"order": {"number": "[order.number]"}}`.
 
-    Variables used as dates become the current time, those used as numbers become 2.
+    Variables used as dates get the current time, and variables used as numbers get 2.
     """
     return _samples(compile_template(template).variables)
 
@@ -64,7 +64,7 @@ def _sample(variable: TemplateVariable) -> Any:
 
 
 def _put(context: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a nested value; a variable that is used as a dict elsewhere in the template stays one."""
+    """Set a nested value. A variable that is used as a dict elsewhere in the template stays a dict."""
     *parents, name = path
     for parent in parents:
         if not isinstance(context.get(parent), dict):

@@ -1,4 +1,4 @@
-"""Render the notification templates of one type: in each recipient's language, with one context."""
+"""Render the templates of one notification type with one context, in each recipient's language."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _logger = logging.getLogger(__name__)
 class TemplateRenderer:
     """All languages of one notification type, compiled, with one context.
 
-    `render(language, recipient=...)` gives the same text for all recipients of a language and time zone unless the
-    template names the recipient; then `is_personal(language)` is true and each recipient's text differs. `is_zoned`
-    says whether the context holds datetimes, which read differently in each time zone.
+    `render(language, recipient=...)` returns the same text for all recipients with the same language and time zone,
+    unless the template uses `recipient`. Then `is_personal(language)` is true. `is_zoned` is true if the context
+    contains datetimes, whose text depends on the time zone.
     """
 
     def __init__(
@@ -39,9 +39,10 @@ class TemplateRenderer:
         templates: Iterable[Any],
         replaced: Collection[str] = (),
     ) -> None:
-        """Take the rows of this type, one a language; `TemplateNotFound` when there are none.
+        """Compile `rows`, one for each language of the type. Raises `TemplateNotFound` if there are none.
 
-        `replaced` names the texts that options of the call replace ("url", "icon", "actions"): they are not rendered.
+        `replaced` contains the texts that options of the call replace ("url", "icon", "actions"); they are not
+        rendered.
         """
         self.type = type
         self.context = plain_context({} if context is None else context)
@@ -59,21 +60,21 @@ class TemplateRenderer:
 
     @property
     def names_recipient(self) -> bool:
-        """Whether the template names the recipient in any language."""
+        """Whether the template uses `recipient` in any language."""
         return any(self._compile(language).is_personal for language in self._templates)
 
     def template_for(self, language: str) -> Any:
-        """Return the template row for a recipient's language, chosen as Django chooses; else `TemplateNotFound`."""
+        """Return the template row for a recipient's language, by Django's rules. Raises `TemplateNotFound`."""
         return self._templates[self._choose(language)]
 
     def is_personal(self, language: str) -> bool:
-        """Return whether the text may differ from one recipient to the next."""
+        """Return whether the text may differ between recipients of this language."""
         return self._compile(self._choose(language)).is_personal
 
     def render(self, language: str, *, recipient: Any = None, time_zone: str = "") -> RenderedText:
-        """Return the text for one recipient: `recipient` is a user or None, `time_zone` an IANA name for datetimes.
+        """Return the text for one recipient. `recipient` is a user or None, `time_zone` is an IANA name for datetimes.
 
-        Raises `TemplateRenderError` for a template that fails, and for missing variables as `MISSING_VARIABLES` says.
+        Raises `TemplateRenderError` if rendering fails, and for missing variables if `MISSING_VARIABLES` is "error".
         """
         chosen = self._choose(language)
         values = dict(self.context)
@@ -82,7 +83,7 @@ class TemplateRenderer:
         return self._render(chosen, values, self._on_missing(), time_zone)
 
     def check(self) -> None:
-        """Render every language without a recipient; raises `TemplateRenderError` for what no recipient could mend.
+        """Render every language without a recipient. Raises `TemplateRenderError` for errors for all recipients.
 
         Broadcasts call this before they are stored. Missing parts of `recipient` are not reported.
         """
@@ -131,4 +132,4 @@ class TemplateRenderer:
 
 
 def _leave_empty(_name: str) -> None:
-    """Accept a missing variable: what `MISSING_VARIABLES = "empty"` does."""
+    """Accept a missing variable (`MISSING_VARIABLES = "empty"`)."""

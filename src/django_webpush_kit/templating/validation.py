@@ -22,7 +22,7 @@ MAX_JSON_DEPTH = 20
 
 
 def validate_template(template: Any) -> None:
-    """Raise a `ValidationError` by field when a template row could not be stored, rendered or sent."""
+    """Raise a `ValidationError` by field if a template row cannot be stored, rendered or sent."""
     problems = {
         "type": _stored_text_problem(template.type),
         "language": _language_problem(template.language),
@@ -85,7 +85,7 @@ def _actions_problem(actions: object) -> str:
 
 
 def _json_problem(value: Any, depth: int = 0) -> str:
-    """Return what keeps a value from being stored as JSON by every database."""
+    """Return why a value cannot be stored as JSON in every database, or ""."""
     if depth > MAX_JSON_DEPTH:
         return f"must not be nested more than {MAX_JSON_DEPTH} levels deep"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Which variables a template names, and which of them every call has to give."""
+"""List the variables of a template, and which of them are required in the context."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from django.template.defaulttags import IfNode, WithNode
 from django_webpush_kit.templating.engine import BoundedFirstOfNode, Expression, OutputNode, TextTemplate
 
 RECIPIENT = "recipient"
-"""The variable that holds what templates may know about the recipient."""
+"""The variable with the values about the recipient."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateVariable:
     """A variable by its dotted path, such as "order.number".
 
-    `is_required` is false where the template deals with its absence: by a filter such as `default`, in
-    `{% firstof %}`, or inside of `{% if %}`. `filters` are the names of the filters applied to it.
+    `is_required` is false if the template handles its absence: by a filter such as `default`, in `{% firstof %}`, or
+    inside `{% if %}`. `filters` are the names of the filters applied to it.
     """
 
     name: str
@@ -53,7 +53,7 @@ def merged_variables(uses: Iterable[Iterable[TemplateVariable]]) -> list[Templat
 
 
 Aliases = Mapping[str, str]
-"""Names that {% with %} and {% firstof as %} bind: to another variable's path, or to "" for anything else."""
+"""Names bound by {% with %} and {% firstof as %}: to the path of another variable, or to "" for other values."""
 
 
 def _of_nodes(nodes: Iterable[Any], aliases: Aliases, *, is_required: bool) -> Iterator[TemplateVariable]:
@@ -71,7 +71,7 @@ def _of_nodes(nodes: Iterable[Any], aliases: Aliases, *, is_required: bool) -> I
                 yield from _of_nodes(body, aliases, is_required=False)
         elif isinstance(node, WithNode):
             for expression in node.extra_context.values():
-                # a bare variable is needed where its new name is used
+                # a plain variable is required where its new name is used
                 needs_value = is_required and bool(expression.filters)
                 yield from _of_expression(expression, aliases, is_required=needs_value)
             bound = {name: _alias(expression, aliases) for name, expression in node.extra_context.items()}
@@ -99,7 +99,7 @@ def _operands(condition: Any) -> Iterator[Expression]:
 
 
 def _path(variable: Any, aliases: Aliases) -> str:
-    """Return the dotted path of a variable that the context has to hold; "" for literals and bound names."""
+    """Return the dotted path of a context variable, or "" for literals and bound names."""
     if not isinstance(variable, Variable) or not variable.lookups:
         return ""
     name, *parts = variable.lookups

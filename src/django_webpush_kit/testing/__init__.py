@@ -1,7 +1,7 @@
-"""The testing kit: see what would have been sent, and try it on a strict push service and a browser that decrypts.
+"""Test helpers: an outbox of sent messages, a strict fake push service, and a fake browser that decrypts messages.
 
-Names are loaded when they are first used: importing this package (the pytest plugin does, in every project that has
-us installed) costs nothing and needs no configured settings.
+Names are imported on first use. The pytest plugin imports this package in every project that has it installed, so the
+import must be fast and work without configured settings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The browser's side of Mozilla's push service: a WebSocket on which Firefox subscribes and receives."""
+"""The WebSocket protocol of Mozilla's push service (autopush), which Firefox uses to subscribe and receive."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What a browser said of one message.
+    """A browser's acknowledgement of one message.
 
-    `code` is autopush's: 100 shown to the worker, 101 could not be decrypted, 102 not delivered, 302 the worker's
-    push handler failed.
+    `code` is defined by autopush: 100 delivered to the service worker, 101 decryption failed, 102 not delivered, 302
+    the worker's push handler failed.
     """
 
     endpoint: str
@@ -32,7 +32,7 @@ class Acknowledgement:
 
 @dataclass(slots=True)
 class Connection:
-    """A browser's open WebSocket, and its name once it has said hello."""
+    """An open WebSocket, and the browser's name after its hello message."""
 
     socket: web.WebSocketResponse
     browser: str = ""
@@ -43,12 +43,12 @@ class Connection:
 
 
 class AutopushServer:
-    """Speaks the autopush protocol over a service's mailboxes."""
+    """Implements the autopush protocol for the mailboxes of a push service."""
 
     def __init__(self, mailboxes: Mailboxes, endpoint_of: Callable[[Mailbox], str]) -> None:
         self.acknowledgements: list[Acknowledgement] = []
         self.held = False
-        """While true, messages are stored but not handed to browsers."""
+        """While true, messages are stored but not sent to browsers."""
         self._mailboxes = mailboxes
         self._endpoint_of = endpoint_of
         self._connections: dict[str, Connection] = {}
@@ -79,11 +79,11 @@ class AutopushServer:
         return socket
 
     def is_connected(self, browser: str) -> bool:
-        """Whether a message for this browser can be handed over at once."""
+        """Return whether this browser is connected and messages are not held back."""
         return browser in self._connections and not self.held
 
     async def deliver(self, mailbox: Mailbox, message: StoredMessage) -> None:
-        """Hand over one message if its browser is connected; it stays stored until the browser acknowledges it."""
+        """Send one message if its browser is connected. It stays stored until the browser acknowledges it."""
         if not self.is_connected(mailbox.browser):
             return
         await self._connections[mailbox.browser].send(
@@ -96,14 +96,14 @@ class AutopushServer:
         )
 
     async def deliver_waiting(self, browser: str = "") -> None:
-        """Hand over what waits, for one browser or for every connected one."""
+        """Send the waiting messages of one browser, or of every connected browser."""
         for name in [browser] if browser else list(self._connections):
             for mailbox in self._mailboxes.of_browser(name):
                 for message in mailbox.waiting():
                     await self.deliver(mailbox, message)
 
     async def disconnect(self, *, forget: bool) -> None:
-        """Close every WebSocket. With `forget` the browsers' names and subscriptions are lost as well."""
+        """Close every WebSocket. With `forget`, also delete the browsers' names and subscriptions."""
         if forget:
             for browser in self._known_browsers:
                 for mailbox in self._mailboxes.of_browser(browser):
@@ -121,7 +121,7 @@ class AutopushServer:
 
     async def _hello(self, connection: Connection, frame: dict[str, Any]) -> None:
         claimed = frame.get("uaid", "")
-        # a name we do not know gets a new one, by which the browser learns that its subscriptions are lost
+        # an unknown name is replaced, which tells the browser that its subscriptions are lost
         connection.browser = claimed if claimed in self._known_browsers else new_browser_name()
         self._known_browsers.add(connection.browser)
         self._connections[connection.browser] = connection

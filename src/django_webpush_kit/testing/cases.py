@@ -19,9 +19,9 @@ else:
 
 
 class PushTestCaseMixin(_Base):
-    """Each test starts with an empty `push_outbox`, and nothing leaves the process.
+    """Each test starts with an empty `push_outbox`. No message leaves the process.
 
-    Messages are sent at commit. A `TestCase` never commits, so wrap what sends in `with self.push_commit():`::
+    Messages are sent at commit. A `TestCase` never commits, so wrap the code under test in `with self.push_commit():`::
 
         class BookingTests(PushTestCaseMixin, TestCase):
             def test_confirmation(self):
@@ -32,7 +32,7 @@ class PushTestCaseMixin(_Base):
     """
 
     def run(self, result: TestResult | None = None) -> TestResult | None:
-        """Run the test with the locmem transport, immediate delivery and an empty outbox, whatever its `setUp` does."""
+        """Run the test, including `setUp`, with the locmem transport, immediate delivery and an empty outbox."""
         outbox.clear()
         try:
             with locmem_settings():
@@ -42,14 +42,14 @@ class PushTestCaseMixin(_Base):
 
     @property
     def push_outbox(self) -> Outbox:
-        """What has been sent in this test."""
+        """The messages sent in this test."""
         return outbox
 
     def push_subscribe(self, user: Any = None, **fields: Any) -> Any:
-        """Store a subscription for `user` as a browser would make one, and return it.
+        """Store a subscription for `user` with generated keys, and return it.
 
-        `fields` are keyword arguments of `services.subscribe`, such as `language="de"`. The keys belong to no browser:
-        use `FakeBrowser` to decrypt what arrives.
+        `fields` are keyword arguments of `services.subscribe`, such as `language="de"`. To decrypt messages, use
+        `FakeBrowser` instead.
         """
         from django_webpush_kit.services import subscribe
         from django_webpush_kit.testing.fake_browser import new_keys
@@ -59,7 +59,7 @@ class PushTestCaseMixin(_Base):
 
     @contextmanager
     def push_commit(self) -> Iterator[None]:
-        """Run the block's on_commit callbacks at its end, as a commit would. Real commits need no help."""
+        """Run the block's on_commit callbacks at its end. A `TransactionTestCase` does not need it."""
         capture = getattr(self, "captureOnCommitCallbacks", None)
         with capture(execute=True) if capture is not None else nullcontext():
             yield

@@ -1,4 +1,4 @@
-"""Throw-away certificates for servers on loopback."""
+"""Temporary certificates for servers on loopback."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LIFETIME = datetime.timedelta(days=7)
 
 
 def write_certificate(folder: Path) -> None:
-    """Write `ca.pem` (to be trusted) and `server.pem` (key and certificate for localhost, 127.0.0.1 and ::1).
+    """Write `ca.pem` (for clients to trust) and `server.pem` (key and certificate for localhost, 127.0.0.1 and ::1).
 
-    The authority's private key is forgotten at once: nothing else can ever be signed by it.
+    The private key of the certificate authority is never stored, so nobody can sign other certificates with it.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority = _certificate(_name("webpush-kit throw-away authority"), authority_key.public_key()).add_extension(
+    authority = _certificate(_name("webpush-kit temporary authority"), authority_key.public_key()).add_extension(
         x509.BasicConstraints(ca=True, path_length=0), critical=True
     )
     authority_certificate = authority.add_extension(_key_usage(signs_certificates=True), critical=True).sign(
@@ -72,7 +72,7 @@ def _certificate(
         .issuer_name(issuer or subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        # a day of slack, for tests that run with a shifted clock
+        # valid a day earlier, for tests with a shifted clock
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)

@@ -1,4 +1,4 @@
-"""A browser for tests: it subscribes, decrypts, shows, and reports events as the shipped service worker does."""
+"""A browser for tests: it subscribes, decrypts and shows messages, and reports events like the real service worker."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _HTTP_SECONDS = 30.0
 
 
 class FakeBrowser:
-    """A browser at a `FakePushService`, or at the origin of one that runs elsewhere.
+    """A browser that uses a `FakePushService`, given as an object or by its origin.
 
-    `client` carries the events it reports: a Django test client, the site's base URL, or a callable that takes the
-    path and the JSON body. Without one, events are only built and returned. `ca_bundle` is needed for the origin of a
-    push service with TLS; a `FakePushService` says itself what to trust.
+    `client` sends the reported events: a Django test client, the site's base URL, or a callable that takes the path and
+    the JSON body. Without it, events are built and returned, but not sent. `ca_bundle` is the certificate to trust for
+    an https origin; a `FakePushService` object provides its own.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class FakeBrowser:
         self.application_server_key = application_server_key
         self.client = client
         self.subscription: dict[str, Any] | None = None
-        """What `PushSubscription.toJSON()` gives; None before `subscribe` and after `unsubscribe`."""
+        """The result of `PushSubscription.toJSON()`; None before `subscribe` and after `unsubscribe`."""
         self.opened: list[str] = []
         """The URLs that clicks have opened, oldest first."""
         self.app_badge: int | None = None
-        """The number on the application's icon; None when no message has set it."""
+        """The number on the application's icon, or None if no message has set it."""
         self._service = service
         self._ca_bundle = ca_bundle
         self._subscription_url = ""
@@ -62,32 +62,32 @@ class FakeBrowser:
     def subscribe(self, application_server_key: str | None = None) -> dict[str, Any]:
         """Subscribe and return the subscription's JSON: `{"endpoint", "expirationTime", "keys": {"p256dh", "auth"}}`.
 
-        As in a browser, subscribing again with the same key returns the same subscription, and with another key it is
-        an error.
+        As in a real browser, subscribing again with the same key returns the same subscription; with another key it
+        raises.
         """
         wanted = application_server_key or self.application_server_key
         if self.subscription is None:
             self.subscription = self._new_subscription(wanted)
         elif wanted != self.application_server_key:
-            raise ValueError("This browser is subscribed with another application server key: unsubscribe first.")
+            raise ValueError("This browser is subscribed with another application server key. Unsubscribe first.")
         self.application_server_key = wanted
         return self.subscription
 
     def unsubscribe(self) -> None:
-        """End the subscription: its endpoint answers 410 from now on."""
+        """End the subscription. Its endpoint responds with 410 from now on."""
         if self.subscription is not None:
             self._call_service("DELETE", self._subscription_url)
             self.subscription = None
 
     def resubscribe(self, application_server_key: str | None = None) -> dict[str, Any]:
-        """Get a new endpoint and new keys, as browsers do by themselves (`pushsubscriptionchange`)."""
+        """Get a new endpoint and new keys, as browsers sometimes do (`pushsubscriptionchange`)."""
         self.unsubscribe()
         self.application_server_key = application_server_key or self.application_server_key
         return self.subscribe()
 
     @property
     def endpoint(self) -> str:
-        """The push resource's URL of the current subscription."""
+        """The endpoint of the current subscription."""
         if self.subscription is None:
             raise RuntimeError("This browser is not subscribed.")
         endpoint: str = self.subscription["endpoint"]
@@ -95,7 +95,7 @@ class FakeBrowser:
 
     @property
     def subscription_fields(self) -> dict[str, str]:
-        """Endpoint, p256dh and auth, as `services.subscribe(user=..., **browser.subscription_fields)` takes them."""
+        """Endpoint, p256dh and auth, for `services.subscribe(user=..., **browser.subscription_fields)`."""
         keys = {} if self.subscription is None else self.subscription["keys"]
         return {"endpoint": self.endpoint, **keys}
 
@@ -105,22 +105,22 @@ class FakeBrowser:
     def received(self) -> list[dict[str, Any]]:
         """The JSON payload of every message so far, oldest first, repeated ones included.
 
-        Fetches what waits. Raises ValueError for a message that this browser's keys do not decrypt.
+        Fetches waiting messages. Raises ValueError if a message cannot be decrypted with this browser's keys.
         """
         self._fetch()
         return list(self._received)
 
     @property
     def shown(self) -> list[ShownNotification]:
-        """Every notification the user got to see, closed ones included.
+        """Every notification shown so far, closed ones included.
 
-        A message that comes twice shows once; one with the tag of a notification still open takes its place.
+        A repeated message is shown once. A message with the tag of an open notification replaces it.
         """
         self._fetch()
         return list(self._shown.values())
 
     def wait_for(self, count: int = 1, timeout: float = 10.0) -> list[dict[str, Any]]:
-        """Wait for at least `count` messages and return all; raises TimeoutError after `timeout` seconds."""
+        """Wait for at least `count` messages and return all of them. Raises TimeoutError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while len(received := self.received) < count:
             if time.monotonic() > deadline:
@@ -131,14 +131,14 @@ class FakeBrowser:
     # reporting, as the service worker does
 
     def deliver(self) -> list[EventReport]:
-        """Report "delivered" for every message not yet reported, one POST for each; repeated ones count once."""
+        """Report "delivered" for every new message, one POST for each. Repeated messages are reported once."""
         self._fetch()
         unreported = list(self._payloads.values())[self._reported :]
         self._reported = len(self._payloads)
         return [self._report(payload, "delivered") for payload in unreported]
 
     def click(self, notification: ShownNotification, action: str = "") -> EventReport:
-        """Click a notification, or its button with the id `action`: it closes, opens its URL and is reported."""
+        """Click a notification, or its button with the id `action`. Closes it, opens the URL and reports the click."""
         notification.close()
         target = notification.target(action)
         if target:
@@ -172,7 +172,7 @@ class FakeBrowser:
         if self.subscription is None:
             return
         reply = self._call_service("GET", f"{self._subscription_url}/messages")
-        if reply.status != 200:  # the subscription has expired: nothing can arrive any more
+        if reply.status != 200:  # the subscription has ended, so no messages can arrive
             return
         taken = []
         try:
@@ -210,7 +210,7 @@ class FakeBrowser:
 
     def _report(self, payload: dict[str, Any], action: str, **details: str) -> EventReport:
         if not payload.get("token") or not payload.get("events"):
-            raise ValueError("The message carries no tracking token: its events cannot be reported.")
+            raise ValueError("The message has no tracking token, so its events cannot be reported.")
         event = {"token": payload["token"], "action": action, **details, "timestamp": int(time.time() * 1000)}
         body = {"events": [event]}
         return EventReport(path=payload["events"], body=body, response=self._send_report(payload["events"], body))
@@ -243,10 +243,10 @@ def _encoded_keys(private_key: ec.EllipticCurvePrivateKey, auth_secret: bytes) -
 
 @dataclass(slots=True, kw_only=True)
 class ShownNotification:
-    """A notification on the user's screen, or one that was there before it was `closed`.
+    """A notification that was shown. It is on the screen until it is `closed`.
 
-    `url` is what a click on it opens; `actions` are its buttons: `{"action", "title", "navigate", ...}`. `payload` is
-    the whole decrypted message.
+    A click opens `url`. `actions` are the buttons: `{"action", "title", "navigate", ...}`. `payload` is the complete
+    decrypted message.
     """
 
     title: str
@@ -259,13 +259,13 @@ class ShownNotification:
     closed: bool = False
 
     def close(self) -> None:
-        """Take it off the screen. Raises ValueError when it is closed already: nobody can click it then."""
+        """Close the notification. Raises ValueError if it is closed, because it cannot be clicked again."""
         if self.closed:
             raise ValueError(f"The notification {self.title!r} is closed.")
         self.closed = True
 
     def target(self, action: str = "") -> str:
-        """The URL that a click on it, or on the button with the id `action`, opens."""
+        """Return the URL that a click opens, on the notification or on the button with the id `action`."""
         if not action:
             return self.url
         for button in self.actions:
@@ -276,7 +276,7 @@ class ShownNotification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventReport:
-    """One POST to the events endpoint: its path, its JSON, and what the client given to the browser returned."""
+    """One POST to the events endpoint: its path, its JSON body, and the response of the browser's `client`."""
 
     path: str
     body: dict[str, Any]
@@ -285,18 +285,18 @@ class EventReport:
 
 @dataclass(frozen=True, slots=True)
 class HTTPReply:
-    """The answer to one request."""
+    """An HTTP response."""
 
     status: int
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON."""
+        """Return the body parsed as JSON."""
         return json.loads(self.body)
 
 
 def call_http(method: str, url: str, body: dict[str, Any] | None = None, *, ca_bundle: str | None = None) -> HTTPReply:
-    """Make one request, with a JSON body if one is given, on a connection of its own; proxies are ignored."""
+    """Send one request, with an optional JSON body, on a new connection. Proxies are ignored."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port)
     if parts.scheme == "https":

@@ -1,6 +1,6 @@
-"""A push service for tests and demos: a real HTTP server on loopback, strict about the Web Push RFCs.
+"""A push service for tests and demos: a real HTTP server on loopback that enforces the Web Push RFCs.
 
-Also a command: `python -m django_webpush_kit.testing.fake_push_service` runs one until it is interrupted.
+You can also run it as a command: `python -m django_webpush_kit.testing.fake_push_service`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What the push service does instead of taking a message.
+    """A scripted failure of the push service.
 
-    It waits `delay` seconds, then cuts the connection (`drop`), or answers with `status`, `headers` and `body`; with
-    `half_reply` the connection is cut in the middle of that answer. With a `status` of None the message is handled
-    as usual after the delay. It happens `times` times; None means for ever.
+    It waits `delay` seconds, then closes the connection (`drop`), or responds with `status`, `headers` and `body`. With
+    `half_reply`, it closes the connection in the middle of the response. If `status` is None, the message is handled
+    normally after the delay. The failure happens `times` times; None means forever.
     """
 
     status: int | None = 503
@@ -46,11 +46,10 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class ReceivedRequest:
-    """One POST that reached the push service, whatever became of it.
+    """One POST that the push service received, accepted or not.
 
-    `headers` is looked up in any case, `time` is in seconds since the epoch. `status` is what was answered: None
-    before, and for ever when the connection was dropped. `reason` says why a message was refused. Requests on one
-    connection share their `client_port`.
+    `headers` are case-insensitive, `time` is in seconds since 1970. `status` is the response's status, or None if there
+    was none (yet). `reason` is the reason of a refusal. Requests on the same connection have the same `client_port`.
     """
 
     endpoint: str
@@ -70,7 +69,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRegistration:
-    """A new subscription: where application servers send, and where its browser asks for messages."""
+    """A new subscription: the URLs to which application servers send, and from which its browser fetches messages."""
 
     endpoint: str
     url: str
@@ -79,8 +78,8 @@ class PushRegistration:
 class FakePushService(LoopbackServer):
     """A push service on 127.0.0.1: `with FakePushService() as service:`.
 
-    It takes what RFC 8030, 8188, 8291 and 8292 allow and answers 400, 401, 403, 404, 410 or 413 to the rest. A real
-    Firefox can use it too: set its `dom.push.serverURL` to `websocket_url`. With `tls=True` it is an HTTPS server
+    It accepts requests that conform to RFC 8030, 8188, 8291 and 8292, and refuses others with 400, 401, 403, 404, 410
+    or 413. Firefox can use it too: set `dom.push.serverURL` to `websocket_url`. With `tls=True` it is an HTTPS server
     whose clients must trust the file `ca_bundle`.
     """
 
@@ -93,47 +92,47 @@ class FakePushService(LoopbackServer):
         self._faults: list[_ScriptedFault] = []
 
     def subscribe(self, application_server_key: str | None = None) -> PushRegistration:
-        """Make a subscription. With a VAPID public key (base64url), only its owner can send to it."""
+        """Create a subscription. With a VAPID public key (base64url), only the owner of that key can send to it."""
         return self._registration(self.call(self._add_mailbox, application_server_key or ""))
 
     def expire(self, endpoint: str) -> None:
-        """End a subscription: sending to it answers 410 from now on, as after the user's refusal."""
+        """End a subscription. Its endpoint responds with 410 from now on, as if the user had revoked the permission."""
         self.call(self._mailbox_at(endpoint).close)
 
     def script(self, endpoint: str | None, *faults: Fault) -> None:
-        """Let the next POSTs to this endpoint, or to any when None, meet these faults, one after the other.
+        """Script faults, in order, for the next POSTs to this endpoint, or to any endpoint if it is None.
 
-        An endpoint's own faults come before those for any endpoint.
+        Faults of one endpoint come before faults for any endpoint.
         """
         self.call(self._faults.extend, [_ScriptedFault(endpoint, fault) for fault in faults])
 
     def clear_faults(self) -> None:
-        """Forget every scripted fault."""
+        """Remove all scripted faults."""
         self.call(self._faults.clear)
 
     def waiting(self, endpoint: str) -> list[StoredMessage]:
-        """The accepted messages that the browser has not fetched yet, still encrypted."""
+        """Return the accepted messages that the browser has not fetched yet, still encrypted."""
         return self.call(self._mailbox_at(endpoint).waiting)
 
     def hold(self) -> None:
-        """Keep messages back from browsers, as if they were offline, until `release`."""
+        """Hold messages back from browsers, as if they were offline, until `release`."""
         self._set_held(held=True)
 
     def release(self) -> None:
-        """Hand over what was held back."""
+        """Deliver the messages that were held back."""
         self._set_held(held=False)
         asyncio.run_coroutine_threadsafe(self._autopush.deliver_waiting(), self._loop).result()
 
     def disconnect_browsers(self, *, forget: bool = False) -> None:
-        """Close every browser's WebSocket; browsers come back by themselves.
+        """Close every browser's WebSocket. Browsers reconnect automatically.
 
-        With `forget` their subscriptions are lost: a returning Firefox fires `pushsubscriptionchange`.
+        With `forget`, their subscriptions are lost, and a reconnecting Firefox fires `pushsubscriptionchange`.
         """
         asyncio.run_coroutine_threadsafe(self._autopush.disconnect(forget=forget), self._loop).result()
 
     @property
     def acknowledgements(self) -> list[Acknowledgement]:
-        """What WebSocket browsers said of the messages they got, oldest first."""
+        """The acknowledgements of browsers connected by WebSocket, oldest first."""
         return self._autopush.acknowledgements
 
     @property
@@ -183,7 +182,7 @@ class FakePushService(LoopbackServer):
             urgency=received.headers.get("Urgency", "normal"),
             topic=received.headers.get("Topic", ""),
         )
-        # a TTL of 0 means now or never; a browser that polls counts as connected
+        # a TTL of 0 means "now or never"; a browser that polls counts as connected
         if message.ttl or not mailbox.browser or self._autopush.is_connected(mailbox.browser):
             mailbox.put(message)
         await self._autopush.deliver(mailbox, message)
@@ -255,7 +254,7 @@ class FakePushService(LoopbackServer):
     def _mailbox_at(self, endpoint: str) -> Mailbox:
         mailbox = self._mailboxes.with_token(endpoint.rpartition("/")[2])
         if mailbox is None or self._endpoint_of(mailbox) != endpoint:
-            raise LookupError("This push service has no such endpoint.")
+            raise LookupError("This push service does not have this endpoint.")
         return mailbox
 
     def _endpoint_of(self, mailbox: Mailbox) -> str:
@@ -280,14 +279,14 @@ class FakePushService(LoopbackServer):
 
 @dataclass(slots=True)
 class _ScriptedFault:
-    """A fault, whom it is for, and how often it has happened."""
+    """A fault, its endpoint, and how many times it has happened."""
 
     endpoint: str | None
     fault: Fault
     used: int = 0
 
 
-_UNKNOWN = Refusal(404, "No such subscription.")
+_UNKNOWN = Refusal(404, "Subscription not found.")
 
 
 def _refuse(received: ReceivedRequest, refusal: Refusal) -> web.Response:
@@ -321,13 +320,13 @@ def _message_json(message: StoredMessage) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until interrupted or terminated; the first line printed is the origin."""
+    """Serve until interrupted or terminated. Prints the origin in the first line."""
     parser = argparse.ArgumentParser(
         prog="python -m django_webpush_kit.testing.fake_push_service",
-        description="A strict push service on 127.0.0.1, for demos and tests by hand.",
+        description="A strict push service on 127.0.0.1, for demos and manual tests.",
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
-    parser.add_argument("--tls", action="store_true", help="serve HTTPS with a throw-away certificate")
+    parser.add_argument("--tls", action="store_true", help="serve HTTPS with a temporary certificate")
     options = parser.parse_args(arguments)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""An aiohttp application on 127.0.0.1, served by a thread of its own."""
+"""Serve an aiohttp application on 127.0.0.1 in a separate thread."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ Result = TypeVar("Result")
 
 
 class LoopbackServer:
-    """Base of the testing kit's servers; a context manager.
+    """Base of the test servers; a context manager.
 
-    Only loopback is ever listened on. With `tls` the server has a throw-away certificate for `localhost` and
-    127.0.0.1, signed by the certificate in the file `ca_bundle`. Everything the server keeps is touched by its own
-    thread alone: other threads go through `call`.
+    It listens on loopback only. With `tls`, the server has a temporary certificate for `localhost` and 127.0.0.1,
+    signed by the certificate in the file `ca_bundle`. All state is accessed only from the server thread; other threads
+    use `call`.
     """
 
     def __init__(self, *, port: int = 0, hostname: str = "127.0.0.1", tls: bool = False) -> None:
         self.port = port
-        """The port listened on; 0 until started means any free one."""
+        """The port. Before the start, 0 means any free port."""
         self.hostname = hostname
-        """The name in `origin`: 127.0.0.1 or localhost."""
+        """The host in `origin`: 127.0.0.1 or localhost."""
         self.tls = tls
-        """Whether it speaks HTTPS."""
+        """Whether the server uses HTTPS."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
 
     def application(self) -> web.Application:
-        """The application to serve; called once per start."""
+        """Return the application to serve. Called at each start."""
         raise NotImplementedError
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as in `http://127.0.0.1:40123`."""
+        """Scheme, host and port, such as `http://127.0.0.1:40123`."""
         return f"{'https' if self.tls else 'http'}://{self.hostname}:{self.port}"
 
     @property
     def ca_bundle(self) -> str:
-        """Path of the PEM file to trust; only while a server with `tls` runs."""
+        """Path of the PEM file to trust. It exists while a server with `tls` runs."""
         return str(self._certificates / "ca.pem")
 
     def start(self) -> Self:
-        """Begin to listen, and return once connections are accepted. Raises OSError when the port is taken."""
+        """Start the server, and return when it accepts connections. Raises OSError if the port is in use."""
         if self.tls:
             self._folder = tempfile.TemporaryDirectory(prefix="webpush-kit-tls-")
             write_certificate(self._certificates)
@@ -78,13 +78,13 @@ class LoopbackServer:
         return self
 
     def stop(self) -> None:
-        """Close every connection and end the thread. Does nothing when not started."""
+        """Close all connections and end the thread. Does nothing if the server is not running."""
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._end(self._thread)
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Run a plain function in the server's thread and return what it returns."""
+        """Run a function in the server thread and return its result."""
 
         async def run() -> Result:
             return function(*arguments)

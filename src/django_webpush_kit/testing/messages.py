@@ -1,4 +1,4 @@
-"""What would have been sent, for assertions: the push counterpart of `django.core.mail.outbox`."""
+"""The outbox of sent messages for assertions in tests, similar to `django.core.mail.outbox`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Outbox(Sequence["SentMessage"]):
-    """A live view of what `LocmemTransport` was given in this process, oldest first; equal to a list of the same."""
+    """A live view of the messages sent by `LocmemTransport` in this process, oldest first. Comparable with lists."""
 
     @overload
     def __getitem__(self, index: int) -> SentMessage: ...
@@ -38,17 +38,17 @@ class Outbox(Sequence["SentMessage"]):
         return f"outbox{list(self)!r}"
 
     def clear(self) -> None:
-        """Forget every message, and the answers scripted in `transports.locmem.answers`."""
+        """Remove all messages, and the scripted responses in `transports.locmem.answers`."""
         locmem.sent.clear()
         locmem.answers.clear()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentMessage:
-    """One message for one subscription, as the browser would get it.
+    """One message for one subscription, as its browser would receive it.
 
-    `url` is what a click opens, `data` the host's own, `actions` the buttons. `ttl` is in seconds. `payload` is the
-    whole JSON, `request` what the transport was given.
+    A click opens `url`. `data` is your own data, `actions` are the buttons, `ttl` is in seconds. `payload` is the
+    complete JSON, and `request` the `PushRequest`.
     """
 
     id: str
@@ -68,7 +68,7 @@ class SentMessage:
 
     @classmethod
     def of(cls, request: PushRequest) -> SentMessage:
-        """Read a transport's request."""
+        """Parse a transport's request."""
         payload = json.loads(request.payload)
         members = payload.get("notification", {})
         return cls(
@@ -90,7 +90,7 @@ class SentMessage:
 
     @property
     def notification(self) -> AbstractPushNotification:
-        """The row of the database's outbox that this message came from."""
+        """The outbox row of this message, read from the database."""
         from django_webpush_kit.models import get_notification_model
 
         return get_notification_model().objects.get(pk=self.request.id)

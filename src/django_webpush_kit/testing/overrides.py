@@ -1,4 +1,4 @@
-"""Settings for tests: the host's own `WEBPUSH_KIT` with the parts replaced that would leave the process."""
+"""Settings for tests: your project's `WEBPUSH_KIT` with a local transport and immediate delivery."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _IMMEDIATE = "django_webpush_kit.task_backends.ImmediateBackend"
 
 
 def locmem_settings() -> override_settings:
-    """Deliver at commit, into the outbox."""
+    """Return settings that deliver to the test outbox at commit."""
     return _overridden(TRANSPORT="django_webpush_kit.transports.LocmemTransport", TASK_BACKEND=_IMMEDIATE)
 
 
 def loopback_settings() -> override_settings:
-    """Deliver at commit, over the network, to push services on loopback too."""
+    """Return settings that deliver over the network at commit, also to push services on loopback."""
     return _overridden(TRANSPORT="auto", TASK_BACKEND=_IMMEDIATE, ALLOW_PRIVATE_ENDPOINTS=True)
 
 
 def _overridden(**replaced: Any) -> override_settings:
     assumed: dict[str, Any] = {}
     if not kit_settings.VAPID_PRIVATE_KEY:
-        # a public key given without its private half would not match the throw-away pair
+        # a configured public key without its private key would not match the temporary key pair
         assumed |= {"VAPID_PRIVATE_KEY": _throwaway_key(), "VAPID_PUBLIC_KEY": ""}
     if not vapid_subject():
         assumed["VAPID_SUBJECT"] = "mailto:tests@example.com"

@@ -1,4 +1,4 @@
-"""What a strict push service demands of a push message (RFC 8030, 8188, 8291, 8292)."""
+"""The rules of a strict push service for push messages (RFC 8030, 8188, 8291, 8292)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BODY = 4096
-"""Bytes of an encrypted message that every push service must take, and ours takes no more (RFC 8030, 7.2)."""
+"""Maximum size of an encrypted message in bytes: the size every push service must accept (RFC 8030, section 7.2)."""
 
 _URGENCIES = ("very-low", "low", "normal", "high")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -25,7 +25,7 @@ _OVERHEAD = 17
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not taken: the HTTP status and words for the one who debugs it."""
+    """Why a message is refused: the HTTP status, and an explanation for debugging."""
 
     status: int
     reason: str
@@ -34,10 +34,10 @@ class Refusal:
 def refusal_of(
     headers: Mapping[str, str], body: bytes, *, application_server_key: str, audience: str, now: float
 ) -> Refusal | None:
-    """The first rule that the message breaks, or None when it is fine.
+    """Return the first rule that the message breaks, or None.
 
-    `headers` is looked up by the names as the RFCs write them; `audience` is the push service's own origin, `now`
-    seconds since the epoch.
+    `headers` must be case-insensitive or use the spelling of the RFCs. `audience` is the origin of the push service,
+    and `now` is in seconds since 1970.
     """
     return (
         _credentials_refusal(headers, application_server_key, audience, now)
@@ -59,7 +59,7 @@ def _credentials_refusal(
     except ValueError as error:
         return Refusal(401, str(error))
     if application_server_key not in ("", verified.public_key):
-        return Refusal(403, "The VAPID key is not the one the subscription was made with.")
+        return Refusal(403, "The VAPID key is not the one that the subscription was created with.")
     return None
 
 
@@ -75,7 +75,7 @@ def _header_refusal(headers: Mapping[str, str]) -> Refusal | None:
 
 def _body_refusal(headers: Mapping[str, str], body: bytes) -> Refusal | None:
     if len(body) > MAX_BODY:
-        return Refusal(413, f"{len(body)} bytes are more than {MAX_BODY}.")
+        return Refusal(413, f"The body has {len(body)} bytes, more than the maximum of {MAX_BODY}.")
     if headers.get("Content-Encoding") != "aes128gcm":
         return Refusal(400, "Content-Encoding must be aes128gcm.")
     if len(body) < _HEADER + _OVERHEAD or body[20] != 65 or body[21] != 4:

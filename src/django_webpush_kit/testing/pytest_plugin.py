@@ -1,4 +1,4 @@
-"""Fixtures for pytest. Nothing of Django is touched before one of them is used."""
+"""Fixtures for pytest. Django is imported only if a test uses one of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def push_outbox() -> Iterator[Outbox]:
-    """What this test has sent, empty at first; nothing leaves the process.
+    """The messages sent in this test. No message leaves the process.
 
-    Messages are sent at commit: with pytest-django, use `django_capture_on_commit_callbacks(execute=True)` or a
+    Messages are sent at commit. With pytest-django, use `django_capture_on_commit_callbacks(execute=True)` or a
     transactional database.
     """
     from django_webpush_kit.testing.messages import outbox
@@ -32,7 +32,7 @@ def push_outbox() -> Iterator[Outbox]:
 
 @pytest.fixture
 def fake_push_service() -> Iterator[FakePushService]:
-    """A running `FakePushService`; while it runs the settings let messages go to it over the network."""
+    """A running `FakePushService`, and settings that allow sending to it over the network."""
     from django_webpush_kit.testing.fake_push_service import FakePushService
     from django_webpush_kit.testing.overrides import loopback_settings
 
@@ -42,9 +42,9 @@ def fake_push_service() -> Iterator[FakePushService]:
 
 @pytest.fixture
 def fake_browser(fake_push_service: FakePushService) -> Callable[..., FakeBrowser]:
-    """Make browsers at the fake push service: `fake_browser()` uses the VAPID key of the settings.
+    """Create browsers for the fake push service. `fake_browser()` uses the VAPID key of the settings.
 
-    Keyword arguments are those of `FakeBrowser`; `client=` takes the Django test client that carries its events.
+    Keyword arguments are those of `FakeBrowser`. `client=` is the Django test client that sends its events.
     """
     from django_webpush_kit.conf import vapid_keyring
     from django_webpush_kit.testing.fake_browser import FakeBrowser

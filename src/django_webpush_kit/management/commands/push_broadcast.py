@@ -27,7 +27,7 @@ PROGRESS_STEP = 1000
 class Command(BaseCommand):
     """Start a broadcast, or act on one by its number."""
 
-    help = "Send a template's message to an audience, or act on a broadcast by its number. Ctrl-C ends a run cleanly."
+    help = "Send a template's message to an audience, or act on a broadcast by its number. Ctrl-C stops cleanly."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -44,10 +44,10 @@ class Command(BaseCommand):
             parser.add_argument(f"--{action}", type=int, metavar="NUMBER", help=f"{action} this broadcast")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Start a broadcast or act on one; then deliver or watch it if asked to."""
+        """Start a broadcast or act on one, then deliver or watch it if requested."""
         actions = [name for name in ("watch", "pause", "resume", "cancel") if options[name] is not None]
         if len(actions) + bool(options["type"]) != 1:
-            raise CommandError("Give a TYPE to send, or one of --watch, --pause, --resume and --cancel.")
+            raise CommandError("Pass a TYPE to send, or one of --watch, --pause, --resume and --cancel.")
         broadcast = self._act(actions[0], options[actions[0]]) if actions else self._start(options)
         if not (options["deliver"] or options["progress"] or options["watch"]):
             return
@@ -77,7 +77,7 @@ class Command(BaseCommand):
     def _act(self, action: str, number: int) -> PushBroadcast:
         broadcast = stored_broadcasts().filter(pk=number).first()
         if broadcast is None:
-            raise CommandError(f"There is no broadcast {number}.")
+            raise CommandError(f"Broadcast {number} does not exist.")
         if action == "cancel":
             self.stdout.write(f"Cancelled {services.cancel(broadcast)} pending notifications.")
         elif action != "watch":
@@ -124,7 +124,7 @@ class Command(BaseCommand):
         if broadcast.status == PushBroadcast.Status.FAILED:
             raise CommandError(
                 f"Broadcast {broadcast.pk} failed: {broadcast.failure_reason}. "
-                f"Correct the cause, then run push_broadcast --resume {broadcast.pk}."
+                f"Fix the cause, then run push_broadcast --resume {broadcast.pk}."
             )
         if interruption.is_requested and (broadcast.status not in ENDED or state.ended < state.written):
             raise CommandError(

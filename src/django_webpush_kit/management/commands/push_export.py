@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("user", metavar="USER", help="what the user signs in with")
+        parser.add_argument("user", metavar="USER", help="the login name of the user")
         parser.add_argument("--json", action="store_true", help="print the complete export as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:

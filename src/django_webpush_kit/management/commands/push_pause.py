@@ -15,8 +15,8 @@ class Command(BaseCommand):
     """Pause sending until `push_resume`."""
 
     help = (
-        "Stop sending now, to one push service or to all, until push_resume. Notifications wait in the outbox; those "
-        "whose deadline passes meanwhile expire."
+        "Stop sending now, to one push service or to all, until push_resume. Notifications stay in the outbox; those "
+        "whose deadline passes in the meantime expire."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,25 +26,25 @@ class Command(BaseCommand):
         chosen.add_argument("--all", action="store_true", help="pause all sending")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Pause what was named, and say so."""
+        """Pause one push service or all sending, and print the result."""
         service = ALL_SERVICES if options["all"] else options["service"].strip().lower()
         if not options["all"]:
             _check_is_in_use(service)
         name = service or "all push services"
         if pause(service):
-            self.stdout.write(f"Sending to {name} is paused. Requests in flight are finished.")
+            self.stdout.write(f"Sending to {name} is paused. Requests in flight are completed.")
         else:
-            self.stdout.write(f"Sending to {name} was paused already.")
-        self.stdout.write("`manage.py push_resume` goes on with it.")
+            self.stdout.write(f"Sending to {name} is already paused.")
+        self.stdout.write("Resume it with `manage.py push_resume`.")
 
 
 def _check_is_in_use(service: str) -> None:
-    """Refuse a name that no subscription has: a misspelt name would pause nothing."""
+    """Refuse a push service that no subscription uses, because a misspelt name would pause nothing."""
     subscriptions = get_subscription_model().objects.using(outbox_database())
     if service and subscriptions.filter(push_service=service).exists():
         return
     names = sorted(set(subscriptions.order_by().values_list("push_service", flat=True).distinct()))
     raise CommandError(
         f"No subscription uses the push service {service!r}. In use: {', '.join(names) or 'none'}. "
-        "--all pauses all sending."
+        "Use --all to pause all sending."
     )

@@ -1,4 +1,4 @@
-"""`manage.py push_resume`: go on sending after `push_pause`."""
+"""`manage.py push_resume`: resume sending after `push_pause`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from django_webpush_kit.task_backends import get_task_backend
 class Command(BaseCommand):
     """End the pauses of `push_pause`."""
 
-    help = "Go on sending: end every pause made by push_pause, or that of one push service."
+    help = "Resume sending: end all pauses made by push_pause, or only that of one push service."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Define the argument."""
-        parser.add_argument("service", nargs="?", help="end the pause of this push service alone")
+        parser.add_argument("service", nargs="?", help="resume only this push service")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """End the pauses, wake the workers, and say what is still paused."""
+        """End the pauses, wake the workers, and print the remaining pauses."""
         named = options["service"]
         if resume(paused_by_hand() if named is None else [named.strip().lower()]):
-            self.stdout.write("Sending goes on.")
+            self.stdout.write("Sending is resumed.")
             get_task_backend().wake_all()
         else:
             self.stdout.write("Nothing was paused by hand." if named is None else f"{named} was not paused by hand.")

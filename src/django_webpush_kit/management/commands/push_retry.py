@@ -19,8 +19,8 @@ class Command(BaseCommand):
     """Make failed notifications pending again."""
 
     help = (
-        "Send failed notifications again, chosen by batch, type or time. Left out are those whose subscription is no "
-        "longer active. Notifications past their deadline expire instead."
+        "Send failed notifications again, selected by batch, type or time. Those of inactive subscriptions "
+        "are skipped. Those past their deadline expire."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,10 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--type", help="notifications of this type")
         parser.add_argument("--since", type=_moment, help='created since, for example "2026-03-01 08:00"')
         parser.add_argument("--until", type=_moment, help="created before")
-        parser.add_argument("--dry-run", action="store_true", help="only print how many there are")
+        parser.add_argument("--dry-run", action="store_true", help="only print the number of notifications")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Retry the chosen notifications and print how many."""
+        """Retry the selected notifications and print their number."""
         conditions = {
             "batch": options["batch"],
             "type": options["type"],
@@ -41,20 +41,20 @@ class Command(BaseCommand):
         }
         given = {name: value for name, value in conditions.items() if value is not None}
         if not given:
-            raise CommandError("Choose the notifications: pass --batch, --type, --since or --until.")
+            raise CommandError("Select the notifications with --batch, --type, --since or --until.")
         chosen = get_notification_model().objects.using(outbox_database()).filter(**given)
         if options["dry_run"]:
             self.stdout.write(f"Failed notifications that can be sent again: {retriable(chosen).count()}")
             return
-        self.stdout.write(f"Failed notifications that are sent again: {retry_failed(chosen)}")
+        self.stdout.write(f"Failed notifications to be sent again: {retry_failed(chosen)}")
 
 
 def _moment(text: str) -> datetime:
-    """Read a moment, in the current time zone unless it names another; argparse reports a ValueError."""
+    """Parse a date and time; the default is the current time zone. argparse reports a ValueError."""
     moment = parse_datetime(text if len(text) > len("2026-03-01") else f"{text} 00:00")
     if moment is None:
         raise ValueError(text)
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
-_moment.__name__ = "date and time"  # what argparse calls it
+_moment.__name__ = "date and time"  # the name in argparse's error messages

@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("user", metavar="USER", help="what the user signs in with")
+        parser.add_argument("user", metavar="USER", help="the login name of the user")
         parser.add_argument("title", nargs="?", help="unless --template is given")
         parser.add_argument("body", nargs="?", default="")
         parser.add_argument("--template", metavar="TYPE", help="the notification template to render")
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--idempotency-key")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Queue the notification, deliver it if asked to, and print the result."""
+        """Queue the notification, deliver it if requested, and print the result."""
         if bool(options["title"]) == bool(options["template"]):
             raise CommandError("Pass either TITLE or --template.")
         user = find_user(options["user"])
@@ -64,7 +64,7 @@ class Command(BaseCommand):
     def _report(self, result: SendResult) -> None:
         if not (result.queued or result.deferred or result.suppressed):
             raise CommandError("The user has no active subscription.")
-        reused = " (sent before under this idempotency key)" if result.reused else ""
+        reused = " (already sent with this idempotency key)" if result.reused else ""
         self.stdout.write(
             f"Batch {result.batch}: {result.queued} queued, {result.deferred} for later, "
             f"{result.suppressed} suppressed{reused}"

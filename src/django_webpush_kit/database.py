@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -116,6 +116,13 @@ def is_refusal(error: Exception) -> bool:
 def error_code(error: OperationalError) -> Any:
     """Return the database's error code: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL) or a message (SQLite)."""
     return getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+
+
+def forget_keys(rows: Sequence[Any]) -> None:
+    """Remove primary keys left by an insert that was rolled back, so that the database assigns new ones."""
+    if rows and rows[0]._meta.auto_field is not None:
+        for row in rows:
+            row.pk = None
 
 
 CLOCK_QUERIES = {

@@ -71,7 +71,7 @@ class AnybodyElse(LifeCycle):
     @rule(values=ODD_VALUES)
     def a_row_of_the_culprit_is_odd(self, values):
         rows = get_notification_model().objects.filter(user__username=CULPRIT, status="pending")
-        rows.filter(pk__in=rows.order_by("pk").values_list("pk", flat=True)[:1]).update(**values)
+        rows.filter(pk__in=list(rows.order_by("pk").values_list("pk", flat=True)[:1])).update(**values)
 
     @rule(urgency=st.sampled_from(["low", "high"]))
     def broadcast(self, urgency):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test import override_settings
 
 from django_webpush_kit import services
@@ -19,6 +19,7 @@ from django_webpush_kit.management.commands.push_import_push_notifications impor
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.vapid import VapidKey
 from django_webpush_kit.signals import subscription_created
+from django_webpush_kit.subscriptions import importing
 from django_webpush_kit.subscriptions.importing import PAGE_SIZE, ForeignSubscription, import_subscriptions
 from django_webpush_kit.testing import outbox
 from tests.conftest import new_keys
@@ -290,6 +291,38 @@ class TestOneBadRow:
         report = import_subscriptions(found, dry_run=is_dry)
         assert (report.imported, report.refused) == (4, {reason: ["row 2"]})
         assert subscriptions().count() == (0 if is_dry else 4)
+
+    def test_a_visitor_registers_one_of_them_meanwhile(
+        self, found: list[ForeignSubscription], make_user: Any, monkeypatch: Any
+    ) -> None:
+        theirs = services.subscribe(
+            endpoint=found[2].endpoint, p256dh=found[2].p256dh, auth=found[2].auth, user=make_user()
+        )
+        monkeypatch.setattr(importing, "_known_hashes", lambda hashes: set())  # read before the visitor came
+        report = import_subscriptions(found)
+        assert (report.imported, report.known, report.refused) == (4, 1, {})
+        assert subscriptions().get(endpoint=found[2].endpoint).user == theirs.user
+
+    def test_an_outage_of_the_database_refuses_no_row(self, found: list[ForeignSubscription]) -> None:
+        def away(execute: Any, sql: str, *args: Any) -> Any:
+            if sql.startswith("INSERT"):
+                raise OperationalError("The server has gone away")
+            return execute(sql, *args)
+
+        with connection.execute_wrapper(away), pytest.raises(OperationalError):
+            import_subscriptions(found)
+
+    def test_an_outage_amid_a_page_with_a_bad_row_refuses_no_row(self, found: list[ForeignSubscription]) -> None:
+        inserts: list[str] = []
+
+        def away_later(execute: Any, sql: str, *args: Any) -> Any:
+            if sql.startswith("INSERT"):
+                inserts.append(sql)
+                raise IntegrityError("refused") if len(inserts) == 1 else OperationalError("The server has gone away")
+            return execute(sql, *args)
+
+        with connection.execute_wrapper(away_later), pytest.raises(OperationalError):
+            import_subscriptions(found)
 
     def test_that_the_library_itself_cannot_read(
         self, push_notifications: Any, user: Any, monkeypatch: Any, caplog: Any

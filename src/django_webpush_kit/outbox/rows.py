@@ -11,14 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import (
-    Error,
-    connections,
-    transaction,
-)
+from django.db import Error, connections, transaction
 from django.db.models import Model
 
-from django_webpush_kit.database import is_refusal, outbox_database
+from django_webpush_kit.database import forget_keys, is_refusal, outbox_database
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.drafts import Draft
@@ -184,7 +180,7 @@ def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[An
     try:
         with transaction.atomic(using=database):
             _supersede(rows, now)
-            _forget_keys(rows)
+            forget_keys(rows)
             get_notification_model().objects.using(database).bulk_create(rows, batch_size=INSERT_SIZE)
     except Exception as error:
         if not is_refusal(error):
@@ -195,13 +191,6 @@ def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[An
         middle = len(rows) // 2
         return _insert(rows[:middle], now, refused) + _insert(rows[middle:], now, refused)
     return rows
-
-
-def _forget_keys(rows: list[Any]) -> None:
-    """Remove primary keys left by an attempt that was rolled back, so that the database assigns new ones."""
-    if rows[0]._meta.auto_field is not None:
-        for row in rows:
-            row.pk = None
 
 
 def _supersede(rows: Sequence[Any], now: datetime) -> None:

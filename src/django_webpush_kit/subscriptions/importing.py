@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, transaction
+from django.db import IntegrityError, transaction
 
-from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
+from django_webpush_kit.database import atomic_with_retry, forget_keys, is_refusal, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.subscriptions.browsers import BrowserSubscription
@@ -93,9 +93,12 @@ def _import_page(page: list[ForeignSubscription], report: ImportReport) -> None:
     report.known += len(known)
     new = [row for key, row in rows.items() if key not in known]
     try:
-        report.imported += _store([row.subscription for row in new])
-    except (DatabaseError, ValueError):  # the database refuses a row: store the rows one by one to find it
-        for row in new:
+        _store([row.subscription for row in new])
+        report.imported += len(new)
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        for row in new:  # to find the rows that the database refuses
             _store_alone(row, report)
 
 
@@ -142,14 +145,30 @@ def _known_hashes(hashes: Iterable[str]) -> set[str]:
 
 
 @atomic_with_retry
-def _store(subscriptions: list[Any]) -> int:
-    """Insert the rows and return their number. Rows that a visitor registers at the same time are not changed."""
-    rows_of(get_subscription_model()).bulk_create(subscriptions, ignore_conflicts=True)
-    return len(subscriptions)
+def _store(subscriptions: list[Any]) -> None:
+    """Insert the rows.
+
+    Not with `ignore_conflicts`: MySQL and MariaDB would also ignore other errors, and cut texts that are too long.
+    """
+    forget_keys(subscriptions)
+    rows_of(get_subscription_model()).bulk_create(subscriptions)
 
 
 def _store_alone(row: _NewRow, report: ImportReport) -> None:
     try:
-        report.imported += _store([row.subscription])
-    except (DatabaseError, ValueError) as error:
-        report.refuse(row.source, f"The database refused it ({type(error).__name__}).")
+        _store([row.subscription])
+        report.imported += 1
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        if isinstance(error, IntegrityError) and _is_stored(row):
+            report.known += 1
+        else:
+            report.refuse(row.source, f"The database refused it ({type(error).__name__}).")
+
+
+@atomic_with_retry
+def _is_stored(row: _NewRow) -> bool:
+    """Return whether a visitor has registered the endpoint meanwhile. A locking read sees it at any isolation level."""
+    stored = rows_of(get_subscription_model()).select_for_update().filter(endpoint_hash=row.endpoint_hash)
+    return stored.first() is not None

@@ -18,10 +18,9 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from django_webpush_kit.database import outbox_database, rows_of
+from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.legacy_service import PushNotificationService as PushNotificationService
 from django_webpush_kit.models import PushBroadcast, get_notification_model
@@ -191,11 +190,7 @@ def cancel(target: Cancellable | None = None, *, idempotency_key: str | None = N
     """
     if (target is None) == (idempotency_key is None):
         raise TypeError("cancel() takes exactly one of target and idempotency_key")
-    with transaction.atomic(using=outbox_database()):
-        if idempotency_key is None:
-            return _cancel(target)
-        batch = idempotency.release(idempotency_key)
-        return 0 if batch is None else _cancel(batch)
+    return _cancel(target) if idempotency_key is None else _cancel_key(idempotency_key)
 
 
 async def asend(
@@ -255,6 +250,13 @@ def _checked_owner(user: Any) -> Any:
     return user
 
 
+@atomic_with_retry
+def _cancel_key(idempotency_key: str) -> int:
+    batch = idempotency.release(idempotency_key)
+    return 0 if batch is None else _cancel(batch)
+
+
+@atomic_with_retry
 def _cancel(target: Any) -> int:
     model = get_notification_model()
     if not (isinstance(target, QuerySet) and issubclass(target.model, model)):

@@ -16,6 +16,7 @@ from django_webpush_kit.delivery import fan_out as broadcast
 from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
 from django_webpush_kit.models import (
+    IdempotencyKey,
     PushBroadcast,
     PushServiceState,
     get_notification_model,
@@ -150,6 +151,45 @@ def test_a_broadcast_is_fanned_out(subscription, conflicts):
     assert conflicts() == ["40001"]
     assert rows().count() == 1
     assert PushBroadcast.objects.get().status == "completed"
+
+
+@pytest.mark.parametrize("named", ["batch", "idempotency_key"])
+def test_a_notification_is_cancelled(subscription, conflicts, named):
+    result = services.send(subscription, "Hello", idempotency_key="order:7")
+    call = {"batch": {"target": result.batch}, "idempotency_key": {"idempotency_key": "order:7"}}[named]
+    with changed_by_another(get_notification_model()):
+        assert services.cancel(**call) == 1
+    assert conflicts() == ["40001"]
+    assert rows().get().status == "cancelled"
+
+
+def test_a_broadcast_is_started_paused_resumed_and_cancelled(subscription, conflicts):
+    get_template_model().objects.create(type="news", title_template="News")
+    services.send([], "Nothing", idempotency_key="other")
+    with changed_by_another(IdempotencyKey):
+        services.cancel(idempotency_key="other")
+    row = services.broadcast("news", idempotency_key="news:7")
+    for change in (services.pause_broadcast, services.resume_broadcast, services.cancel):
+        with changed_by_another(PushBroadcast):
+            change(row)
+    assert conflicts() == ["40001"] * 4
+    assert PushBroadcast.objects.get().status == "cancelled"
+
+
+def test_the_same_broadcast_started_twice_at_once_is_one(subscription, monkeypatch):
+    """The first attempt of one of them is rolled back by a conflict after it has stored its row."""
+    get_template_model().objects.create(type="news", title_template="News")
+    attempts = []
+
+    def conflict_once(*args, **kwargs):
+        attempts.append(args)
+        if len(attempts) == 1:
+            connection.cursor().execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
+
+    monkeypatch.setattr("django_webpush_kit.outbox.broadcasts.wake_on_commit", conflict_once)
+    first = services.broadcast("news", idempotency_key="news:7")
+    assert len(attempts) == 2
+    assert services.broadcast("news", idempotency_key="news:7").pk == first.pk == PushBroadcast.objects.get().pk
 
 
 def test_a_transaction_of_the_host_is_the_hosts_to_start_over(subscription, conflicts):

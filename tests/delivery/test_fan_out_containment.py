@@ -15,7 +15,7 @@ from django_webpush_kit.delivery import fan_out as fan_out_module
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.exceptions import InvalidOption
-from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.testing import outbox
 from tests.factories import make_template
 
@@ -108,6 +108,20 @@ class TestARecipientThatFails:
         deliver_due()
         assert (fresh(row).status, row.processed, row.queued, row.failed) == ("completed", 8, 7, 1)
         assert get_notification_model().objects.filter(batch=row.batch).values("subscription").distinct().count() == 7
+
+    def test_loses_nothing_when_the_template_is_deleted_while_its_page_is_written(self, people, monkeypatch):
+        make_template("news", title_template="News")
+        build = fan_out_module.build_page
+
+        def delete_the_template(*arguments, **options):
+            page = build(*arguments, **options)
+            get_template_model().objects.all().delete()
+            return page
+
+        monkeypatch.setattr(fan_out_module, "build_page", delete_the_template)
+        row = services.broadcast("news")
+        deliver_due()
+        assert (fresh(row).status, row.queued, row.failed) == ("completed", 8, 0)
 
     def test_cannot_be_read_because_of_its_stored_data(self, people):
         make_template("news", title_template="News")

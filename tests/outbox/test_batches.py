@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.outbox import rows
 from django_webpush_kit.services import PushNotificationService, cancel, send, send_templated, unsubscribe
 from tests.factories import make_template
@@ -210,6 +210,36 @@ class TestAtTheSameTime:
         monkeypatch.setattr("django_webpush_kit.outbox.batches.lock_recipients", delete_first)
         result = send(people, "Hello")
         assert (result.queued, result.failed) == (2, 1)
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite lets nobody else write during a transaction")
+    @pytest.mark.parametrize("model", [get_user_model, get_subscription_model])
+    def test_a_call_to_users_who_are_all_deleted_meanwhile_raises_nothing(self, people, monkeypatch, model, caplog):
+        lock = rows.lock_recipients
+
+        def delete_first(page):
+            worker = threading.Thread(target=lambda: (model().objects.all().delete(), connection.close()))
+            worker.start()
+            worker.join()
+            return lock(page)
+
+        monkeypatch.setattr("django_webpush_kit.outbox.batches.lock_recipients", delete_first)
+        result = send(people, "Hello")
+        assert (result.queued, result.failed) == (0, 3)
+        assert "recipients were skipped" not in caplog.text
+
+    def test_a_template_that_is_deleted_meanwhile_loses_no_message(self, people, personal, settings, monkeypatch):
+        build = rows.build_page
+
+        def delete_the_template(*args, **options):
+            page = build(*args, **options)
+            get_template_model().objects.all().delete()
+            return page
+
+        monkeypatch.setattr("django_webpush_kit.outbox.batches.build_page", delete_the_template)
+        configure(settings, RECIPIENT_CONTEXT=lambda user: {"nickname": user.username})
+        result = send_templated("hello", people)
+        assert (result.queued, result.failed) == (3, 0)
+        assert titles(result) == ["Hello ada", "Hello bob", "Hello grace"]
 
     def test_sending_and_cancelling_one_key_never_fails(self, subscription):
         errors = []

@@ -7,12 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict
 from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
 from django_webpush_kit.models import PushBroadcast, get_notification_model
 from django_webpush_kit.options import SendOptions
@@ -44,13 +43,17 @@ def start(
     parsed = SendOptions.parse(options)
     broadcast = check(type, audience, context, parsed, rate=rate)
     broadcast.created_by = created_by
-    database = outbox_database()
-    with transaction.atomic(using=database):
-        key, is_new = idempotency.reserve(parsed.idempotency_key, broadcast.batch)
-        if key is not None and not is_new:
-            return _started_before(key.batch, parsed.idempotency_key)
-        broadcast.save(using=database)
-        wake_on_commit(broadcast.batch, using=database)
+    return _store(broadcast, parsed.idempotency_key)
+
+
+@atomic_with_retry
+def _store(broadcast: PushBroadcast, idempotency_key: str | None) -> PushBroadcast:
+    key, is_new = idempotency.reserve(idempotency_key, broadcast.batch)
+    if key is not None and not is_new:
+        return _started_before(key.batch, idempotency_key)
+    broadcast.pk = None  # an attempt that was rolled back may have left one
+    broadcast.save(force_insert=True, using=outbox_database())
+    wake_on_commit(broadcast.batch, using=outbox_database())
     return broadcast
 
 
@@ -198,6 +201,7 @@ def _stored(options: SendOptions) -> dict[str, Any]:
 
 
 def _switch(broadcast: PushBroadcast, before: tuple[str, ...], **values: Any) -> bool:
-    changed = stored_broadcasts().filter(pk=broadcast.pk, status__in=before).update(**values)
+    switched = stored_broadcasts().filter(pk=broadcast.pk, status__in=before)
+    changed = retry_on_conflict(lambda: switched.update(**values))
     broadcast.refresh_from_db(using=outbox_database())
     return bool(changed)

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import Error, connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import Model
 
-from django_webpush_kit.database import forget_keys, is_refusal, outbox_database
+from django_webpush_kit.database import forget_keys, is_refusal, outbox_database, rows_of
 from django_webpush_kit.error_reports import error_text, log_error
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.outbox.drafts import Draft
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.states import Lane, NotificationStatus
@@ -94,21 +94,24 @@ def insert_page(page: Page, *, keep_suppressed: bool = True) -> Counts:
 
     Suppressed recipients get a row with the reason. If `keep_suppressed` is False, they are only counted.
     """
-    refused: list[Exception] = []
-    inserted = _insert(page.rows if keep_suppressed else page.pending, page.now, refused)
-    log_failures(refused)
+    refused: list[tuple[Any, Exception]] = []
+    rows = page.rows if keep_suppressed else page.pending
+    _forget_deleted_templates(rows)
+    inserted = _insert(rows, page.now, refused)
+    errors = [error for row, error in refused if not _has_lost_its_recipient(row, error)]
+    log_failures(errors)
     pending = [row for row in inserted if row.status == NotificationStatus.PENDING]
     queued = sum(row.next_attempt_at <= page.now for row in pending)
-    failures = page.failures + refused
     suppressed = len(page.rows) - len(pending) - len(refused)
-    return Counts(queued, len(pending) - queued, suppressed, len(failures), failures[0] if failures else None)
+    failed = len(page.failures) + len(refused)
+    return Counts(queued, len(pending) - queued, suppressed, failed, next(iter(page.failures + errors), None))
 
 
 def lock_recipients(subscriptions: list[Any]) -> list[Any]:
     """Return the subscriptions that still exist, locked against deletion until the end of the transaction.
 
     PostgreSQL checks the foreign keys of a row only at commit, so a deleted subscription or user would roll back the
-    whole transaction. Other databases check when a row is inserted.
+    whole transaction. MySQL and MariaDB check when a row is inserted. SQLite has one writer at a time.
     """
     if connections[outbox_database()].vendor != "postgresql":
         return subscriptions
@@ -172,7 +175,35 @@ def _row(model: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime
     )
 
 
-def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[Any]:
+def _forget_deleted_templates(rows: list[Any]) -> None:
+    """Remove the references to templates that were deleted after they were read: the texts are in the rows."""
+    keys = {row.template_id for row in rows} - {None}
+    if not keys:
+        return
+    if connections[outbox_database()].vendor == "postgresql":
+        keys -= _lock(get_template_model(), keys)
+    else:
+        keys -= set(rows_of(get_template_model()).filter(pk__in=keys).values_list("pk", flat=True))
+    for row in rows:
+        if row.template_id in keys:
+            row.template_id = None
+
+
+def _has_lost_its_recipient(row: Any, error: Exception) -> bool:
+    """Return whether the database refused a row because its subscription or user was deleted meanwhile.
+
+    Reads with a lock, because other reads may not see the deletion under REPEATABLE READ.
+    """
+    if not isinstance(error, IntegrityError):
+        return False
+    return any(
+        key is not None
+        and model._base_manager.using(outbox_database()).select_for_update().filter(pk=key).first() is None
+        for model, key in ((get_subscription_model(), row.subscription_id), (get_user_model(), row.user_id))
+    )
+
+
+def _insert(rows: list[Any], now: datetime, refused: list[tuple[Any, Exception]]) -> list[Any]:
     """Insert and return the rows. If the database refuses a page, halve it until the refused rows are isolated."""
     if not rows:
         return []
@@ -186,7 +217,7 @@ def _insert(rows: list[Any], now: datetime, refused: list[Exception]) -> list[An
         if not is_refusal(error):
             raise
         if len(rows) == 1:
-            refused.append(error)
+            refused.append((rows[0], error))
             return []
         middle = len(rows) // 2
         return _insert(rows[:middle], now, refused) + _insert(rows[middle:], now, refused)

@@ -266,6 +266,7 @@ BULKHEADS = {
         api/authentication _stored _base_manager
         delivery/pruning _prune _base_manager
         outbox/rows _lock _base_manager
+        outbox/rows _has_lost_its_recipient _base_manager
         privacy _delete _base_manager
         subscriptions/active_users admitted_users _base_manager
         subscriptions/importing _stored_users _base_manager

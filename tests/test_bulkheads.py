@@ -264,7 +264,7 @@ BULKHEADS = {
         "test_managers",
         """
         api/authentication _stored _base_manager
-        delivery/pruning _prune _base_manager
+        delivery/pruning _delete _base_manager
         outbox/rows _lock _base_manager
         outbox/rows _has_lost_its_recipient _base_manager
         privacy _delete _base_manager

@@ -107,7 +107,14 @@ SWAPPABLE = {
 }
 FIXED = {
     model.__name__: model
-    for model in (models.PushBroadcast, models.IdempotencyKey, models.PushServiceState, models.ApiLocation)
+    for model in (
+        models.PushBroadcast,
+        models.IdempotencyKey,
+        models.PushServiceState,
+        models.ApiLocation,
+        models.OutboxDay,
+        models.DailyStatistics,
+    )
 }
 QUERYSETS = {
     "PushSubscription": querysets.PushSubscriptionQuerySet,

@@ -23,6 +23,7 @@ LAYERS = (
     ("the worker's side", "delivery"),
     ("what is written", "outbox"),
     ("who subscribed", "subscriptions"),
+    ("figures of days", "rollups"),
     ("models", "models migrations"),
     ("abstract models", "base_models"),
     ("query sets", "querysets"),

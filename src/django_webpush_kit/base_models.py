@@ -98,7 +98,11 @@ class AbstractPushSubscription(models.Model):
         abstract = True
         verbose_name = _("push subscription")
         verbose_name_plural = _("push subscriptions")
-        indexes = [models.Index(fields=["is_active", "id"])]
+        indexes = [
+            models.Index(fields=["is_active", "id"]),
+            models.Index(fields=["created_at"]),
+            models.Index(fields=["deactivated_at"]),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(is_active=True) | Q(deactivated_at__isnull=False),

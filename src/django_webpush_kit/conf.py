@@ -207,6 +207,8 @@ class KitSettings:
     IDEMPOTENCY_DAYS = Setting(30, min_value=1, max_value=MAX_DAYS)
     EVENT_TOKEN_DAYS = Setting(60, min_value=1, max_value=MAX_DAYS)
     RETENTION_DAYS = Setting(90, min_value=1, max_value=MAX_DAYS)
+    TEXT_RETENTION_DAYS = Setting[int | None](None, int, min_value=1, max_value=MAX_DAYS)
+    STATISTICS_RETENTION_DAYS = Setting(730, min_value=1, max_value=MAX_DAYS)
 
 
 kit_settings = KitSettings()

@@ -188,6 +188,74 @@ class ApiLocation(models.Model):
         return self.path
 
 
+class OutboxDay(models.Model):
+    """The bookkeeping of one calendar day (in `TIME_ZONE`) of the outbox, for statistics and retention.
+
+    `rolled_up_at` is the start of the last complete count of the day, which took `build_seconds`. The day is counted
+    again if it changed since (`changed_at`), or had `unfinished` notifications. `progress` is an interrupted count.
+    `deletions` grows with every transaction that deletes counted rows, so that a count beside it is discarded. Changes
+    up to `checked_until` have been assigned to their days. `subscribers` is the number of active subscriptions at the
+    last count on that day. The texts of the day's notifications have been deleted if `is_blanked` is true.
+    """
+
+    day = models.DateField(_("day"), primary_key=True)
+    rolled_up_at = models.DateTimeField(_("rolled up at"), null=True, blank=True)
+    changed_at = models.DateTimeField(_("changed at"), null=True, blank=True)
+    build_seconds = models.FloatField(default=0, editable=False)
+    unfinished = models.PositiveBigIntegerField(_("unfinished"), default=0)
+    progress = models.JSONField(null=True, blank=True, editable=False)
+    deletions = models.PositiveBigIntegerField(default=0, editable=False)
+    checked_until = models.DateTimeField(null=True, blank=True, editable=False)
+    subscribers = models.PositiveBigIntegerField(_("subscribers"), null=True, blank=True)
+    is_blanked = models.BooleanField(_("texts deleted"), default=False)
+
+    class Meta:
+        verbose_name = _("day of the outbox")
+        verbose_name_plural = _("days of the outbox")
+
+    def __str__(self) -> str:
+        return str(self.day)
+
+
+class DailyStatistics(models.Model):
+    """Counters of the notifications created on one day, for one value of one dimension: ("type", "news").
+
+    `show_times` is a histogram of the time from acceptance to display. `kept` is the part of all counters that is not
+    counted again, because its rows have been deleted. Values are unique for a day and dimension. No constraint says so:
+    some collations take different values for equal.
+    """
+
+    day = models.DateField(_("day"))
+    dimension = models.CharField(_("dimension"), max_length=20)
+    value = models.CharField(_("value"), max_length=200, blank=True)
+    queued = models.PositiveBigIntegerField(default=0)
+    accepted = models.PositiveBigIntegerField(default=0)
+    failed = models.PositiveBigIntegerField(default=0)
+    expired = models.PositiveBigIntegerField(default=0)
+    suppressed = models.PositiveBigIntegerField(default=0)
+    cancelled = models.PositiveBigIntegerField(default=0)
+    shown = models.PositiveBigIntegerField(default=0)
+    clicked = models.PositiveBigIntegerField(default=0)
+    body_clicked = models.PositiveBigIntegerField(default=0)
+    button_clicked = models.PositiveBigIntegerField(default=0)
+    dismissed = models.PositiveBigIntegerField(default=0)
+    gone = models.PositiveBigIntegerField(default=0)
+    unsubscribed = models.PositiveBigIntegerField(default=0)
+    opted_out = models.PositiveBigIntegerField(default=0)
+    subscribers_gained = models.PositiveBigIntegerField(default=0)
+    subscribers_lost = models.PositiveBigIntegerField(default=0)
+    show_times = models.JSONField(default=dict, blank=True)
+    kept = models.JSONField(default=dict, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("daily statistics")
+        verbose_name_plural = _("daily statistics")
+        indexes = [models.Index(fields=["dimension", "day"]), models.Index(fields=["day"])]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.dimension} {self.value}".strip()
+
+
 def get_subscription_model() -> type[AbstractPushSubscription]:
     """Return the subscription model in use."""
     return cast("type[AbstractPushSubscription]", swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))

@@ -1,11 +1,16 @@
 """`manage.py push_stats`."""
 
 import json
+import signal
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from django_webpush_kit.analytics import figures
+from django_webpush_kit.delivery.pruning import clean_up
+from django_webpush_kit.management.commands import push_stats
+from django_webpush_kit.models import OutboxDay
 from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
@@ -18,19 +23,25 @@ def run(*arguments):
 
 
 def test_without_traffic_there_are_no_rates():
-    assert (
-        run() == "Last 30 days: 0 sent, 0 failed, - accepted\n0 delivered, 0 clicked, 0 dismissed, 0 action clicked\n"
-    )
+    lines = run().splitlines()
+    assert lines[:2] == [
+        "Last 30 days: 0 queued, 0 accepted, 0 failed, 0 shown, 0 clicked",
+        "Rates: - accepted, - shown, - clicked",
+    ]
+    assert lines[2].startswith("Today's figures are as of ")
 
 
 def test_totals_and_a_line_for_each_type(subscription):
-    make_event(make_notification(subscription, type="news"), "clicked")
+    row = make_notification(subscription, type="news")
+    make_event(row, "clicked")
+    make_event(row, "delivered")
     make_notification(subscription, "failed")
     lines = run("--days", "7").splitlines()
-    assert lines[0] == "Last 7 days: 1 sent, 1 failed, 50.0 % accepted"
-    assert lines[1] == "0 delivered, 1 clicked, 0 dismissed, 0 action clicked"
-    assert lines[4].split() == ["news", "1", "0", "100.0", "%", "0.0", "%", "100.0", "%"]
+    assert lines[0] == "Last 7 days: 2 queued, 1 accepted, 1 failed, 1 shown, 1 clicked"
+    assert lines[1] == "Rates: 50.0 % accepted, 100.0 % shown, 100.0 % clicked"
+    assert lines[2].startswith("Half were shown within ")
     assert lines[5].split() == ["(none)", "0", "1", "0.0", "%", "-", "-"]
+    assert lines[6].split() == ["news", "1", "0", "100.0", "%", "100.0", "%", "100.0", "%"]
 
 
 def test_json_holds_all_of_it(subscription):
@@ -39,13 +50,51 @@ def test_json_holds_all_of_it(subscription):
     stats = json.loads(run("--json", "--days", "2", "--type", "news"))
     assert stats["notifications"] == {"total_sent": 1, "total_failed": 0, "delivery_rate": 100.0, "period_days": 2}
     assert stats["engagement"]["sent"] == 1
-    assert [entry["type"] for entry in stats["types"]] == ["news"]
-    assert [entry["sent"] for entry in stats["days"]] == [0, 0, 1]
+    assert stats["filter"] == {"type": "news"}
+    assert [entry["accepted"] for entry in stats["daily"]] == [0, 1]
+    assert stats["breakdowns"] == {}
+    every = json.loads(run("--json"))
+    assert [entry["value"] for entry in every["breakdowns"]["type"]] == ["news", "offers"]
 
 
-def test_a_period_has_at_least_a_day():
-    with pytest.raises(CommandError, match="--days"):
-        run("--days", "0")
+def test_one_filter_at_a_time():
+    with pytest.raises(CommandError, match="filter by one of type, browser"):
+        run("--type", "news", "--browser", "Firefox")
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "1000000"])
+def test_a_period_has_a_length_that_dates_allow(days):
+    with pytest.raises(CommandError, match="--days must be 1 or more"):
+        run("--days", days)
+
+
+def test_days_that_wait_to_be_counted_are_named(subscription, monkeypatch):
+    monkeypatch.setattr(figures, "LIVE_ROWS", 1)
+    for days_ago in (1, 1, 2):
+        make_notification(subscription, days_ago=days_ago)
+    assert "days have not been counted yet: run push_stats --rebuild." in run()
+    printed = run("--rebuild").splitlines()
+    assert printed[-1].endswith("counted (3 of 3)")
+    assert run().startswith("Last 30 days: 3 queued, 3 accepted")
+    assert "not been counted" not in run()
+
+
+def test_a_rebuild_ends_cleanly_on_ctrl_c_and_is_continued(subscription, monkeypatch):
+    for days_ago in (1, 3, 5):
+        make_notification(subscription, days_ago=days_ago)
+
+    def interrupt(self, *args):
+        shown(self, *args)
+        signal.raise_signal(signal.SIGINT)
+
+    shown = push_stats.Command._show
+    monkeypatch.setattr(push_stats.Command, "_show", interrupt)
+    with pytest.raises(CommandError, match="Interrupted") as error:
+        run("--rebuild")
+    assert error.value.returncode == 130
+    assert OutboxDay.objects.filter(rolled_up_at=None).exists()
+    clean_up()
+    assert not OutboxDay.objects.filter(rolled_up_at=None).exists()
 
 
 def test_limited_push_services_are_named(push_settings):

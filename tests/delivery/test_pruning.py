@@ -6,12 +6,16 @@ import pytest
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.analytics import NotificationAnalyticsService
 from django_webpush_kit.delivery import pruning
 from django_webpush_kit.delivery.pruning import clean_up
-from django_webpush_kit.models import IdempotencyKey, get_notification_model
-from tests.factories import make_notification, make_template
+from django_webpush_kit.models import IdempotencyKey, OutboxDay, get_notification_model
+from django_webpush_kit.outbox.retries import retry_failed
+from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db
+
+service = NotificationAnalyticsService()
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +55,20 @@ def test_a_key_goes_when_its_rows_are_finished(subscription):
 
 def test_it_tells_its_progress_and_can_be_stopped_between_two_steps(subscription):
     for _ in range(5):
-        make_notification(subscription, days_ago=1000)
+        make_notification(subscription, days_ago=500)
+    clean_up(seconds=0)
     told = []
-    counts = clean_up(on_progress=lambda name, count: told.append((name, count)), is_stopped=lambda: len(told) == 2)
-    assert told == [("notifications", 2), ("notifications", 4)]
-    assert counts == {"expired": 0, "notifications": 4, "subscriptions": 0, "idempotency_keys": 0}
+    counts = clean_up(on_progress=lambda name, count: told.append((name, count)), is_stopped=lambda: len(told) == 4)
+    assert told == [("days", 1), ("days", 2), ("notifications", 2), ("notifications", 4)]
+    assert counts == {
+        "expired": 0,
+        "days": 2,
+        "texts": 0,
+        "notifications": 4,
+        "subscriptions": 0,
+        "idempotency_keys": 0,
+        "statistics": 0,
+    }
     assert clean_up()["notifications"] == 1
 
 
@@ -63,3 +76,126 @@ def test_it_ends_when_its_time_is_up_and_goes_on_next_time(subscription):
     make_notification(subscription, days_ago=1000)
     assert clean_up(seconds=0)["notifications"] == 0
     assert clean_up(seconds=60)["notifications"] == 1
+
+
+def test_what_has_not_been_counted_is_not_deleted(subscription):
+    make_notification(subscription, days_ago=200)
+    make_notification(subscription, days_ago=300)
+    told = []
+    counts = clean_up(is_stopped=lambda: told == ["days"] * 2, on_progress=lambda name, count: told.append(name))
+    assert (counts["days"], counts["notifications"]) == (2, 0)
+    assert get_notification_model().objects.count() == 2
+    assert OutboxDay.objects.filter(rolled_up_at=None).exists()
+    assert clean_up()["notifications"] == 2
+
+
+class TestFigures:
+    """The statistics before and after rows are deleted."""
+
+    def test_90_day_figures_do_not_shrink(self, subscription, push_settings):
+        for days_ago in range(1, 90, 8):
+            row = make_notification(subscription, days_ago=days_ago, type="news")
+            make_event(row, "delivered")
+            make_event(row, "clicked")
+        clean_up()
+        before = service.get_report(90)
+        assert before["totals"]["accepted"] == 12
+        push_settings(RETENTION_DAYS=10)
+        assert clean_up()["notifications"] == 10
+        assert without_time(service.get_report(90)) == without_time(before)
+        clean_up()
+        assert without_time(service.get_report(90)) == without_time(before)
+
+    def test_deleted_rows_count_although_their_day_changed_meanwhile(self, subscription, push_settings):
+        rows = [make_notification(subscription, days_ago=20, type="news") for _ in range(5)]
+        clean_up()
+        for row in rows:
+            make_event(row, "clicked")
+        push_settings(RETENTION_DAYS=10)
+        assert clean_up(is_stopped=stop_after(lambda: get_notification_model().objects.count() < 5))
+        assert 0 < get_notification_model().objects.count() < 5
+        assert service.get_report(30)["totals"]["clicked"] == 5
+        clean_up()
+        clean_up()
+        assert not get_notification_model().objects.exists()
+        assert service.get_report(30)["totals"] == {**service.get_report(30)["totals"], "accepted": 5, "clicked": 5}
+
+    def test_a_row_that_ends_after_the_others_of_its_day_were_deleted_counts_too(self, subscription, push_settings):
+        push_settings(RETENTION_DAYS=10)
+        make_notification(subscription, days_ago=20)
+        late = make_notification(subscription, "pending", days_ago=20)
+        clean_up()
+        assert service.get_report(30)["totals"]["queued"] == 2
+        get_notification_model().objects.filter(pk=late.pk).update(status="sent", sent_at=timezone.now())
+        clean_up()
+        clean_up()
+        totals = service.get_report(30)["totals"]
+        assert (totals["queued"], totals["accepted"]) == (2, 2)
+        assert not get_notification_model().objects.exists()
+
+    def test_a_subscription_takes_its_notifications_along_in_small_steps(self, make_user, make_subscription):
+        now = timezone.now()
+        gone = make_subscription(make_user(), created_at=now - timedelta(days=95))
+        for _ in range(5):
+            make_notification(gone, days_ago=20)
+        type(gone).objects.update(is_active=False, deactivated_at=now - timedelta(days=91))
+        clean_up()
+        assert not type(gone).objects.exists()
+        clean_up()
+        report = service.get_report(100)
+        assert report["totals"]["accepted"] == 5
+        assert sum(day["gained"] for day in report["subscribers"]) == 1
+        assert sum(day["lost"] for day in report["subscribers"]) == 1
+
+    def test_statistics_have_their_own_retention(self, subscription, push_settings):
+        push_settings(RETENTION_DAYS=10, STATISTICS_RETENTION_DAYS=30)
+        make_notification(subscription, days_ago=25)
+        clean_up()
+        push_settings(RETENTION_DAYS=10, STATISTICS_RETENTION_DAYS=20)
+        assert clean_up()["statistics"] > 0
+        assert set(OutboxDay.objects.values_list("day", flat=True)) == {timezone.now().date()}
+
+
+class TestTexts:
+    def test_texts_go_before_figures(self, subscription, push_settings):
+        push_settings(TEXT_RETENTION_DAYS=5)
+        content = {"body": "World", "data": {"a": 1}, "options": {"url": "/orders/1/"}}
+        old = [make_notification(subscription, days_ago=20, **content) for _ in range(3)]
+        pending = make_notification(subscription, "pending", days_ago=20, **content)
+        young = make_notification(subscription, days_ago=4, **content)
+        assert clean_up()["texts"] == 3
+        for row in old:
+            row.refresh_from_db()
+            assert (row.title, row.body, row.data, row.options) == ("", "", {}, {})
+        for row in (pending, young):
+            row.refresh_from_db()
+            assert row.body == "World"
+        get_notification_model().objects.filter(pk=pending.pk).update(status="sent")
+        assert clean_up()["texts"] == 1
+        assert OutboxDay.objects.filter(is_blanked=True).count() == 1
+        assert service.get_report(30)["totals"]["queued"] == 5
+
+    def test_it_can_be_stopped(self, subscription, push_settings):
+        push_settings(TEXT_RETENTION_DAYS=5)
+        for _ in range(5):
+            make_notification(subscription, days_ago=20)
+        told = []
+        counts = clean_up(on_progress=lambda name, _: told.append(name), is_stopped=lambda: told.count("texts") == 1)
+        assert counts["texts"] == 2
+        assert not OutboxDay.objects.filter(is_blanked=True).exists()
+        assert clean_up()["texts"] == 3
+
+    def test_a_notification_without_texts_is_not_sent_again(self, subscription, push_settings):
+        push_settings(TEXT_RETENTION_DAYS=5)
+        make_notification(subscription, "failed", days_ago=20)
+        clean_up()
+        assert retry_failed(get_notification_model().objects.all()) == 0
+
+
+def without_time(report):
+    return {**report, "period": {**report["period"], "as_of": None}}
+
+
+def stop_after(condition):
+    """Stop a run as soon as the condition holds."""
+    return lambda: bool(condition())

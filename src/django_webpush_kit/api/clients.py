@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django.http import HttpRequest
 
 from django_webpush_kit.api.throttling import client_address
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.rollups.browsers import browser_family
 
 MAX_USER_AGENT = 400
 
 # The first match counts, because most browsers also name other browsers in their user agent.
-FAMILIES = (
-    ("Edge", r"\bEdg(?:e|A|iOS)?/"),
-    ("Opera", r"\bOPR/|\bOpera"),
-    ("Samsung Internet", r"\bSamsungBrowser/"),
-    ("Firefox", r"\bFirefox/|\bFxiOS/"),
-    ("Chrome", r"\bChrom(?:e|ium)/|\bCriOS/"),
-    ("Safari", r"\bSafari/|\bAppleWebKit/"),
-)
 
 
 def client_info(request: HttpRequest) -> dict[str, Any]:
@@ -30,8 +22,3 @@ def client_info(request: HttpRequest) -> dict[str, Any]:
         return {"user_agent": browser_family(user_agent), "ip_address": None}
     printable = "".join(character for character in user_agent[:MAX_USER_AGENT] if character.isprintable())
     return {"user_agent": printable, "ip_address": client_address(request)}
-
-
-def browser_family(user_agent: str) -> str:
-    """Return the browser's name in FAMILIES, such as "Firefox", or ""."""
-    return next((name for name, pattern in FAMILIES if re.search(pattern, user_agent)), "")

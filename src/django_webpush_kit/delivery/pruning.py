@@ -1,39 +1,46 @@
-"""Hourly cleanup in small transactions: deactivate expired subscriptions, delete old rows and idempotency keys."""
+"""Hourly cleanup in small transactions: statistics, expired subscriptions, old texts, rows and idempotency keys.
+
+Notifications and subscriptions are added to the kept part of the statistics in the transaction that deletes them.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db import models
+from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.models import IdempotencyKey, PushBroadcast, get_notification_model, get_subscription_model
+from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict, rows_of
+from django_webpush_kit.models import (
+    DailyStatistics,
+    IdempotencyKey,
+    OutboxDay,
+    PushBroadcast,
+    get_notification_model,
+    get_subscription_model,
+)
+from django_webpush_kit.rollups.bounds import Bounds, bounds_of
+from django_webpush_kit.rollups.building import keep, roll_up
+from django_webpush_kit.rollups.counting import DayTally, pages
+from django_webpush_kit.rollups.days import day_of, end_of, oldest_kept_day, start_of
 from django_webpush_kit.states import UNFINISHED
 from django_webpush_kit.subscriptions.deactivation import EXPIRED, deactivate_subscriptions
 
 DELETE_SIZE = 500
 """Rows deleted in one transaction."""
 
+ROLL_UP_SHARE = 0.5
+"""Part of the time of a run that counting days may take."""
+
 UNFINISHED_BROADCASTS = (PushBroadcast.Status.PENDING, PushBroadcast.Status.RUNNING, PushBroadcast.Status.PAUSED)
 
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The limits of one run: it stops after `seconds` or when `is_stopped()` is true. The next run continues."""
-
-    deadline: float
-    is_stopped: Callable[[], bool]
-
-    @property
-    def are_reached(self) -> bool:
-        """Return whether to stop before the next transaction."""
-        return time.monotonic() >= self.deadline or self.is_stopped()
+NO_TEXTS: dict[str, Any] = {"title": "", "body": "", "data": {}, "options": {}}
+"""The content of a notification after `TEXT_RETENTION_DAYS`."""
 
 
 def clean_up(
@@ -42,51 +49,138 @@ def clean_up(
     is_stopped: Callable[[], bool] = lambda: False,
     on_progress: Callable[[str, int], None] = lambda name, count: None,
 ) -> dict[str, int]:
-    """Deactivate and prune. Returns the counts: expired, notifications, subscriptions, idempotency_keys.
+    """Count days, deactivate and prune.
 
-    Stops after `seconds`, or when `is_stopped()` is true. `on_progress` is called with a name and its count after every
-    transaction.
+    Returns the counts: expired, days, texts, notifications, subscriptions, idempotency_keys. Stops after `seconds`, or
+    when `is_stopped()` is true; the next call goes on. `on_progress` is called with a name and its count after every
+    step.
     """
-    bounds = Bounds(time.monotonic() + seconds if seconds is not None else float("inf"), is_stopped)
+    bounds = bounds_of(seconds, is_stopped)
     now = timezone.now()
-    database = outbox_database()
-    counts = {
-        "expired": deactivate_subscriptions(get_subscription_model().objects.using(database).expired(now), EXPIRED)
+    counts = {"expired": deactivate_subscriptions(rows_of(get_subscription_model()).expired(now), EXPIRED), "days": 0}
+
+    def count_day(day: date) -> None:
+        counts["days"] += 1
+        on_progress("days", counts["days"])
+
+    roll_up(bounds.share(ROLL_UP_SHARE), count_day)
+    steps = {
+        "texts": _blank_texts(now, bounds),
+        "notifications": _prune_notifications(now, bounds),
+        "subscriptions": _prune_subscriptions(now, bounds),
+        "idempotency_keys": _prune(_expired_keys(now), bounds),
+        "statistics": _prune_statistics(bounds),
     }
-    for name, rows in _prunable(now, database).items():
+    for name, numbers in steps.items():
         counts[name] = 0
-        for deleted in _prune(rows, bounds):
-            counts[name] += deleted
+        for number in numbers:
+            counts[name] += number
             on_progress(name, counts[name])
     return counts
 
 
-def _prunable(now: datetime, database: str) -> dict[str, QuerySet[Any]]:
-    retention = now - timedelta(days=kit_settings.RETENTION_DAYS)
-    notifications = get_notification_model().objects.using(database)
-    subscriptions = get_subscription_model().objects.using(database)
-    return {
-        "notifications": notifications.filter(created_at__lt=retention).exclude(status__in=UNFINISHED),
-        "subscriptions": subscriptions.filter(is_active=False, deactivated_at__lt=retention),
-        "idempotency_keys": _expired_keys(now, database),
-    }
+def _blank_texts(now: datetime, bounds: Bounds) -> Iterator[int]:
+    """Delete the content of finished notifications older than `TEXT_RETENTION_DAYS`, day by day."""
+    if kit_settings.TEXT_RETENTION_DAYS is None:
+        return
+    cut = day_of(now - timedelta(days=kit_settings.TEXT_RETENTION_DAYS))
+    days = rows_of(OutboxDay).filter(day__lt=cut, is_blanked=False).order_by("day").values_list("day", flat=True)
+    for day in list(days):
+        rows = rows_of(get_notification_model()).filter(created_at__gte=start_of(day), created_at__lt=end_of(day))
+        for keys in _chunks(rows.exclude(status__in=UNFINISHED).exclude(title=""), bounds):
+            yield retry_on_conflict(partial(_blank, keys))
+        if bounds.are_reached:
+            return
+        if not rows.filter(status__in=UNFINISHED).exists():
+            retry_on_conflict(partial(rows_of(OutboxDay).filter(pk=day).update, is_blanked=True))
 
 
-def _expired_keys(now: datetime, database: str) -> QuerySet[IdempotencyKey]:
+def _blank(keys: list[Any]) -> int:
+    rows = rows_of(get_notification_model()).filter(pk__in=keys).exclude(status__in=UNFINISHED)
+    return int(rows.update(**NO_TEXTS))
+
+
+def _prune_notifications(now: datetime, bounds: Bounds) -> Iterator[int]:
+    """Delete finished notifications older than `RETENTION_DAYS`, but none of a day that has not been counted yet."""
+    cut = _retention_start(now)
+    uncounted = rows_of(OutboxDay).filter(rolled_up_at=None).aggregate(first=Min("day"))["first"]
+    if uncounted is not None:
+        cut = min(cut, start_of(uncounted))
+    rows = rows_of(get_notification_model()).filter(created_at__lt=cut).exclude(status__in=UNFINISHED)
+    for keys in _chunks(rows, bounds):
+        yield _delete_notifications(rows.filter(pk__in=keys))
+
+
+def _prune_subscriptions(now: datetime, bounds: Bounds) -> Iterator[int]:
+    """Delete subscriptions that ended before `RETENTION_DAYS`, and first, in small steps, their notifications."""
+    old = rows_of(get_subscription_model()).filter(is_active=False, deactivated_at__lt=_retention_start(now))
+    while not bounds.are_reached and (keys := list(old.order_by("pk").values_list("pk", flat=True)[:DELETE_SIZE])):
+        theirs = rows_of(get_notification_model()).filter(subscription__in=keys)
+        for chunk in _chunks(theirs, bounds):
+            _delete_notifications(theirs.filter(pk__in=chunk))
+        if not bounds.are_reached:
+            yield _delete_subscriptions(old.filter(pk__in=keys))
+
+
+@atomic_with_retry
+def _delete_notifications(rows: QuerySet[Any]) -> int:
+    """Delete these rows and add them to the kept part of the statistics."""
+    keys = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    tally = DayTally()
+    for page in pages(rows.filter(pk__in=keys)):
+        tally.add_page(page)
+    keep(tally.days)
+    _delete(rows.model, keys)
+    return len(keys)
+
+
+@atomic_with_retry
+def _delete_subscriptions(rows: QuerySet[Any]) -> int:
+    keys = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    locked = rows.filter(pk__in=keys)
+    tally = DayTally()
+    tally.add_subscriptions(locked, "created_at")
+    tally.add_subscriptions(locked, "deactivated_at")
+    keep(tally.days)
+    _delete(rows.model, keys)
+    return len(keys)
+
+
+def _prune_statistics(bounds: Bounds) -> Iterator[int]:
+    yield from _prune(rows_of(DailyStatistics).filter(day__lt=oldest_kept_day()), bounds)
+    for _number in _prune(rows_of(OutboxDay).filter(day__lt=oldest_kept_day()), bounds):
+        pass
+
+
+def _retention_start(now: datetime) -> datetime:
+    return now - timedelta(days=kit_settings.RETENTION_DAYS)
+
+
+def _expired_keys(now: datetime) -> QuerySet[IdempotencyKey]:
     """Return keys older than `IDEMPOTENCY_DAYS` without unfinished rows, which a second call would send twice."""
     same_batch = {"batch": OuterRef("batch")}
-    rows = get_notification_model().objects.using(database).filter(**same_batch, status__in=UNFINISHED)
-    broadcasts = PushBroadcast.objects.using(database).filter(**same_batch, status__in=UNFINISHED_BROADCASTS)
-    old = IdempotencyKey.objects.using(database).filter(
+    rows = rows_of(get_notification_model()).filter(**same_batch, status__in=UNFINISHED)
+    broadcasts = rows_of(PushBroadcast).filter(**same_batch, status__in=UNFINISHED_BROADCASTS)
+    old: QuerySet[IdempotencyKey] = rows_of(IdempotencyKey).filter(
         created_at__lt=now - timedelta(days=kit_settings.IDEMPOTENCY_DAYS)
     )
     return old.filter(~Exists(rows), ~Exists(broadcasts))
 
 
+def _chunks(notifications: QuerySet[Any], bounds: Bounds) -> Iterator[list[Any]]:
+    """Yield primary keys by `created_at`. Each chunk begins where the last one ended, past the rows deleted so far."""
+    rest = notifications.order_by("created_at")
+    while not bounds.are_reached and (chunk := list(rest.values_list("pk", "created_at")[:DELETE_SIZE])):
+        yield [pk for pk, _created_at in chunk]
+        rest = rest.filter(created_at__gte=chunk[-1][1])
+
+
 def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:
-    """Delete in small transactions, so that locks are short and memory use stays small."""
-    everything = rows.model._base_manager.using(rows.db)
     keys: QuerySet[Any] = rows.values_list("pk", flat=True)
     while not bounds.are_reached and (chunk := list(keys[:DELETE_SIZE])):
-        retry_on_conflict(everything.filter(pk__in=chunk).delete)
+        retry_on_conflict(partial(_delete, rows.model, chunk))
         yield len(chunk)
+
+
+def _delete(model: type[models.Model], keys: list[Any]) -> None:
+    model._base_manager.using(outbox_database()).filter(pk__in=keys).delete()

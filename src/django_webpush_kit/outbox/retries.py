@@ -19,8 +19,8 @@ RETRIED_AT_ONCE = 500
 
 
 def retriable(notifications: QuerySet[Any]) -> QuerySet[Any]:
-    """Those of the notifications that failed and whose subscription is still active."""
-    return notifications.filter(status=NotificationStatus.FAILED, subscription__is_active=True)
+    """Those of the notifications that failed, whose subscription is still active and whose texts still exist."""
+    return notifications.filter(status=NotificationStatus.FAILED, subscription__is_active=True).exclude(title="")
 
 
 def retry_failed(notifications: QuerySet[Any]) -> int:

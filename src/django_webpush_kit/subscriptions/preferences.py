@@ -25,6 +25,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import retry_on_conflict, rows_of
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.option_checks import storable
+from django_webpush_kit.rollups.opt_outs import count_opt_outs
 
 MAX_CATEGORIES = 200
 
@@ -57,8 +58,14 @@ def store_preferences(subscription: Any, preferences: Mapping[str, Any]) -> bool
     same = rows_of(type(subscription)).filter(pk=subscription.pk, user=subscription.user_id)
     changed = retry_on_conflict(lambda: same.update(preferences=checked, updated_at=django_timezone.now()))
     if changed:
+        count_opt_outs(subscription, _switched_off(subscription.preferences, checked))
         subscription.preferences = checked
     return bool(changed)
+
+
+def _switched_off(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the types that the subscriber accepted before and switches off now."""
+    return [name for name, wanted in now.get("categories", {}).items() if not wanted and allows(before, name)]
 
 
 @dataclass(frozen=True, slots=True)

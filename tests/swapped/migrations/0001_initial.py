@@ -228,6 +228,14 @@ class Migration(migrations.Migration):
             model_name="browser",
             index=models.Index(fields=["is_active", "id"], name="swapped_bro_is_acti_b661db_idx"),
         ),
+        migrations.AddIndex(
+            model_name="browser",
+            index=models.Index(fields=["created_at"], name="swapped_bro_created_81a747_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="browser",
+            index=models.Index(fields=["deactivated_at"], name="swapped_bro_deactiv_a5ff6a_idx"),
+        ),
         migrations.AddConstraint(
             model_name="browser",
             constraint=models.CheckConstraint(

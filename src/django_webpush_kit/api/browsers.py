@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django_webpush_kit import services
-from django_webpush_kit.api.clients import FAMILIES, browser_family
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.rollups.browsers import browser_name
 from django_webpush_kit.tokens import primary_key
 
 MAX_LISTED = 100
@@ -28,11 +28,6 @@ def describe_browser(subscription: Any) -> dict[str, Any]:
     }
 
 
-def browser_name(stored: str) -> str:
-    """Return the family in a stored user agent, which may be the family itself; "" if it is unknown."""
-    return stored if stored in _NAMES else browser_family(stored)
-
-
 def remove_browser(user: Any, key: object) -> bool:
     """End a subscription of the user, active or not. Returns False if no subscription of theirs has this key."""
     model = get_subscription_model()
@@ -42,6 +37,3 @@ def remove_browser(user: Any, key: object) -> bool:
         return False
     services.unsubscribe(subscription)
     return True
-
-
-_NAMES = frozenset(name for name, _pattern in FAMILIES)

@@ -18,7 +18,7 @@ const NOTE = "// Generated from the JSDoc of the module by js/declarations.mjs: 
 // elsewhere: declarations in place would be read instead of the modules
 const folder = mkdtempSync(join(tmpdir(), "declarations-"));
 try {
-  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
+  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "admin.js", "webpush-kit-dom.d.ts"];
   for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
   const common = { allowJs: true, checkJs: true, strict: true, target: "es2022", types: [] };
   run("modules", {
@@ -35,6 +35,10 @@ try {
   run("worker", {
     compilerOptions: { ...common, lib: ["es2023", "webworker"], noEmit: true },
     files: ["service-worker.js"],
+  });
+  run("pages", {
+    compilerOptions: { ...common, lib: ["es2023", "dom", "dom.iterable"], noEmit: true },
+    files: ["admin.js"],
   });
   const stale = MODULES.filter((name) => !isFresh(`${name}.d.ts`));
   for (const name of stale) console.error(`${name}.d.ts is not what the JSDoc of ${name}.js says: npm run types`);

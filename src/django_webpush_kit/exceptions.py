@@ -27,9 +27,13 @@ class TemplateRenderError(WebPushKitError):
 
 
 class PayloadTooLarge(WebPushKitError):
-    """The message exceeds the maximum payload size."""
+    """The message exceeds the maximum payload size. `size` is its size in bytes of JSON, or 0 if it is unknown."""
 
     default_message = "The message exceeds the maximum payload size."
+
+    def __init__(self, message: str | None = None, *, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class InvalidSubscription(WebPushKitError, ValueError):

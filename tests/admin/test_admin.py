@@ -4,18 +4,16 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.contrib import admin
 from django.contrib.auth.models import Permission
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.utils import timezone
 
 from django_webpush_kit import models
-from django_webpush_kit.admin import PushBroadcastAdmin, broadcast_review, reading
+from django_webpush_kit.admin import reading
 from django_webpush_kit.admin.subscriptions import PushServiceFilter
-from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import IdempotencyKey, PushBroadcast, PushServiceState
 from django_webpush_kit.protocol.endpoints import push_service
-from django_webpush_kit.services import broadcast, send
+from django_webpush_kit.services import send
 from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db
@@ -170,165 +168,6 @@ def test_a_test_notification_goes_to_active_subscriptions_whatever_they_prefer(
     row = models.get_notification_model().objects.get(title="Test notification")
     assert (row.subscription, row.status) == (subscription, "pending")
     assert act(admin_client, "send_test", gone) == ["0 test notifications were queued."]
-
-
-def test_broadcasts_are_paused_resumed_and_cancelled(admin_client, make_user, make_subscription):
-    make_template("news")
-    make_subscription(make_user())
-    row = broadcast("news", context={"number": 7})
-    assert act(admin_client, "pause", row) == ["1 broadcast was changed."]
-    assert act(admin_client, "pause", row) == ["0 broadcasts were changed."]
-    assert act(admin_client, "resume", row) == ["1 broadcast was changed."]
-    fan_out()
-    assert act(admin_client, "cancel", row) == ["1 notification was cancelled."]
-
-
-class TestStartingABroadcast:
-    """The page "add broadcast"."""
-
-    url = reverse_lazy("admin:webpush_kit_pushbroadcast_add")
-
-    def filled_in(self, client, **changes):
-        """What the page sends when somebody has filled it in."""
-        key = client.get(self.url).context["adminform"].form["key"].value()
-        given = {"type": "news", "audience": "all", "context": '{"number": 7}', "options": '{"ttl": 60}', "key": key}
-        return {**given, "scheduled_for_0": "", "scheduled_for_1": "", **changes}
-
-    def errors(self, client, **changes):
-        form = client.post(self.url, self.filled_in(client, **changes)).context["adminform"].form
-        assert not PushBroadcast.objects.exists()
-        return form.errors
-
-    @pytest.fixture(autouse=True)
-    def _template(self, db):
-        make_template("news")
-
-    def test_it_is_fanned_out(self, admin_client, admin_user, make_user, make_subscription):
-        make_subscription(make_user())
-        page = admin_client.post(self.url, self.filled_in(admin_client))
-        assert not PushBroadcast.objects.exists(), "it asks first"
-        response = confirm(admin_client, page)
-        row = PushBroadcast.objects.get()
-        assert f"{row}" in str(next(iter(response.context["messages"])))
-        assert (row.type, row.audience, row.created_by) == ("news", "all", admin_user)
-        fan_out()
-        notification = models.get_notification_model().objects.get()
-        assert (notification.title, notification.options["ttl"]) == ("Order 7 is on its way", 60)
-
-    def test_the_same_form_sent_twice_starts_one(self, admin_client):
-        form = self.filled_in(admin_client)
-        for _ in range(2):
-            assert admin_client.post(self.url, {**form, "confirmed": "1"}).status_code == 302
-        assert PushBroadcast.objects.count() == 1
-        confirm(admin_client, admin_client.post(self.url, self.filled_in(admin_client)))
-        assert PushBroadcast.objects.count() == 2
-
-    def test_it_can_wait(self, admin_client):
-        moment = {"scheduled_for_0": "2030-01-02", "scheduled_for_1": "08:30:00"}
-        page = admin_client.post(self.url, self.filled_in(admin_client, **moment))
-        assert "It goes out at Jan. 2, 2030, 8:30 a.m." in page.content.decode()
-        confirm(admin_client, page)
-        assert PushBroadcast.objects.get().scheduled_for.year == 2030
-
-    def test_the_page_that_asks_says_what_will_happen(self, admin_client, make_user, make_subscription):
-        ada = make_user()
-        make_subscription(ada)
-        make_subscription(ada)
-        make_template("news", language="de", title_template="Bestellung {{ number }}", body_template="<b>")
-        page = admin_client.post(self.url, self.filled_in(admin_client)).content.decode()
-        assert "Audience all: 2 browsers of 1 user now" in page
-        assert "It goes out as soon as you start it." in page
-        assert "Quiet hours are respected." in page
-        assert "Quiet hours are ignored." in self.asked(admin_client, options='{"critical": true}')
-        assert "Browsers that are offline get it within 60 seconds, or not at all." in page
-        assert "<strong>Order 7 is on its way</strong>" in page
-        assert "<strong>Bestellung 7</strong><span>&lt;b&gt;</span>" in page
-
-    def test_without_a_ttl_nothing_is_said_of_it(self, admin_client, push_settings):
-        push_settings(DEFAULTS={})
-        assert "or not at all" not in self.asked(admin_client, options="{}")
-
-    def test_a_template_that_is_broken_meanwhile_is_named_instead_of_shown(self):
-        models.get_template_model().objects.update(title_template="{% debug %}")
-        given = {"type": "news", "audience": "all", "context": {}, "options": {}, "scheduled_for": None}
-        assert "Invalid block tag" in broadcast_review.review(given)[-1]
-
-    def test_an_audience_that_raises_or_is_large_is_named(
-        self, admin_client, push_settings, monkeypatch, make_subscription
-    ):
-        push_settings(AUDIENCES={"odd": lambda: 1 / 0})
-        assert "Audience odd: it cannot be counted (division by zero)." in self.asked(admin_client, audience="odd")
-        monkeypatch.setattr(broadcast_review, "AUDIENCE_LIMIT", 1)
-        for _ in range(2):
-            make_subscription()
-        assert "Audience all: more than 1 browsers." in self.asked(admin_client)
-
-    def asked(self, client, **changes):
-        """The page that asks before the broadcast starts."""
-        return client.post(self.url, self.filled_in(client, **changes)).content.decode()
-
-    def test_types_with_a_template_and_audiences_are_offered(self, admin_client, push_settings):
-        push_settings(AUDIENCES={"staff": "tests.backends.nowhere"}, NOTIFICATION_TYPES={"news": {"label": "News!"}})
-        fields = admin_client.get(self.url).context["adminform"].form.fields
-        assert list(fields["type"].choices) == [("news", "News!")]
-        assert [name for name, _label in fields["audience"].choices] == ["all", "opted-in", "staff"]
-
-    @pytest.mark.parametrize(
-        ("field", "value"),
-        [
-            ("type", "olds"),
-            ("audience", "nobody"),
-            ("context", "{"),
-            ("context", "[1]"),
-            ("options", "[1]"),
-            ("options", '{"ttl": -1}'),
-            ("options", '{"colour": "red"}'),
-            ("options", '{"idempotency_key": "x"}'),
-            ("options", '{"scheduled_for": "tomorrow"}'),
-        ],
-    )
-    def test_mistakes_are_named_and_nothing_is_started(self, admin_client, field, value):
-        assert list(self.errors(admin_client, **{field: value})) == [field]
-
-    def test_a_template_that_is_broken_is_named(self, admin_client):
-        models.get_template_model().objects.update(title_template="{% if %}")
-        assert list(self.errors(admin_client)) == ["context"]
-
-    def test_it_takes_the_permission_to_add(self, client, make_user):
-        client.force_login(make_user(is_staff=True))
-        assert client.get(self.url).status_code == 403
-
-
-def test_a_broadcast_under_way_shows_how_fast_it_is(admin_client, make_user, make_subscription, time_machine):
-    make_template("news")
-    for _ in range(4):
-        make_subscription(make_user())
-    row = broadcast("news", context={"number": 7})
-    fan_out()
-    time_machine.move_to(PushBroadcast.objects.get().started_at + timedelta(seconds=10), tick=False)
-    notifications = models.get_notification_model().objects
-    page = url_of(PushBroadcast, "change", row.pk)
-    assert ">0 / 4, 4 pending<" in admin_client.get(page).content.decode()
-    notifications.filter(pk=notifications.first().pk).update(status="sent")
-    assert "1 / 4, 3 pending, 0.1 per second, 30 seconds left" in admin_client.get(page).content.decode()
-    notifications.update(status="sent")
-    assert ">4 / 4<" in admin_client.get(page).content.decode()
-
-
-def test_a_broadcast_shows_what_browsers_reported(admin_client, subscription):
-    row = PushBroadcast.objects.create(type="news", status="completed", total=2, processed=2, queued=2)
-    clicked, shown = (make_notification(subscription, batch=row.batch) for _ in range(2))
-    for notification, action in ((clicked, "delivered"), (clicked, "clicked"), (clicked, "action_clicked")):
-        make_event(notification, action)
-    make_event(shown, "delivered")
-    shown_admin = PushBroadcastAdmin(PushBroadcast, admin.site)
-    assert (shown_admin.accepted(row), shown_admin.shown(row), shown_admin.clicked(row)) == ("2 / 2", "2", "1")
-
-
-@pytest.mark.parametrize(("total", "text"), [(0, "-"), (10, "5 / 10 (50 %)")])
-def test_broadcasts_show_their_progress(total, text):
-    shown = PushBroadcastAdmin(PushBroadcast, admin.site)
-    assert shown.progress(PushBroadcast(total=total, processed=total // 2)) == text
 
 
 def test_a_pause_can_be_ended(admin_client):

@@ -1,85 +1,176 @@
-"""What a broadcast will do, in words, for the page that asks before it starts."""
+"""What a broadcast will do: its audience, its schedule and its texts, for the form and for the page that asks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count
 from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.timezone import localtime
+from django.utils.functional import cached_property
+from django.utils.timezone import localtime, make_naive
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.models import get_template_model
-from django_webpush_kit.outbox.audiences import audience
-from django_webpush_kit.templating.preview import preview
+from django_webpush_kit.outbox.rates import Rate
+from django_webpush_kit.outbox.reach import Reach, count_reach
+from django_webpush_kit.templating.preview import missing_variables, template_variables
+from django_webpush_kit.templating.variables import TemplateVariable, merged_variables
 
-AUDIENCE_LIMIT = 100_000
-"""An audience is counted up to here, so that the page also opens quickly on a large site."""
+MAX_PREVIEWS = 8
+"""Languages that a page shows."""
 
-MAX_PREVIEWS = 5
-
-
-def review(given: Mapping[str, Any]) -> list[Any]:
-    """Return the sentences and previews for the cleaned data of the broadcast form."""
-    return [*_reach(given["audience"], given["type"]), *_schedule(given), *_previews(given)]
+MAX_GROUPS = 8
+"""Languages and push services that a page lists; the others are summed up."""
 
 
-def _reach(name: str, type_: str) -> Iterator[str]:
-    """How many people and browsers the audience has now; the audience is a function of the project, and may raise."""
-    try:
-        members = audience(name, type_).order_by()[: AUDIENCE_LIMIT + 1]
-        reach = members.aggregate(browsers=Count("pk"), people=Count("user", distinct=True))
-    except Exception as error:  # noqa: BLE001 - shown instead
-        yield _("Audience %(name)s: it cannot be counted (%(error)s).") % {"name": name, "error": error}
-        return
-    if reach["browsers"] > AUDIENCE_LIMIT:
-        yield _("Audience %(name)s: more than %(limit)s browsers.") % {
-            "name": name,
-            "limit": f"{AUDIENCE_LIMIT:,}",
-        }
-        return
-    browsers = ngettext("%(count)s browser", "%(count)s browsers", reach["browsers"]) % {
-        "count": f"{reach['browsers']:,}"
-    }
-    people = ngettext("%(count)s user", "%(count)s users", reach["people"]) % {"count": f"{reach['people']:,}"}
-    yield _("Audience %(name)s: %(browsers)s of %(people)s now, without users who opted out.") % {
-        "name": name,
-        "browsers": browsers,
-        "people": people,
-    }
+@dataclass(slots=True)
+class Group:
+    """The number of browsers of one language or push service, and their share in percent."""
+
+    name: str
+    count: int
+    share: int
 
 
-def _schedule(given: Mapping[str, Any]) -> Iterator[str]:
-    moment = given["scheduled_for"]
-    if moment is None:
-        yield _("It goes out as soon as you start it.")
-    else:
-        shown = date_format(localtime(moment), "DATETIME_FORMAT")
-        yield _("It goes out at %(moment)s.") % {"moment": shown}
-    yield _("Quiet hours are ignored.") if given["options"].get("critical") else _("Quiet hours are respected.")
-    ttl = given["options"].get("ttl", kit_settings.DEFAULTS.get("ttl"))
-    if ttl is not None:
-        yield _("Browsers that are offline get it within %(ttl)s seconds, or not at all.") % {"ttl": ttl}
+@dataclass
+class Review:
+    """What the form describes so far. `given` is its cleaned data, which lacks fields that are invalid."""
 
+    given: Mapping[str, Any]
+    templates: list[Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    audience_problem: str = ""
 
-def _previews(given: Mapping[str, Any]) -> Iterator[Any]:
-    templates = get_template_model().objects.filter(type=given["type"]).order_by("language")
-    for template in templates[:MAX_PREVIEWS]:
+    @cached_property
+    def reach(self) -> Reach | None:
+        """The size of the audience, or None if it cannot be counted: `audience_problem` says why."""
+        if not self.given.get("audience") or not self.given.get("type"):
+            return None
         try:
-            text = preview(template, given["context"])
-        except TemplateRenderError as error:
-            yield str(error)
-            continue
-        yield format_html(
-            '<span class="webpush-kit-card"><small>{}</small><strong>{}</strong><span>{}</span>'
-            "<small>{}</small></span>",
-            template.language or _("default language"),
-            text.title,
-            text.body,
-            text.url,
+            return count_reach(self.given["audience"], self.given["type"])
+        except Exception as error:  # noqa: BLE001 - a function of the project; shown instead
+            self.audience_problem = message_of(error)
+            return None
+
+    @property
+    def languages(self) -> list[Group]:
+        """Return the languages of the audience."""
+        return _groups(self.reach.languages) if self.reach else []
+
+    @property
+    def push_services(self) -> list[Group]:
+        """Return the push services of the audience."""
+        return _groups(self.reach.push_services) if self.reach else []
+
+    @cached_property
+    def messages(self) -> list[MessagePreview]:
+        """The message in each language."""
+        context = self.given.get("context") or {}
+        return [preview_message(template, context, self.options) for template in self.templates[:MAX_PREVIEWS]]
+
+    @cached_property
+    def variables(self) -> list[TemplateVariable]:
+        """The variables of the templates, in order of appearance."""
+        found = []
+        for template in self.templates:
+            try:
+                found.append(template_variables(template))
+            except TemplateRenderError:
+                continue
+        return merged_variables(found)
+
+    @property
+    def left_empty(self) -> list[str]:
+        """Return missing variables that the setting MISSING_VARIABLES leaves empty."""
+        missing: dict[str, None] = {}
+        for template in self.templates:
+            try:
+                missing |= dict.fromkeys(missing_variables(template, self.given.get("context") or {}))
+            except (TemplateRenderError, TypeError):
+                continue
+        return list(missing)
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what will happen, in sentences."""
+        yield from self._reach_sentences()
+        yield from self._schedule_sentences()
+
+    def _reach_sentences(self) -> Iterator[str]:
+        name, reach = self.given["audience"], self.reach
+        if reach is None:
+            yield _("Audience %(name)s: it cannot be counted (%(error)s).") % {
+                "name": name,
+                "error": self.audience_problem,
+            }
+            return
+        browsers = ngettext("%(count)s browser", "%(count)s browsers", reach.browsers) % {
+            "count": f"{reach.browsers:,}"
+        }
+        people = ngettext("%(count)s person", "%(count)s people", reach.people) % {"count": f"{reach.people:,}"}
+        sentence = (
+            _("Audience %(name)s: more than %(browsers)s of %(people)s now.")
+            if reach.is_partial
+            else _("Audience %(name)s: %(browsers)s of %(people)s now.")
         )
+        yield sentence % {"name": name, "browsers": browsers, "people": people}
+        if reach.opted_out:
+            yield ngettext(
+                "%(count)s browser is left out because it does not want this type.",
+                "%(count)s browsers are left out because they do not want this type.",
+                reach.opted_out,
+            ) % {"count": f"{reach.opted_out:,}"}
+        if not reach.browsers and not reach.is_partial:
+            yield _("Nobody will get it. The audience is read again while it is sent.")
+
+    def _schedule_sentences(self) -> Iterator[str]:
+        given = self.given
+        moment = given["scheduled_for"]
+        if moment is None:
+            yield _("It goes out as soon as you start it.")
+        elif given["is_local"]:
+            shown = date_format(make_naive(moment), "DATETIME_FORMAT")
+            yield _("It goes out at %(moment)s on each recipient's own clock.") % {"moment": shown}
+        else:
+            shown = date_format(localtime(moment), "DATETIME_FORMAT")
+            yield _("It goes out at %(moment)s.") % {"moment": shown}
+        if given["rate"]:
+            yield _("At most %(rate)s messages.") % {"rate": given["rate"]} + self._duration()
+        yield _("Quiet hours are ignored.") if self.options.get("critical") else _("Quiet hours are respected.")
+        ttl = self.options.get("ttl", kit_settings.DEFAULTS.get("ttl"))
+        if ttl is not None:
+            yield _("Browsers that are offline get it within %(ttl)s seconds, or not at all.") % {"ttl": ttl}
+        if given["expires_at"]:
+            shown = date_format(localtime(given["expires_at"]), "DATETIME_FORMAT")
+            yield _("What has not been received at %(moment)s is dropped.") % {"moment": shown}
+        if self.left_empty:
+            yield _("Left empty: %(names)s.") % {"names": ", ".join(self.left_empty)}
+
+    def _duration(self) -> str:
+        """Return how long the audience takes at the rate, or "" if that is unknown or less than a minute."""
+        if self.reach is None or self.reach.is_partial:
+            return ""
+        minutes = round(self.reach.browsers / Rate.parse(self.given["rate"]).per_second / 60)
+        if not minutes:
+            return ""
+        return " " + ngettext(
+            "This takes about %(minutes)s minute.", "This takes about %(minutes)s minutes.", minutes
+        ) % {"minutes": f"{minutes:,}"}
+
+
+def review_of(form: Any) -> Review:
+    """Return the review of a form that was validated, whether it is valid or not."""
+    return Review(form.cleaned_data, form.templates, form.options_given)
+
+
+def _groups(counts: Mapping[str, int]) -> list[Group]:
+    total = sum(counts.values())
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    groups = [Group(name or _("unknown"), count, round(100 * count / total)) for name, count in ranked[:MAX_GROUPS]]
+    if rest := sum(count for _name, count in ranked[MAX_GROUPS:]):
+        groups.append(Group(_("others"), rest, round(100 * rest / total)))
+    return groups

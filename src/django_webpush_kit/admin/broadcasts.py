@@ -1,130 +1,68 @@
-"""Broadcasts in the admin: start one, watch it, pause, resume or cancel it."""
+"""Broadcasts in the admin: compose one, watch it, pause, resume or cancel it, send failed notifications again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from urllib.parse import urlencode
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminTextareaWidget
-from django.db import models
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.text import capfirst
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
-from django_webpush_kit.admin.broadcast_review import review
-from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, template_types, type_labels
-from django_webpush_kit.exceptions import WebPushKitError
-from django_webpush_kit.models import PushBroadcast, get_analytics_model
-from django_webpush_kit.options import SendOptions
-from django_webpush_kit.outbox.audiences import audience_names
-from django_webpush_kit.outbox.broadcasts import check, progress
-from django_webpush_kit.states import ActionType
+from django_webpush_kit.admin.broadcast_form import BroadcastForm
+from django_webpush_kit.admin.broadcast_page import broadcast_page, retriable_rows
+from django_webpush_kit.admin.broadcast_review import Review, review_of
+from django_webpush_kit.admin.confirmation import Question, ask
+from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
+from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to
+from django_webpush_kit.database import rows_of
+from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.outbox.audiences import EVERYBODY
+from django_webpush_kit.outbox.retries import retry_failed
 
-NOT_IN_OPTIONS = ("scheduled_for", "idempotency_key")
+REVIEW_TEMPLATE = "django_webpush_kit/admin/broadcast_review.html"
 
-
-def written_types() -> list[tuple[str, str]]:
-    """Return the notification types that have a template, with their labels."""
-    labels = type_labels()
-    return [(name, labels.get(name, name)) for name in template_types()]
+FIGURES_TEMPLATE = "django_webpush_kit/admin/broadcast_figures.html"
 
 
-def audiences() -> list[tuple[str, str]]:
-    """Return the names of the audiences as choices."""
-    return [(name, name) for name in audience_names()]
-
-
-class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
-    """The arguments of `services.broadcast`. Submitting the same form twice starts one broadcast."""
-
-    type = forms.ChoiceField(label=capfirst(_("type")), choices=written_types)
-    audience = forms.ChoiceField(label=capfirst(_("audience")), choices=audiences)
-    key = forms.CharField(max_length=64, widget=forms.HiddenInput, initial=uuid4)
-
-    class Meta:
-        model = PushBroadcast
-        fields = ("type", "audience", "context", "options", "scheduled_for")
-        help_texts = {
-            "context": _('The variables of the template, for example {"number": 7}.'),
-            "options": _('Options of send(), for example {"ttl": 3600, "urgency": "low"}.'),
-            "scheduled_for": _("Leave empty to send as soon as you start it."),
-        }
-
-    def clean(self) -> dict[str, Any]:
-        """Validate as `services.broadcast` does."""
-        given: dict[str, Any] = super().clean() or {}
-        for name in ("context", "options"):
-            if name in given and not isinstance(given[name], dict):
-                self.add_error(name, _("This must be a JSON object."))
-        for name in NOT_IN_OPTIONS:
-            if name in given.get("options", ()):
-                self.add_error("options", _("Set %s in its own field.") % name)
-        if self.errors:
-            return given
-        field = "options"
-        try:
-            options = SendOptions.parse({**given["options"], "scheduled_for": given["scheduled_for"]})
-            field = "context"
-            check(given["type"], given["audience"], given["context"], options)
-        except (WebPushKitError, TypeError) as error:
-            self.add_error(field, str(error))
-        return given
-
-    def start(self, created_by: Any) -> PushBroadcast:
-        """Start the broadcast that the form describes."""
-        given = self.cleaned_data
-        return services.broadcast(
-            given["type"],
-            given["audience"],
-            given["context"],
-            scheduled_for=given["scheduled_for"],
-            idempotency_key=f"admin-{given['key']}",
-            created_by=created_by,
-            **given["options"],
-        )
-
-
-def _reported(broadcast: Any, *actions: str) -> str:
-    """The number of a broadcast's notifications about which a browser reported one of the actions."""
-    events = get_analytics_model().objects.filter(notification__batch=broadcast.batch, action_type__in=actions)
-    return f"{events.aggregate(count=Count('notification', distinct=True))['count']:,}"
-
-
-class PushBroadcastAdmin(ReadingAdmin):
-    """Start broadcasts, watch them, and pause, resume or cancel them."""
+class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
+    """Compose broadcasts and watch them."""
 
     form = BroadcastForm
-    formfield_overrides = {models.JSONField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
+    add_form_template = "django_webpush_kit/admin/broadcast_form.html"
+    change_form_template = "django_webpush_kit/admin/broadcast.html"
+    panel_template = "django_webpush_kit/admin/broadcast_panel.html"
 
     list_display = ("type", "audience", "status", "progress", "created_by", "created_at", "finished_at")
     list_filter = ("status", TypeFilter, "created_at")
     list_select_related = ("created_by",)
     ordering = ("-pk",)
     actions = ("pause", "resume", "cancel")
-    readonly_fields = ("progress", "accepted", "shown", "clicked")
+    add_fieldsets: Any = (
+        (_("1. Message"), {"fields": ("type", "content", "title", "body", "url", "icon", "context")}),
+        (_("2. Audience"), {"fields": ("audience",)}),
+        (
+            _("3. Delivery"),
+            {"fields": ("scheduled_for", "is_local", "rate", "expires_at", "urgency", "options", "key")},
+        ),
+    )
     fields = (
         "type",
         "audience",
         "batch",
         "context",
         "options",
-        "status",
-        "failure_reason",
-        "progress",
-        "accepted",
-        "shown",
-        "clicked",
-        "total",
-        "queued",
-        "suppressed",
-        "failed",
         "rate",
         "scheduled_for",
         "created_by",
@@ -137,34 +75,112 @@ class PushBroadcastAdmin(ReadingAdmin):
         """Allow starting broadcasts with the permission to add them."""
         return ModelAdmin.has_add_permission(self, request)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show the form's fields for a new broadcast, and every field for an existing one."""
-        return self.fields if obj else (*BroadcastForm.Meta.fields, "key")
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show the form in steps for a new broadcast, and the arguments of an existing one."""
+        return super().get_fieldsets(request, obj) if obj else self.add_fieldsets
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Make the fields of existing broadcasts read-only."""
-        return self.readonly_fields if obj else ()
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields of the page."""
+        return self.fields if obj else [name for _title, step in self.add_fieldsets for name in step["fields"]]
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that changes a broadcast and the figures that refresh themselves."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("<path:object_id>/control/", self.admin_site.admin_view(self.control_view), name=f"{name}_control"),
+            path("<path:object_id>/figures/", self.admin_site.admin_view(self.figures_view), name=f"{name}_figures"),
+            *super().get_urls(),
+        ]
+
+    # --- Compose ---------------------------------------------------------------------------------------------------
+
+    def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
+        """Return the review of the form so far."""
+        if form.is_bound:
+            return {"review": review_of(form), "errors": field_problems(form) if hasattr(form, "fields") else []}
+        given = {"audience": EVERYBODY, "type": form.fields["type"].choices[0][0], **form.initial}
+        templates = rows_of(get_template_model()).filter(type=given["type"]).order_by("language")
+        return {"review": Review({"audience": given["audience"], "type": given["type"]}, list(templates))}
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show what a valid form will do, and start the broadcast once that is confirmed."""
-        if request.method == "POST" and self.has_add_permission(request):
+        if request.method == "POST" and self.has_add_permission(request) and not self.shows_again(request):
             form = self.get_form(request)(request.POST)
             if form.is_valid():
-                title = _("Start the broadcast?")
-                question = self.ask(request, 1, title, review(form.cleaned_data), _("Start"))
-                if question is not None:
-                    return question
+                review = review_of(form)
+                question = Question(_("Start the broadcast?"), list(review.sentences()), _("Start"), 1)
+                context = {**self.admin_site.each_context(request), "opts": self.opts, "review": review}
+                page = ask(request, question, context, REVIEW_TEMPLATE)
+                if page is not None:
+                    return page
         return super().add_view(request, form_url, extra_context)
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         """Start the broadcast, which also writes its row."""
         form.save(commit=False)  # defines save_m2m, which the admin calls later
-        return form.start(request.user)
+        broadcast, is_new = form.start(request.user)
+        if is_new:
+            started = _("The broadcast %(broadcast)s was started.") % {"broadcast": broadcast}
+            self.message_user(request, started, messages.SUCCESS)
+        else:
+            text = _("This form had been sent before: it started the broadcast below. Nothing new was started.")
+            self.message_user(request, text, messages.WARNING)
+        return broadcast
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Do nothing: `save_form` has written the row."""
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Go to the page of the new broadcast, for staff who may view it."""
+        may_view = self.has_view_permission(request, obj)
+        return HttpResponseRedirect(self._url("change", obj) if may_view else reverse("admin:index"))
+
+    # --- Watch -----------------------------------------------------------------------------------------------------
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add the panel of a new broadcast, or the figures of an existing one."""
+        if obj is None:
+            return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
+        context |= self._figures_context(request, obj)
+        context["figures_url"] = self._url("figures", obj)
+        if self.has_add_permission(request):
+            again = {"type": obj.type, "audience": obj.audience, "rate": obj.rate}
+            context["again_url"] = f"{self._url('add')}?{urlencode(again)}"
+        return ModelAdmin.render_change_form(self, request, context, add=add, change=change, form_url=form_url, obj=obj)
+
+    def figures_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Render the figures of a broadcast alone."""
+        broadcast = self._broadcast(request, object_id)
+        if not self.has_view_permission(request, broadcast):
+            raise PermissionDenied
+        return TemplateResponse(request, FIGURES_TEMPLATE, self._figures_context(request, broadcast))
+
+    @method_decorator(require_POST)
+    def control_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Pause, resume or cancel a broadcast, or send its failed notifications again."""
+        broadcast = self._broadcast(request, object_id)
+        if not self.has_act_permission(request):
+            raise PermissionDenied
+        controls: dict[str, Callable[[HttpRequest, Any], HttpResponse | None]] = {
+            "pause": self._pause_one,
+            "resume": self._resume_one,
+            "cancel": self._cancel_one,
+            "retry": self._retry_one,
+        }
+        control = controls.get(request.POST.get("control", ""))
+        if control is None:
+            raise Http404
+        return control(request, broadcast) or HttpResponseRedirect(self._url("change", broadcast))
 
     @admin.display(description=_("written"))
     def progress(self, broadcast: Any) -> str:
@@ -174,42 +190,25 @@ class PushBroadcastAdmin(ReadingAdmin):
             return "-"
         return f"{broadcast.processed:,} / {total:,} ({100 * broadcast.processed // total} %)"
 
-    @admin.display(description=_("accepted"))
-    def accepted(self, broadcast: Any) -> str:
-        """Return the number of accepted messages and, while some are pending, the rate and the remaining time."""
-        state = progress(broadcast)
-        parts = [f"{state.accepted:,} / {state.written:,}"]
-        if state.unaccepted:
-            parts.append(_("%(count)s not accepted") % {"count": f"{state.unaccepted:,}"})
-        if state.waiting:
-            parts.append(_("%(count)s pending") % {"count": f"{state.waiting:,}"})
-        if state.rate is not None and state.remaining is not None:
-            rate = f"{state.rate:,.0f}" if state.rate >= 10 else f"{state.rate:.1f}"
-            parts.append(
-                _("%(rate)s per second, %(seconds)s seconds left")
-                % {"rate": rate, "seconds": f"{state.remaining:,.0f}"}
-            )
-        return ", ".join(parts)
+    def _figures_context(self, request: HttpRequest, broadcast: Any) -> dict[str, Any]:
+        page = broadcast_page(broadcast)
+        return {
+            "page": page,
+            "broadcast": broadcast,
+            "control_url": self._url("control", broadcast) if self.has_act_permission(request) else "",
+        }
 
-    @admin.display(description=_("shown"))
-    def shown(self, broadcast: Any) -> str:
-        """Return how many browsers reported that they showed the notification."""
-        return _reported(broadcast, ActionType.DELIVERED)
-
-    @admin.display(description=_("clicked"))
-    def clicked(self, broadcast: Any) -> str:
-        """Return how many notifications were clicked, on a button or elsewhere."""
-        return _reported(broadcast, ActionType.CLICKED, ActionType.ACTION_CLICKED)
+    # --- Act -------------------------------------------------------------------------------------------------------
 
     @admin.action(description=_("Pause"), permissions=["act"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Pause the selected broadcasts until they are resumed."""
-        self._switch(request, queryset, services.pause_broadcast)
+        self._switch(request, queryset, services.pause_broadcast, "Paused.")
 
     @admin.action(description=_("Resume"), permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Resume the selected broadcasts where they stopped."""
-        self._switch(request, queryset, services.resume_broadcast)
+        self._switch(request, queryset, services.resume_broadcast, "Resumed.")
 
     @admin.action(description=_("Cancel, including pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -227,12 +226,65 @@ class PushBroadcastAdmin(ReadingAdmin):
         )
         if question is not None:
             return question
-        count = sum(services.cancel(broadcast) for broadcast in queryset)
+        count = 0
+        for broadcast in queryset:
+            count += services.cancel(broadcast)
+            self.log_change(request, broadcast, "Cancelled.")
         text = ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count
         self.message_user(request, text, messages.SUCCESS)
         return None
 
-    def _switch(self, request: HttpRequest, queryset: QuerySet[Any], switch: Callable[[Any], bool]) -> None:
-        count = sum(switch(broadcast) for broadcast in queryset)
+    def _switch(self, request: HttpRequest, broadcasts: Any, switch: Callable[[Any], bool], note: str) -> None:
+        changed = [broadcast for broadcast in broadcasts if switch(broadcast)]
+        for broadcast in changed:
+            self.log_change(request, broadcast, note)
+        count = len(changed)
         text = ngettext("%d broadcast was changed.", "%d broadcasts were changed.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    def _pause_one(self, request: HttpRequest, broadcast: Any) -> None:
+        self._switch(request, [broadcast], services.pause_broadcast, "Paused.")
+
+    def _resume_one(self, request: HttpRequest, broadcast: Any) -> None:
+        self._switch(request, [broadcast], services.resume_broadcast, "Resumed.")
+
+    def _cancel_one(self, request: HttpRequest, broadcast: Any) -> HttpResponse | None:
+        return self.cancel(request, PushBroadcast.objects.filter(pk=broadcast.pk))
+
+    def _retry_one(self, request: HttpRequest, broadcast: Any) -> HttpResponse | None:
+        rows = retriable_rows(broadcast)
+        number = count_up_to(rows, COUNT_LIMIT + 1)
+        if number > COUNT_LIMIT:
+            refusal = _("More than %(limit)s notifications failed. Run the command push_retry instead.")
+            self.message_user(request, refusal % {"limit": f"{COUNT_LIMIT:,}"}, messages.ERROR)
+            return None
+        question = self.ask(
+            request,
+            number,
+            _("Send failed notifications again"),
+            [
+                ngettext(
+                    "%d failed notification will be sent again.", "%d failed notifications will be sent again.", number
+                )
+                % number,
+                _("Notifications whose deadline has passed expire instead."),
+            ],
+            _("Send again"),
+        )
+        if question is not None:
+            return question
+        count = retry_failed(rows)
+        self.log_change(request, broadcast, f"Sent {count} failed notifications again.")
+        text = ngettext("%d notification is pending again.", "%d notifications are pending again.", count) % count
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return None
+
+    def _broadcast(self, request: HttpRequest, object_id: str) -> Any:
+        broadcast = self.get_object(request, unquote(object_id))
+        if broadcast is None:
+            raise Http404
+        return broadcast
+
+    def _url(self, page: str, *broadcast: Any) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
+        return reverse(name, args=[one.pk for one in broadcast], current_app=self.admin_site.name)

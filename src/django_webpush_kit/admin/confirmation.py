@@ -28,10 +28,13 @@ class Question:
     count: int
 
 
-def ask(request: HttpRequest, question: Question, context: dict[str, Any]) -> TemplateResponse | None:
+def ask(
+    request: HttpRequest, question: Question, context: dict[str, Any], template: str = TEMPLATE
+) -> TemplateResponse | None:
     """Return the confirmation page, or None if no rows would change or their number was confirmed.
 
     Asks again if there are now more rows than were confirmed. `context` is the context of every admin page.
+    `template` may extend the default one to show details.
     """
     confirmed = _number(request.POST.get(CONFIRMED_FIELD, ""))
     if not question.count or (confirmed is not None and question.count <= confirmed):
@@ -39,7 +42,7 @@ def ask(request: HttpRequest, question: Question, context: dict[str, Any]) -> Te
     posted = [(name, value) for name, values in request.POST.lists() if name not in OWN_FIELDS for value in values]
     fields = [*posted, (CONFIRMED_FIELD, str(question.count))]
     page = {"title": question.title, "question": question, "fields": fields, "has_grown": confirmed is not None}
-    return TemplateResponse(request, TEMPLATE, {**context, **page})
+    return TemplateResponse(request, template, {**context, **page})
 
 
 def _number(text: str) -> int | None:

@@ -27,7 +27,7 @@ from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import EVERYBODY, audience
-from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
+from django_webpush_kit.outbox.broadcasts import IS_FREE_TEXT, due_rows, stored_broadcasts
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.rates import Rate
 from django_webpush_kit.outbox.recipients import PAGE_SIZE, active_subscriptions, keyset_page
@@ -209,8 +209,9 @@ def _lease_next() -> PushBroadcast | None:
 
 def _start(broadcast: PushBroadcast) -> bool:
     """Take a snapshot of the texts, count the audience and start. Returns False if it was paused or cancelled."""
-    templates = get_template_model().objects.using(outbox_database()).filter(type=broadcast.type)
-    broadcast.texts = {"templates": freeze_templates(templates)}
+    if not broadcast.texts.get(IS_FREE_TEXT):
+        templates = get_template_model().objects.using(outbox_database()).filter(type=broadcast.type)
+        broadcast.texts = {"templates": freeze_templates(templates)}
     draft = _draft(broadcast)
     total, everybody = _count(broadcast)
     values = {

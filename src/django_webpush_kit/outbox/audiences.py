@@ -36,16 +36,25 @@ def audience(name: str, type_: str, *, with_users: bool = False) -> QuerySet[Any
     "all" and "opted-in" are built in. Other audiences are functions in the setting `AUDIENCES` that return a queryset
     of users or of subscriptions.
     """
-    wanted: QuerySet[Any] = active_subscriptions(with_users=with_users)
+    candidates, wants = audience_candidates(name, type_, with_users=with_users)
+    return candidates.filter(wants)
+
+
+def audience_candidates(name: str, type_: str, *, with_users: bool = False) -> tuple[QuerySet[Any], Q]:
+    """Return the active subscriptions of an audience with those that opted out, and the condition that leaves them out.
+
+    The condition can be used with this queryset only.
+    """
+    candidates: QuerySet[Any] = active_subscriptions(with_users=with_users)
     if name not in (EVERYBODY, OPTED_IN):
-        wanted = belonging_to(wanted, _members(name))
+        candidates = belonging_to(candidates, _members(name))
     is_on_by_default = kit_settings.NOTIFICATION_TYPES.get(type_, {}).get("default", True)
     category = KeyTransform(type_, KeyTransform("categories", "preferences"))
     category.key_name = ObjectKey(type_)
-    wanted = wanted.annotate(_wants=category)
+    candidates = candidates.annotate(_wants=category)
     if name == OPTED_IN or not is_on_by_default:
-        return wanted.filter(_wants=True)
-    return wanted.filter(Q(_wants=True) | Q(_wants__isnull=True))
+        return candidates, Q(_wants=True)
+    return candidates, Q(_wants=True) | Q(_wants__isnull=True)
 
 
 def audience_names() -> list[str]:

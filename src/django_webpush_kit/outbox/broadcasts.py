@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
@@ -19,7 +20,7 @@ from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.audiences import check_audience
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.rates import Rate
-from django_webpush_kit.outbox.snapshots import check_storable, freeze
+from django_webpush_kit.outbox.snapshots import check_storable, freeze, freeze_templates
 from django_webpush_kit.states import UNFINISHED, Lane, NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
 from django_webpush_kit.templating.context import plain_context
@@ -28,6 +29,9 @@ Status = PushBroadcast.Status
 
 ABOUT_THE_CALL = frozenset({"scheduled_for", "idempotency_key"})
 """Options that are columns of a broadcast, or end with the call."""
+
+IS_FREE_TEXT = "is_free_text"
+"""Key of `PushBroadcast.texts` that keeps the templates stored there: they are not those of the type."""
 
 
 def start(
@@ -38,10 +42,14 @@ def start(
     *,
     rate: str | None = None,
     created_by: Any = None,
+    free_text: Any = None,
 ) -> PushBroadcast:
-    """Check a broadcast and store it; the one that used the idempotency key before comes back instead."""
+    """Check a broadcast and store it; the one that used the idempotency key before comes back instead.
+
+    `free_text` is an unsaved template row: the broadcast sends its texts instead of the type's templates.
+    """
     parsed = SendOptions.parse(options)
-    broadcast = check(type, audience, context, parsed, rate=rate)
+    broadcast = check(type, audience, context, parsed, rate=rate, free_text=free_text)
     broadcast.created_by = created_by
     return _store(broadcast, parsed.idempotency_key)
 
@@ -64,12 +72,13 @@ def check(
     options: SendOptions,
     *,
     rate: str | None = None,
+    free_text: Any = None,
 ) -> PushBroadcast:
     """The broadcast that these arguments describe, unsaved; raises for the first that is not usable."""
     check_audience(audience)
     if rate is not None:
         Rate.parse(rate)
-    draft = TemplateDraft(type, context, options)
+    draft = TemplateDraft(type, context, options, templates=None if free_text is None else [free_text])
     check_storable(context, "context")
     draft.check()
     try:
@@ -82,6 +91,7 @@ def check(
         audience=audience,
         context=freeze(plain_context(context or {})),
         options=freeze(_stored(options)),
+        texts={} if free_text is None else {"templates": freeze_templates([free_text]), IS_FREE_TEXT: True},
         scheduled_for=options.scheduled_for,
         lane=lane,
         rate=rate or "",
@@ -130,7 +140,8 @@ class BroadcastProgress:
     `total` recipients are in the audience, `processed` of them were read; for these, `written` rows were written.
     `ended` rows came to an end: `accepted` by a push service, the others failed, expired or were cancelled. `rate` is
     ended rows a second since the start, `remaining` the seconds left at that rate; None while unknown, and when the
-    broadcast is paused, cancelled, failed or finished.
+    broadcast is paused, cancelled, failed or finished. `by_status` counts the rows by status. `pruned` rows ended, but
+    are not stored any more. The last pending row is due at `latest_due`.
     """
 
     total: int = 0
@@ -140,6 +151,13 @@ class BroadcastProgress:
     accepted: int = 0
     rate: float | None = None
     remaining: float | None = None
+    by_status: Mapping[str, int] = field(default_factory=dict, compare=False)
+    latest_due: datetime | None = field(default=None, compare=False)
+
+    @property
+    def pruned(self) -> int:
+        """Return the number of rows that were deleted since they were written."""
+        return max(self.written - sum(self.by_status.values()), 0)
 
     @property
     def done(self) -> int:
@@ -154,7 +172,7 @@ class BroadcastProgress:
     @property
     def unaccepted(self) -> int:
         """Rows that ended without a push service accepting them."""
-        return max(self.ended - self.accepted, 0)
+        return max(self.ended - self.accepted - self.pruned, 0)
 
 
 def progress(broadcast: PushBroadcast) -> BroadcastProgress:
@@ -162,13 +180,19 @@ def progress(broadcast: PushBroadcast) -> BroadcastProgress:
     database = outbox_database()
     broadcast.refresh_from_db(using=database)
     rows = get_notification_model().objects.using(database).filter(batch=broadcast.batch)
-    by_status = dict(rows.order_by().values_list("status").annotate(Count("pk")))
+    groups = rows.order_by().values_list("status").annotate(Count("pk"), Max("next_attempt_at"))
+    counts = {status: (count, due) for status, count, due in groups}
+    by_status = {status: count for status, (count, _due) in counts.items()}
     waiting = sum(by_status.get(status, 0) for status in UNFINISHED)
     ended = max(broadcast.queued - waiting, 0)
     unread = max(broadcast.total - broadcast.processed, 0) if broadcast.status == Status.RUNNING else 0
-    rate = None
+    now, rate, remaining = timezone.now(), None, None
+    _count, latest_due = counts.get(NotificationStatus.PENDING, (0, None))
     if broadcast.started_at and ended and waiting + unread and broadcast.status in (Status.RUNNING, Status.COMPLETED):
-        rate = ended / max((timezone.now() - broadcast.started_at).total_seconds(), 0.001)
+        rate = ended / max((now - broadcast.started_at).total_seconds(), 0.001)
+        # rows that wait for quiet hours or local time are sent no earlier, whatever the rate
+        until_due = (latest_due - now).total_seconds() if latest_due else 0
+        remaining = max((waiting + unread) / rate, until_due)
     return BroadcastProgress(
         total=max(broadcast.total, broadcast.processed),
         processed=broadcast.processed,
@@ -176,7 +200,9 @@ def progress(broadcast: PushBroadcast) -> BroadcastProgress:
         ended=ended,
         accepted=by_status.get(NotificationStatus.SENT, 0),
         rate=rate,
-        remaining=(waiting + unread) / rate if rate else None,
+        remaining=remaining,
+        by_status=by_status,
+        latest_due=latest_due,
     )
 
 

@@ -93,8 +93,17 @@ class PayloadEncoder:
 
     def check_size(self, stored: StoredMessage) -> None:
         """Raise `PayloadTooLarge` if a row with this message is too large with the longest possible primary key."""
+        self.size_of(stored)
+
+    def size_of(self, stored: StoredMessage) -> int:
+        """Return the size in bytes of JSON with the longest possible primary key. Raises `PayloadTooLarge`."""
         longest = _longest_identity()
-        self.encode(build_message(stored, longest), longest)
+        return len(self.encode(build_message(stored, longest), longest))
+
+    @property
+    def budget(self) -> int:
+        """The maximum size of a payload in bytes of JSON."""
+        return self._budget
 
 
 # Placeholders. They are random, so no message contains them.

@@ -131,7 +131,8 @@ def encode_payload(
     if len(encoded) > budget:
         raise PayloadTooLarge(
             f"The payload is {len(encoded)} bytes of JSON, {len(encoded) - budget} above the budget of {budget}: "
-            "shorten body, data or URLs."
+            "shorten body, data or URLs.",
+            size=len(encoded),
         )
     return encoded
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.templating.compiled import CompiledTemplate, RenderedText, raise_missing
 from django_webpush_kit.templating.context import plain_context
-from django_webpush_kit.templating.variables import TemplateVariable
+from django_webpush_kit.templating.variables import RECIPIENT, TemplateVariable
 
 DATE_FILTERS = frozenset(("date", "time", "timesince", "timeuntil"))
 
@@ -42,6 +42,19 @@ def compile_template(template: Any) -> CompiledTemplate:
         raise TemplateRenderError(f"Template {template}: {error}") from error
 
 
+def missing_variables(template: Any, context: Mapping[str, Any]) -> list[str]:
+    """Return the variables that a template needs and `context` lacks, without those of the recipient."""
+    missing: list[str] = []
+    compile_template(template).render(plain_context(context), missing.append)
+    return [name for name in dict.fromkeys(missing) if name.partition(".")[0] != RECIPIENT]
+
+
+def variables_without_date(template: Any, context: Mapping[str, Any]) -> list[str]:
+    """Return the variables that a template formats as dates, and whose value in `context` is text or a number."""
+    dated = (variable.name for variable in template_variables(template) if variable.filters & DATE_FILTERS)
+    return [name for name in dated if isinstance(_value_at(context, name.split(".")), str | int | float)]
+
+
 def sample_context(template: Any) -> dict[str, Any]:
     """Return a value for each variable of a template, nested by its path: `{"order": {"number": "[order.number]"}}`.
 
@@ -61,6 +74,13 @@ def _sample(variable: TemplateVariable) -> Any:
     if variable.filters & DATE_FILTERS:
         return timezone.now()
     return 2 if variable.filters & NUMBER_FILTERS else f"[{variable.name}]"
+
+
+def _value_at(values: Any, path: list[str]) -> Any:
+    """Return the value at a dotted path, or None."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values
 
 
 def _put(context: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,0 +1,212 @@
+"""The page of one broadcast: its state in words, its figures, and what staff can do about it now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
+from django_webpush_kit.analytics import percentage
+from django_webpush_kit.database import rows_of
+from django_webpush_kit.models import PushBroadcast, get_notification_model
+from django_webpush_kit.outbox.broadcast_figures import BroadcastFigures, broadcast_figures
+from django_webpush_kit.outbox.retries import retriable
+from django_webpush_kit.outbox.snapshots import thaw, thaw_templates
+from django_webpush_kit.states import NotificationStatus
+
+Status = PushBroadcast.Status
+
+UNSTARTED_OR_RUNNING = (Status.PENDING, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number with its label, its share in percent of another figure, and what it means."""
+
+    label: str | Promise
+    count: int
+    share: float | None = None
+    help: str | Promise = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A button: `name` is what the form posts."""
+
+    name: str
+    label: str | Promise
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastPage:
+    """What the page shows. `is_live` says whether the figures still change."""
+
+    summary: Sequence[str]
+    figures: Sequence[Figure]
+    reasons: Sequence[tuple[str, str, int]]
+    messages: Sequence[MessagePreview]
+    controls: Sequence[Control]
+    percent: int
+    is_live: bool
+    notifications_url: str
+
+
+def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
+    """Return the page of a broadcast as it stands now. The broadcast's fields are read again."""
+    figures = broadcast_figures(broadcast)
+    progress = figures.progress
+    is_live = broadcast.status in UNSTARTED_OR_RUNNING or progress.waiting > 0
+    return BroadcastPage(
+        summary=list(_summary(broadcast, figures)),
+        figures=_figures(broadcast, figures),
+        reasons=[
+            (str(NotificationStatus(reason.status).label), reason.text or "-", reason.count)
+            for reason in figures.reasons
+        ],
+        messages=_messages(broadcast),
+        controls=_controls(broadcast, figures),
+        percent=min(100 * progress.done // progress.total, 100) if progress.total else 0,
+        is_live=is_live,
+        notifications_url=_notifications_url(broadcast),
+    )
+
+
+def retriable_rows(broadcast: PushBroadcast) -> QuerySet[Any]:
+    """Return the failed notifications of a broadcast that can be sent again."""
+    return retriable(rows_of(get_notification_model()).filter(batch=broadcast.batch))
+
+
+def duration(seconds: float) -> str:
+    """Return a rough duration in words, such as "3 minutes"."""
+    if seconds < 90:
+        number = max(round(seconds), 1)
+        return ngettext("%(number)s second", "%(number)s seconds", number) % {"number": number}
+    if seconds < 90 * 60:
+        number = round(seconds / 60)
+        return ngettext("%(number)s minute", "%(number)s minutes", number) % {"number": number}
+    if seconds < 36 * 3600:
+        number = round(seconds / 3600)
+        return ngettext("%(number)s hour", "%(number)s hours", number) % {"number": number}
+    number = round(seconds / 86_400)
+    return ngettext("%(number)s day", "%(number)s days", number) % {"number": f"{number:,}"}
+
+
+def _summary(broadcast: PushBroadcast, figures: BroadcastFigures) -> Any:
+    """Yield the state of a broadcast and what happens next, in sentences."""
+    progress, status = figures.progress, broadcast.status
+    if status == Status.PENDING:
+        if broadcast.scheduled_for and broadcast.scheduled_for > timezone.now():
+            yield _("It starts at %(moment)s.") % {"moment": _moment(broadcast.scheduled_for)}
+        else:
+            yield _("It waits for a worker to start it.")
+    elif status == Status.RUNNING:
+        yield _("Notifications are being written: %(done)s of %(total)s recipients so far.") % {
+            "done": f"{progress.processed:,}",
+            "total": f"{progress.total:,}",
+        }
+    elif status == Status.PAUSED:
+        yield _("It is paused. Notifications that are already written are still sent.")
+    elif status == Status.CANCELLED:
+        yield _("It was cancelled.")
+    elif status == Status.FAILED:
+        yield _("It failed: %(reason)s") % {"reason": broadcast.failure_reason or _("no reason was recorded.")}
+    elif progress.waiting:
+        yield _("All notifications are written.")
+    else:
+        yield _("It is finished.")
+    if progress.waiting:
+        yield ngettext(
+            "%(count)s notification is pending.", "%(count)s notifications are pending.", progress.waiting
+        ) % {"count": f"{progress.waiting:,}"}
+    if progress.rate is not None and progress.remaining is not None:
+        yield _("%(rate)s per second, about %(duration)s left.") % {
+            "rate": f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.1f}",
+            "duration": duration(progress.remaining),
+        }
+    if progress.latest_due and progress.latest_due > timezone.now() + timedelta(minutes=1):
+        yield _("The last one is due at %(moment)s.") % {"moment": _moment(progress.latest_due)}
+    if broadcast.failure_reason and status != Status.FAILED:
+        yield _("Last error: %(reason)s") % {"reason": broadcast.failure_reason}
+
+
+def _figures(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Figure]:
+    """Return the main figures, then those of the others that are not 0."""
+    progress, accepted, counts = figures.progress, figures.progress.accepted, figures.progress.by_status
+    ended = progress.ended - progress.pruned
+    main = [
+        Figure(_("recipients"), progress.total, None, _("Browsers in the audience.")),
+        Figure(
+            _("accepted"),
+            accepted,
+            percentage(accepted, ended),
+            _("Taken by a push service, in percent of the notifications that ended."),
+        ),
+        Figure(_("shown"), figures.shown, percentage(figures.shown, accepted), _("Browsers that reported it.")),
+        Figure(_("clicked"), figures.clicked, percentage(figures.clicked, accepted), _("On a button or elsewhere.")),
+    ]
+    lost = figures.unsubscribed
+    unsent = (NotificationStatus.FAILED, NotificationStatus.EXPIRED, NotificationStatus.CANCELLED)
+    others = [
+        Figure(_("pending"), progress.waiting),
+        Figure(_("opted out"), broadcast.suppressed, None, _("Left out, because they do not want this type.")),
+        Figure(_("skipped"), broadcast.failed, None, _("Their text could not be rendered or stored.")),
+        *(
+            Figure(status.label, counts.get(status, 0), percentage(counts.get(status, 0), progress.written))
+            for status in unsent
+        ),
+        Figure(_("suppressed later"), counts.get(NotificationStatus.SUPPRESSED, 0)),
+        Figure(
+            _("unsubscribed"), lost, percentage(lost, accepted), _("Within a day after they got this notification.")
+        ),
+        Figure(_("deleted"), progress.pruned, None, _("Old notifications are not kept.")),
+    ]
+    return main + [figure for figure in others if figure.count]
+
+
+def _messages(broadcast: PushBroadcast) -> list[MessagePreview]:
+    """Return the texts that are sent, once the broadcast has started."""
+    try:
+        templates = thaw_templates(broadcast.texts.get("templates", ()))
+        context, options = thaw(broadcast.context), thaw(broadcast.options)
+        return [preview_message(template, context, options) for template in templates]
+    except (TypeError, KeyError, AttributeError):  # stored JSON may have any shape
+        return []
+
+
+def _controls(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Control]:
+    status = broadcast.status
+    controls = []
+    if status in UNSTARTED_OR_RUNNING:
+        controls.append(Control("pause", gettext_lazy("Pause")))
+    if status in (Status.PAUSED, Status.FAILED):
+        controls.append(Control("resume", gettext_lazy("Resume")))
+    if figures.progress.by_status.get(NotificationStatus.FAILED):
+        controls.append(Control("retry", gettext_lazy("Send failed notifications again")))
+    if status in (*UNSTARTED_OR_RUNNING, Status.PAUSED) or figures.progress.waiting:
+        controls.append(Control("cancel", gettext_lazy("Cancel permanently")))
+    return controls
+
+
+def _moment(moment: Any) -> str:
+    return date_format(localtime(moment), "DATETIME_FORMAT")
+
+
+def _notifications_url(broadcast: PushBroadcast) -> str:
+    """Return the list of the broadcast's notifications, or "" if the admin has none."""
+    options = get_notification_model()._meta
+    try:
+        url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
+    except NoReverseMatch:
+        return ""
+    return f"{url}?batch={broadcast.batch}"

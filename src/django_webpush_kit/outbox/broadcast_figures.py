@@ -1,0 +1,81 @@
+"""What became of a broadcast's notifications, for a page that is opened often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, F, Q
+
+from django_webpush_kit.caching import remember
+from django_webpush_kit.database import outbox_database, rows_of
+from django_webpush_kit.models import PushBroadcast, get_analytics_model, get_notification_model
+from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
+from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStatus
+
+CACHE_SECONDS = 3
+"""The figures are counted at most this often, however many people watch the page."""
+
+MAX_REASONS = 10
+
+UNSUBSCRIBED_WITHIN = timedelta(days=1)
+"""A subscription that ended within this time after the notification was accepted counts as lost because of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why notifications were not sent: the status, the recorded reason, and the number of notifications."""
+
+    status: str
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastFigures:
+    """The figures of one broadcast. `shown`, `clicked` and `unsubscribed` count notifications that were accepted.
+
+    `reasons` are the most frequent reasons of notifications that ended unsent, at most `MAX_REASONS`.
+    """
+
+    progress: BroadcastProgress
+    shown: int = 0
+    clicked: int = 0
+    unsubscribed: int = 0
+    reasons: Sequence[Reason] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether notifications are still pending or being sent."""
+        return self.progress.waiting > 0
+
+
+def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
+    """Return the figures of a broadcast, at most `CACHE_SECONDS` old, and refresh the broadcast's own fields."""
+    broadcast.refresh_from_db(using=outbox_database())
+    state = (broadcast.status, broadcast.processed, broadcast.queued)
+    return remember("broadcast", str(broadcast.batch), state, compute=lambda: _count(broadcast), seconds=CACHE_SECONDS)
+
+
+def _count(broadcast: PushBroadcast) -> BroadcastFigures:
+    rows = rows_of(get_notification_model()).filter(batch=broadcast.batch).order_by()
+    clicks = Q(action_type__in=(ActionType.CLICKED, ActionType.ACTION_CLICKED))
+    events: Any = get_analytics_model().objects.using(outbox_database()).filter(notification__batch=broadcast.batch)
+    reported = events.aggregate(
+        shown=Count("notification", filter=Q(action_type=ActionType.DELIVERED), distinct=True),
+        clicked=Count("notification", filter=clicks, distinct=True),
+    )
+    unsent = rows.filter(status__in=ENDED_UNSENT).values_list("status", "failure_reason").annotate(number=Count("pk"))
+    return BroadcastFigures(
+        progress(broadcast),
+        **reported,
+        unsubscribed=rows.filter(
+            status=NotificationStatus.SENT,
+            subscription__is_active=False,
+            subscription__deactivated_at__gte=F("sent_at"),
+            subscription__deactivated_at__lte=F("sent_at") + UNSUBSCRIBED_WITHIN,
+        ).count(),
+        reasons=[Reason(*group) for group in unsent.order_by("-number", "failure_reason")[:MAX_REASONS]],
+    )

@@ -18,8 +18,9 @@ const NOTE = "// Generated from the JSDoc of the module by js/declarations.mjs: 
 // elsewhere: declarations in place would be read instead of the modules
 const folder = mkdtempSync(join(tmpdir(), "declarations-"));
 try {
-  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "admin.js", "webpush-kit-dom.d.ts"];
+  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
   for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
+  cpSync(join(STATIC, "admin/live.js"), join(folder, "live.js"));
   const common = { allowJs: true, checkJs: true, strict: true, target: "es2022", types: [] };
   run("modules", {
     compilerOptions: {
@@ -38,7 +39,7 @@ try {
   });
   run("pages", {
     compilerOptions: { ...common, lib: ["es2023", "dom", "dom.iterable"], noEmit: true },
-    files: ["admin.js"],
+    files: ["live.js"],
   });
   const stale = MODULES.filter((name) => !isFresh(`${name}.d.ts`));
   for (const name of stale) console.error(`${name}.d.ts is not what the JSDoc of ${name}.js says: npm run types`);

@@ -25,8 +25,8 @@ class PreviewingAdmin(ModelAdmin):
     panel_template = ""
 
     class Media:
-        css = {"all": ("django_webpush_kit/admin.css", "django_webpush_kit/admin-preview.css")}
-        js = (Script("django_webpush_kit/admin.js", defer=True),)
+        css = {"all": ("django_webpush_kit/admin.css", "django_webpush_kit/admin/preview.css")}
+        js = (Script("django_webpush_kit/admin/live.js", defer=True),)
 
     def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
         """Return the context of the panel for a form that was validated, or that is unbound."""

@@ -248,7 +248,7 @@ def test_an_option_with_a_column_is_a_field_of_the_outbox():
 
 def test_type_checkers_know_every_option():
     assert set(SendOptionsDict.__annotations__) == set(OPTIONS)
-    assert set(BroadcastOptionsDict.__annotations__) == set(OPTIONS) - {"scheduled_for", "idempotency_key"}
+    assert set(BroadcastOptionsDict.__annotations__) == {*OPTIONS, "rate", "created_by"}
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)

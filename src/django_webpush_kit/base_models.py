@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -18,12 +18,15 @@ from django.utils.translation import gettext_lazy as _
 from django_webpush_kit.conf import require_installed_app
 from django_webpush_kit.protocol.endpoints import endpoint_hash, push_service
 from django_webpush_kit.querysets import (
-    NotificationTemplateQuerySet,
-    PushNotificationQuerySet,
-    PushSubscriptionQuerySet,
+    NotificationTemplateManager,
+    PushNotificationManager,
+    PushSubscriptionManager,
 )
 from django_webpush_kit.states import ActionType, Lane, NotificationStatus
 from django_webpush_kit.templating.validation import validate_template
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 require_installed_app()
 
@@ -92,7 +95,7 @@ class AbstractPushSubscription(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
-    objects = PushSubscriptionQuerySet.as_manager()
+    objects: ClassVar[PushSubscriptionManager[Self]] = PushSubscriptionManager()
 
     class Meta:
         abstract = True
@@ -151,7 +154,7 @@ class AbstractNotificationTemplate(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
-    objects = NotificationTemplateQuerySet.as_manager()
+    objects: ClassVar[NotificationTemplateManager[Self]] = NotificationTemplateManager()
 
     class Meta:
         abstract = True
@@ -228,7 +231,7 @@ class AbstractPushNotification(models.Model):
     response_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     failure_reason = models.CharField(_("reason"), max_length=200, blank=True)
 
-    objects = PushNotificationQuerySet.as_manager()
+    objects: ClassVar[PushNotificationManager[Self]] = PushNotificationManager()
 
     class Meta:
         abstract = True
@@ -272,7 +275,7 @@ class AbstractNotificationAnalytics(models.Model):
     action_data = models.JSONField(_("data"), default=dict, blank=True)
     timestamp = models.DateTimeField(_("time"), auto_now_add=True)
 
-    objects: models.Manager[Any] = models.Manager()
+    objects: ClassVar[models.Manager[Self]] = models.Manager()
 
     class Meta:
         abstract = True

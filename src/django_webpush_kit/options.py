@@ -25,6 +25,7 @@ from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.protocol.responses import DEFAULT_URGENCY, MAX_TTL, URGENCIES
 
 if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
     from typing_extensions import Self
 
 DEFAULT_TTL = MAX_TTL
@@ -305,8 +306,8 @@ class Action(_ActionTexts, total=False):
     url: Text
 
 
-class BroadcastOptionsDict(TypedDict, total=False):
-    """The keyword options that `broadcast()` accepts besides its named arguments."""
+class SendOptionsDict(TypedDict, total=False):
+    """The keyword options of `send()` and `send_templated()`; use it as `**options: Unpack[SendOptionsDict]`."""
 
     url: Text | None
     icon: Text | None
@@ -332,10 +333,12 @@ class BroadcastOptionsDict(TypedDict, total=False):
     language: Text | None
     scheduled_local: datetime | None
     expires_at: datetime | None
-
-
-class SendOptionsDict(BroadcastOptionsDict, total=False):
-    """The keyword options of `send()` and `send_templated()`; use it as `**options: Unpack[SendOptionsDict]`."""
-
     scheduled_for: datetime | None
     idempotency_key: Text | None
+
+
+class BroadcastOptionsDict(SendOptionsDict, total=False):
+    """The keyword options of `broadcast()`: those of `send()`, and two of its own."""
+
+    rate: str | None
+    created_by: AbstractBaseUser | None

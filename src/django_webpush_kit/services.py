@@ -95,22 +95,18 @@ def broadcast(
     type: str,  # noqa: A002  # the public name
     audience: str = "all",
     context: Mapping[str, Any] | None = None,
-    *,
-    scheduled_for: datetime | None = None,
-    idempotency_key: str | None = None,
-    rate: str | None = None,
-    created_by: AbstractBaseUser | None = None,
     **options: Unpack[BroadcastOptionsDict],
 ) -> PushBroadcast:
     """Start a broadcast of a template's message and return it at once. Workers write the rows in the background.
 
-    `audience` is "all", "opted-in" (subscribers who opted in to the type) or a name from the setting `AUDIENCES`.
-    `rate`, such as "5000/m", spreads the messages over time. Later edits of the template do not change a running
+    `audience` is "all", "opted-in" (subscribers who opted in to the type) or a name from the setting `AUDIENCES`. The
+    options are those of `send_templated`, `rate` and `created_by`: `rate`, such as "5000/m", spreads the messages over
+    time, and `created_by` is the user shown in the admin. Later edits of the template do not change a running
     broadcast. The returned row holds the counters; see also `pause_broadcast`, `resume_broadcast` and `cancel`. Raises
     the exceptions of `send_templated`, and `InvalidOption` for context values that cannot be stored.
     """
-    given = {"scheduled_for": scheduled_for, "idempotency_key": idempotency_key, **options}
-    return broadcasts.start(type, audience, context, given, rate=rate, created_by=created_by)
+    rate, created_by = options.pop("rate", None), options.pop("created_by", None)
+    return broadcasts.start(type, audience, context, options, rate=rate, created_by=created_by)
 
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
@@ -219,24 +215,10 @@ async def abroadcast(
     type: str,  # noqa: A002  # the public name
     audience: str = "all",
     context: Mapping[str, Any] | None = None,
-    *,
-    scheduled_for: datetime | None = None,
-    idempotency_key: str | None = None,
-    rate: str | None = None,
-    created_by: AbstractBaseUser | None = None,
     **options: Unpack[BroadcastOptionsDict],
 ) -> PushBroadcast:
     """Run `broadcast` for async callers."""
-    return await sync_to_async(broadcast)(
-        type,
-        audience,
-        context,
-        scheduled_for=scheduled_for,
-        idempotency_key=idempotency_key,
-        rate=rate,
-        created_by=created_by,
-        **options,
-    )
+    return await sync_to_async(broadcast)(type, audience, context, **options)
 
 
 def _checked_owner(user: Any) -> Any:
@@ -268,7 +250,7 @@ def _cancel(target: Any) -> int:
     return sum(rows.filter(pk__in=group).cancel(CANCELLED) for group in groups)
 
 
-def _cancellable(target: Any) -> PushNotificationQuerySet:
+def _cancellable(target: Any) -> PushNotificationQuerySet[AbstractPushNotification]:
     model = get_notification_model()
     rows = model.objects.using(outbox_database())
     if isinstance(target, model):

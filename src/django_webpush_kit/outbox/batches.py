@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from django_webpush_kit.base_models import AbstractPushNotification
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.models import get_notification_model
@@ -44,7 +45,7 @@ class SendResult:
     unreachable: int = field(default=0, compare=False)
 
     @property
-    def notifications(self) -> PushNotificationQuerySet:
+    def notifications(self) -> PushNotificationQuerySet[AbstractPushNotification]:
         """The rows of the batch."""
         return get_notification_model().objects.using(outbox_database()).filter(batch=self.batch)
 

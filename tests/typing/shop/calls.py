@@ -15,11 +15,13 @@ from django_webpush_kit.delivery.engine import DeliveryReport, deliver_due
 from django_webpush_kit.exceptions import InvalidSubscription
 from django_webpush_kit.models import (
     PushBroadcast,
+    PushSubscription,
     get_analytics_model,
     get_notification_model,
     get_subscription_model,
     get_template_model,
 )
+from django_webpush_kit.querysets import PushNotificationQuerySet
 from django_webpush_kit.services import SendResult
 from tests.typing.shop.models import Browser, Letter
 
@@ -104,10 +106,17 @@ async def from_async_code(user: User) -> list[UUID]:
 def models() -> tuple[type[AbstractPushSubscription], type[AbstractPushNotification]]:
     get_template_model().objects.all()
     get_analytics_model().objects.all()
-    # pyright has no plugin that knows the methods of a manager made from a queryset
-    get_subscription_model().objects.active()  # pyright: ignore[reportAttributeAccessIssue]
-    get_notification_model().objects.due()  # pyright: ignore[reportAttributeAccessIssue]
+    get_subscription_model().objects.filter(language="de").active().for_user(1).count()
+    get_notification_model().objects.due().exclude(type="news").cancel("no longer needed")
     return get_subscription_model(), get_notification_model()
+
+
+def querysets(user: User) -> tuple[str, str]:
+    browser = Browser.objects.active().for_user(user).filter(language="de").get()
+    letter = Letter.objects.pending().order_by("pk").due().earliest()
+    default = PushSubscription.objects.active().get()
+    every: PushNotificationQuerySet[Letter] = Letter.objects.filter(type="news")
+    return browser.nickname + default.endpoint, letter.campaign + every.get().campaign
 
 
 def deliver() -> DeliveryReport:

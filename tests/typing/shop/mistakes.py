@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 
 from django_webpush_kit import services
+from tests.typing.shop.models import Browser, Letter
 
 
 def mistakes(user: User) -> None:
@@ -28,3 +29,5 @@ def mistakes(user: User) -> None:
     services.subscribe(endpoint="https://example.com", p256dh="x")  # refused: no auth
     services.update_preferences(user, {})  # refused: not a subscription
     services.send(user, "Hello").sent  # noqa: B018  # refused: no such attribute
+    Letter.objects.pending().activ()  # refused: no such queryset method
+    Browser.objects.active().get().nicknam  # noqa: B018  # refused: no such field

@@ -263,6 +263,7 @@ BULKHEADS = {
         "Never asked: users are read through the base manager, which no project filters or breaks.",
         "test_managers",
         """
+        admin/finding find_users _base_manager
         api/authentication _stored _base_manager
         delivery/pruning _delete _base_manager
         outbox/rows _lock _base_manager

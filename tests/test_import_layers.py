@@ -27,7 +27,7 @@ LAYERS = (
     ("models", "models migrations"),
     ("abstract models", "base_models"),
     ("query sets", "querysets"),
-    ("values and texts", "states templating options option_checks"),
+    ("values and texts", "states templating options option_checks attempt_log"),
     ("surroundings", "task_backends transports caching database gc_pause"),
     ("leaves", "protocol conf exceptions signals tokens outages error_reports"),
 )

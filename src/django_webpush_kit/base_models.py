@@ -230,6 +230,7 @@ class AbstractPushNotification(models.Model):
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     response_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True, blank=True)
     failure_reason = models.CharField(_("reason"), max_length=200, blank=True)
+    attempt_log = models.TextField(_("log"), blank=True, default="", editable=False)
 
     objects: ClassVar[PushNotificationManager[Self]] = PushNotificationManager()
 

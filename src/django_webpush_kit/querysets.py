@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -56,7 +59,8 @@ class PushNotificationQuerySet(models.QuerySet[Row]):
 
     def cancel(self, reason: str) -> int:
         """Cancel the rows that are still pending and return their number."""
-        return self.pending().update(status="cancelled", failure_reason=reason)
+        step = attempt_log.line(Step.CANCEL, at=timezone.now(), reason=reason)
+        return self.pending().update(status="cancelled", failure_reason=reason, attempt_log=attempt_log.with_line(step))
 
 
 if TYPE_CHECKING:

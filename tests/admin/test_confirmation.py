@@ -57,13 +57,13 @@ def test_all_rows_of_a_list_that_is_too_long_to_count_are_left_alone(admin_clien
     page = choose(admin_client, action, browsers[0], select_across="1", confirmed="100", post="yes")
     assert messages_of(page) == ["Nothing was changed: the list has more than 4 rows. Filter the list first."]
     assert (active(), get_notification_model().objects.count()) == (5, 0)
-    assert "Only the first 4 rows are listed." in page.content.decode()
+    assert "These are the newest rows." in page.content.decode()
 
 
 def test_a_list_of_as_many_rows_as_are_counted_says_nothing_of_others(admin_client, browsers, monkeypatch):
     monkeypatch.setattr(reading, "COUNT_LIMIT", 5)
     page = admin_client.get(url_of(get_subscription_model(), "changelist"))
-    assert "rows are listed" not in page.content.decode()
+    assert "newest rows" not in page.content.decode()
     assert messages_of(confirm(admin_client, choose(admin_client, "deactivate", browsers[0], select_across="1")))
 
 

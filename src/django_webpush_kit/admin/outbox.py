@@ -10,12 +10,28 @@ from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
+from django_webpush_kit.admin import notification_page
 from django_webpush_kit.admin.bases import TabularInline
-from django_webpush_kit.admin.reading import ReadingAdmin, TypeFilter, UserSearchAdmin
+from django_webpush_kit.admin.browser_view import card_of
+from django_webpush_kit.admin.finding import find_events, find_notifications
+from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
+from django_webpush_kit.admin.list_filters import (
+    BatchFilter,
+    DateFilter,
+    NotificationFilter,
+    PositionFilter,
+    StatusFilter,
+    SubscriptionFilter,
+    UserFilter,
+)
+from django_webpush_kit.admin.pages import link, list_url, row_link
+from django_webpush_kit.admin.reading import TypeFilter
+from django_webpush_kit.admin.repeating import page_patterns
 from django_webpush_kit.admin.statistics import statistics_page
 from django_webpush_kit.models import get_analytics_model
 
@@ -35,19 +51,34 @@ class EventInline(TabularInline):
         return False
 
 
-class PushNotificationAdmin(UserSearchAdmin):
-    """Look up a user's notifications, cancel pending ones, and open the statistics."""
+class PushNotificationAdmin(LargeTableAdmin):
+    """Look up notifications, read the story of one, send it again or cancel it, and open the statistics."""
 
     change_list_template = "django_webpush_kit/admin/outbox.html"
 
-    list_display = ("title", "user", "type", "status", "failure_reason", "created_at")
-    list_filter = ("status", "lane", TypeFilter, "created_at")
+    list_display = ("short_title", "recipient", "type", "state", "created_at")
+    list_filter = (
+        PositionFilter,
+        BatchFilter,
+        UserFilter,
+        SubscriptionFilter,
+        StatusFilter,
+        DateFilter,
+        TypeFilter,
+        "lane",
+    )
+    list_select_related = ("user",)
+    search_fields = ("title",)
+    search_help_text = _('User, e-mail address, id, batch, endpoint, or part of the title ("title:...").')
+    window_field = "created_at"
     ordering = ("-created_at", "-pk")
     actions = ("cancel",)
     inlines = (EventInline,)
+    readonly_fields = ("story", "look", "payload", "related", "operations")
     fieldsets = (
-        (None, {"fields": ("user", "subscription", "type", "template", "batch", "created_at")}),
-        (_("Message"), {"fields": ("title", "body", "language", "data", "options", "topic")}),
+        (None, {"fields": ("story", "operations", "look", "related")}),
+        (_("Message"), {"fields": ("payload", "title", "body", "language", "data", "options", "topic")}),
+        (_("Recipient"), {"fields": ("user", "subscription", "type", "template", "batch", "created_at")}),
         (
             _("Delivery"),
             {
@@ -67,26 +98,95 @@ class PushNotificationAdmin(UserSearchAdmin):
         ),
     )
 
+    class Media:
+        css = {"all": ("django_webpush_kit/admin.css",)}
+
     def get_urls(self) -> list[Any]:
-        """Add `statistics/` to the URLs of the list."""
+        """Add `statistics/`, and the pages that ask before they act on one notification."""
         view = self.admin_site.admin_view(self.statistics_view)
-        return [path("statistics/", view, name=self._name("statistics")), *super().get_urls()]
+        statistics = path("statistics/", view, name=self._name("statistics"))
+        return [statistics, *page_patterns(self), *super().get_urls()]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row with its subscription and user, or None."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            models.prefetch_related_objects([row], "subscription", "user")
+        return row
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out the operations for staff who may only look."""
+        (name, options), *others = super().get_fieldsets(request, obj)
+        if not self.has_act_permission(request):
+            options = {**options, "fields": [field for field in options["fields"] if field != "operations"]}
+        return ((name, options), *others)
+
+    def search(self, text: str) -> Search:
+        """Search by id, batch, endpoint, user or title."""
+        return find_notifications(text)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Add a link to the statistics to the list."""
-        link = {"statistics_url": reverse(f"admin:{self._name('statistics')}", current_app=self.admin_site.name)}
-        return super().changelist_view(request, {**link, **(extra_context or {})})
+        statistics = {"statistics_url": reverse(f"admin:{self._name('statistics')}", current_app=self.admin_site.name)}
+        return super().changelist_view(request, {**statistics, **(extra_context or {})})
 
     def statistics_view(self, request: HttpRequest) -> HttpResponse:
         """Show the statistics to staff with the permission to view notifications."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        list_url = reverse(f"admin:{self._name('changelist')}", current_app=self.admin_site.name)
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_url": list_url}
+        changelist = reverse(f"admin:{self._name('changelist')}", current_app=self.admin_site.name)
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_url": changelist}
         return statistics_page(request, context)
 
     def _name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+    @admin.display(description=_("title"))
+    def short_title(self, notification: Any) -> str:
+        """Return the title, which the list shortens to its column."""
+        return format_html('<span class="webpush-kit-short" title="{0}">{0}</span>', notification.title)
+
+    @admin.display(description=_("user"))
+    def recipient(self, notification: Any) -> str:
+        """Return the user, with a link to all notifications to them."""
+        if notification.user_id is None:
+            return "-"
+        return link(list_url(type(notification), user=notification.user_id), notification.user)
+
+    @admin.display(description=_("status"))
+    def state(self, notification: Any) -> str:
+        """Return the status and the reason."""
+        return format_html(
+            '<span class="webpush-kit-state webpush-kit-is-{}">{}</span> <span class="webpush-kit-reason">{}</span>',
+            notification.status,
+            notification.get_status_display(),
+            notification.failure_reason,
+        )
+
+    @admin.display(description=_("story"))
+    def story(self, notification: Any) -> str:
+        """Return what happened to the notification, in words."""
+        return notification_page.story_of(notification)
+
+    @admin.display(description=_("looks like"))
+    def look(self, notification: Any) -> str:
+        """Return the notification roughly as a browser shows it."""
+        return card_of(notification)
+
+    @admin.display(description=_("payload"))
+    def payload(self, notification: Any) -> str:
+        """Return what the browser gets, without secrets."""
+        return notification_page.payload_text(notification)
+
+    @admin.display(description=_("see also"))
+    def related(self, notification: Any) -> str:
+        """Return links to what belongs to the notification, and to a few siblings."""
+        return notification_page.related_to(notification)
+
+    @admin.display(description=_("actions"))
+    def operations(self, notification: Any) -> str:
+        """Return links to the pages that send it again or cancel it."""
+        return notification_page.actions_for(notification)
 
     @admin.action(description=_("Cancel pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -113,11 +213,27 @@ class PushNotificationAdmin(UserSearchAdmin):
         return None
 
 
-class NotificationAnalyticsAdmin(ReadingAdmin):
+class NotificationAnalyticsAdmin(LargeTableAdmin):
     """The events that browsers reported."""
 
-    list_display = ("timestamp", "action_type", "action_id", "notification")
-    list_filter = ("action_type", "timestamp")
+    list_display = ("timestamp", "action_type", "action_id", "notification_link")
+    list_filter = (PositionFilter, NotificationFilter, DateFilter, "action_type")
     list_select_related = ("notification",)
+    search_fields = ("notification",)
+    search_help_text = _("The id of a notification, or a batch.")
+    window_field = "timestamp"
     ordering = ("-timestamp", "-pk")
-    fields = ("notification", "action_type", "action_id", "action_data", "timestamp")
+    fields = ("notification_link", "action_type", "action_id", "action_data", "timestamp")
+    readonly_fields = ("notification_link",)
+
+    class Media:
+        css = {"all": ("django_webpush_kit/admin.css",)}
+
+    def search(self, text: str) -> Search:
+        """Search by notification or batch."""
+        return find_events(text)
+
+    @admin.display(description=_("notification"))
+    def notification_link(self, event: Any) -> str:
+        """Return a link to the notification."""
+        return row_link(event.notification)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_permission_codename, get_user_model
+from django.contrib.auth import get_permission_codename
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -49,6 +49,12 @@ def count_up_to(rows: QuerySet[Any], limit: int) -> int:
     return rows.order_by()[:limit].count()
 
 
+def too_long() -> str:
+    """Return the message that refuses an action on "all" rows."""
+    text = _("Nothing was changed: the list has more than %(limit)s rows. Filter the list first.")
+    return text % {"limit": f"{COUNT_LIMIT:,}"}
+
+
 class ReadingAdmin(ModelAdmin):
     """Read-only pages: only the library writes these rows. Staff view them and run actions on them.
 
@@ -58,6 +64,7 @@ class ReadingAdmin(ModelAdmin):
     change_list_template = "django_webpush_kit/admin/change_list.html"
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # the counts of "Show counts" would read whole tables
     list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -84,8 +91,7 @@ class ReadingAdmin(ModelAdmin):
         """Refuse an action on "all" rows if the list is too long to count."""
         is_on_all = request.POST.get("select_across", "0") not in ("", "0")
         if is_on_all and count_up_to(queryset, COUNT_LIMIT + 1) > COUNT_LIMIT:
-            text = _("Nothing was changed: the list has more than %(limit)s rows. Filter the list first.")
-            self.message_user(request, text % {"limit": f"{COUNT_LIMIT:,}"}, messages.ERROR)
+            self.message_user(request, too_long(), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         response: HttpResponse | None = super().response_action(request, queryset, *args, **kwargs)
         return response
@@ -98,18 +104,6 @@ class ReadingAdmin(ModelAdmin):
         return ask(request, Question(title, consequences, button, count), context)
 
 
-class UserSearchAdmin(ReadingAdmin):
-    """A `ReadingAdmin` for a model with a user, searched by user name."""
-
-    list_select_related = ("user",)
-
-    def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """Search the user's name, and the e-mail address if the user model has one."""
-        user_model = get_user_model()
-        names = {user_model.USERNAME_FIELD, getattr(user_model, "EMAIL_FIELD", "")} - {""}
-        return [f"user__{name}" for name in sorted(names)]
-
-
 class TypeFilter(admin.SimpleListFilter):
     """Filter by notification type. The choices come from settings and templates, not from a scan of a large table."""
 
@@ -118,11 +112,13 @@ class TypeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the types with their labels, sorted by name."""
-        return sorted({**{name: name for name in template_types()}, **type_labels()}.items())
+        names = {name: name for name in (*template_types(), request.GET.get(self.parameter_name)) if name}
+        return sorted({**names, **type_labels()}.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows of the selected type."""
-        return queryset if self.value() is None else queryset.filter(type=self.value())
+        value = self.value()
+        return queryset if value is None else queryset.filter(type=value.replace("\x00", ""))
 
 
 def type_labels() -> dict[str, str]:

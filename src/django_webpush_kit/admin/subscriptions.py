@@ -11,7 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
-from django_webpush_kit.admin.reading import UserSearchAdmin, count_up_to
+from django_webpush_kit.admin.finding import find_subscriptions
+from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
+from django_webpush_kit.admin.list_filters import ActiveFilter, PositionFilter, UserFilter
+from django_webpush_kit.admin.pages import link, link_list, list_url
+from django_webpush_kit.admin.reading import count_up_to
+from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 
 SHOWN_CHARACTERS = 12
@@ -42,19 +47,49 @@ class PushServiceFilter(admin.SimpleListFilter):
         return queryset if self.value() is None else queryset.filter(push_service=self.value())
 
 
-class PushSubscriptionAdmin(UserSearchAdmin):
+class PushSubscriptionAdmin(LargeTableAdmin):
     """Look up a user's subscriptions, send a test notification, or deactivate them."""
 
-    list_display = ("__str__", "user", "language", "timezone", "is_active", "deactivation_reason", "created_at")
-    list_filter = ("is_active", PushServiceFilter, "created_at")
+    list_display = ("__str__", "owner", "language", "timezone", "is_active", "deactivation_reason", "created_at")
+    list_filter = (PositionFilter, UserFilter, ActiveFilter, PushServiceFilter, "created_at")
+    list_select_related = ("user",)
+    search_fields = ("endpoint_hash",)
+    search_help_text = _("User, e-mail address, id, or a whole endpoint.")
     ordering = ("-pk",)
     actions = ("send_test", "deactivate")
-    readonly_fields = ("short_endpoint",)
+    readonly_fields = ("short_endpoint", "related")
     fieldsets = (
         (None, {"fields": ("user", "push_service", "short_endpoint", "created_at", "updated_at", "expiration_time")}),
+        (None, {"fields": ("related",)}),
         (_("State"), {"fields": ("is_active", "deactivated_at", "deactivation_reason")}),
         (_("Recipient"), {"fields": ("language", "timezone", "preferences", "user_agent", "ip_address")}),
     )
+
+    class Media:
+        css = {"all": ("django_webpush_kit/admin.css",)}
+
+    def search(self, text: str) -> Search:
+        """Search by id, endpoint or user."""
+        return find_subscriptions(text)
+
+    @admin.display(description=_("user"))
+    def owner(self, subscription: Any) -> str:
+        """Return the user, with a link to all their subscriptions."""
+        if subscription.user_id is None:
+            return "-"
+        return link(list_url(type(subscription), user=subscription.user_id), subscription.user)
+
+    @admin.display(description=_("see also"))
+    def related(self, subscription: Any) -> str:
+        """Return links to the notifications of the subscription and of its user."""
+        notifications, user = get_notification_model(), subscription.user_id
+        links = [link(list_url(notifications, subscription=subscription.pk), _("Notifications to this browser"))]
+        if user is not None:
+            links += [
+                link(list_url(notifications, user=user), _("Notifications to this user")),
+                link(list_url(type(subscription), user=user), _("Subscriptions of this user")),
+            ]
+        return link_list(links)
 
     @admin.display(description=_("endpoint"))
     def short_endpoint(self, subscription: Any) -> str:

@@ -16,6 +16,8 @@ from django.db.models import Expression, F, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.containment import raise_if_shared
@@ -141,13 +143,14 @@ def return_lapsed(now: datetime | None = None) -> int:
     if not keys:
         return 0
     given_up = LAPSES_BEFORE_ISOLATION + kit_settings.MAX_CLAIMS
-    back = {"status": NotificationStatus.PENDING, "lease_token": None}
+    logged = {"attempt_log": attempt_log.with_line(attempt_log.line(Step.LAPSE, at=now))}
+    back = {"status": NotificationStatus.PENDING, "lease_token": None, **logged}
 
     def statements() -> int:
         with transaction.atomic(using=outbox_database()):
             mine = lapsed.filter(pk__in=keys)
             failed = mine.filter(claims__gte=given_up).update(
-                status=NotificationStatus.FAILED, lease_token=None, failure_reason=QUARANTINED
+                status=NotificationStatus.FAILED, lease_token=None, failure_reason=QUARANTINED, **logged
             )
             isolated = mine.filter(claims__gte=LAPSES_BEFORE_ISOLATION).update(lane=Lane.ISOLATED, **back)
             return failed + isolated + mine.update(**back)

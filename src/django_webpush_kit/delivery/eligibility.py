@@ -18,7 +18,7 @@ from django_webpush_kit.delivery.topics import NewestOfTopic
 from django_webpush_kit.delivery.transitions import NO_TTL_PAUSE
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.outbox.rows import SUPERSEDED
+from django_webpush_kit.outbox.rows import QUIET_HOURS, SUPERSEDED
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import EXPIRED, OWNER_CHANGED, deactivate_subscriptions
 from django_webpush_kit.subscriptions.preferences import decide
@@ -133,7 +133,7 @@ class Gate:
         if decision.suppressed:
             self._recorder.ended(row, NotificationStatus.SUPPRESSED, decision.suppressed)
         elif decision.until:
-            self._recorder.postponed(row, _whole_second(decision.until), "Quiet hours")
+            self._recorder.postponed(row, _whole_second(decision.until), QUIET_HOURS)
         else:
             return True
         return False

@@ -13,6 +13,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import F, Value
 from django.utils import timezone
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
@@ -147,12 +149,14 @@ class Recorder:
 
     def isolate(self, keys: Sequence[Any]) -> None:
         """Isolate these rows, because one of them made the transport raise."""
+        now = timezone.now()
         retry_on_conflict(
             lambda: self._fenced(keys).update(
                 status=NotificationStatus.PENDING,
                 lane=Lane.ISOLATED,
                 lease_token=None,
-                next_attempt_at=timezone.now(),
+                next_attempt_at=now,
+                attempt_log=attempt_log.with_line(attempt_log.line(Step.LAPSE, at=now)),
             )
         )
 
@@ -292,6 +296,8 @@ def _values(change: Change, now: datetime) -> dict[str, Any]:
         values["sent_at"] = now
     if change.until is not None:
         values["next_attempt_at"] = change.until
+    if change.is_logged:
+        values["attempt_log"] = attempt_log.with_line(transitions.log_line(change, now))
     return values
 
 

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.delivery.backoff import backoff_seconds
 from django_webpush_kit.delivery.breaker import Fault, Verdict
 from django_webpush_kit.delivery.claiming import Row
@@ -44,6 +46,19 @@ class Change(NamedTuple):
     is_answer: bool = False
     counts_retry: bool = False
     deactivation: str = ""
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether the row's log gets a line: an accepted message needs none, nor a short wait without a reason."""
+        return self.status is not NotificationStatus.SENT and bool(self.reason)
+
+
+def log_line(change: Change, now: datetime) -> str:
+    """Return the line that a change adds to the log of its rows."""
+    step = Step.WAIT if change.status is NotificationStatus.PENDING else Step.END
+    if change.is_answer:
+        step = Step.ANSWER
+    return attempt_log.line(step, at=now, status=change.response_status, reason=change.reason, until=change.until)
 
 
 def ended(status: NotificationStatus, reason: str) -> Change:

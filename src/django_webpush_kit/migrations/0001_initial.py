@@ -206,6 +206,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="HTTP status"),
                 ),
                 ("failure_reason", models.CharField(blank=True, max_length=200, verbose_name="reason")),
+                ("attempt_log", models.TextField(blank=True, default="", editable=False, verbose_name="log")),
                 (
                     "user",
                     models.ForeignKey(

@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import NotificationStatus
@@ -38,16 +40,18 @@ def retry_failed(notifications: QuerySet[Any]) -> int:
 
 def _retry(keys: list[Any]) -> int:
     database = outbox_database()
+    now = timezone.now()
     failed = get_notification_model().objects.using(database).filter(pk__in=keys, status=NotificationStatus.FAILED)
     with transaction.atomic(using=database):
         batches = list(failed.order_by().values_list("batch", flat=True).distinct())
         changed = failed.update(
             status=NotificationStatus.PENDING,
-            next_attempt_at=timezone.now(),
+            next_attempt_at=now,
             retry_count=0,
             claims=0,
             lease_token=None,
             failure_reason="",
+            attempt_log=attempt_log.with_line(attempt_log.line(Step.RETRY, at=now)),
         )
         for batch in batches:
             wake_on_commit(batch, using=database)

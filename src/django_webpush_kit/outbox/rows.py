@@ -14,6 +14,8 @@ from django.contrib.auth import get_user_model
 from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import Model
 
+from django_webpush_kit import attempt_log
+from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.database import forget_keys, is_refusal, outbox_database, rows_of
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
@@ -23,6 +25,8 @@ from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.subscriptions.preferences import Decision, decide, recipient_zone, wall_clock_instant
 
 INSERT_SIZE = 500
+
+QUIET_HOURS = "Quiet hours"
 
 SUPERSEDED = "Superseded by a newer notification with the same topic"
 
@@ -172,6 +176,7 @@ def _row(model: Any, subscription: Any, draft: Draft, batch: UUID, now: datetime
         expires_at=options.expires_at,
         max_retries=content.max_retries,
         created_at=now,
+        attempt_log=_first_line(decision, now),
     )
 
 
@@ -201,6 +206,12 @@ def _has_lost_its_recipient(row: Any, error: Exception) -> bool:
         and model._base_manager.using(outbox_database()).select_for_update().filter(pk=key).first() is None
         for model, key in ((get_subscription_model(), row.subscription_id), (get_user_model(), row.user_id))
     )
+
+
+def _first_line(decision: Decision, now: datetime) -> str:
+    if decision.until is None:
+        return ""
+    return attempt_log.line(Step.WAIT, at=now, reason=QUIET_HOURS, until=decision.until)
 
 
 def _insert(rows: list[Any], now: datetime, refused: list[tuple[Any, Exception]]) -> list[Any]:

@@ -1,0 +1,211 @@
+"""Lists of large tables: newest rows first, a window of them at a time, and no statement that reads the whole table.
+
+A window holds the newest `COUNT_LIMIT` rows that the indexed filters leave. A condition without an index, such as a
+type or a text in titles, is looked for in a wider window of `SCAN_LIMIT` rows. A link leads to the window before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import messages
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext_lazy as _
+
+from django_webpush_kit.admin import reading
+from django_webpush_kit.admin.reading import ReadingAdmin
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SCAN_LIMIT = 50_000
+"""Rows that are looked through for a condition without an index."""
+
+BEFORE = "before"
+"""The parameter with the position of a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last row of a window: its value of the ordering field, if there is one, and its primary key."""
+
+    moment: datetime | None
+    key: Any
+
+    @classmethod
+    def parse(cls, text: str, model: Any, field: str) -> Self | None:
+        """Parse the output of `str()` for a list ordered by `field`. Returns None for any other text."""
+        moment, _separator, key = text.rpartition("~")
+        try:
+            parsed = parse_datetime(moment) if moment else None
+        except ValueError:
+            return None
+        key = key_of(model._meta.pk, key)
+        if key is None or bool(field) != (parsed is not None and is_aware(parsed)):
+            return None
+        return cls(parsed, key)
+
+    def __str__(self) -> str:
+        return f"{self.moment.isoformat() if self.moment else ''}~{self.key}"
+
+    def before(self, field: str) -> Q:
+        """Return the condition for the rows below this one in the list, which are older."""
+        return self._beyond(field, "lt", "lt")
+
+    def down_to(self, field: str) -> Q:
+        """Return the condition for the rows above this one in the list, which are newer, and this one."""
+        return self._beyond(field, "gt", "gte")
+
+    def _beyond(self, field: str, lookup: str, key_lookup: str) -> Q:
+        key = Q(**{f"pk__{key_lookup}": self.key})
+        if not field:
+            return key
+        # the first condition follows from the second; it lets databases use the index of the field
+        return Q(**{f"{field}__{lookup}e": self.moment}) & (Q(**{f"{field}__{lookup}": self.moment}) | key)
+
+
+class MoreThan(int):
+    """A number of rows that is only a lower bound: "more than 10,000"."""
+
+    def __str__(self) -> str:
+        return str(_("more than %(count)s") % {"count": f"{int(self):,}"})
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The rows that a search text means. `is_indexed` says whether an index finds them."""
+
+    condition: Q
+    is_indexed: bool = True
+
+
+NOTHING = Search(Q(pk__in=()))
+
+
+class LargeTableChangeList(ChangeList):
+    """A list in windows. `older` is the last row of the window if there are rows before it."""
+
+    model_admin: LargeTableAdmin
+    older: Position | None = None
+    is_narrowed = False
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether the number of rows is a lower bound."""
+        return self.paginator.has_more or (self.older is not None and not self.is_narrowed)
+
+    @property
+    def older_query(self) -> str:
+        """The query string of the window before, or "" if there is none."""
+        return self.get_query_string({BEFORE: str(self.older)}, [PAGE_VAR]) if self.older else ""
+
+    @property
+    def older_than(self) -> str:
+        """The time of the last row of the window, or "" for lists without one."""
+        return shown_moment(self.older.moment) if self.older and self.older.moment else ""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Return the order of the windows: no other one is served by an index."""
+        field = self.model_admin.window_field
+        return [f"-{field}", "-pk"] if field else ["-pk"]
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """Return the rows of the window."""
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        indexed, self.is_narrowed = self._indexed(request)
+        limit = SCAN_LIMIT if self.is_narrowed else reading.COUNT_LIMIT
+        self.older = self._edge(indexed.order_by(*self.get_ordering(request, rows)), limit)
+        return rows if self.older is None else rows.filter(self.older.down_to(self.model_admin.window_field))
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page. If the window has more matches than are counted, it ends at the last one counted."""
+        super().get_results(request)
+        if self.paginator.has_more:
+            self.older = self._edge(cast("QuerySet[Any]", self.queryset), reading.COUNT_LIMIT)
+        if self.has_more:
+            self.result_count = MoreThan(self.result_count)
+
+    def _indexed(self, request: HttpRequest) -> tuple[QuerySet[Any], bool]:
+        """Return the rows that the indexed conditions leave, and whether there are other conditions."""
+        rows: QuerySet[Any] = self.root_queryset
+        others = set(self.get_filters_params())
+        for spec in self.filter_specs:
+            condition: Q | None = getattr(spec, "window_condition", None)
+            if condition is not None:
+                rows = rows.filter(condition)
+            if getattr(spec, "is_indexed", False):
+                others.difference_update(spec.expected_parameters())
+        if self.query:
+            search = self.model_admin.search_once(request, self.query)
+            if not search.is_indexed:
+                return rows, True
+            rows = rows.filter(search.condition)
+        return rows, bool(others)
+
+    def _edge(self, rows: QuerySet[Any], limit: int) -> Position | None:
+        """Return the position of the row with this number, or None if it is not followed by others."""
+        field = self.model_admin.window_field or "pk"
+        edge = list(rows.values_list(field, "pk")[limit - 1 : limit + 1])
+        if len(edge) < 2:
+            return None
+        moment, key = edge[0]
+        return Position(moment if self.model_admin.window_field else None, key)
+
+
+class LargeTableAdmin(ReadingAdmin):
+    """A `ReadingAdmin` for a large table. `window_field` is an indexed time, or "" to order by primary key."""
+
+    window_field = ""
+    sortable_by = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
+        """Return the list in windows."""
+        return LargeTableChangeList
+
+    def search(self, text: str) -> Search:
+        """Return what a search text means. Subclasses say how."""
+        return NOTHING
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find rows by an index, or within the window."""
+        return (queryset.filter(self.search_once(request, search_term).condition) if search_term else queryset), False
+
+    def search_once(self, request: HttpRequest, text: str) -> Search:
+        """Return what a search text means. The list asks twice in a request."""
+        searches: dict[str, Search] = request.__dict__.setdefault("_webpush_kit_searches", {})
+        if text not in searches:
+            searches[text] = self.search(text)
+        return searches[text]
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Refuse an action on "all" rows of a list that does not say how many these are."""
+        is_on_all = request.POST.get("select_across", "0") not in ("", "0")
+        if is_on_all and cast("LargeTableChangeList", self.get_changelist_instance(request)).has_more:
+            self.message_user(request, reading.too_long(), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset, *args, **kwargs)
+
+
+def key_of(field: Any, text: str) -> Any:
+    """Return a text as a value of a key field, or None if it cannot be one."""
+    try:
+        return None if "\x00" in text else field.clean(text, None)
+    except (ValidationError, ValueError):
+        return None
+
+
+def shown_moment(moment: datetime) -> str:
+    """Return a moment as text in the current time zone and language."""
+    return date_format(localtime(moment), "DATETIME_FORMAT")

@@ -1,0 +1,293 @@
+"""Filters of large lists that an index serves. Their choices never come from a scan of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.timezone import get_current_timezone, localtime, make_aware, now
+from django.utils.translation import gettext_lazy as _
+
+from django_webpush_kit.admin.large_tables import BEFORE, Position, key_of, shown_moment
+from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.states import Lane, NotificationStatus
+
+RARE = 1000
+"""A status with at most this many rows is looked up by its index, wherever its rows are."""
+
+
+class IndexedFilter(admin.SimpleListFilter):
+    """A filter whose condition is served by an index."""
+
+    is_indexed = True
+
+    @cached_property
+    def condition(self) -> Q | None:
+        """The condition, or None if the filter is not in use."""
+        value = self.value()
+        return None if value is None else self.condition_for(value)
+
+    @property
+    def window_condition(self) -> Q | None:
+        """The condition that bounds the window of the list."""
+        return self.condition
+
+    def condition_for(self, value: str) -> Q | None:
+        """Return the condition for a value from the URL, which may be any text; None for all rows."""
+        raise NotImplementedError
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows that fulfil the condition."""
+        return queryset if self.condition is None else queryset.filter(self.condition)
+
+
+class PositionFilter(IndexedFilter):
+    """Shows rows before a position. Appears only while it is in use."""
+
+    title = _("position")
+    parameter_name = BEFORE
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self._field = model_admin.window_field
+        self._position = Position.parse(self.value() or "", model, self._field)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return no choices: positions come from the list's own links."""
+        return []
+
+    def has_output(self) -> bool:
+        """Return whether a position is given."""
+        return self.value() is not None
+
+    def choices(self, changelist: Any) -> Any:
+        """Yield a link to the newest rows, and the position."""
+        yield {"selected": False, "query_string": changelist.get_query_string(remove=[BEFORE]), "display": _("Newest")}
+        moment = self._position.moment if self._position else None
+        shown = _("before %(moment)s") % {"moment": shown_moment(moment)} if moment else _("older")
+        yield {"selected": True, "query_string": changelist.get_query_string(), "display": shown}
+
+    def condition_for(self, value: str) -> Q | None:
+        """Return the condition for the rows before the position; None if it cannot be read."""
+        return None if self._position is None else self._position.before(self._field)
+
+
+class ActiveFilter(IndexedFilter):
+    """Filter subscriptions by state."""
+
+    title = _("active")
+    parameter_name = "is_active"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the two states."""
+        return [("1", _("Yes")), ("0", _("No"))]
+
+    def condition_for(self, value: str) -> Q:
+        """Return the condition for a state."""
+        return Q(is_active=value == "1")
+
+
+class KeyFilter(IndexedFilter):
+    """Rows with one value of a column. Links lead to it; it appears only while it is in use."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return no choices."""
+        return []
+
+    def has_output(self) -> bool:
+        """Return whether a value is given."""
+        return self.value() is not None
+
+    def choices(self, changelist: Any) -> Any:
+        """Yield a link without the filter, and the value."""
+        without = changelist.get_query_string(remove=[self.parameter_name, BEFORE])
+        yield {"selected": False, "query_string": without, "display": _("All")}
+        yield {"selected": True, "query_string": changelist.get_query_string(), "display": self.value()}
+
+    def condition_for(self, value: str) -> Q:
+        """Return the condition; none of the rows fulfil it if the value is not a key."""
+        key = key_of(self._model._meta.get_field(self.parameter_name).target_field, value)
+        return Q(pk__in=()) if key is None else Q(**{str(self.parameter_name): key})
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self._model = model
+        super().__init__(request, params, model, model_admin)
+
+
+class UserFilter(KeyFilter):
+    """Rows of one user."""
+
+    title = _("user")
+    parameter_name = "user"
+
+
+class SubscriptionFilter(KeyFilter):
+    """Notifications of one subscription."""
+
+    title = _("subscription")
+    parameter_name = "subscription"
+
+
+class NotificationFilter(KeyFilter):
+    """Events of one notification."""
+
+    title = _("notification")
+    parameter_name = "notification"
+
+
+class BatchFilter(KeyFilter):
+    """Notifications of one batch."""
+
+    title = _("batch")
+    parameter_name = "batch"
+
+    def condition_for(self, value: str) -> Q:
+        """Return the condition; none of the rows fulfil it if the value is not a UUID."""
+        try:
+            return batch_condition(UUID(value))
+        except ValueError:
+            return Q(pk__in=())
+
+
+def batch_condition(batch: UUID) -> Q:
+    """Return the condition for a batch, with the time of its broadcast: the list then starts at the right place."""
+    broadcast = PushBroadcast.objects.filter(batch=batch).first()
+    if broadcast is None:
+        return Q(batch=batch)
+    end = {"created_at__lte": broadcast.finished_at} if broadcast.finished_at else {}
+    return Q(batch=batch, created_at__gte=broadcast.created_at, **end)
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Notifications with one status, by the index from which workers claim.
+
+    A rare status is looked up by key. Of others, the newest due time bounds where the list has to start.
+    """
+
+    title = _("status")
+    parameter_name = "status"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self._rows = model_admin.get_queryset(request)
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        """Return the states."""
+        return list(NotificationStatus.choices)
+
+    @cached_property
+    def _rare(self) -> list[Any] | None:
+        """The keys of the rows, or None if there are too many."""
+        if self.value() not in NotificationStatus.values:
+            return []
+        keys = list(self._rows.filter(status=self.value()).values_list("pk", flat=True)[: RARE + 1])
+        return keys if len(keys) <= RARE else None
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the rows were looked up by key."""
+        return self.value() is not None and self._rare is not None
+
+    @cached_property
+    def window_condition(self) -> Q | None:
+        """The rows by key, or the time before which they were created: no row is due before it was created."""
+        if self.value() is None:
+            return None
+        if self._rare is not None:
+            return Q(pk__in=self._rare)
+        latest = [moment for lane in Lane.values for moment in self._latest_due(lane)]
+        return Q(created_at__lte=max(latest, default=now()))
+
+    def _latest_due(self, lane: int) -> QuerySet[Any, Any]:
+        rows: QuerySet[Any] = self._rows.filter(status=self.value(), lane=lane).order_by("-next_attempt_at")
+        return rows.values_list("next_attempt_at", flat=True)[:1]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows with the status."""
+        condition = self.window_condition
+        return queryset if condition is None else queryset.filter(condition, status=self.value())
+
+
+class DateFilter(IndexedFilter):
+    """Drill down to a year, a month or a day, with `?on=2026`, `?on=2026-05` or `?on=2026-05-12`."""
+
+    title = _("date")
+    parameter_name = "on"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self._field = model_admin.window_field
+        self._rows = model_admin.get_queryset(request)
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the choices that are always there."""
+        return [("today", _("Today")), ("week", _("Last 7 days"))]
+
+    def choices(self, changelist: Any) -> Any:
+        """Yield the fixed choices, the chosen period with those around it, and the periods within it."""
+        chosen = self.value() or ""
+        for value, display in (("", _("All")), *self.lookup_choices, *self._periods(chosen)):
+            changed = {self.parameter_name: value} if value else {}
+            removed = [BEFORE] if value else [self.parameter_name, BEFORE]
+            query = changelist.get_query_string(changed, removed)
+            yield {"selected": value == chosen, "query_string": query, "display": display}
+
+    def condition_for(self, value: str) -> Q | None:
+        """Return the condition; None if the value is not a period."""
+        today = localtime().date()
+        fixed = {"today": (today, today), "week": (today - timedelta(days=6), today)}
+        period = fixed.get(value) or _period(value)
+        if period is None:
+            return None
+        start, end = (_midnight(day) for day in (period[0], period[1] + timedelta(days=1)))
+        return Q(**{f"{self._field}__gte": start, f"{self._field}__lt": end})
+
+    def _periods(self, chosen: str) -> Iterator[tuple[str, str]]:
+        period = _period(chosen)
+        if period is None:
+            yield from ((str(year), str(year)) for year in self._years())
+            return
+        year, month = period[0].year, period[0].month
+        yield str(year), str(year)
+        if len(chosen) == 4:
+            for number in range(1, 13):
+                yield f"{year}-{number:02}", date_format(date(year, number, 1), "YEAR_MONTH_FORMAT")
+            return
+        yield f"{year}-{month:02}", date_format(period[0], "YEAR_MONTH_FORMAT")
+        first, last = _period(f"{year}-{month:02}") or period
+        for number in range(first.day, last.day + 1):
+            day = date(year, month, number)
+            yield day.isoformat(), date_format(day, "MONTH_DAY_FORMAT")
+
+    def _years(self) -> range:
+        """The years from the oldest row to today, newest first."""
+        oldest = self._rows.order_by(self._field).values_list(self._field, flat=True).first()
+        this_year = localtime().year
+        return range(this_year, (localtime(oldest).year if oldest else this_year + 1) - 1, -1)
+
+
+def _period(text: str) -> tuple[date, date] | None:
+    """Return the first and the last day of "2026", "2026-05" or "2026-05-12", or None for any other text."""
+    lengths = {4: "-01-01", 7: "-01", 10: ""}
+    try:
+        first = date.fromisoformat(text + lengths[len(text)])
+    except (KeyError, ValueError):
+        return None
+    if first.year in (date.min.year, date.max.year):
+        return None
+    if len(text) == 10:
+        return first, first
+    next_month = 1 if len(text) == 4 else first.month % 12 + 1
+    following = date(first.year + (next_month == 1), next_month, 1)
+    return first, following - timedelta(days=1)
+
+
+def _midnight(day: date) -> datetime:
+    return make_aware(datetime.combine(day, time.min), get_current_timezone())

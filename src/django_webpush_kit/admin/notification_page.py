@@ -1,0 +1,95 @@
+"""The parts of the page of one notification: its story, the payload, related rows, and what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from django_webpush_kit.admin.browser_view import payload_of
+from django_webpush_kit.admin.pages import link, link_list, list_url, page_url, row_link
+from django_webpush_kit.admin.story import tell
+from django_webpush_kit.models import PushBroadcast, get_analytics_model
+from django_webpush_kit.states import NotificationStatus
+
+MAX_SIBLINGS = 5
+"""Rows of the same batch, and of the same user, that are shown. A link leads to all of them."""
+
+MAX_EVENTS = 50
+
+NEARBY = timedelta(minutes=1)
+"""Rows of a batch are looked for among those created this long before and after."""
+
+
+def story_of(row: Any) -> SafeString:
+    """Return the story as a timeline."""
+    events = get_analytics_model().objects.filter(notification=row.pk).order_by("timestamp")[:MAX_EVENTS]
+    broadcast = PushBroadcast.objects.filter(batch=row.batch).first()
+    origin = _("the broadcast %(broadcast)s") % {"broadcast": broadcast} if broadcast else ""
+    story = tell(row, events, now=timezone.now(), origin=origin)
+    return render_to_string("django_webpush_kit/admin/story.html", {"story": story})
+
+
+def payload_text(row: Any) -> SafeString:
+    """Return the payload as text, with its size."""
+    payload = payload_of(row)
+    if payload.error:
+        return format_html('<p class="errornote">{}</p>', payload.error)
+    size = _("%(size)s bytes. Receivers of pre_send may change it.") % {"size": payload.size}
+    return format_html(
+        '<pre class="webpush-kit-payload" tabindex="0">{}</pre><p class="help">{}</p>', payload.text, size
+    )
+
+
+def related_to(row: Any) -> SafeString:
+    """Return links to what belongs to the notification, with a few of its siblings."""
+    return link_list([*_links(row), *_batch(row), *_of_user(row)])
+
+
+def actions_for(row: Any) -> SafeString:
+    """Return links to the pages that ask before they act."""
+    model = type(row)
+    links = [(page_url(model, "again", row.pk), _("Send again")), (page_url(model, "to_me", row.pk), _("Send to me"))]
+    if row.status == NotificationStatus.PENDING:
+        links.insert(0, (page_url(model, "cancel", row.pk), _("Cancel")))
+    return link_list(link(url, text) for url, text in links if url)
+
+
+def _links(row: Any) -> Iterator[Any]:
+    yield row_link(row.subscription, _("The subscription"))
+    broadcast = PushBroadcast.objects.filter(batch=row.batch).first()
+    if broadcast is not None:
+        yield row_link(broadcast, _("The broadcast"))
+    yield link(list_url(get_analytics_model(), notification=row.pk), _("Events of this notification"))
+    if row.user_id is not None:
+        yield link(page_url(get_user_model(), "change", row.user_id), _("The user"))
+
+
+def _batch(row: Any) -> Iterator[Any]:
+    near = (row.created_at - NEARBY, row.created_at + NEARBY)
+    rows = type(row).objects.filter(batch=row.batch, created_at__range=near)
+    yield _siblings(_("Of the same batch"), list_url(type(row), batch=row.batch), rows, row)
+
+
+def _of_user(row: Any) -> Iterator[Any]:
+    if row.user_id is not None:
+        rows = type(row).objects.filter(user=row.user_id)
+        yield _siblings(_("To the same user"), list_url(type(row), user=row.user_id), rows, row)
+
+
+def _siblings(title: str, url: str, rows: Any, row: Any) -> SafeString:
+    newest = rows.exclude(pk=row.pk).select_related("user").order_by("-created_at", "-pk")[:MAX_SIBLINGS]
+    shown = [row_link(sibling, f"{sibling.title} ({_label(sibling, row)})") for sibling in newest]
+    return format_html("{}{}", link(url, title), link_list(shown) if shown else "")
+
+
+def _label(sibling: Any, row: Any) -> str:
+    status = sibling.get_status_display()
+    return f"{sibling.user}, {status}" if sibling.user and sibling.user_id != row.user_id else str(status)

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from itertools import count
 from typing import Any
 
 import pytest
@@ -17,11 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.testing.fake_browser import new_keys
 from django_webpush_kit.transports import locmem
+from tests.push_settings import changed_push_settings
 from tests.randomness import SEED, per_test
 
 EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
-
-_numbers = count(1)
 
 # how long an example takes says something about the machine, not about the code
 # In CI the same commit gets the same examples; at a developer's desk every run tries others.
@@ -75,20 +73,17 @@ def push_settings(settings: Any) -> Callable[..., None]:
     """Change keys of `WEBPUSH_KIT` until the end of the test: `push_settings(CHUNK_SIZE=5)`."""
 
     def change(**values: Any) -> None:
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+        settings.WEBPUSH_KIT = changed_push_settings(**values)
 
     return change
 
 
 @pytest.fixture
-def make_user(django_user_model: Any) -> Callable[..., Any]:
-    """Make users: `make_user()` or `make_user(first_name="Ada", ...)`. The database is the test's own mark to bring."""
+def make_user() -> Callable[..., Any]:
+    """Return `factories.make_user`, imported late because models need Django's setup."""
+    from tests.factories import make_user
 
-    def make(**fields: Any) -> Any:
-        fields.setdefault("username", f"user{next(_numbers)}")
-        return django_user_model.objects.create_user(**fields)
-
-    return make
+    return make_user
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -14,9 +15,12 @@ from django_webpush_kit.models import get_analytics_model, get_notification_mode
 from django_webpush_kit.testing.fake_browser import new_keys
 from tests.randomness import per_test
 
+_numbers = count(1)
 
-def make_user(username: str = "ada", **fields: Any) -> Any:
-    return get_user_model().objects.create_user(username=username, **fields)
+
+def make_user(username: str = "", **fields: Any) -> Any:
+    """A saved user. Without a name it is "user1", "user2" and so on."""
+    return get_user_model().objects.create_user(username=username or f"user{next(_numbers)}", **fields)
 
 
 _SUBSCRIBE_ARGUMENTS = ("preferences", "user_agent", "language", "timezone", "expiration_time", "ip_address")

@@ -379,14 +379,6 @@ def people():
     return [make_subscription(make_user(name)) for name in ("ada", "culprit", "grace")]
 
 
-@pytest.fixture
-def configure(push_settings):
-    def apply(**values):
-        push_settings(**values)
-
-    return apply
-
-
 def send_to_all(people, **options):
     return services.send([subscription.user for subscription in people], "Hello", **options)
 
@@ -465,9 +457,9 @@ def test_pre_send(people, error):
 
 
 @each_error
-def test_recipient_context(people, configure, error):
+def test_recipient_context(people, push_settings, error):
     switch["error"] = error
-    configure(RECIPIENT_CONTEXT=f"{__name__}.raise_for_culprit")
+    push_settings(RECIPIENT_CONTEXT=f"{__name__}.raise_for_culprit")
     make_template("hello", title_template="Hello {{ recipient.first_name }}")
     result = services.send_templated("hello", [one.user for one in people])
     broadcast = services.broadcast("hello")
@@ -504,9 +496,9 @@ def test_template_filters(people, settings, error):
 
 
 @each_error
-def test_audiences(people, configure, error):
+def test_audiences(people, push_settings, error):
     switch["error"] = error
-    configure(AUDIENCES={"broken": raise_it, "everybody": everybody})
+    push_settings(AUDIENCES={"broken": raise_it, "everybody": everybody})
     make_template("news", title_template="News")
     broken = services.broadcast("news", "broken", urgency="high")
     others = [services.broadcast("news", "everybody"), services.broadcast("news")]
@@ -515,7 +507,7 @@ def test_audiences(people, configure, error):
         one.refresh_from_db()
     assert [one.queued for one in (broken, *others)] == [0, 3, 3]
     assert broken.failure_reason
-    configure(AUDIENCES={"broken": everybody, "everybody": everybody})
+    push_settings(AUDIENCES={"broken": everybody, "everybody": everybody})
     if broken.status == PushBroadcast.Status.FAILED:
         services.resume_broadcast(broken)
     PushBroadcast.objects.update(next_page_at=None)
@@ -537,9 +529,9 @@ def by_name(request):
 
 
 @each_error
-def test_authenticators(people, configure, client, error):
+def test_authenticators(people, push_settings, client, error):
     switch["error"] = error
-    configure(AUTHENTICATORS=[f"{__name__}.by_name"])
+    push_settings(AUTHENTICATORS=[f"{__name__}.by_name"])
     body = {"categories": {"news": False}}
 
     def put(name, subscription):
@@ -554,10 +546,10 @@ def test_authenticators(people, configure, client, error):
 
 
 @each_error
-def test_active_users(people, configure, error):
+def test_active_users(people, push_settings, error):
     switch["error"] = error
     send_to_all(people)
-    configure(ACTIVE_USERS=f"{__name__}.raise_it")
+    push_settings(ACTIVE_USERS=f"{__name__}.raise_it")
     deliver_with_a_worker()
     assert set(statuses().values()) == {"sent"}
 
@@ -576,23 +568,23 @@ def test_active_users(people, configure, error):
     ],
     ids=["column", "syntax", "slice", "union", "lookup", "another model", "values", "None"],
 )
-def test_active_users_that_the_database_cannot_be_asked_for(people, configure, unusable):
+def test_active_users_that_the_database_cannot_be_asked_for(people, push_settings, unusable):
     send_to_all(people)
-    configure(ACTIVE_USERS=unusable)
+    push_settings(ACTIVE_USERS=unusable)
     deliver_with_a_worker()
     assert set(statuses().values()) == {"sent"}
 
 
 @each_error
-def test_scope(people, configure, error):
+def test_scope(people, push_settings, error):
     switch["error"] = error
     send_to_all(people)
-    configure(SCOPE=raise_it)
+    push_settings(SCOPE=raise_it)
     for _ in range(3):
         with pytest.raises(ImproperlyConfigured, match="SCOPE"):
             deliver_due()
     assert set(statuses().values()) == {"pending"}
-    configure(SCOPE="")
+    push_settings(SCOPE="")
     deliver_with_a_worker()
     assert set(statuses().values()) == {"sent"}
 
@@ -611,10 +603,10 @@ class TouchyTransport(Transport):
 
 @each_error
 @pytest.mark.parametrize("is_late", [False, True], ids=["one in flight", "several in flight"])
-def test_transports(people, configure, error, is_late):
+def test_transports(people, push_settings, error, is_late):
     switch.update(error=error, is_late=is_late)
     send_to_all(people)
-    configure(TRANSPORT=f"{__name__}.TouchyTransport", CHUNK_SIZE=3)
+    push_settings(TRANSPORT=f"{__name__}.TouchyTransport", CHUNK_SIZE=3)
     if isinstance(error, ImproperlyConfigured):  # a transport that cannot be used sends nothing, and fails nothing
         with pytest.raises(ImproperlyConfigured):
             deliver_due()
@@ -630,9 +622,9 @@ class TouchyBackend(TaskBackend):
 
 
 @each_error
-def test_task_backends(people, configure, error):
+def test_task_backends(people, push_settings, error):
     switch["error"] = error
-    configure(TASK_BACKEND=f"{__name__}.TouchyBackend", CHUNK_SIZE=1)
+    push_settings(TASK_BACKEND=f"{__name__}.TouchyBackend", CHUNK_SIZE=1)
     make_template("news", title_template="News")
     send_to_all(people)
     broadcast = services.broadcast("news")
@@ -670,10 +662,10 @@ class TouchyCache(BaseCache):
 
 
 @each_error
-def test_cache(people, settings, configure, client, error):
+def test_cache(people, settings, push_settings, client, error):
     switch["error"] = error
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.TouchyCache", "LOCATION": type(error).__name__}}
-    configure(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend", ALLOW_ANONYMOUS=True)
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend", ALLOW_ANONYMOUS=True)
     try:
         send_to_all(people)
         deliver_with_a_worker()
@@ -687,9 +679,9 @@ def test_cache(people, settings, configure, client, error):
 
 
 @each_error
-def test_managers(people, configure, client, monkeypatch, error):
+def test_managers(people, push_settings, client, monkeypatch, error):
     switch["error"] = error
-    configure(ACTIVE_USERS={"is_staff": False})
+    push_settings(ACTIVE_USERS={"is_staff": False})
     send_to_all(people)
     make_template("news", title_template="News {{ recipient.first_name }}")
     broadcast = services.broadcast("news")
@@ -709,7 +701,7 @@ class TouchyHandler(logging.Handler):
 
 
 @each_error
-def test_error_reporters(people, configure, error, capsys):
+def test_error_reporters(people, push_settings, error, capsys):
     switch["error"] = error
 
     def receiver(notification, **kwargs):
@@ -720,7 +712,7 @@ def test_error_reporters(people, configure, error, capsys):
     signals.post_send.connect(raise_it)
     handler = TouchyHandler(level=logging.ERROR)
     logging.getLogger("django_webpush_kit").addHandler(handler)
-    configure(AUDIENCES={"broken": raise_it, "everybody": everybody}, RECIPIENT_CONTEXT=raise_for_culprit)
+    push_settings(AUDIENCES={"broken": raise_it, "everybody": everybody}, RECIPIENT_CONTEXT=raise_for_culprit)
     make_template("news", title_template="News {{ recipient.first_name }}")
     try:
         send_to_all(people)
@@ -738,14 +730,16 @@ def test_error_reporters(people, configure, error, capsys):
 
 
 @each_error
-def test_commands(people, configure, error):
+def test_commands(people, push_settings, error):
     switch["error"] = error
     send_to_all(people)
-    configure(SCOPE=raise_it, AUDIENCES={"broken": f"{__name__}.raise_it"}, TASK_BACKEND=f"{__name__}.TouchyBackend")
+    push_settings(
+        SCOPE=raise_it, AUDIENCES={"broken": f"{__name__}.raise_it"}, TASK_BACKEND=f"{__name__}.TouchyBackend"
+    )
     with suppress(CommandError, SystemExit, ImproperlyConfigured):
         call_command("push_doctor", json=True, verbosity=0)
     with suppress(CommandError, SystemExit, ImproperlyConfigured):
         call_command("check", verbosity=0)
-    configure(SCOPE="")
+    push_settings(SCOPE="")
     deliver_with_a_worker()
     assert set(statuses().values()) == {"sent"}

@@ -68,14 +68,6 @@ def found(*, deploy=False):
     return {message.id.removeprefix("webpush_kit."): message for message in messages}
 
 
-@pytest.fixture
-def configure(push_settings):
-    def apply(**values):
-        push_settings(**values)
-
-    return apply
-
-
 def test_the_settings_of_this_suite_are_fine():
     assert found() == {}
 
@@ -164,8 +156,8 @@ def test_the_checks_are_registered():
         ({"PUSH_SERVICES": [7]}, "E014", "7 is not a host"),
     ],
 )
-def test_a_mistake_has_its_message(configure, values, message_id, words):
-    configure(**values)
+def test_a_mistake_has_its_message(push_settings, values, message_id, words):
+    push_settings(**values)
     messages = found()
     assert set(messages) == {message_id}
     assert words in messages[message_id].msg
@@ -188,19 +180,19 @@ def test_a_mistake_has_its_message(configure, values, message_id, words):
         {"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"timeout": 20}}},
     ],
 )
-def test_what_is_right_has_none(configure, values):
-    configure(**values)
+def test_what_is_right_has_none(push_settings, values):
+    push_settings(**values)
     assert set(found()) <= {"W002", "I002"}
 
 
-def test_a_matching_public_key_in_any_base64_is_right(configure, settings):
+def test_a_matching_public_key_in_any_base64_is_right(push_settings, settings):
     public_key = VapidKey.load(settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]).public_key
-    configure(VAPID_PUBLIC_KEY=public_key.replace("-", "+").replace("_", "/") + "=")
+    push_settings(VAPID_PUBLIC_KEY=public_key.replace("-", "+").replace("_", "/") + "=")
     assert found() == {}
 
 
-def test_an_unknown_key_comes_with_the_nearest_known_one(configure):
-    configure(vapid_private_kye="x", quite_something_else="x")
+def test_an_unknown_key_comes_with_the_nearest_known_one(push_settings):
+    push_settings(vapid_private_kye="x", quite_something_else="x")
     hints = [message.hint for message in check_settings()]
     assert hints == ["Did you mean 'VAPID_PRIVATE_KEY'?", "Remove it."]
 
@@ -216,13 +208,13 @@ def test_without_time_zones_nothing_works(settings):
     assert set(found()) == {"E003"}
 
 
-def test_a_check_is_left_out_where_its_settings_have_the_wrong_type(configure):
-    configure(PUSH_SERVICES="fcm.googleapis.com", VAPID_PRIVATE_KEY=7)
+def test_a_check_is_left_out_where_its_settings_have_the_wrong_type(push_settings):
+    push_settings(PUSH_SERVICES="fcm.googleapis.com", VAPID_PRIVATE_KEY=7)
     assert [message.id for message in check_settings()] == ["webpush_kit.E002"] * 2
     assert "W031" not in found(deploy=True)
 
 
-def test_no_message_shows_key_text(configure):
+def test_no_message_shows_key_text(push_settings):
     secret = generate_vapid_keys()["private_key"]
     for values in (
         {"VAPID_PRIVATE_KEY": secret[:-20]},
@@ -230,15 +222,15 @@ def test_no_message_shows_key_text(configure):
         {"VAPID_FALLBACK_PRIVATE_KEYS": [secret[5:]]},
         {"VAPID_PRIVATE_KEY": secret, "VAPID_PUBLIC_KEY": generate_vapid_keys()["public_key"]},
     ):
-        configure(**values)
+        push_settings(**values)
         messages = [*check_settings(), *check_deployment()]
         assert any(message.level >= checks.ERROR for message in messages)
         assert secret[10:40] not in repr(messages)
 
 
-def test_a_missing_pycurl_is_only_a_hint(configure, monkeypatch):
+def test_a_missing_pycurl_is_only_a_hint(push_settings, monkeypatch):
     monkeypatch.setattr("django_webpush_kit.checks.values.find_spec", lambda name: None)
-    configure(TRANSPORT="auto")
+    push_settings(TRANSPORT="auto")
     assert found()["I002"].level == checks.INFO
 
 
@@ -258,12 +250,12 @@ def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, 
     assert words in messages["E015"].msg
 
 
-def test_an_unknown_option_comes_with_those_that_there_are(configure):
-    configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"speed": 1}})
+def test_an_unknown_option_comes_with_those_that_there_are(push_settings):
+    push_settings(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"speed": 1}})
     assert found()["E007"].hint.endswith("accepts these OPTIONS: backend, queue_name, seconds, workers.")
-    configure(TASK_BACKEND=f"{BACKENDS}.NullBackend", TRANSPORT={"BACKEND": PORTABLE, "OPTIONS": {"speed": 1}})
+    push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend", TRANSPORT={"BACKEND": PORTABLE, "OPTIONS": {"speed": 1}})
     assert "timeout" in found()["E008"].hint
-    configure(TRANSPORT={"BACKEND": f"{TRANSPORTS}.LocmemTransport", "OPTIONS": {"speed": 1}})
+    push_settings(TRANSPORT={"BACKEND": f"{TRANSPORTS}.LocmemTransport", "OPTIONS": {"speed": 1}})
     assert found()["E008"].hint.endswith("accepts these OPTIONS: none.")
 
 
@@ -325,9 +317,9 @@ class Routing:
 @pytest.mark.skipif(os.environ.get("TEST_DATABASE", "sqlite") != "sqlite", reason="about SQLite")
 class TestSQLite:
     @pytest.fixture
-    def options(self, configure):
+    def options(self, push_settings):
         pytest.importorskip("django_q")
-        configure(TASK_BACKEND=f"{BACKENDS}.DjangoQBackend")
+        push_settings(TASK_BACKEND=f"{BACKENDS}.DjangoQBackend")
         options = connections["default"].settings_dict["OPTIONS"]
         before = dict(options)
         yield options
@@ -347,9 +339,9 @@ class TestSQLite:
         assert name in found()["W021"].msg
         assert "IMMEDIATE" in found()["W021"].hint
 
-    def test_without_a_cluster_nothing_is_said(self, options, configure):
+    def test_without_a_cluster_nothing_is_said(self, options, push_settings):
         options.clear()
-        configure(TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
         assert found() == {}
 
 
@@ -384,7 +376,7 @@ class TestQueues:
         assert 'ImproperlyConfigured: Add "django_webpush_kit" to INSTALLED_APPS' in printed
 
     @needs_tasks
-    def test_django_tasks_need_a_backend_that_exists_and_runs_them_elsewhere(self, configure, settings):
+    def test_django_tasks_need_a_backend_that_exists_and_runs_them_elsewhere(self, push_settings, settings):
         module = "django.tasks" if find_spec("django.tasks") else "django_tasks"
         settings.TASKS = {
             "default": {"BACKEND": f"{module}.backends.immediate.ImmediateBackend"},
@@ -396,19 +388,19 @@ class TestQueues:
             ("dummy", "W023", "runs no task"),
             ("nowhere", "E007", "nowhere"),
         ):
-            configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": alias}})
+            push_settings(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": alias}})
             assert set(found()) == {message_id}
             assert words in found()[message_id].msg
-        configure(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": "workers"}})
+        push_settings(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"backend": "workers"}})
         assert found() == {}
 
-    def test_without_django_tasks_the_extra_is_named(self, configure, monkeypatch):
+    def test_without_django_tasks_the_extra_is_named(self, push_settings, monkeypatch):
         real = importlib.util.find_spec
         monkeypatch.setattr(
             "django_webpush_kit.task_backends.django_tasks.find_spec",
             lambda name: None if name in ("django.tasks", "django_tasks") else real(name),
         )
-        configure(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend")
+        push_settings(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend")
         assert "django-webpush-kit[tasks]" in found()["E007"].msg
 
 
@@ -499,9 +491,9 @@ def test_good_settings_have_no_warning_at_deployment(production):
     ],
 )
 def test_what_is_dangerous_in_production_is_warned_of_at_deployment_only(
-    production, configure, values, message_id, words
+    production, push_settings, values, message_id, words
 ):
-    configure(**values)
+    push_settings(**values)
     messages = found(deploy=True)
     assert set(messages) == {message_id}
     assert words in messages[message_id].msg
@@ -509,8 +501,8 @@ def test_what_is_dangerous_in_production_is_warned_of_at_deployment_only(
     assert message_id not in found()
 
 
-def test_anonymous_subscriptions_with_a_rate_limit_are_fine(production, configure):
-    configure(ALLOW_ANONYMOUS=True)
+def test_anonymous_subscriptions_with_a_rate_limit_are_fine(production, push_settings):
+    push_settings(ALLOW_ANONYMOUS=True)
     assert found(deploy=True) == {}
 
 
@@ -519,21 +511,21 @@ def test_a_cache_of_one_process_cannot_count_rates(production):
     assert set(found(deploy=True)) == {"W037"}
 
 
-def test_a_cache_of_one_process_cannot_hold_back_doubled_wake_ups(production, configure):
+def test_a_cache_of_one_process_cannot_hold_back_doubled_wake_ups(production, push_settings):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
-    configure(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend", RATE_LIMITS={})
+    push_settings(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend", RATE_LIMITS={})
     assert set(found(deploy=True)) == {"W036", "W042"}
 
 
-def test_an_unusable_transport_is_not_said_twice(production, configure):
-    configure(TRANSPORT={"PATH": "x"})
+def test_an_unusable_transport_is_not_said_twice(production, push_settings):
+    push_settings(TRANSPORT={"PATH": "x"})
     assert found(deploy=True) == {}
     assert set(found()) == {"E008"}
 
 
-def test_an_unusable_task_backend_is_not_said_twice(production, configure):
+def test_an_unusable_task_backend_is_not_said_twice(production, push_settings):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
-    configure(TRANSPORT=PORTABLE, TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
+    push_settings(TRANSPORT=PORTABLE, TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
     assert set(found(deploy=True)) == {"W042"}
     assert set(found()) == {"E007"}
 
@@ -546,30 +538,30 @@ def test_an_unusable_task_backend_is_not_said_twice(production, configure):
         ("USE_X_FORWARDED_PORT", True),
     ],
 )
-def test_a_proxy_that_other_settings_know_of_should_be_counted(production, configure, name, value):
+def test_a_proxy_that_other_settings_know_of_should_be_counted(production, push_settings, name, value):
     setattr(production, name, value)
     assert set(found(deploy=True)) == {"W038"}
-    configure(TRUSTED_PROXIES=1)
+    push_settings(TRUSTED_PROXIES=1)
     assert found(deploy=True) == {}
 
 
-def test_a_key_file_that_others_can_read_is_warned_of(production, configure, tmp_path):
+def test_a_key_file_that_others_can_read_is_warned_of(production, push_settings, tmp_path):
     path = tmp_path / "vapid.pem"
     path.write_text(VapidKey.generate().pem())
     path.chmod(0o644)
-    configure(VAPID_PRIVATE_KEY=str(path))
+    push_settings(VAPID_PRIVATE_KEY=str(path))
     assert set(found(deploy=True)) == {"W040"}
     path.chmod(0o600)
     assert found(deploy=True) == {}
 
 
-def test_missing_and_malformed_keys_are_no_files(production, configure):
-    configure(VAPID_PRIVATE_KEY="", VAPID_FALLBACK_PRIVATE_KEYS=[7, "x\0y"])
+def test_missing_and_malformed_keys_are_no_files(production, push_settings):
+    push_settings(VAPID_PRIVATE_KEY="", VAPID_FALLBACK_PRIVATE_KEYS=[7, "x\0y"])
     assert found(deploy=True) == {}
 
 
-def test_what_is_no_host_is_left_to_the_check_that_says_so(production, configure):
-    configure(PUSH_SERVICES=[7])
+def test_what_is_no_host_is_left_to_the_check_that_says_so(production, push_settings):
+    push_settings(PUSH_SERVICES=[7])
     assert found(deploy=True) == {}
 
 

@@ -34,6 +34,7 @@ from django_webpush_kit.signals import post_send
 from django_webpush_kit.subscriptions.preferences import check_preferences
 from django_webpush_kit.task_backends import get_task_backend
 from tests.factories import make_notification, make_template
+from tests.push_settings import override_push_settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -82,7 +83,7 @@ def find(page, word):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_known_and_usable(name):
-    with override_settings(WEBPUSH_KIT={**settings.WEBPUSH_KIT, **given_by(name)}):
+    with override_push_settings(**given_by(name)):
         found = {message.id: message.msg for message in run_checks(tags=[TAG]) if message.id in MALFORMED}
     assert found == {}
 
@@ -351,16 +352,14 @@ def test_running_broadcasts_are_stopped(subscription):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_audiences_are_reached(user, make_subscription):
+def test_audiences_are_reached(user, make_subscription, push_settings):
     functions = run(find("how-to/broadcasts", "def recently_active"))
     make_template("news", title_template="{{ headline }}")
     german = make_subscription(user, language="de")
     make_subscription(user, language="fr")
-    with override_settings(
-        WEBPUSH_KIT={**settings.WEBPUSH_KIT, "AUDIENCES": {"german-speaking": functions["german_speaking"]}}
-    ):
-        started = broadcast("news", "german-speaking", {"headline": "Hallo"})
-        deliver_due()
+    push_settings(AUDIENCES={"german-speaking": functions["german_speaking"]})
+    started = broadcast("news", "german-speaking", {"headline": "Hallo"})
+    deliver_due()
     assert get_notification_model().objects.get(batch=started.batch).subscription == german
     assert list(functions["recently_active"]()) == []
 
@@ -395,13 +394,13 @@ def test_an_authenticator_of_your_own(user):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transport_of_your_own(subscription, tmp_path, monkeypatch):
+def test_a_transport_of_your_own(subscription, tmp_path, monkeypatch, push_settings):
     transport = run(find("how-to/transports", "class LoggedTransport"))["LoggedTransport"]
     monkeypatch.setitem(sys.modules, "documented_transport", SimpleNamespace(LoggedTransport=transport))
     spec = {"BACKEND": "documented_transport.LoggedTransport", "OPTIONS": {"path": str(tmp_path / "push.log")}}
-    with override_settings(WEBPUSH_KIT={**settings.WEBPUSH_KIT, "TRANSPORT": spec}):
-        send(subscription, "Hello")
-        assert deliver_due().sent == 1
+    push_settings(TRANSPORT=spec)
+    send(subscription, "Hello")
+    assert deliver_due().sent == 1
     endpoint = (tmp_path / "push.log").read_text().split()[0]
     assert urlsplit(endpoint).hostname == "updates.push.services.mozilla.com"
 

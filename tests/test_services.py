@@ -33,10 +33,6 @@ from tests.factories import make_template
 pytestmark = pytest.mark.django_db
 
 
-def configure(settings, **changes):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **changes}
-
-
 def everything():
     return get_notification_model().objects.all()
 
@@ -134,8 +130,8 @@ def test_mistakes_are_raised_before_anything_is_written(subscription):
     assert not everything().exists()
 
 
-def test_a_mistake_in_the_defaults_is_one_of_the_configuration(subscription, settings):
-    configure(settings, DEFAULTS={"urgency": "urgent"})
+def test_a_mistake_in_the_defaults_is_one_of_the_configuration(subscription, push_settings):
+    push_settings(DEFAULTS={"urgency": "urgent"})
     with pytest.raises(ImproperlyConfigured, match=r'WEBPUSH_KIT\["DEFAULTS"\]: urgency must be one of'):
         send(subscription, "Hello")
 
@@ -143,10 +139,10 @@ def test_a_mistake_in_the_defaults_is_one_of_the_configuration(subscription, set
 # sizes
 
 
-def test_what_does_not_fit_into_a_push_is_refused(user, settings):
+def test_what_does_not_fit_into_a_push_is_refused(user, push_settings):
     with pytest.raises(PayloadTooLarge, match="above the budget of 3000"):
         send(user, "Hello", "x" * 3000)
-    configure(settings, PAYLOAD_BUDGET=9999)
+    push_settings(PAYLOAD_BUDGET=9999)
     send(user, "Hello", "x" * 3000)
     with pytest.raises(PayloadTooLarge, match="above the budget of 3993"):
         send(user, "Hello", "x" * 4000)
@@ -164,8 +160,8 @@ def test_everything_that_is_accepted_can_be_sent(subscription):
     assert len(outbox[0].request.payload) <= 3000
 
 
-def test_a_setting_truncates_body_and_title_instead(subscription, settings):
-    configure(settings, OVERSIZE="truncate")
+def test_a_setting_truncates_body_and_title_instead(subscription, push_settings):
+    push_settings(OVERSIZE="truncate")
     row = send(subscription, "T" * 300, "ü" * 3000).notifications.get()
     assert row.title == "T" * 199 + "…"
     deliver_due()
@@ -179,13 +175,13 @@ def test_a_setting_truncates_body_and_title_instead(subscription, settings):
 
 
 @pytest.mark.parametrize(("urgency", "lane"), [("high", 0), ("normal", 1), ("low", 2), ("very-low", 2), (None, 1)])
-def test_urgency_decides_the_lane(subscription, settings, urgency, lane):
-    configure(settings, DEFAULTS={})
+def test_urgency_decides_the_lane(subscription, push_settings, urgency, lane):
+    push_settings(DEFAULTS={})
     assert send(subscription, "Hello", urgency=urgency).notifications.get().lane == lane
 
 
-def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings(subscription, settings):
-    configure(settings, MAX_RETRIES=7)
+def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings(subscription, push_settings):
+    push_settings(MAX_RETRIES=7)
     make_template("news", options={"max_retries": 5})
     make_template("plain")
     assert send(subscription, "Hello").notifications.get().max_retries == 7
@@ -194,8 +190,8 @@ def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings
     assert send_templated("news", subscription, {"number": 1}, max_retries=0).notifications.get().max_retries == 0
 
 
-def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subscription, settings):
-    configure(settings, DEFAULTS={"ttl": 1, "icon": "/default.png", "badge": "/default.png", "urgency": "low"})
+def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subscription, push_settings):
+    push_settings(DEFAULTS={"ttl": 1, "icon": "/default.png", "badge": "/default.png", "urgency": "low"})
     make_template(
         "news",
         url_template="/template/{{ n }}",
@@ -271,12 +267,12 @@ def test_a_blocked_type_is_kept_as_a_suppressed_row_with_the_reason(user, make_s
     assert deliver_due().sent == 1
 
 
-def test_quiet_hours_defer_or_suppress_as_the_settings_say(user, make_subscription, settings):
+def test_quiet_hours_defer_or_suppress_as_the_settings_say(user, make_subscription, push_settings):
     make_subscription(user, preferences=quiet_now())
     deferred = send(user, "Hello")
     assert deferred.deferred == 1
     assert deferred.notifications.get().next_attempt_at > django_timezone.now() + timedelta(minutes=58)
-    configure(settings, QUIET_HOURS="suppress")
+    push_settings(QUIET_HOURS="suppress")
     assert send(user, "Hello").notifications.get().failure_reason == "Quiet hours active"
 
 
@@ -365,8 +361,8 @@ def next_booking(user):
     return {"booking": datetime(2026, 7, 1, 22, 30, tzinfo=timezone.utc)}
 
 
-def test_moments_are_shown_on_each_recipient_s_clock(user, make_subscription, settings):
-    configure(settings, RECIPIENT_CONTEXT=next_booking)
+def test_moments_are_shown_on_each_recipient_s_clock(user, make_subscription, push_settings):
+    push_settings(RECIPIENT_CONTEXT=next_booking)
     make_template("shared", title_template="{{ when|date:'H:i' }}")
     make_template("personal", title_template="{{ recipient.booking|date:'H:i' }}")
     make_subscription(user, timezone="Europe/Berlin")
@@ -623,8 +619,8 @@ def test_the_service_class_answers_with_dicts(user, make_subscription):
     assert blocked["error"] == "Blocked by user preferences"
 
 
-def test_the_service_class_says_that_quiet_hours_are_active(user, make_subscription, settings):
-    configure(settings, QUIET_HOURS="suppress")
+def test_the_service_class_says_that_quiet_hours_are_active(user, make_subscription, push_settings):
+    push_settings(QUIET_HOURS="suppress")
     answer = PushNotificationService().send_notification(make_subscription(user, preferences=quiet_now()), "Hello")
     assert (answer["success"], answer["error"]) == (False, "Quiet hours active")
 

@@ -11,7 +11,6 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from django_webpush_kit.conf import given_settings
 from tests.conftest import new_keys
 from tests.randomness import per_test
 
@@ -68,16 +67,6 @@ def login() -> Callable[[Any], ApiClient]:
         return client
 
     return make
-
-
-@pytest.fixture
-def kit(settings: Any) -> Callable[..., None]:
-    """Change keys of `WEBPUSH_KIT` for this test: `kit(ALLOW_ANONYMOUS=True)`."""
-
-    def change(**values: Any) -> None:
-        settings.WEBPUSH_KIT = {**given_settings(), **values}
-
-    return change
 
 
 def new_endpoint() -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_webpush_kit import services
-from django_webpush_kit.conf import given_settings
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.tokens import sign_subscription, user_mark
 from tests.api.conftest import ACTIONS, ApiClient, new_body, new_endpoint
 from tests.factories import make_notification, make_subscription, make_user
+from tests.push_settings import override_push_settings
 
 pytestmark = pytest.mark.django_db
 
@@ -53,8 +50,8 @@ class World:
 
 
 @pytest.fixture
-def world(login: Any, kit: Any) -> World:
-    kit(RATE_LIMITS={})
+def world(login: Any, push_settings: Any) -> World:
+    push_settings(RATE_LIMITS={})
     owner, other = make_user("owner"), make_user("other")
     subscription, others = make_subscription(owner), make_subscription(other)
     former = sign_subscription(subscription)
@@ -104,7 +101,7 @@ def test_who_may_not_and_learns_nothing(world: World, actor: str, status: int, a
 def test_whatever_the_others_try_the_owner_keeps_the_subscription(world: World, steps: Any) -> None:
     waiting, kept = make_notification(world.subscription, "pending"), stored(world)
     for actor, action, is_anonymous_allowed in steps:
-        with allowing_anonymous(is_anonymous_allowed):
+        with override_push_settings(ALLOW_ANONYMOUS=is_anonymous_allowed):
             if action in ATTEMPTS:
                 world.attempt(actor, action)
             else:
@@ -136,19 +133,13 @@ def stored(world: World) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "updated_at"}
 
 
-@contextmanager
-def allowing_anonymous(is_allowed: bool) -> Iterator[None]:
-    with override_settings(WEBPUSH_KIT={**given_settings(), "ALLOW_ANONYMOUS": is_allowed}):
-        yield
-
-
 def test_a_normalised_endpoint_is_found_as_the_browser_spells_it(world: World) -> None:
     spelled = world.subscription.endpoint.replace("https://updates.push", "HTTPS://Updates.Push")
     assert world.ask("owner", "GET preferences", spelled).status_code == 200
 
 
-def test_an_endpoint_that_is_no_longer_allowed_can_still_be_removed(world: World, kit: Any) -> None:
-    kit(PUSH_SERVICES=["push.example.com"])
+def test_an_endpoint_that_is_no_longer_allowed_can_still_be_removed(world: World, push_settings: Any) -> None:
+    push_settings(PUSH_SERVICES=["push.example.com"])
     assert world.ask("owner", "POST unsubscribe").status_code == 200
 
 

@@ -67,20 +67,20 @@ def test_a_site_without_sessions_has_nobody_signed_in() -> None:
     assert session(RequestFactory().get(BASE)) is None
 
 
-def test_the_first_authenticator_that_knows_the_user_decides(user: Any, api: ApiClient, kit: Any) -> None:
-    kit(AUTHENTICATORS=[f"{HERE}.nobody", f"{HERE}.refuses", f"{HERE}.by_header"])
+def test_the_first_authenticator_that_knows_the_user_decides(user: Any, api: ApiClient, push_settings: Any) -> None:
+    push_settings(AUTHENTICATORS=[f"{HERE}.nobody", f"{HERE}.refuses", f"{HERE}.by_header"])
     assert api.subscribe(new_body(), headers={"X-User": user.username}).status_code == 201
 
 
-def test_refused_credentials_are_the_answer_when_nobody_knows_the_user(api: ApiClient, kit: Any) -> None:
-    kit(AUTHENTICATORS=[f"{HERE}.refuses", f"{HERE}.refuses", f"{HERE}.by_header"])
+def test_refused_credentials_are_the_answer_when_nobody_knows_the_user(api: ApiClient, push_settings: Any) -> None:
+    push_settings(AUTHENTICATORS=[f"{HERE}.refuses", f"{HERE}.refuses", f"{HERE}.by_header"])
     answer = api.subscribe(new_body())
     assert (answer.status_code, answer.json()["message"]) == (401, "This key has been revoked.")
     assert answer.headers["WWW-Authenticate"] == "Key"
 
 
-def test_without_authenticators_only_tokens_count(user: Any, login: Any, kit: Any) -> None:
-    kit(AUTHENTICATORS=[])
+def test_without_authenticators_only_tokens_count(user: Any, login: Any, push_settings: Any) -> None:
+    push_settings(AUTHENTICATORS=[])
     assert login(user).subscribe(new_body()).status_code == 401
 
 
@@ -88,34 +88,36 @@ class TestAnAuthenticatorThatFails:
     """Whatever it raises or returns ends its own request, with an answer that says so."""
 
     @pytest.mark.parametrize("fault", [ValueError, KeyError, ZeroDivisionError, PermissionDenied, DatabaseError])
-    def test_refuses_the_credentials_and_is_logged(self, api: ApiClient, kit: Any, caplog: Any, fault: type) -> None:
+    def test_refuses_the_credentials_and_is_logged(
+        self, api: ApiClient, push_settings: Any, caplog: Any, fault: type
+    ) -> None:
         def broken(request: HttpRequest) -> None:
             raise fault("of the project")
 
-        kit(AUTHENTICATORS=[broken])
+        push_settings(AUTHENTICATORS=[broken])
         answer = api.subscribe(new_body())
         assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
         assert "of the project" in caplog.text
         assert "of the project" not in answer.content.decode()
 
     @pytest.mark.parametrize("value", [7, "ada", object(), ["ada"]])
-    def test_so_does_one_that_returns_no_user(self, api: ApiClient, kit: Any, value: Any) -> None:
-        kit(AUTHENTICATORS=[lambda request: value])
+    def test_so_does_one_that_returns_no_user(self, api: ApiClient, push_settings: Any, value: Any) -> None:
+        push_settings(AUTHENTICATORS=[lambda request: value])
         assert api.subscribe(new_body()).json()["code"] == "authentication_failed"
 
-    def test_another_one_may_still_know_the_user(self, user: Any, login: Any, kit: Any) -> None:
-        kit(AUTHENTICATORS=[lambda request: 1 / 0, SESSION])
+    def test_another_one_may_still_know_the_user(self, user: Any, login: Any, push_settings: Any) -> None:
+        push_settings(AUTHENTICATORS=[lambda request: 1 / 0, SESSION])
         assert login(user).subscribe(new_body()).status_code == 201
 
-    def test_an_anonymous_user_is_nobody(self, api: ApiClient, kit: Any) -> None:
-        kit(AUTHENTICATORS=[lambda request: AnonymousUser()])
+    def test_an_anonymous_user_is_nobody(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(AUTHENTICATORS=[lambda request: AnonymousUser()])
         assert api.subscribe(new_body()).json()["code"] == "not_authenticated"
 
-    def test_a_code_of_its_own_is_passed_on(self, api: ApiClient, kit: Any) -> None:
+    def test_a_code_of_its_own_is_passed_on(self, api: ApiClient, push_settings: Any) -> None:
         def locked(request: HttpRequest) -> None:
             raise AuthenticationFailed("This account is locked.", status=403, code="account_locked")
 
-        kit(AUTHENTICATORS=[locked])
+        push_settings(AUTHENTICATORS=[locked])
         answer = api.subscribe(new_body())
         assert (answer.status_code, answer.json()["code"]) == (403, "account_locked")
 

@@ -37,8 +37,8 @@ def refusing(request: HttpRequest) -> None:
 
 
 class TestConfig:
-    def test_it_holds_what_a_page_needs_to_subscribe(self, api: ApiClient, kit: Any) -> None:
-        kit(NOTIFICATION_TYPES={"news": {"label": "News", "default": False}, "orders": {}})
+    def test_it_holds_what_a_page_needs_to_subscribe(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "default": False}, "orders": {}})
         assert api.call("GET", "config").json() == {
             "success": True,
             "public_key": vapid_keyring().current.public_key,
@@ -55,8 +55,10 @@ class TestConfig:
             "user": "",
         }
 
-    def test_it_describes_the_types_in_the_language_of_the_request(self, api: ApiClient, kit: Any) -> None:
-        kit(NOTIFICATION_TYPES={"mail": {"label": gettext_lazy("Email"), "description": gettext_lazy("Password")}})
+    def test_it_describes_the_types_in_the_language_of_the_request(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(
+            NOTIFICATION_TYPES={"mail": {"label": gettext_lazy("Email"), "description": gettext_lazy("Password")}}
+        )
         with translation.override("de"):
             answer = api.call("GET", "config")
         assert answer.json()["types"] == {
@@ -72,13 +74,13 @@ class TestConfig:
         assert len({answer.headers["ETag"] for answer in [*answers, api.call("GET", "config")]}) == 3
         assert {"Cookie", "Authorization"} <= set(answers[0].headers["Vary"].split(", "))
 
-    def test_refused_credentials_are_nobodys(self, api: ApiClient, kit: Any) -> None:
-        kit(AUTHENTICATORS=[f"{__name__}.refusing"])
+    def test_refused_credentials_are_nobodys(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(AUTHENTICATORS=[f"{__name__}.refusing"])
         answer = api.call("GET", "config")
         assert (answer.status_code, answer.json()["user"]) == (200, "")
 
-    def test_without_a_key_it_says_so(self, api: ApiClient, kit: Any) -> None:
-        kit(VAPID_PRIVATE_KEY="")
+    def test_without_a_key_it_says_so(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(VAPID_PRIVATE_KEY="")
         assert api.call("GET", "config").json()["public_key"] == ""
 
     @pytest.mark.urls(__name__)
@@ -103,8 +105,8 @@ class TestServiceWorker:
         assert given == {"baseUrl": "/api/v1/push/", "publicKey": vapid_keyring().current.public_key}
         assert rest == views.WORKER.read_text()
 
-    def test_it_is_served_without_a_key_too(self, api: ApiClient, kit: Any) -> None:
-        kit(VAPID_PRIVATE_KEY="", SERVICE_WORKER_SCOPE="/app/")
+    def test_it_is_served_without_a_key_too(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(VAPID_PRIVATE_KEY="", SERVICE_WORKER_SCOPE="/app/")
         answer = api.call("GET", "service-worker.js")
         assert b"publicKey" not in answer.content.partition(b"\n")[0]
         assert answer.headers["Service-Worker-Allowed"] == "/app/"
@@ -195,15 +197,15 @@ class TestHeadTag:
         (nonce,) = Head(answer.content.decode()).nonces
         assert answer.headers["Content-Security-Policy"] == f"script-src 'nonce-{nonce}'"
 
-    def test_it_tells_the_scope_of_the_service_worker(self, kit: Any) -> None:
-        kit(SERVICE_WORKER_SCOPE="/shop/")
+    def test_it_tells_the_scope_of_the_service_worker(self, push_settings: Any) -> None:
+        push_settings(SERVICE_WORKER_SCOPE="/shop/")
         assert head().metas["webpush-kit-scope"] == "/shop/"
 
     def test_elements_can_be_left_out(self) -> None:
         assert head("elements=False").sources == ["/static/django_webpush_kit/webpush-kit.js"]
 
-    def test_without_a_request_or_a_key_the_rest_is_there(self, kit: Any) -> None:
-        kit(VAPID_PRIVATE_KEY="")
+    def test_without_a_request_or_a_key_the_rest_is_there(self, push_settings: Any) -> None:
+        push_settings(VAPID_PRIVATE_KEY="")
         found = Head(Template("{% load webpush_kit %}{% webpush_kit_head %}").render(Context()))
         assert found.metas == {
             "webpush-kit-base": "/api/v1/push/",
@@ -239,18 +241,18 @@ class TestHealth:
         ],
     )
     def test_unhealthy_is_503_for_those_who_ask_for_it(
-        self, api: ApiClient, kit: Any, subscription: Any, is_strict: bool, query: str, status: int
+        self, api: ApiClient, push_settings: Any, subscription: Any, is_strict: bool, query: str, status: int
     ) -> None:
-        kit(VAPID_PRIVATE_KEY="", HEALTH_STRICT=is_strict)
+        push_settings(VAPID_PRIVATE_KEY="", HEALTH_STRICT=is_strict)
         answer = api.call("GET", f"health{query}")
         assert (answer.status_code, answer.json()["status"]) == (status, "unhealthy")
 
-    def test_healthy_is_200_however_strict(self, api: ApiClient, kit: Any) -> None:
-        kit(HEALTH_STRICT=True)
+    def test_healthy_is_200_however_strict(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(HEALTH_STRICT=True)
         assert api.call("GET", "health?strict=1").status_code == 200
 
-    def test_it_can_be_kept_for_staff(self, api: ApiClient, login: Any, make_user: Any, kit: Any) -> None:
-        kit(HEALTH_PUBLIC=False)
+    def test_it_can_be_kept_for_staff(self, api: ApiClient, login: Any, make_user: Any, push_settings: Any) -> None:
+        push_settings(HEALTH_PUBLIC=False)
         assert api.call("GET", "health").status_code == 401
         assert login(make_user()).call("GET", "health").status_code == 403
         assert login(make_user(is_staff=True)).call("GET", "health").status_code == 200

@@ -125,8 +125,8 @@ class TestReports:
     def test_a_token_is_for_one_purpose(self, api: ApiClient, subscription: Any) -> None:
         assert report(api, {"token": sign_subscription(subscription), "action": "clicked"}).status_code == 400
 
-    def test_a_token_expires(self, api: ApiClient, token: str, kit: Any) -> None:
-        kit(EVENT_TOKEN_DAYS=7)
+    def test_a_token_expires(self, api: ApiClient, token: str, push_settings: Any) -> None:
+        push_settings(EVENT_TOKEN_DAYS=7)
         with time_machine.travel(datetime.now(timezone.utc) + timedelta(days=6), tick=False):
             assert report(api, {"token": token, "action": "delivered"}).status_code == 200
         with time_machine.travel(datetime.now(timezone.utc) + timedelta(days=8), tick=False):
@@ -288,8 +288,10 @@ class TestOpen:
             answer = api.call("GET", f"open/{token}")
             assert (answer.status_code, answer.headers["Location"]) == (302, location)
 
-    def test_above_the_rate_limit_it_redirects_without_a_record(self, api: ApiClient, token: str, kit: Any) -> None:
-        kit(RATE_LIMITS={"open": "1/h"})
+    def test_above_the_rate_limit_it_redirects_without_a_record(
+        self, api: ApiClient, token: str, push_settings: Any
+    ) -> None:
+        push_settings(RATE_LIMITS={"open": "1/h"})
         with time_machine.travel(datetime.now(timezone.utc), tick=False):
             for query in ("", "?action=track"):
                 assert api.call("GET", f"open/{token}{query}").status_code == 302
@@ -312,9 +314,9 @@ class TestOpen:
         assert api.call("GET", f"open/{token}").headers["Location"] == "/"
 
     def test_its_token_expires_and_outlives_a_rotation_of_the_secret_key(
-        self, api: ApiClient, token: str, kit: Any, settings: Any
+        self, api: ApiClient, token: str, push_settings: Any, settings: Any
     ) -> None:
-        kit(EVENT_TOKEN_DAYS=7)
+        push_settings(EVENT_TOKEN_DAYS=7)
         settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
         settings.SECRET_KEY = "another-secret-key-with-enough-characters-0123456789"
         for days, status in ((6, 302), (8, 404)):

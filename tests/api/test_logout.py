@@ -28,9 +28,9 @@ urlpatterns = [
 
 
 @pytest.fixture
-def browser(kit: Callable[..., None], login: Any, user: Any) -> ApiClient:
+def browser(push_settings: Callable[..., None], login: Any, user: Any) -> ApiClient:
     """A signed-in browser that has subscribed."""
-    kit(DETACH_ON_LOGOUT=True)
+    push_settings(DETACH_ON_LOGOUT=True)
     client: ApiClient = login(user)
     client.subscribe(new_body())
     return client
@@ -88,15 +88,17 @@ def test_the_same_user_logging_in_again_changes_nothing(browser: ApiClient, user
     assert the_row().is_active
 
 
-def test_a_repair_contact_hands_out_the_cookie_too(kit: Any, login: Any, user: Any, subscription: Any) -> None:
-    kit(DETACH_ON_LOGOUT=True)
+def test_a_repair_contact_hands_out_the_cookie_too(
+    push_settings: Any, login: Any, user: Any, subscription: Any
+) -> None:
+    push_settings(DETACH_ON_LOGOUT=True)
     client = login(user)
     assert client.on("GET preferences", subscription.endpoint).cookies[COOKIE].value
     assert not client.on("GET preferences", subscription.endpoint).cookies, "once is enough"
 
 
-def test_the_bearer_of_a_token_gets_no_cookie(kit: Any, login: Any, user: Any, make_user: Any) -> None:
-    kit(DETACH_ON_LOGOUT=True)
+def test_the_bearer_of_a_token_gets_no_cookie(push_settings: Any, login: Any, user: Any, make_user: Any) -> None:
+    push_settings(DETACH_ON_LOGOUT=True)
     body = new_body()
     token = login(user).subscribe(body).json()["subscription_token"]
     answer = login(make_user()).on("GET preferences", body["subscription"]["endpoint"], token=token)
@@ -125,8 +127,10 @@ def test_logging_out_nobody_or_without_a_request_is_fine(browser: ApiClient) -> 
 
 @pytest.mark.parametrize("signal", [user_logged_in, user_logged_out])
 @pytest.mark.parametrize("is_on", [True, False])
-def test_signals_of_other_senders_do_nothing(browser: ApiClient, user: Any, kit: Any, signal: Any, is_on: bool) -> None:
-    kit(DETACH_ON_LOGOUT=is_on)
+def test_signals_of_other_senders_do_nothing(
+    browser: ApiClient, user: Any, push_settings: Any, signal: Any, is_on: bool
+) -> None:
+    push_settings(DETACH_ON_LOGOUT=is_on)
     signal.send(sender=type(user), user=user)
     signal.send(sender=type(user), request=object(), user=user)
     user_logged_out.send(sender=type(user))

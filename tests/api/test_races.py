@@ -41,8 +41,8 @@ def at_once(tasks: list[Callable[[], Any]]) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def _no_rate_limits(kit: Any) -> None:
-    kit(RATE_LIMITS={})
+def _no_rate_limits(push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={})
 
 
 def test_subscribes_of_one_endpoint_make_one_row(user: Any, login: Any) -> None:
@@ -64,8 +64,8 @@ def test_subscribes_of_one_endpoint_by_many_users_end_with_one_owner(make_user: 
     assert get_subscription_model().objects.count() == 1
 
 
-def test_a_user_cannot_pass_the_limit_by_subscribing_in_parallel(user: Any, login: Any, kit: Any) -> None:
-    kit(RATE_LIMITS={}, MAX_SUBSCRIPTIONS_PER_USER=5)
+def test_a_user_cannot_pass_the_limit_by_subscribing_in_parallel(user: Any, login: Any, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={}, MAX_SUBSCRIPTIONS_PER_USER=5)
     clients = [login(user) for _ in range(THREADS)]
     answers = at_once([lambda client=client: client.subscribe(new_body()) for client in clients])
     assert Counter(answer.status_code for answer in answers) == {201: 5, 403: THREADS - 5}

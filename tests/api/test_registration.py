@@ -51,8 +51,8 @@ def test_it_does_not_try_for_ever(user: Any) -> None:
     assert len(seen) == INSERT_ATTEMPTS
 
 
-def test_a_site_without_a_key_may_store_subscriptions(user: Any, kit: Callable[..., None]) -> None:
-    kit(VAPID_PRIVATE_KEY="")
+def test_a_site_without_a_key_may_store_subscriptions(user: Any, push_settings: Callable[..., None]) -> None:
+    push_settings(VAPID_PRIVATE_KEY="")
     assert services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user).vapid_key_id == ""
 
 

@@ -120,10 +120,10 @@ def told() -> Iterator[list[str]]:
 
 
 @pytest.fixture(params=[pytest.param("CurlTransport", marks=needs_pycurl), "PyWebPushTransport"])
-def transport(request: Any, kit: Callable[..., None]) -> str:
+def transport(request: Any, push_settings: Callable[..., None]) -> str:
     """A transport that sends over the network, to loopback too."""
     path = f"django_webpush_kit.transports.{request.param}"
-    kit(
+    push_settings(
         TRANSPORT={"BACKEND": path, "OPTIONS": {"timeout": 5}},
         TASK_BACKEND="django_webpush_kit.task_backends.NullBackend",
         ALLOW_PRIVATE_ENDPOINTS=True,

@@ -99,8 +99,8 @@ NO_OBJECTS = [
 
 
 @pytest.mark.parametrize(("method", "path"), TAKES_BODY)
-def test_what_is_no_json_object_is_400(user: Any, login: Any, kit: Any, method: str, path: str) -> None:
-    kit(RATE_LIMITS={})
+def test_what_is_no_json_object_is_400(user: Any, login: Any, push_settings: Any, method: str, path: str) -> None:
+    push_settings(RATE_LIMITS={})
     client = login(user)
     for body in NO_OBJECTS:
         assert is_error(client.call(method, path, body), 400, "malformed"), body
@@ -190,8 +190,8 @@ LIKELY = st.recursive(
 
 
 @pytest.mark.parametrize(("method", "path"), TAKES_BODY)
-def test_no_json_makes_a_5xx(user: Any, login: Any, kit: Any, method: str, path: str) -> None:
-    kit(RATE_LIMITS={})
+def test_no_json_makes_a_5xx(user: Any, login: Any, push_settings: Any, method: str, path: str) -> None:
+    push_settings(RATE_LIMITS={})
     client = login(user)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -18,8 +18,8 @@ SESSION = "rest_framework.authentication.SessionAuthentication"
 
 
 @pytest.fixture(autouse=True)
-def _authenticated_by_drf(kit: Any, settings: Any) -> None:
-    kit(AUTHENTICATORS=["django_webpush_kit.contrib.rest_framework.authenticate"])
+def _authenticated_by_drf(push_settings: Any, settings: Any) -> None:
+    push_settings(AUTHENTICATORS=["django_webpush_kit.contrib.rest_framework.authenticate"])
     settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [JWT, SESSION]}
 
 

@@ -47,8 +47,8 @@ PROMISES = (
 CSRF = "c" * 32
 
 
-def test_made_up_requests_get_the_answers_that_the_document_promises(user: Any, login: Any, kit: Any) -> None:
-    kit(RATE_LIMITS={}, ALLOW_ANONYMOUS=True)
+def test_made_up_requests_get_the_answers_that_the_document_promises(user: Any, login: Any, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={}, ALLOW_ANONYMOUS=True)
     client = login(user)
     known = [new_body() for _ in range(3)]
     subscribe_again(user, known)

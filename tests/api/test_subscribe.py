@@ -79,8 +79,8 @@ class TestWhatIsStored:
         login(user).subscribe(new_body(), headers={"User-Agent": user_agent})
         assert (the_row().user_agent, the_row().ip_address) == (family, None)
 
-    def test_the_host_may_ask_for_more(self, user: Any, login: Any, kit: Any) -> None:
-        kit(STORE_CLIENT_INFO=True)
+    def test_the_host_may_ask_for_more(self, user: Any, login: Any, push_settings: Any) -> None:
+        push_settings(STORE_CLIENT_INFO=True)
         login(user).subscribe(new_body(), headers={"User-Agent": FIREFOX + "\x01" * 9 + "x" * 900})
         assert the_row().user_agent.startswith(FIREFOX + "xxx")
         assert len(the_row().user_agent) <= 400
@@ -96,9 +96,9 @@ class TestWhatIsStored:
         ],
     )
     def test_addresses_are_stored_as_every_database_can(
-        self, user: Any, login: Any, kit: Any, seen: str, stored: str | None
+        self, user: Any, login: Any, push_settings: Any, seen: str, stored: str | None
     ) -> None:
-        kit(STORE_CLIENT_INFO=True)
+        push_settings(STORE_CLIENT_INFO=True)
         assert login(user).subscribe(new_body(), REMOTE_ADDR=seen).status_code == 201
         assert the_row().ip_address == stored
 
@@ -151,8 +151,10 @@ class TestAnnouncement:
             login(owner).subscribe(body)
         assert announced == [(user, "new"), (other, "new_owner")]
 
-    def test_one_that_was_nobodys(self, user: Any, login: Any, api: ApiClient, kit: Any, announced: list[Any]) -> None:
-        kit(ALLOW_ANONYMOUS=True)
+    def test_one_that_was_nobodys(
+        self, user: Any, login: Any, api: ApiClient, push_settings: Any, announced: list[Any]
+    ) -> None:
+        push_settings(ALLOW_ANONYMOUS=True)
         body = new_body()
         for client in (api, login(user)):
             client.subscribe(body)
@@ -170,8 +172,8 @@ class TestAnnouncement:
 
 
 class TestWhatIsRefused:
-    def test_hostile_endpoints(self, user: Any, login: Any, kit: Any) -> None:
-        kit(RATE_LIMITS={})
+    def test_hostile_endpoints(self, user: Any, login: Any, push_settings: Any) -> None:
+        push_settings(RATE_LIMITS={})
         client, body = login(user), new_body()
         statuses = {}
         for endpoint in HOSTILE_URLS:
@@ -274,8 +276,8 @@ class TestOwnership:
         login(user).subscribe({"subscription": anonymous.subscription_info})
         assert (the_row().user, the_row().preferences) == (user, {"categories": {"news": False}})
 
-    def test_subscriptions_per_user_are_limited(self, user: Any, login: Any, kit: Any) -> None:
-        kit(MAX_SUBSCRIPTIONS_PER_USER=2)
+    def test_subscriptions_per_user_are_limited(self, user: Any, login: Any, push_settings: Any) -> None:
+        push_settings(MAX_SUBSCRIPTIONS_PER_USER=2)
         client = login(user)
         first = new_body()
         assert [client.subscribe(body).status_code for body in (first, new_body())] == [201, 201]
@@ -322,8 +324,8 @@ class TestAnonymous:
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
         assert answer.headers["WWW-Authenticate"]
 
-    def test_unless_the_host_allows_it(self, api: ApiClient, kit: Any) -> None:
-        kit(ALLOW_ANONYMOUS=True)
+    def test_unless_the_host_allows_it(self, api: ApiClient, push_settings: Any) -> None:
+        push_settings(ALLOW_ANONYMOUS=True)
         body = new_body()
         token = api.subscribe(body).json()["subscription_token"]
         assert the_row().user is None
@@ -332,22 +334,22 @@ class TestAnonymous:
         assert api.on("GET preferences", endpoint, token=token).status_code == 200
 
     def test_without_a_session_nothing_is_taken_from_its_owner(
-        self, subscription: Any, user: Any, api: ApiClient, kit: Any
+        self, subscription: Any, user: Any, api: ApiClient, push_settings: Any
     ) -> None:
-        kit(ALLOW_ANONYMOUS=True)
+        push_settings(ALLOW_ANONYMOUS=True)
         assert api.subscribe({"subscription": subscription.subscription_info}).status_code == 200
         assert the_row().user == user
 
-    def test_but_what_its_owner_has_ended_is_free(self, subscription: Any, api: ApiClient, kit: Any) -> None:
-        kit(ALLOW_ANONYMOUS=True)
+    def test_but_what_its_owner_has_ended_is_free(self, subscription: Any, api: ApiClient, push_settings: Any) -> None:
+        push_settings(ALLOW_ANONYMOUS=True)
         services.unsubscribe(subscription)
         api.subscribe({"subscription": subscription.subscription_info})
         assert (the_row().user, the_row().is_active) == (None, True)
 
     def test_a_repair_with_a_void_token_does_not_become_an_anonymous_subscription(
-        self, api: ApiClient, kit: Any
+        self, api: ApiClient, push_settings: Any
     ) -> None:
-        kit(ALLOW_ANONYMOUS=True)
+        push_settings(ALLOW_ANONYMOUS=True)
         answer = api.subscribe(new_body(old_endpoint=new_endpoint()), token="void")
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
 

@@ -41,8 +41,8 @@ def statuses(client: ApiClient, count: int, path: str = "config", **options: Any
     return [client.call("GET", path, **options).status_code for _ in range(count)]
 
 
-def test_more_requests_than_allowed_are_429_until_retry_after(api: ApiClient, kit: Any) -> None:
-    kit(RATE_LIMITS={"config": "3/m"})
+def test_more_requests_than_allowed_are_429_until_retry_after(api: ApiClient, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "3/m"})
     with time_machine.travel(1_800_000_017.25, tick=False) as clock:
         assert statuses(api, 3) == [200, 200, 200]
         answer = api.call("GET", "config")
@@ -71,9 +71,11 @@ ONE_OF_EACH = {
 
 
 @pytest.mark.parametrize("action", [pattern.name for pattern in urls.urlpatterns])
-def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(api: ApiClient, kit: Any, action: str) -> None:
+def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(
+    api: ApiClient, push_settings: Any, action: str
+) -> None:
     method, path = ONE_OF_EACH[action]
-    kit(RATE_LIMITS={action: "1/m"})
+    push_settings(RATE_LIMITS={action: "1/m"})
     with time_machine.travel(1_800_000_000, tick=False):
         assert api.call(method, path, {}).status_code != 429
         refused = api.call(method, path, b"no JSON")
@@ -82,9 +84,9 @@ def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(api: Api
 
 
 def test_users_are_counted_each_for_themselves_and_strangers_by_address(
-    make_user: Any, login: Any, api: ApiClient, kit: Any
+    make_user: Any, login: Any, api: ApiClient, push_settings: Any
 ) -> None:
-    kit(RATE_LIMITS={"subscribe": "1/h"})
+    push_settings(RATE_LIMITS={"subscribe": "1/h"})
     with time_machine.travel(1_800_000_000, tick=False):
         first, second = login(make_user()), login(make_user())
         assert [first.subscribe(new_body()).status_code for _ in range(2)] == [201, 429]
@@ -93,15 +95,15 @@ def test_users_are_counted_each_for_themselves_and_strangers_by_address(
         assert api.subscribe(new_body(), REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_refused_credentials_are_counted_too(kit: Any, login: Any, user: Any) -> None:
-    kit(RATE_LIMITS={"subscribe": "2/h"})
+def test_refused_credentials_are_counted_too(push_settings: Any, login: Any, user: Any) -> None:
+    push_settings(RATE_LIMITS={"subscribe": "2/h"})
     with time_machine.travel(1_800_000_000, tick=False):
         client = login(user, enforce_csrf_checks=True)
         assert [client.subscribe(new_body()).status_code for _ in range(3)] == [403, 403, 429]
 
 
-def test_one_ipv6_network_is_one_client(api: ApiClient, kit: Any) -> None:
-    kit(RATE_LIMITS={"config": "1/h"})
+def test_one_ipv6_network_is_one_client(api: ApiClient, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "1/h"})
     with time_machine.travel(1_800_000_000, tick=False):
         assert statuses(api, 1, REMOTE_ADDR="2001:db8:1:2::1") == [200]
         assert statuses(api, 1, REMOTE_ADDR="2001:db8:1:2:ffff::9") == [429]
@@ -109,31 +111,31 @@ def test_one_ipv6_network_is_one_client(api: ApiClient, kit: Any) -> None:
         assert statuses(api, 2, REMOTE_ADDR="") == [200, 429], "those without an address share one identity"
 
 
-def test_clients_with_ipv4_are_told_apart_by_a_server_that_listens_on_ipv6(api: ApiClient, kit: Any) -> None:
-    kit(RATE_LIMITS={"config": "1/h"})
+def test_clients_with_ipv4_are_told_apart_by_a_server_that_listens_on_ipv6(api: ApiClient, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "1/h"})
     with time_machine.travel(1_800_000_000, tick=False):
         assert statuses(api, 2, REMOTE_ADDR="::ffff:192.0.2.7") == [200, 429]
         assert statuses(api, 1, REMOTE_ADDR="::ffff:192.0.2.8") == [200]
         assert statuses(api, 1, REMOTE_ADDR="192.0.2.7") == [429]
 
 
-def test_actions_are_counted_apart_and_may_be_free(api: ApiClient, kit: Any) -> None:
-    kit(RATE_LIMITS={"config": "1/h", "openapi": ""})
+def test_actions_are_counted_apart_and_may_be_free(api: ApiClient, push_settings: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "1/h", "openapi": ""})
     with time_machine.travel(1_800_000_000, tick=False):
         assert statuses(api, 2) == [200, 429]
         assert statuses(api, 3, "openapi.json") == [200] * 3
         assert statuses(api, 3, "service-worker.js") == [200] * 3
 
 
-def test_a_cache_that_is_away_limits_nobody(api: ApiClient, kit: Any, settings: Any, caplog: Any) -> None:
-    kit(RATE_LIMITS={"config": "1/h"})
+def test_a_cache_that_is_away_limits_nobody(api: ApiClient, push_settings: Any, settings: Any, caplog: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "1/h"})
     use_cache(settings, "Unreachable")
     assert statuses(api, 3) == [200] * 3
     assert "rate limits are not applied" in caplog.text
 
 
-def test_a_count_evicted_at_once_starts_anew(api: ApiClient, kit: Any, settings: Any) -> None:
-    kit(RATE_LIMITS={"config": "1/h"})
+def test_a_count_evicted_at_once_starts_anew(api: ApiClient, push_settings: Any, settings: Any) -> None:
+    push_settings(RATE_LIMITS={"config": "1/h"})
     use_cache(settings, "Forgetful")
     assert statuses(api, 3) == [200] * 3
 
@@ -167,17 +169,17 @@ def test_a_count_evicted_at_once_starts_anew(api: ApiClient, kit: Any, settings:
     ],
 )
 def test_forwarded_addresses_count_for_as_many_proxies_as_there_are(
-    kit: Any, proxies: int, forwarded: str, address: str | None
+    push_settings: Any, proxies: int, forwarded: str, address: str | None
 ) -> None:
-    kit(TRUSTED_PROXIES=proxies)
+    push_settings(TRUSTED_PROXIES=proxies)
     request = RequestFactory().get("/", headers={"X-Forwarded-For": forwarded})
     assert client_address(request) == address
 
 
 @pytest.mark.parametrize("peer", ["", "unix:"])
-def test_behind_a_unix_socket_the_last_forwarded_address_counts(kit: Any, peer: str) -> None:
+def test_behind_a_unix_socket_the_last_forwarded_address_counts(push_settings: Any, peer: str) -> None:
     """Only the proxy in front can connect to it, and without its word all visitors would be one client."""
-    kit(TRUSTED_PROXIES=0, RATE_LIMITS={"config": "1/h"})
+    push_settings(TRUSTED_PROXIES=0, RATE_LIMITS={"config": "1/h"})
     request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.9"})
     assert client_address(request) == "203.0.113.9"
     assert client_address(RequestFactory().get("/", REMOTE_ADDR=peer)) is None

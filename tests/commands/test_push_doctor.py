@@ -45,14 +45,6 @@ def _production(settings, push_settings, tmp_path):
     push_settings(VAPID_SUBJECT="mailto:ops@shop.eu", TRANSPORT="django_webpush_kit.transports.PyWebPushTransport")
 
 
-@pytest.fixture
-def configure(push_settings):
-    def apply(**values):
-        push_settings(**values)
-
-    return apply
-
-
 def run(*arguments):
     """What is printed, and the error at the end, "" without one."""
     out = StringIO()
@@ -82,8 +74,8 @@ def test_json_tells_the_same_and_the_environment():
     assert report["environment"]["database"] == connection.vendor
 
 
-def test_errors_make_it_fail_and_come_with_their_mend(configure):
-    configure(VAPID_SUBJECT="nobody", STORE_CLIENT_INFO=True)
+def test_errors_make_it_fail_and_come_with_their_mend(push_settings):
+    push_settings(VAPID_SUBJECT="nobody", STORE_CLIENT_INFO=True)
     printed, error = run()
     assert error == "1 error found."
     assert 'ERROR settings: WEBPUSH_KIT["VAPID_SUBJECT"]' in printed
@@ -91,16 +83,16 @@ def test_errors_make_it_fail_and_come_with_their_mend(configure):
     assert "WARNING settings" in printed
 
 
-def test_warnings_do_not_make_it_fail(configure):
-    configure(STORE_CLIENT_INFO=True)
+def test_warnings_do_not_make_it_fail(push_settings):
+    push_settings(STORE_CLIENT_INFO=True)
     printed, error = run()
     assert error == ""
     assert "No problems found" not in printed
 
 
-def test_silenced_checks_stay_silent(configure, settings):
+def test_silenced_checks_stay_silent(push_settings, settings):
     settings.SILENCED_SYSTEM_CHECKS = ["webpush_kit.W034"]
-    configure(STORE_CLIENT_INFO=True)
+    push_settings(STORE_CLIENT_INFO=True)
     assert findings() == []
 
 
@@ -109,8 +101,8 @@ def test_settings_that_are_no_dict_end_the_examination(settings):
     assert [area for _level, area, _text in findings()] == ["settings"]
 
 
-def test_unusable_settings_do_not_end_it(configure):
-    configure(VAPID_PRIVATE_KEY="nonsense", TASK_BACKEND={"X": 1}, TRANSPORT={"X": 1})
+def test_unusable_settings_do_not_end_it(push_settings):
+    push_settings(VAPID_PRIVATE_KEY="nonsense", TASK_BACKEND={"X": 1}, TRANSPORT={"X": 1})
     assert {area for _level, area, _text in findings()} == {"settings"}
     environment = json.loads(run("--json")[0])["environment"]
     assert (environment["transport"], environment["task_backend"]) == ("unusable", "unusable")
@@ -153,19 +145,19 @@ def test_a_database_that_does_not_answer_is_an_error():
     assert finding["text"].startswith("The database does not answer")
 
 
-def test_subscriptions_of_a_lost_key_are_counted_until_it_is_back(configure, subscription, settings):
+def test_subscriptions_of_a_lost_key_are_counted_until_it_is_back(push_settings, subscription, settings):
     old = settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]
-    configure(VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"])
+    push_settings(VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"])
     ((level, area, text),) = findings()
     assert (level, area) == ("warning", "keys")
     assert text.startswith("1 active subscription was")
-    configure(VAPID_FALLBACK_PRIVATE_KEYS=[old])
+    push_settings(VAPID_FALLBACK_PRIVATE_KEYS=[old])
     assert findings() == []
 
 
-def test_missing_schedules_are_an_error(configure):
+def test_missing_schedules_are_an_error(push_settings):
     pytest.importorskip("django_q")
-    configure(TASK_BACKEND=DJANGO_Q)
+    push_settings(TASK_BACKEND=DJANGO_Q)
     levels = {area: level for level, area, _text in findings()}
     assert levels["schedules"] == "error"
     call_command("push_schedule", stdout=StringIO())
@@ -232,27 +224,27 @@ def test_a_service_that_never_answers_is_waited_for_only_so_long(monkeypatch):
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "127.0.0.1:1", "https://127.0.0.1:1"])
-def test_a_proxy_that_is_away_is_an_error(configure, proxy):
+def test_a_proxy_that_is_away_is_an_error(push_settings, proxy):
     transport = "django_webpush_kit.transports.PyWebPushTransport"
-    configure(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
+    push_settings(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
     level, text = areas()["proxy"]
     assert level == "error"
     assert text.startswith("The proxy 127.0.0.1:1 of TRANSPORT does not accept connections: ConnectionRefusedError")
 
 
-def test_a_proxy_that_answers_is_fine(configure):
+def test_a_proxy_that_answers_is_fine(push_settings):
     with socket.create_server(("127.0.0.1", 0)) as server:
         proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
         transport = "django_webpush_kit.transports.PyWebPushTransport"
-        configure(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
+        push_settings(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
         assert findings() == []
 
 
-def test_tenants_without_a_scope_are_warned_of(configure, monkeypatch):
+def test_tenants_without_a_scope_are_warned_of(push_settings, monkeypatch):
     real = apps.is_installed
     monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_tenants" or real(name))
     assert areas()["scope"][0] == "warning"
-    configure(SCOPE="shop-a")
+    push_settings(SCOPE="shop-a")
     assert "scope" not in areas()
 
 
@@ -278,8 +270,8 @@ def test_pruning_that_does_not_run_is_warned_of(subscription):
     assert "RETENTION_DAYS (90)" in text
 
 
-def test_overdue_rows_of_the_default_backend_mean_that_nothing_runs_deliver_push(configure, subscription):
-    configure(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
+def test_overdue_rows_of_the_default_backend_mean_that_nothing_runs_deliver_push(push_settings, subscription):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
     assert "schedules" not in areas()
     make_notification(subscription, "pending", days_ago=1)
     level, text = areas()["schedules"]
@@ -288,9 +280,9 @@ def test_overdue_rows_of_the_default_backend_mean_that_nothing_runs_deliver_push
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_queue_without_tables_is_an_error(configure):
+def test_a_queue_without_tables_is_an_error(push_settings):
     pytest.importorskip("django_q")
-    configure(TASK_BACKEND=DJANGO_Q)
+    push_settings(TASK_BACKEND=DJANGO_Q)
     call_command("migrate", "django_q", "zero", verbosity=0)
     try:
         found = areas()["schedules"]
@@ -299,17 +291,17 @@ def test_a_queue_without_tables_is_an_error(configure):
     assert found == ("error", "The tables of django_q do not exist.")
 
 
-def test_a_queue_that_is_not_installed_is_left_to_the_checks(configure, settings):
+def test_a_queue_that_is_not_installed_is_left_to_the_checks(push_settings, settings):
     pytest.importorskip("django_q")
-    configure(TASK_BACKEND=DJANGO_Q)
+    push_settings(TASK_BACKEND=DJANGO_Q)
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
     assert set(areas()) == {"settings"}
 
 
-def test_a_broker_of_django_q2_that_is_away_is_an_error(configure, monkeypatch):
+def test_a_broker_of_django_q2_that_is_away_is_an_error(push_settings, monkeypatch):
     pytest.importorskip("redis")
     conf = pytest.importorskip("django_q.conf").Conf
-    configure(TASK_BACKEND=DJANGO_Q)
+    push_settings(TASK_BACKEND=DJANGO_Q)
     call_command("push_schedule", stdout=StringIO())
     monkeypatch.setattr(conf, "ORM", None)
     monkeypatch.setattr(conf, "REDIS", "redis://127.0.0.1:1/0")
@@ -320,10 +312,10 @@ def test_a_broker_of_django_q2_that_is_away_is_an_error(configure, monkeypatch):
 
 class TestCelery:
     @pytest.fixture
-    def app(self, configure):
+    def app(self, push_settings):
         """An app of the project, its broker and beat schedule to be chosen by the test."""
         celery = pytest.importorskip("celery")
-        configure(TASK_BACKEND="django_webpush_kit.task_backends.CeleryBackend")
+        push_settings(TASK_BACKEND="django_webpush_kit.task_backends.CeleryBackend")
         before = celery.current_app._get_current_object()
         app = celery.Celery("tests-doctor", broker="memory://")
         app.set_current()
@@ -367,7 +359,7 @@ def test_a_model_setting_that_was_changed_after_migrate_is_an_error():
     assert any(f"references the table {table}_old, but the settings say {table}" in text for text in found)
 
 
-def test_a_part_that_raises_is_a_finding_and_ends_nothing(monkeypatch, configure):
+def test_a_part_that_raises_is_a_finding_and_ends_nothing(monkeypatch, push_settings):
     def broken(**options):
         raise LookupError("first line\nsecond line")
 
@@ -431,27 +423,27 @@ def test_it_sends_nothing_and_changes_nothing(subscription, push_outbox):
 class TestLinks:
     """The doctor fetches the links of payloads from outside."""
 
-    def findings(self, settings, **values):
-        settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
+    def findings(self, push_settings, **values):
+        push_settings(**values)
         output = StringIO()
         with suppress(SystemExit, CommandError):
             call_command("push_doctor", "--json", stdout=output)
         return [found["text"] for found in json.loads(output.getvalue())["findings"] if found["area"] == "urls"]
 
-    def test_links_that_work_are_no_finding(self, live_server, settings):
-        assert self.findings(settings, BASE_URL=live_server.url) == []
+    def test_links_that_work_are_no_finding(self, live_server, push_settings):
+        assert self.findings(push_settings, BASE_URL=live_server.url) == []
 
-    def test_a_link_that_leads_nowhere_is_an_error(self, live_server, settings):
-        [text] = self.findings(settings, BASE_URL=live_server.url, API_PATH="/elsewhere/")
+    def test_a_link_that_leads_nowhere_is_an_error(self, live_server, push_settings):
+        [text] = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/elsewhere/")
         assert text == f"Links in messages are broken: {live_server.url}/elsewhere/config answers 404."
 
-    def test_another_page_is_an_error(self, live_server, settings):
+    def test_another_page_is_an_error(self, live_server, settings, push_settings):
         settings.ROOT_URLCONF = (path("other/config", lambda request: JsonResponse({})),)
-        [text] = self.findings(settings, BASE_URL=live_server.url, API_PATH="/other/")
+        [text] = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/other/")
         assert text.endswith("is not the push API.")
 
-    def test_a_site_that_does_not_answer_is_a_warning(self, settings):
-        [text] = self.findings(settings, BASE_URL="http://127.0.0.1:9")
+    def test_a_site_that_does_not_answer_is_a_warning(self, push_settings):
+        [text] = self.findings(push_settings, BASE_URL="http://127.0.0.1:9")
         assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")
 
 
@@ -464,6 +456,6 @@ def test_a_push_service_that_limits_the_site_is_a_warning():
     assert text.startswith("fcm.googleapis.com is sent at most 950 messages a minute, because it limits this site")
 
 
-def test_a_configured_rate_is_nothing_wrong(configure):
-    configure(SEND_RATES={"fcm.googleapis.com": "900/m"})
+def test_a_configured_rate_is_nothing_wrong(push_settings):
+    push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     assert findings() == []

@@ -25,10 +25,6 @@ from django_webpush_kit.transports import PushResponse, Transport, locmem
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def kit(settings, **values):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
-
-
 def rows():
     return get_notification_model().objects.order_by("pk")
 
@@ -67,8 +63,8 @@ def test_the_call_is_refused_inside_a_transaction(subscription):
         deliver_due()
 
 
-def test_limit_bounds_the_rows_of_one_call(subscription, settings):
-    kit(settings, CHUNK_SIZE=2)
+def test_limit_bounds_the_rows_of_one_call(subscription, push_settings):
+    push_settings(CHUNK_SIZE=2)
     send_many(subscription, 5)
     report = deliver_due(limit=3)
     assert (report.claimed, report.more) == (3, True)
@@ -144,8 +140,8 @@ def test_a_row_whose_lease_lapsed_twice_is_claimed_alone_and_the_others_are_not_
     assert [len(claim(10).rows) for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_a_row_that_fails_alone_too_often_is_quarantined_and_its_neighbours_are_sent(subscription, settings):
-    kit(settings, MAX_CLAIMS=3)
+def test_a_row_that_fails_alone_too_often_is_quarantined_and_its_neighbours_are_sent(subscription, push_settings):
+    push_settings(MAX_CLAIMS=3)
     send_many(subscription, 4)
     poison = rows()[1]
     sent = []
@@ -164,8 +160,8 @@ def test_a_row_that_fails_alone_too_often_is_quarantined_and_its_neighbours_are_
     assert rows().filter(status="sent").count() == 3
 
 
-def test_isolated_rows_get_their_turn_while_ordinary_ones_keep_coming(subscription, settings):
-    kit(settings, CHUNK_SIZE=1)
+def test_isolated_rows_get_their_turn_while_ordinary_ones_keep_coming(subscription, push_settings):
+    push_settings(CHUNK_SIZE=1)
     send_many(subscription, engine.EVERY_KIND + 3)
     first = rows().first()
     rows().filter(pk=first.pk).update(lane=Lane.ISOLATED)
@@ -186,8 +182,8 @@ class CollectingTransport(Transport):
 
 
 @pytest.fixture
-def collecting(settings):
-    kit(settings, TRANSPORT=f"{__name__}.CollectingTransport", CHUNK_SIZE=2)
+def collecting(push_settings):
+    push_settings(TRANSPORT=f"{__name__}.CollectingTransport", CHUNK_SIZE=2)
     CollectingTransport.seen.clear()
     return CollectingTransport.seen
 
@@ -237,8 +233,8 @@ class OversleepingTransport(Transport):
         yield PushResponse(id=request.id, status=201)
 
 
-def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, settings):
-    kit(settings, TRANSPORT=f"{__name__}.OversleepingTransport", CHUNK_SIZE=1)
+def test_a_row_that_comes_again_while_it_is_in_flight_is_not_sent_twice(subscription, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.OversleepingTransport", CHUNK_SIZE=1)
     services.send(subscription, "Hello")
     report = deliver_due(limit=2)
     assert (report.claimed, report.sent) == (2, 1)
@@ -259,8 +255,8 @@ class BreakingTransport(Transport):
             yield PushResponse(id=request.id, status=201)
 
 
-def test_a_transport_that_breaks_ends_the_row_it_was_sending_and_no_other(subscription, settings):
-    kit(settings, TRANSPORT=f"{__name__}.BreakingTransport")
+def test_a_transport_that_breaks_ends_the_row_it_was_sending_and_no_other(subscription, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.BreakingTransport")
     send_many(subscription, 3)
     deliver_due()
     assert sorted(rows().values_list("status", "failure_reason")) == [
@@ -291,8 +287,10 @@ class BreakingLateTransport(Transport):
 
 
 @pytest.mark.parametrize("transport", ["TransportWithPoison", "BreakingLateTransport"])
-def test_a_row_that_breaks_the_transport_each_time_fails_and_its_neighbours_are_sent(subscription, settings, transport):
-    kit(settings, TRANSPORT=f"{__name__}.{transport}")
+def test_a_row_that_breaks_the_transport_each_time_fails_and_its_neighbours_are_sent(
+    subscription, push_settings, transport
+):
+    push_settings(TRANSPORT=f"{__name__}.{transport}")
     poison = services.send(subscription, "poison").notifications
     neighbours = [services.send(subscription, "fine").notifications for _ in range(3)]
     deliver_due()
@@ -307,37 +305,37 @@ class BrokenTransport(Transport):
         raise Interrupted
 
 
-def test_a_transport_that_breaks_without_a_row_ends_none(subscription, settings):
-    kit(settings, TRANSPORT=f"{__name__}.BrokenTransport")
+def test_a_transport_that_breaks_without_a_row_ends_none(subscription, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.BrokenTransport")
     services.send(subscription, "Hello")
     with pytest.raises(Interrupted):
         deliver_due()
     assert rows().get().status == "pending"
 
 
-def test_without_a_vapid_key_the_error_names_the_setting_and_the_rows_stay(subscription, settings, monkeypatch):
+def test_without_a_vapid_key_the_error_names_the_setting_and_the_rows_stay(subscription, push_settings, monkeypatch):
     monkeypatch.delenv("VAPID_PRIVATE_KEY", raising=False)
     services.send(subscription, "Hello")
-    kit(settings, VAPID_PRIVATE_KEY="")
+    push_settings(VAPID_PRIVATE_KEY="")
     with pytest.raises(ImproperlyConfigured, match="VAPID_PRIVATE_KEY"):
         deliver_due()
     assert rows().get().status == "pending"
 
 
-def test_a_message_is_signed_with_the_key_its_subscription_was_made_with(subscription, settings):
+def test_a_message_is_signed_with_the_key_its_subscription_was_made_with(subscription, settings, push_settings):
     from django_webpush_kit.protocol.vapid import generate_vapid_keys
 
     old = settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]
-    kit(settings, VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"], VAPID_FALLBACK_PRIVATE_KEYS=[old])
+    push_settings(VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"], VAPID_FALLBACK_PRIVATE_KEYS=[old])
     services.send(subscription, "Hello")
     assert deliver_due().sent == 1
-    kit(settings, VAPID_FALLBACK_PRIVATE_KEYS=[])
+    push_settings(VAPID_FALLBACK_PRIVATE_KEYS=[])
     services.send(subscription, "Hello")
     deliver_due()
     waiting = rows().last()
     assert (waiting.status, waiting.failure_reason) == ("pending", "Its VAPID key is not configured here")
     assert waiting.next_attempt_at > timezone.now()
-    kit(settings, VAPID_FALLBACK_PRIVATE_KEYS=[old])
+    push_settings(VAPID_FALLBACK_PRIVATE_KEYS=[old])
     make_due()
     assert deliver_due().sent == 1
 
@@ -353,8 +351,8 @@ class SlowTransport(Transport):
             yield PushResponse(id=request.id, status=201)
 
 
-def test_no_request_starts_after_the_time_is_up_and_the_rest_is_given_back(subscription, settings):
-    kit(settings, TRANSPORT=f"{__name__}.SlowTransport")
+def test_no_request_starts_after_the_time_is_up_and_the_rest_is_given_back(subscription, push_settings):
+    push_settings(TRANSPORT=f"{__name__}.SlowTransport")
     send_many(subscription, 3)
     chunk = claim(10, stop_at=time.monotonic() + 1)
     report = engine.DeliveryReport()
@@ -429,8 +427,8 @@ def test_what_waits_longer_than_its_deadline_for_a_pause_expires(subscription):
     assert set(rows().values_list("status", flat=True)) == {"expired"}
 
 
-def test_eight_workers_claim_disjoint_rows_and_no_lock_error_reaches_anyone(subscription, settings):
-    kit(settings, CHUNK_SIZE=5)
+def test_eight_workers_claim_disjoint_rows_and_no_lock_error_reaches_anyone(subscription, push_settings):
+    push_settings(CHUNK_SIZE=5)
     send_many(subscription, 100)
     errors = []
     claimed = []

@@ -18,6 +18,7 @@ from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.testing import outbox
 from tests.factories import make_template
+from tests.push_settings import override_push_settings
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,19 +159,16 @@ class TestAnAudienceThatFails:
             'InvalidOption: AUDIENCES["a list"] must return a queryset of users or of subscriptions, not list'
         )
 
-    def test_under_way_is_asked_again_after_a_pause(self, people, settings, push_settings, time_machine):
+    def test_under_way_is_asked_again_after_a_pause(self, people, push_settings, time_machine):
         push_settings(BROADCAST_AHEAD=5)
         make_template("news", title_template="News")
         time_machine.move_to(timezone.now(), tick=False)
         row = services.broadcast("news", "everybody")
         assert fan_out() == 5
         deliver_due(batch=row.batch)
-        audiences = {"AUDIENCES": {"everybody": raising}}
-        working = settings.WEBPUSH_KIT
-        settings.WEBPUSH_KIT = {**working, **audiences}
-        assert fan_out() == 0
+        with override_push_settings(AUDIENCES={"everybody": raising}):
+            assert fan_out() == 0
         assert (fresh(row).status, row.failure_reason) == (Status.RUNNING, "LookupError: the host's own mistake")
-        settings.WEBPUSH_KIT = working
         assert fan_out() == 0
         time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
         deliver_due()
@@ -404,7 +402,7 @@ def test_an_audience_may_raise_in_the_database_for_one_subscription(people, push
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite is never away")
-def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people, personal, settings):
+def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people, personal):
     def losing_the_database(user):
         with connection.cursor() as cursor:
             cursor.execute(
@@ -415,18 +413,16 @@ def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people,
         return {"nickname": ""}
 
     row = services.broadcast("hello")
-    working = settings.WEBPUSH_KIT
-    settings.WEBPUSH_KIT = {**working, "RECIPIENT_CONTEXT": losing_the_database}
-    with pytest.raises((OperationalError, InterfaceError)):
+    refusal = pytest.raises((OperationalError, InterfaceError))
+    with override_push_settings(RECIPIENT_CONTEXT=losing_the_database), refusal:
         fan_out()
     connection.close()
     assert (fresh(row).status, row.failed, row.lease_token) == (Status.RUNNING, 0, None)
-    settings.WEBPUSH_KIT = working
     deliver_due()
     assert (fresh(row).status, row.queued) == (Status.COMPLETED, 7)
 
 
-def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(people, settings, time_machine):
+def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(people, time_machine):
     make_template("news", title_template="News")
 
     def too_slow():
@@ -434,11 +430,9 @@ def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(peo
 
     time_machine.move_to(timezone.now(), tick=False)
     row = services.broadcast("news", "everybody")
-    working = settings.WEBPUSH_KIT
-    settings.WEBPUSH_KIT = {**working, "AUDIENCES": {"everybody": too_slow}}
-    assert fan_out() == 0
+    with override_push_settings(AUDIENCES={"everybody": too_slow}):
+        assert fan_out() == 0
     assert (fresh(row).status, row.failure_reason[:16]) == (Status.PENDING, "OperationalError")
-    settings.WEBPUSH_KIT = working
     time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
     deliver_due()
     assert fresh(row).status == Status.COMPLETED

@@ -17,13 +17,12 @@ STORABLE = [url for url in HOSTILE_URLS if "\x00" not in url and len(url) <= 204
 
 
 @pytest.fixture(params=[pytest.param("CurlTransport", marks=needs_pycurl), "PyWebPushTransport"])
-def configure(request, settings):
+def configure(request, push_settings):
     """Makes a network transport send, by the given rules: `configure(PUSH_SERVICES=["*"])`."""
 
     def apply(**rules):
-        given = {name: value for name, value in settings.WEBPUSH_KIT.items() if name != "ALLOW_PRIVATE_ENDPOINTS"}
         transport = f"django_webpush_kit.transports.{request.param}"
-        settings.WEBPUSH_KIT = {**given, "TRANSPORT": transport, "MAX_RETRIES": 0, **rules}
+        push_settings(**{"TRANSPORT": transport, "MAX_RETRIES": 0, "ALLOW_PRIVATE_ENDPOINTS": False, **rules})
 
     return apply
 

@@ -1,4 +1,4 @@
-"""Routers that read from a replica: the engine reads what it has written, however far the replica is behind."""
+"""With a router that reads from a replica, the engine reads its rows from the primary database."""
 
 import sqlite3
 
@@ -13,25 +13,13 @@ from django_webpush_kit.transports import PushResponse, locmem
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class PrimaryAndReplica:
-    """Reads go to a replica that is so far behind that it has no tables yet."""
-
-    def db_for_read(self, model, **hints):
-        return "replica"
-
-    def db_for_write(self, model, **hints):
-        return "default"
-
-    def allow_relation(self, first, second, **hints):
-        return True
-
-
 @pytest.fixture
 def replica(settings, tmp_path):
+    """A replica that is so far behind that it has no tables yet."""
     sqlite3.connect(tmp_path / "replica.sqlite3").close()
     given = {**connections["default"].settings_dict, "ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
     connections.databases["replica"] = {**given, "NAME": str(tmp_path / "replica.sqlite3")}
-    settings.DATABASE_ROUTERS = [f"{__name__}.PrimaryAndReplica"]
+    settings.DATABASE_ROUTERS = ["tests.routers.PrimaryReplicaRouter"]
     yield
     connections["replica"].close()
     del connections["replica"], connections.databases["replica"]

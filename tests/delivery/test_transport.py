@@ -18,46 +18,42 @@ from django_webpush_kit.transports import LocmemTransport, PyWebPushTransport
 from tests.transports.forking import in_child
 
 
-def kit(settings, **values):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **values}
-
-
-def test_the_transport_is_kept_while_the_settings_stay_and_replaced_when_they_change(settings):
+def test_the_transport_is_kept_while_the_settings_stay_and_replaced_when_they_change(push_settings):
     first = get_transport()
     assert isinstance(first, LocmemTransport)
     assert get_transport() is first
-    kit(settings, TRANSPORT="django_webpush_kit.transports.PyWebPushTransport")
+    push_settings(TRANSPORT="django_webpush_kit.transports.PyWebPushTransport")
     assert isinstance(get_transport(), PyWebPushTransport)
     close_transport()
     close_transport()
     assert get_transport() is not first
 
 
-def test_auto_is_curl_where_pycurl_is_installed(settings, monkeypatch):
-    kit(settings, TRANSPORT="auto")
+def test_auto_is_curl_where_pycurl_is_installed(push_settings, monkeypatch):
+    push_settings(TRANSPORT="auto")
     monkeypatch.setattr("django_webpush_kit.delivery.transport.find_spec", lambda name: None)
     assert transport_spec()[0].endswith(".PyWebPushTransport")
 
 
-def test_auto_names_curl_when_it_can(settings):
+def test_auto_names_curl_when_it_can(push_settings):
     pytest.importorskip("pycurl")
-    kit(settings, TRANSPORT="auto")
+    push_settings(TRANSPORT="auto")
     assert transport_spec()[0].endswith(".CurlTransport")
 
 
-def test_a_request_never_takes_longer_than_half_a_lease(settings):
+def test_a_request_never_takes_longer_than_half_a_lease(push_settings):
     path = "django_webpush_kit.transports.PyWebPushTransport"
-    kit(settings, TRANSPORT=path)
+    push_settings(TRANSPORT=path)
     assert request_seconds() == 30
-    kit(settings, TRANSPORT={"BACKEND": path, "OPTIONS": {"timeout": 7}})
+    push_settings(TRANSPORT={"BACKEND": path, "OPTIONS": {"timeout": 7}})
     assert request_seconds() == 7
-    kit(settings, TRANSPORT=path, LEASE_SECONDS=10)
+    push_settings(TRANSPORT=path, LEASE_SECONDS=10)
     assert request_seconds() == 5
 
 
-def test_an_unknown_option_names_the_setting(settings):
+def test_an_unknown_option_names_the_setting(push_settings):
     path = "django_webpush_kit.transports.PyWebPushTransport"
-    kit(settings, TRANSPORT={"BACKEND": path, "OPTIONS": {"speed": "high"}})
+    push_settings(TRANSPORT={"BACKEND": path, "OPTIONS": {"speed": "high"}})
     with pytest.raises(ImproperlyConfigured, match=r'WEBPUSH_KIT\["TRANSPORT"\].*speed'):
         get_transport()
 
@@ -65,8 +61,8 @@ def test_an_unknown_option_names_the_setting(settings):
 PORTABLE = "django_webpush_kit.transports.PyWebPushTransport"
 
 
-def test_threads_share_the_transport(settings):
-    kit(settings, TRANSPORT=PORTABLE)
+def test_threads_share_the_transport(push_settings):
+    push_settings(TRANSPORT=PORTABLE)
     found = []
     for _ in range(2):
         thread = threading.Thread(target=lambda: found.append(get_transport()))
@@ -77,8 +73,8 @@ def test_threads_share_the_transport(settings):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_has_a_transport_of_its_own(settings):
-    kit(settings, TRANSPORT=PORTABLE)
+def test_a_forked_process_has_a_transport_of_its_own(push_settings):
+    push_settings(TRANSPORT=PORTABLE)
     inherited = get_transport()
 
     def is_another():

@@ -14,33 +14,7 @@ import pytest
 from tests.host_project import free_port
 from tests.hosts.host import Host, goes_the_whole_way
 
-ROUTER = """
-class PrimaryReplicaRouter:
-    def db_for_read(self, model, **hints):
-        return "replica"
-
-    def db_for_write(self, model, **hints):
-        return "default"
-
-    def allow_relation(self, first, second, **hints):
-        return True
-
-    def allow_migrate(self, db, app_label, **hints):
-        return db == "default"
-
-
-class PushRouter:
-    def db_for_read(self, model, **hints):
-        return "push" if model._meta.app_label == "webpush_kit" else None
-
-    db_for_write = db_for_read
-
-    def allow_relation(self, first, second, **hints):
-        return True
-
-    def allow_migrate(self, db, app_label, **hints):
-        return (db == "push") == (app_label == "webpush_kit")
-"""
+ROUTERS = (Path(__file__).parent.parent / "routers.py").read_text()
 
 REPLICA = """
 DATABASES["replica"] = {**DATABASES["default"], "NAME": BASE_DIR / "replica.sqlite3"}
@@ -81,7 +55,7 @@ user = nobody
 
 def test_a_replica_that_lags_for_ever(tmp_path, push_service):
     """The replica has the tables and the superuser of the start, and never hears of anything since."""
-    host = Host(tmp_path, settings=REPLICA, files={"mysite/routers.py": ROUTER})
+    host = Host(tmp_path, settings=REPLICA, files={"mysite/routers.py": ROUTERS})
     settings = tmp_path / "mysite" / "settings.py"
     settings.write_text(settings.read_text().replace("DATABASE_ROUTERS =", "ROUTERS ="))
     host.set_up()
@@ -92,7 +66,7 @@ def test_a_replica_that_lags_for_ever(tmp_path, push_service):
 
 
 def test_push_tables_on_a_database_of_their_own_are_served_or_refused_in_words(tmp_path, push_service):
-    host = Host(tmp_path, settings=PUSH, files={"mysite/routers.py": ROUTER})
+    host = Host(tmp_path, settings=PUSH, files={"mysite/routers.py": ROUTERS})
     host.run("manage.py", "generate_vapid_keys", "--format", "pem", "--output", "vapid.pem")
     check = subprocess_output(host, "manage.py", "check")
     if "webpush_kit.E" in check:

@@ -44,36 +44,32 @@ def personal():
     return make_template("hello", title_template="Hello {{ recipient.nickname }}")
 
 
-def configure(settings, **changes):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, **changes}
-
-
 def titles(result):
     return sorted(result.notifications.values_list("title", flat=True))
 
 
 class TestARecipientThatFails:
     @pytest.mark.parametrize("function", [failing_for_bob, querying_for_bob])
-    def test_is_counted_and_skipped(self, people, personal, settings, caplog, function):
-        configure(settings, RECIPIENT_CONTEXT=function)
+    def test_is_counted_and_skipped(self, people, personal, push_settings, caplog, function):
+        push_settings(RECIPIENT_CONTEXT=function)
         result = send_templated("hello", people)
         assert (result.queued, result.failed, len(titles(result))) == (2, 1, 2)
         assert "1 recipients were skipped" in caplog.text
         assert "Traceback" in caplog.text
 
-    def test_does_not_end_the_call_when_it_is_the_only_one(self, people, personal, settings):
-        configure(settings, RECIPIENT_CONTEXT=failing_for_bob)
+    def test_does_not_end_the_call_when_it_is_the_only_one(self, people, personal, push_settings):
+        push_settings(RECIPIENT_CONTEXT=failing_for_bob)
         result = send_templated("hello", people.get(username="bob"))
         assert (result.queued, result.failed) == (0, 1)
 
-    def test_is_told_by_the_service_class(self, people, personal, settings):
-        configure(settings, RECIPIENT_CONTEXT=failing_for_bob)
+    def test_is_told_by_the_service_class(self, people, personal, push_settings):
+        push_settings(RECIPIENT_CONTEXT=failing_for_bob)
         subscription = get_subscription_model().objects.get(user__username="bob")
         answer = PushNotificationService().send_templated_notification(subscription, "hello")
         assert answer == {"success": False, "error": "The message could not be stored"}
 
-    def test_is_told_again_to_a_later_call_with_the_key(self, people, personal, settings):
-        configure(settings, RECIPIENT_CONTEXT=failing_for_bob)
+    def test_is_told_again_to_a_later_call_with_the_key(self, people, personal, push_settings):
+        push_settings(RECIPIENT_CONTEXT=failing_for_bob)
         first = send_templated("hello", people, idempotency_key="hello")
         again = send_templated("hello", people, idempotency_key="hello")
         assert (again.reused, again.failed, again.recipients) == (True, 1, 3)
@@ -227,7 +223,7 @@ class TestAtTheSameTime:
         assert (result.queued, result.failed) == (0, 3)
         assert "recipients were skipped" not in caplog.text
 
-    def test_a_template_that_is_deleted_meanwhile_loses_no_message(self, people, personal, settings, monkeypatch):
+    def test_a_template_that_is_deleted_meanwhile_loses_no_message(self, people, personal, push_settings, monkeypatch):
         build = rows.build_page
 
         def delete_the_template(*args, **options):
@@ -236,7 +232,7 @@ class TestAtTheSameTime:
             return page
 
         monkeypatch.setattr("django_webpush_kit.outbox.batches.build_page", delete_the_template)
-        configure(settings, RECIPIENT_CONTEXT=lambda user: {"nickname": user.username})
+        push_settings(RECIPIENT_CONTEXT=lambda user: {"nickname": user.username})
         result = send_templated("hello", people)
         assert (result.queued, result.failed) == (3, 0)
         assert titles(result) == ["Hello ada", "Hello bob", "Hello grace"]

@@ -6,7 +6,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit import services
 from django_webpush_kit.checks import check_settings
-from django_webpush_kit.conf import given_settings
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import get_notification_model
@@ -33,9 +32,9 @@ def no_queryset(users):
 
 
 @pytest.fixture
-def admit(settings):
+def admit(push_settings):
     def apply(value):
-        settings.WEBPUSH_KIT = {**given_settings(), "ACTIVE_USERS": value}
+        push_settings(ACTIVE_USERS=value)
 
     return apply
 

@@ -43,13 +43,9 @@ def broken_cache(settings, tmp_path):
     }
 
 
-def configure(settings, backend):
-    settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "TASK_BACKEND": backend}
-
-
 @pytest.mark.parametrize("name", ["ImmediateBackend", "NullBackend"])
-def test_the_settings_choose_the_backend(settings, name):
-    configure(settings, PATH + name)
+def test_the_settings_choose_the_backend(push_settings, name):
+    push_settings(TASK_BACKEND=PATH + name)
     assert type(get_task_backend()).__name__ == name
 
 
@@ -69,8 +65,8 @@ def test_without_a_setting_delivery_is_immediate(settings):
         ({"BACKEND": None}, "must be a dotted path"),
     ],
 )
-def test_a_mistake_in_the_setting_is_named(settings, backend, message):
-    configure(settings, backend)
+def test_a_mistake_in_the_setting_is_named(push_settings, backend, message):
+    push_settings(TASK_BACKEND=backend)
     with pytest.raises(ImproperlyConfigured, match=message):
         get_task_backend()
 
@@ -216,12 +212,14 @@ def connections(listener):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cache_that_takes_for_ever_holds_up_no_send(subscription, settings, black_hole, monkeypatch, caplog):
+def test_a_cache_that_takes_for_ever_holds_up_no_send(
+    subscription, settings, push_settings, black_hole, monkeypatch, caplog
+):
     pytest.importorskip("redis")
     monkeypatch.setattr("django_webpush_kit.outages.CALL_SECONDS", 0.2)
     location = f"redis://127.0.0.1:{black_hole.getsockname()[1]}"
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location}}
-    configure(settings, "tests.backends.CountingQueue")
+    push_settings(TASK_BACKEND="tests.backends.CountingQueue")
     for _ in range(3):
         services.send(subscription, "Hello")
     assert len(backends.woken) == 3

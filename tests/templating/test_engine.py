@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from django.conf import settings
 from django.template import TemplateSyntaxError
 from django.test import override_settings
 from hypothesis import given
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.templating.engine import TAGS, compile_link, compile_text
 from django_webpush_kit.templating.filters import FILTERS, MAX_OUTPUT
+from tests.push_settings import override_push_settings
 from tests.templating.texts import body, renderer
 
 MEBIBYTE = 1024 * 1024
@@ -224,9 +224,7 @@ contexts = st.fixed_dictionaries(
 
 @given(sources, contexts, st.sampled_from(["de", "fr", "ar", "ja", ""]), st.sampled_from(["error", "empty"]))
 def test_whatever_is_written_and_given_ends_in_bounded_text_or_the_error_of_a_field(source, context, language, policy):
-    with override_settings(
-        USE_THOUSAND_SEPARATOR=True, WEBPUSH_KIT={**settings.WEBPUSH_KIT, "MISSING_VARIABLES": policy}
-    ):
+    with override_settings(USE_THOUSAND_SEPARATOR=True), override_push_settings(MISSING_VARIABLES=policy):
         one = renderer(context, language=language, body_template=source, url_template=source)
         try:
             rendered = one.render(language, time_zone="Asia/Kathmandu")

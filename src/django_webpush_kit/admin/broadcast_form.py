@@ -261,9 +261,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
             validate_template(self.free_text)
         except ValidationError as error:
             for name, problems in error.message_dict.items():
-                field = name.removesuffix("_template")
-                if field not in self.errors:
-                    self.add_error(field if field in self.fields else None, problems)
+                self.add_error(name.removesuffix("_template"), problems)
 
     def _check_message(self, given: Mapping[str, Any]) -> None:
         try:

@@ -37,13 +37,6 @@ class BoundedJSONField(forms.JSONField):
         text = super().prepare_value(value)
         return text if storable(text) == text else json.dumps(value)
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the value changed. Text that cannot be parsed counts as changed."""
-        try:
-            return super().has_changed(initial, data)
-        except ValidationError:
-            return True
-
 
 class JSONObjectField(BoundedJSONField):
     """A JSON field for an object. Empty text is an empty object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from django.contrib.admin.utils import unquote
@@ -14,6 +15,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
 from django_webpush_kit.admin.bases import ModelAdmin
+from django_webpush_kit.option_checks import storable
 
 PREVIEW_BUTTON = "_preview"
 """The name of the button that shows the form again, with what was typed, instead of saving it."""
@@ -28,9 +30,9 @@ class PreviewingAdmin(ModelAdmin):
         css = {"all": ("django_webpush_kit/admin.css", "django_webpush_kit/admin/preview.css")}
         js = (Script("django_webpush_kit/admin/live.js", defer=True),)
 
+    @abstractmethod
     def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
         """Return the context of the panel for a form that was validated, or that is unbound."""
-        raise NotImplementedError
 
     def shows_again(self, request: HttpRequest) -> bool:
         """Return whether the posted form is shown again instead of being saved."""
@@ -68,9 +70,8 @@ class PreviewingAdmin(ModelAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         """Add the panel to the page."""
-        if add or obj is not None:
-            context |= self.panel_context(request, context["adminform"].form)
-            context["preview_url"] = self._preview_url(obj)
+        context |= self.panel_context(request, context["adminform"].form)
+        context["preview_url"] = self._preview_url(obj)
         return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
 
     @method_decorator(require_POST)
@@ -105,6 +106,9 @@ class PreviewingAdmin(ModelAdmin):
 def field_problems(form: Any) -> list[tuple[str, list[str]]]:
     """Return the errors of a bound form by the label of their field."""
     return [
-        (str(form.fields[name].label or name) if name in form.fields else "", [str(problem) for problem in problems])
+        (
+            str(form.fields[name].label or name) if name in form.fields else "",
+            [storable(str(problem)) for problem in problems],
+        )
         for name, problems in form.errors.items()
     ]

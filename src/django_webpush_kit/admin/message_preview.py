@@ -102,12 +102,12 @@ def preview_message(
 
     Never raises: whatever is wrong is in `problems`.
     """
-    shown = MessagePreview(language=template.language, budget=PayloadEncoder().budget)
+    shown = MessagePreview(language=storable(template.language), budget=PayloadEncoder().budget)
     context = context or {}
     # the option `language` would choose another template
     options = {name: value for name, value in (options or {}).items() if name != "language"}
     try:
-        shown.text = preview(template, context)
+        shown.text = _storable_text(preview(template, context))
         values = {**sample_context(template), **context}
         # a template that names the recipient gets the sample values of `recipient`
         content = TemplateDraft(template.type, values, SendOptions.parse(options), templates=[template]).content_for(
@@ -126,6 +126,12 @@ def preview_message(
     except Exception as error:  # noqa: BLE001 - shown instead
         shown.problems.append(message_of(error))
     return shown
+
+
+def _storable_text(text: RenderedText) -> RenderedText:
+    """Return the texts without characters that a page cannot contain."""
+    actions = [{key: storable(value) for key, value in action.items()} for action in text.actions]
+    return RenderedText(storable(text.title), storable(text.body), storable(text.url), storable(text.icon), actions)
 
 
 def _own_path(url: str | None) -> str:

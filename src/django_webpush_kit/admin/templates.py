@@ -1,77 +1,57 @@
-"""Notification templates in the admin: edit them with a preview. Templates that cannot be sent are not saved."""
+"""Notification templates in the admin: edit them with a live preview. Templates that cannot be sent are not saved."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from django import forms
-from django.contrib import admin
+from django.contrib import messages
 from django.contrib.admin.widgets import AdminTextareaWidget
-from django.core.exceptions import ValidationError
 from django.db import models
-from django.forms.fields import InvalidJSONInput
-from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from django_webpush_kit.admin.bases import ModelAdmin
-from django_webpush_kit.exceptions import TemplateRenderError
-from django_webpush_kit.option_checks import storable
-from django_webpush_kit.templating.preview import preview, template_variables
+from django_webpush_kit import services
+from django_webpush_kit.admin.json_fields import BoundedJSONField
+from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
+from django_webpush_kit.admin.message_preview import preview_message
+from django_webpush_kit.admin.template_form import OPTION_FIELDS, RAW, TemplateForm, field_name
+from django_webpush_kit.admin.template_page import history_of, panel_of, starting_sample, uses_of
+from django_webpush_kit.error_reports import error_text
+from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.templating.context import recipient_values
 
+SEND_BUTTON = "_send_to_me"
+"""The name of the button that sends the typed message to the staff member's own browsers."""
 
-class BoundedJSONField(forms.JSONField):
-    """A JSON field that refuses JSON which Python cannot parse: nested too deeply, or numbers with too many digits."""
-
-    def to_python(self, value: Any) -> Any:
-        """Return the parsed value. Raises ValidationError for all invalid JSON."""
-        try:
-            return super().to_python(value)
-        except (ValueError, RecursionError):
-            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": value}) from None
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return the value to show again: the text as typed if it cannot be parsed."""
-        try:
-            return super().bound_data(data, initial)
-        except (ValueError, RecursionError):
-            return InvalidJSONInput(data)
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the text for the widget. Characters that are not allowed in a page are escaped."""
-        text = super().prepare_value(value)
-        return text if storable(text) == text else json.dumps(value)
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the value changed. Text that cannot be parsed counts as changed."""
-        try:
-            return super().has_changed(initial, data)
-        except ValidationError:
-            return True
+NOT_TESTED = frozenset({"topic", "idempotency_key", "scheduled_for", "scheduled_local", "expires_at", "language"})
+"""Options that a test does not use: it is sent now, and replaces no real message."""
 
 
-class NotificationTemplateAdmin(ModelAdmin):
+class NotificationTemplateAdmin(PreviewingAdmin):
     """Edit the text of each notification type in each language."""
+
+    form = TemplateForm
+    change_form_template = "django_webpush_kit/admin/template_form.html"
+    panel_template = "django_webpush_kit/admin/template_panel.html"
 
     list_display = ("type", "language", "title_template", "updated_at")
     list_display_links = ("type", "title_template")
     list_filter = ("language",)
     search_fields = ("type", "title_template", "body_template")
     ordering = ("type", "language")
-    readonly_fields = ("card", "variables", "languages", "created_at", "updated_at")
+    readonly_fields = ("created_at", "updated_at")
     save_as = True
     formfield_overrides = {
         models.JSONField: {"form_class": BoundedJSONField, "widget": AdminTextareaWidget(attrs={"rows": 3})},
         models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 4})},
     }
     fieldsets = (
-        (None, {"fields": ("type", "language", "languages")}),
+        (None, {"fields": ("type", "language")}),
         (
             _("Texts"),
             {
-                "fields": ("title_template", "body_template", "url_template", "icon_template", "card", "variables"),
+                "fields": ("title_template", "body_template", "url_template", "icon_template", "actions"),
                 "description": _(
                     "Plain text with variables such as {{ number }} or {{ recipient.first_name }}, filters such as "
                     "{{ starts|date:'DATE_FORMAT' }}, and the tag {% if %}. Numbers and dates follow the language in "
@@ -79,15 +59,14 @@ class NotificationTemplateAdmin(ModelAdmin):
                 ),
             },
         ),
+        (_("Behaviour"), {"fields": ("require_interaction", "silent", "vibrate_pattern")}),
         (
-            _("Behaviour"),
-            {"fields": ("require_interaction", "silent", "vibrate_pattern", "actions", "options")},
+            _("Options"),
+            {"classes": ("collapse",), "fields": (*(field_name(name) for name in OPTION_FIELDS), "options")},
         ),
+        (_("Preview with"), {"fields": ("sample_context",)}),
         (None, {"fields": ("created_at", "updated_at")}),
     )
-
-    class Media:
-        css = {"all": ("django_webpush_kit/admin.css",)}
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """Add help texts to the fields whose format is not obvious."""
@@ -96,44 +75,91 @@ class NotificationTemplateAdmin(ModelAdmin):
             field.help_text = _HELP_TEXTS[db_field.name]
         return field
 
-    @admin.display(description=_("preview"))
-    def card(self, template: Any) -> str:
-        """Return the saved notification with the names of variables in place of their values."""
-        if template.pk is None:
-            return str(_("Save the template to see a preview."))
-        try:
-            text = preview(template)
-        except TemplateRenderError as error:
-            return storable(str(error))
-        titles = [(action["title"],) for action in text.actions]
-        buttons = format_html_join("", '<span class="webpush-kit-button">{}</span>', titles)
-        return format_html(
-            '<div class="webpush-kit-card"><strong>{}</strong><p>{}</p>{}<small>{}</small></div>',
-            text.title,
-            text.body,
-            buttons,
-            text.url,
-        )
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form, with sample variables and, if the URL asks for it, buttons as JSON."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        template = obj or self.model(**self._known_fields(request))
+        sample = starting_sample(template, with_last=self._may_see_broadcasts(request))
+        return type(form.__name__, (form,), {"starting_sample": sample, "buttons_as_json": RAW in request.GET})
 
-    @admin.display(description=_("variables"))
-    def variables(self, template: Any) -> str:
-        """Return the variables that callers must pass, and the optional ones."""
-        try:
-            variables = template_variables(template)
-        except TemplateRenderError:
-            return "-"
-        return ", ".join(
-            variable.name if variable.is_required else str(_("%(name)s (optional)") % {"name": variable.name})
-            for variable in variables
-        )
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the values in the URL, without the parameter for JSON."""
+        initial = super().get_changeform_initial_data(request)
+        initial.pop(RAW, None)
+        return initial
 
-    @admin.display(description=_("other languages"))
-    def languages(self, template: Any) -> str | SafeString:
-        """Return links to the same type in other languages, with the variables that differ."""
-        others = type(template).objects.filter(type=template.type).exclude(pk=template.pk).order_by("language")
-        return format_html_join(
-            ", ", '<a href="{}">{}</a>{}', ((_url(row), row, _difference(template, row)) for row in others)
-        )
+    def shows_again(self, request: HttpRequest) -> bool:
+        """Show the form again after a preview and after a test."""
+        return super().shows_again(request) or SEND_BUTTON in request.POST
+
+    def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
+        """Return the preview of the template as typed."""
+        errors = field_problems(form) if form.is_bound else []
+        return {**panel_of(form.instance, self._sample(form)), "errors": errors}
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """Add where the template is used and its history. Send the test, if its button was pressed."""
+        may_test = self.has_add_permission(request) if add else self.has_change_permission(request, obj)
+        if may_test and SEND_BUTTON in request.POST:
+            self._send_to_me(request, context["adminform"].form)
+        context |= {"may_test": may_test, "raw_parameter": RAW, "is_raw": RAW in request.GET}
+        if obj is not None and obj.pk is not None:
+            context |= {"uses": uses_of(obj), "history": history_of(obj)}
+            if not self._may_see_broadcasts(request):
+                context["uses"]["broadcasts"] = []
+        return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
+
+    def _send_to_me(self, request: HttpRequest, form: Any) -> None:
+        if form.errors:
+            self.message_user(request, _("Nothing was sent. Correct the errors first."), messages.ERROR)
+            return
+        try:
+            sample = {"recipient": recipient_values(request.user), **self._sample(form)}
+            message = preview_message(form.instance, sample)
+            if message.problems:
+                self.message_user(request, message.problems[0], messages.ERROR)
+                return
+            options = {name: value for name, value in message.options.given.items() if name not in NOT_TESTED}
+            user: Any = request.user
+            # critical: the test ignores the preferences of the staff member
+            result = services.send(
+                user, message.text.title, message.text.body, type=form.instance.type, **{**options, "critical": True}
+            )
+        except Exception as error:  # noqa: BLE001 - a function of the project; shown instead
+            self.message_user(request, error_text(error), messages.ERROR)
+            return
+        count = result.queued + result.deferred
+        if not count:
+            text = _("You have no browser that gets notifications. Switch them on in the site with your own account.")
+            self.message_user(request, text, messages.WARNING)
+            return
+        sent = ngettext("Sent to %(count)s browser of yours.", "Sent to %(count)s browsers of yours.", count)
+        self.message_user(request, sent % {"count": count}, messages.SUCCESS)
+
+    def _sample(self, form: Any) -> dict[str, Any]:
+        """Return the typed sample variables; those at the start if the form is unbound, has none or invalid ones."""
+        typed = form.cleaned_data.get("sample_context") if form.is_bound else None
+        if typed is None and "sample_context" in form.fields:
+            typed = form.fields["sample_context"].to_python(form.fields["sample_context"].initial)
+        return typed or {}
+
+    def _known_fields(self, request: HttpRequest) -> dict[str, str]:
+        """Return the type of a new template from the URL or the posted form."""
+        return {"type": request.POST.get("type", request.GET.get("type", ""))}
+
+    def _may_see_broadcasts(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        label = PushBroadcast._meta.label_lower
+        app, name = label.split(".")
+        return any(user.has_perm(f"{app}.{action}_{name}") for action in ("view", "change"))
 
 
 _HELP_TEXTS = {
@@ -141,25 +167,5 @@ _HELP_TEXTS = {
     "language": _('A language tag such as "de" or "pt-br". Leave empty for the default language.'),
     "url_template": _("The page that a click opens: a path on this site, or an https URL."),
     "icon_template": _("A path on this site, or an https URL."),
-    "vibrate_pattern": _("Milliseconds on, off, on, and so on, for example [100, 50, 100]."),
-    "actions": _('Buttons, for example [{"action": "track", "title": "Track", "url": "/orders/{{ number }}/"}].'),
-    "options": _('Further options of send(), for example {"ttl": 86400, "urgency": "high"}.'),
+    "options": _('Other options of send() as JSON, for example {"data": {"order": 7}}.'),
 }
-
-
-def _url(template: Any) -> str:
-    options = template._meta
-    try:
-        return reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[template.pk])
-    except NoReverseMatch:  # registered with an admin site that has another name
-        return ""
-
-
-def _difference(template: Any, other: Any) -> str:
-    """Return the variables that only one of two templates uses."""
-    try:
-        here, there = ({variable.name for variable in template_variables(row)} for row in (template, other))
-    except TemplateRenderError:
-        return ""
-    only = sorted(there - here)
-    return str(_(" (also uses %(variables)s)") % {"variables": ", ".join(only)}) if only else ""

@@ -46,11 +46,6 @@ class BroadcastFigures:
     unsubscribed: int = 0
     reasons: Sequence[Reason] = ()
 
-    @property
-    def is_live(self) -> bool:
-        """Return whether notifications are still pending or being sent."""
-        return self.progress.waiting > 0
-
 
 def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     """Return the figures of a broadcast, at most `CACHE_SECONDS` old, and refresh the broadcast's own fields."""

@@ -76,9 +76,7 @@ def count_reach(name: str, type_: str) -> Reach:
             rows.order_by("pk").values_list("pk", "user_id", "language", "push_service", "_is_wanted")[: size + 1]
         )
         for key, user, language, push_service, is_wanted in page[:size]:
-            # a queryset with joins repeats rows; in primary key order duplicates are adjacent
-            if key != after:
-                reach.add(user=user, language=language, push_service=push_service, wants=bool(is_wanted))
+            reach.add(user=user, language=language, push_service=push_service, wants=bool(is_wanted))
             after = key
         read += size
         if len(page) <= size:

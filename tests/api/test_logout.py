@@ -78,7 +78,7 @@ def test_the_cookie_outlives_the_login(browser: ApiClient, user: Any) -> None:
     assert not the_row().is_active
 
 
-def test_whoever_logs_in_next_stops_what_is_meant_for_the_one_before(browser: ApiClient, make_user: Any) -> None:
+def test_logging_in_as_another_user_detaches_the_browser(browser: ApiClient, make_user: Any) -> None:
     log_in(browser, make_user())
     assert (the_row().is_active, the_row().deactivation_reason) == (False, "another user logged in")
 

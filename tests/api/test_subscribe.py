@@ -254,7 +254,7 @@ class TestOwnership:
             assert (answer.status_code, answer.json()["code"]) == (409, "key_mismatch")
         assert the_row().auth_key == subscription.auth_key
 
-    def test_whoever_signs_in_next_takes_the_browser_over(
+    def test_the_next_user_takes_the_browser_over(
         self, subscription: Any, user: Any, make_user: Any, login: Any, api: ApiClient
     ) -> None:
         waiting = make_notification(subscription, "pending")

@@ -108,7 +108,7 @@ def send_and_die(studio, *command):
 
 
 def deliver_all(studio):
-    """Deliver what is due: a repeat, which the service worker does not report."""
+    """Deliver the due notification: a repeat, which the service worker does not report."""
     studio.manage("deliver_push")
     assert newest(studio) == ("sent", 201)
 

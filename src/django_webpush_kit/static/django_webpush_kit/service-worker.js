@@ -8,7 +8,7 @@
  *
  *   baseUrl    URL of the HTTP API, such as "/api/v1/push/" or "https://api.example.com/push/"
  *   publicKey  VAPID public key, base64url
- *   title, icon, badge, url   used when a push message has none
+ *   title, icon, badge, url   defaults for push messages without them
  *   takeControl  true or false: skip waiting and claim open pages. Default: true only if this file is the worker.
  *
  * Your own code hooks in through `self.webpushKit`: `onPush(message)`, `onClick(message)`, `onClose(message)`.
@@ -36,20 +36,20 @@
   /**
    * @typedef {Record<string, any>} Json a value of untrusted JSON, read member by member
    *
-   * What the worker keeps in a notification's `data`, to act on a click after it was restarted.
+   * Stored in a notification's `data`, so that a restarted worker can handle a click.
    * @typedef {object} KitData
-   * @property {string} id unique for ever; "" for messages of other senders
+   * @property {string} id unique; "" for messages of other senders
    * @property {string} token proves an event to the server; "" for messages of other senders
-   * @property {string} events URL that takes reports
+   * @property {string} events URL for reports
    * @property {string} navigate URL that a click opens
    * @property {Record<string, string>} actions URL by action
    *
-   * A push message as hooks get it.
+   * A push message, as passed to hooks.
    * @typedef {object} PushMessage
    * @property {string} id
    * @property {string} title
-   * @property {string} url what a click opens: a path of this site or an https URL
-   * @property {Json} options what showNotification() gets
+   * @property {string} url opened by a click: a path of this site or an https URL
+   * @property {Json} options the options of showNotification()
    * @property {Json | null} data your own data
    * @property {number} [appBadge]
    *
@@ -76,7 +76,7 @@
    * An open page: where it is now, whether it runs our module, and whether this worker may navigate it.
    * @typedef {{client: WindowClient, href: string, answers: boolean, isControlled: boolean}} Page
    *
-   * A click, for as long as the page that it opens may ask for it; `told` has the ids of pages that know of it.
+   * A recent click, which the page that it opens may ask for. `told` contains the ids of the pages that know it.
    * @typedef {{news: Json, url: string, told: Set<string>}} Click
    */
 
@@ -129,21 +129,21 @@
   }
 
   /**
-   * Show a push message; show a repeated one as little as the browser allows. Resolves to `{isNew, afterwards}`:
-   * whether it was shown for the first time, and a function to call shortly after the event has ended, or null.
+   * Show a push message. A repeated message is hidden as far as the browser allows. Resolves to `{isNew, afterwards}`:
+   * whether it is shown for the first time, and a function to call shortly after the event has ended, or null.
    *
-   * Repeats are rare: a sender died between the push service's answer and its own record of it. They must not alert
-   * again, nor bring back what the user has dismissed, but browsers expect something shown for every push:
+   * Repeats are rare: the sender crashed after the push service's response and before storing it. They must not alert
+   * the user again or show a dismissed notification again, but browsers require a notification for every push:
    *
-   * - Firefox draws on a quota of up to 16 such pushes, restored by a visit: nothing is shown.
-   * - Chromium looks, when the event has ended, for a notification of this worker or a visible page of the site. With
-   *   neither it shows a notice of its own (measured with 156), so we show ours silently and close it afterwards.
-   * - WebKit wants a call of showNotification() in each event (about the third push without one costs the permission),
-   *   and `tag` replaces nothing there: silently in place of the one on screen, else shown and closed at once. iOS
-   *   ignores `silent`, so a repeat may be noticed there. Unknown browsers are treated like this too.
+   * - Firefox allows up to 16 pushes without one; a visit of the site resets the quota. Nothing is shown.
+   * - Chromium looks for a notification of this worker or a visible page of the site after the event. Without either
+   *   it shows a generic notice (tested with 156), so we show ours silently and close it afterwards.
+   * - WebKit requires a call of showNotification() in each event, or revokes the permission after about three pushes,
+   *   and `tag` does not replace anything. We replace the visible notification silently, or show it and close it at
+   *   once. iOS ignores `silent`, so users may notice a repeat. Unknown browsers are treated like WebKit.
    *
-   * Order matters if the worker is killed: shown, report queued, id noted. A repeat then shows again under the same
-   * tag and replaces the queued report; it is never counted as a delivery of its own.
+   * The order matters if the worker is killed: first show, then queue the report, then store the id. A repeat then has
+   * the same tag and replaces the queued report, so it is not counted twice.
    *
    * @param {ReturnType<typeof readMessage>} message
    * @returns {Promise<{isNew: boolean, afterwards: (() => any) | null}>}
@@ -193,20 +193,20 @@
    * @param {Json} [changes] options that replace those of the message
    */
   async function show({ kit, counted, title, url, options, data }, changes = {}) {
-    // a click that the browser follows by itself is counted on its way, unless a hook changed the URL
+    // The server counts clicks that the browser handles without this worker, unless a hook changed the URL.
     const followed = safeUrl(url) === kit.navigate && counted ? counted : safeUrl(url);
     kit.navigate = safeUrl(url);
-    // WebKit refuses the call for a declarative push without it; others do not know it
+    // WebKit requires it for declarative pushes; other browsers ignore it
     const knowsNavigate = typeof Notification !== "undefined" && "navigate" in Notification.prototype;
     const navigate = knowsNavigate ? followed : "";
     /** @type {Json} */
     const all = { ...options, data: { ...(isObject(data) ? data : {}), webpush_kit: kit }, ...changes };
     try {
-      // Firefox fires "notificationclose" for what a newer one with the same tag replaces: nobody dismissed that
+      // Firefox fires "notificationclose" for a notification replaced by its tag, which is not a dismissal
       if (all.tag !== kit.id) for (const one of await shownUnder(all.tag)) closedByWorker.add(kitData(one)?.id);
       await worker.registration.showNotification(title, onlyGiven({ ...all, navigate }));
     } catch {
-      // one member that the browser refuses must not cost the whole notification
+      // the browser refuses an option: show the notification without it
       const { body, tag, silent } = all;
       const fewer = { body, tag, data: all.data, silent: silent || undefined, navigate };
       await worker.registration.showNotification(title, onlyGiven(fewer));
@@ -222,7 +222,7 @@
   const turns = new Map();
 
   /**
-   * Run `task` after all earlier ones with the same id: two copies may arrive at the same moment.
+   * Run `task` after earlier tasks with the same id, because two copies may arrive at the same time.
    * @template T
    * @param {string} id
    * @param {() => Promise<T>} task
@@ -245,12 +245,11 @@
     await (count ? navigator.setAppBadge(count) : navigator.clearAppBadge());
   }
 
-  // --- Reading what was pushed ----------------------------------------------------------------------------------
+  // --- Parsing push messages -----------------------------------------------------------------------------------
 
   /**
-   * The push message as one value, whoever sent it: this library, django-webpush (`{head, body, url}`), FCM
-   * (`{notification, data, fcmOptions}` or data alone), any JSON or text, nothing at all, or a notification that
-   * WebKit's declarative push proposes in place of data.
+   * Parse a push message from any sender: this library, django-webpush (`{head, body, url}`), FCM (`{notification,
+   * data, fcmOptions}` or only data), other JSON, text, no data, or the notification of a WebKit declarative push.
    * @param {PushEvent & {notification?: any, appBadge?: number}} event
    * @returns {PushMessage & {kit: KitData, counted: string}}
    */
@@ -273,7 +272,7 @@
       payload.custom?.u,
     ];
     const kit = {
-      // other senders' ids are not unique: two of their messages may share one
+      // ids of other senders are not unique
       id: token ? asText(payload.id ?? envelope.id) : "",
       token,
       events: safeUrl(payload.events ?? envelope.events),
@@ -305,7 +304,7 @@
   const bodyOf = (source) => firstText(source.body, source.message, source.text, source.alert, source.content);
 
   /**
-   * JSON members, or text to show: JSON that is no object is shown as it came, a JSON text without its quotes.
+   * Return a JSON object, or text to show. Other JSON values are shown as text, JSON strings without quotes.
    * @param {PushMessageData | null} data
    * @returns {{payload: Json, text: string}}
    */
@@ -322,7 +321,7 @@
   }
 
   /**
-   * The options of showNotification(), without those that are missing or malformed.
+   * Return the options of showNotification() without missing and malformed ones.
    * @param {Json} source
    * @param {string} id
    * @param {string} body
@@ -351,12 +350,12 @@
 
   // --- Clicks and dismissals --------------------------------------------------------------------------------------
 
-  /** @type {Set<string | undefined>} ids of notifications that this worker closed or replaced: no dismissals */
+  /** @type {Set<string | undefined>} ids of notifications that this worker closed or replaced: not dismissals */
   const closedByWorker = new Set();
 
   /**
-   * Open what was clicked, tell pages and the server. An action without a URL of its own opens the notification's;
-   * the action "dismiss" opens nothing.
+   * Open the clicked URL, and inform pages and the server. An action without a URL opens the notification's URL. The
+   * action "dismiss" opens nothing.
    * @param {NotificationEvent} event
    */
   async function onClick({ notification, action }) {
@@ -393,7 +392,7 @@
   let lastClick = null;
 
   /**
-   * Bring a window to the front that shows `url`, and tell all pages of the click, the one that was opened too.
+   * Show `url` in a focused window, and inform all pages about the click, including a newly opened one.
    * @param {string} url checked by safeUrl()
    * @param {Json} news
    */
@@ -418,10 +417,10 @@
   }
 
   /**
-   * Focus a page that is at `url` now; else focus one that can be navigated there, then navigate it; else open a
-   * window. Focus comes first: browsers allow it for a moment after the click only, and loading takes longer.
+   * Focus a page that shows `url`; else focus another page and navigate it; else open a window. Focus before
+   * navigating: browsers allow focus only for a short time after the click.
    * @param {string} url
-   * @returns {Promise<WindowClient | null>} null where the page cannot be known
+   * @returns {Promise<WindowClient | null>} null if the page is unknown
    */
   async function open(url) {
     const pages = new URL(url).origin === worker.location.origin ? await findPages() : [];
@@ -432,7 +431,7 @@
   }
 
   /**
-   * The open pages of this site, the one used last first.
+   * Return the open pages of this site, the most recently used first.
    * @returns {Promise<Page[]>}
    */
   async function findPages() {
@@ -440,7 +439,7 @@
     const topLevel = (await windows()).filter((client) => client.frameType !== "nested");
     return Promise.all(
       topLevel.map(async (client) => {
-        // `client.url` is where the page was loaded; history.pushState() may have moved it since
+        // `client.url` is the URL at load time; history.pushState() may have changed it
         const answer = await askPage(client, { type: "webpush-kit:where" }, ASK_PAGE_TIMEOUT_MS);
         const href = asText(answer?.href) || client.url;
         return { client, href, answers: Boolean(answer), isControlled: controlled.has(client.id) };
@@ -449,8 +448,8 @@
   }
 
   /**
-   * Navigate a focused page. Its own router may take over, and a page goes to its own fragments by itself; else the
-   * browser navigates it. What fails ends in a new window.
+   * Navigate a focused page: its router, the page itself (fragments), or else the browser. If that fails, open a new
+   * window.
    * @param {Page} page
    * @param {string} url
    * @returns {Promise<WindowClient | null>}
@@ -469,7 +468,7 @@
   }
 
   /**
-   * The page's answer, or null when it gives none in time.
+   * Resolves to the page's answer, or null after the timeout.
    * @param {WindowClient} client
    * @param {Json} message
    * @param {number} timeout milliseconds
@@ -521,7 +520,7 @@
   }
 
   /**
-   * Call one of the site's own functions. One that throws or takes too long is as good as none.
+   * Call a hook of the site. A hook that throws or takes too long is ignored.
    * @param {keyof WorkerHooks} name
    * @param {any} message
    */
@@ -555,7 +554,7 @@
   /** @type {Promise<any>} */
   let lastSending = Promise.resolve();
 
-  /** Do what an earlier wake-up had to leave undone. One at a time, so that no report is sent twice at once. */
+  /** Retry unfinished work. One run at a time, so that no report is sent twice. */
   function catchUp() {
     lastSending = lastSending.then(async () => {
       const done = [await sendReports(), await finishRepair()].every(Boolean);
@@ -565,11 +564,11 @@
     return lastSending;
   }
 
-  /** False when reports are left that a later try may bring through. */
+  /** Resolves to false if reports remain for a later retry. */
   async function sendReports() {
     /** @type {Report[]} */
     const queue = (await getState("reports")) ?? [];
-    // the server cannot know from where the browser reaches it: this worker's own setting wins
+    // this worker's own setting takes precedence, because the server may not know its public URL
     const known = (await apiUrl("events")) ?? "";
     const urlOf = (/** @type {Report} */ entry) => known || entry.url;
     let isDone = true;
@@ -597,10 +596,10 @@
     if (isTemporary(status)) return false;
     let finished = batch;
     if (status === 404) {
-      // a site that is being deployed, or a URL that is not configured yet; not worth a retry of its own
+      // during a deployment, or with a URL that is not configured yet: no extra retry
       finished = batch.filter(({ since }) => Date.now() - (since ?? 0) > UNKNOWN_URL_KEEP_MS);
     } else if (status >= 400 && batch.length > 1) {
-      // one bad report must not take the others with it
+      // one invalid report must not affect the others
       for (const entry of batch) if (!(await sendBatch(url, [entry]))) return false;
       return true;
     }
@@ -629,7 +628,7 @@
     await catchUp();
   }
 
-  /** Subscribe again and tell the server. False when a later try may succeed; it stays pending until then. */
+  /** Subscribe again and inform the server. Resolves to false if it must be retried later. */
   async function finishRepair() {
     const pending = await getState("repair");
     if (!pending) return true;
@@ -640,7 +639,7 @@
         await postSubscription(await currentSubscription(), pending.oldEndpoint);
       }
     } catch (error) {
-      // without permission there is nothing to repair; a page takes over at the next visit
+      // without permission nothing can be repaired; a page does it at the next visit
       if (/** @type {Error} */ (error).name !== "NotAllowedError") return false;
     }
     await updateState("repair", () => null);
@@ -662,8 +661,8 @@
   }
 
   /**
-   * The server's answer as an object; throws when a later try may fare better. Without a token (no page gave one, or
-   * it was taken back at logout) only a page can vouch for this browser: nothing is sent, the next visit does it.
+   * Resolves to the server's response. Throws if a later retry may succeed. Without a token (none was received, or it
+   * was removed at logout) only a page can authenticate this browser, so nothing is sent until the next visit.
    * @param {PushSubscription} subscription
    * @param {string} oldEndpoint
    * @returns {Promise<Json>}
@@ -692,11 +691,11 @@
     return body;
   }
 
-  // --- Messages from pages, settings -----------------------------------------------------------------------------------
+  // --- Messages from pages, settings --------------------------------------------------------------------------------
 
   /** @type {Record<string, (message: Json, event: ExtendableMessageEvent) => Promise<Json>>} */
   const MESSAGES = {
-    /** Keep what the page knows; a member that is null is forgotten. */
+    /** Store the page's settings. A member that is null is deleted. */
     async "webpush-kit:configure"(message) {
       const news = PAGE_CONFIG_KEYS.filter((name) => typeof message[name] === "string" || message[name] === null);
       await updateState("page-config", (known) => ({
@@ -705,7 +704,7 @@
       }));
       return { type: "webpush-kit:configured" };
     },
-    /** What is known here; `isImported` if the site's own worker imports this file. */
+    /** Return the stored state. `isImported`: the site's own worker imports this file. */
     async "webpush-kit:state"() {
       return {
         type: "webpush-kit:state",
@@ -713,7 +712,7 @@
         ...(await getState("page-config")),
       };
     },
-    /** A page has loaded, and asks for the click that opened it. */
+    /** A new page asks for the click that opened it. */
     async "webpush-kit:hello"({ href }, { source }) {
       const page = /** @type {Client | null} */ (source);
       if (page && lastClick && lastClick.url === href) tellClick(lastClick, page);
@@ -722,7 +721,7 @@
   };
 
   /**
-   * A setting that is known without waiting for the storage.
+   * Return a setting that is available without reading the storage.
    * @param {string} name
    * @returns {string | undefined}
    */
@@ -754,18 +753,18 @@
     return worker.WEBPUSH_KIT?.takeControl ?? isMainScript;
   }
 
-  /** Whether this file is the worker itself: the innermost script in the stack is then the worker's own URL. */
+  /** Return whether this file is the worker itself: then the innermost script in the stack is the worker's URL. */
   function runsAsMainScript() {
     const innermost = /(https?:\/\/[^\s)]+?):\d+(?::\d+)?\)?$/m.exec(new Error().stack ?? "");
     return innermost?.[1] === worker.location.href.replace(/#.*$/, "");
   }
 
-  // --- State that outlives the worker: a database per scope, one object store, each key changed in one transaction -----
+  // --- Persistent state: a database per scope with one object store; each change is one transaction -----------------
 
   /** @type {Promise<IDBDatabase> | null} */
   let database = null;
   let storageHangs = false;
-  /** @type {Map<string, any>} used where the browser gives no storage */
+  /** @type {Map<string, any>} used if the browser has no storage */
   const memory = new Map();
 
   /** @param {string} key */
@@ -838,11 +837,11 @@
     });
   }
 
-  // --- Small things --------------------------------------------------------------------------------------------------
+  // --- Utilities -----------------------------------------------------------------------------------------------------
 
   /**
-   * `value` as an absolute URL, or "" when it is neither a path of this origin nor an https URL spelled out: refuses
-   * javascript:, data:, blob:, `//evil`, `/\evil` and URLs with a user name, whatever white space hides them.
+   * Return an absolute URL for a path of this origin or a complete https URL, otherwise "". Refuses javascript:, data:,
+   * blob:, `//evil`, `/\evil` and URLs with a user name, also if white space hides them.
    * @param {unknown} value
    * @returns {string}
    */
@@ -859,7 +858,7 @@
   }
 
   /**
-   * Without cookies: the body or a token header says all, and a session would ask for a CSRF token.
+   * Send a request without cookies: the token is sufficient, and a session would require a CSRF token.
    * @param {string} url
    * @param {Json} body
    * @param {Record<string, string>} [headers]
@@ -876,7 +875,7 @@
   }
 
   /**
-   * The outcome of `promise`, or null when it takes longer.
+   * Resolves to the result of `promise`, or to null after the timeout.
    * @template T
    * @param {Promise<T>} promise
    * @param {number} timeout milliseconds

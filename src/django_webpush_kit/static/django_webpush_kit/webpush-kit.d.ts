@@ -1,34 +1,34 @@
 // Generated from the JSDoc of the module by js/declarations.mjs: change that, not this.
 /**
- * Make an API client and a manager for it, and repair the subscription in the background. The first manager made on a
- * page also serves PushNotificationIntegration and the elements.
+ * Create an API client and a manager, and repair the subscription in the background. The first manager of a page is
+ * also used by PushNotificationIntegration and the elements.
  * @param {PushOptions} [options]
  */
 export function createPush(options?: PushOptions): PushNotificationManager;
 /**
- * The manager that createPush() made first on this page, made now if need be.
+ * Return the page's first manager. Creates it if necessary.
  * @returns {PushNotificationManager}
  */
 export function defaultPush(): PushNotificationManager;
 /**
- * Base64url without padding, as PushSubscription.toJSON() has it.
+ * Base64url without padding, as in PushSubscription.toJSON().
  * @param {ArrayBuffer | null} buffer
  * @returns {string}
  */
 export function arrayBufferToBase64(buffer: ArrayBuffer | null): string;
 /**
- * The bytes of base64url or base64 text: what `applicationServerKey` takes.
+ * Decode base64url or base64 text to bytes, for `applicationServerKey`.
  * @param {string} text
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function base64ToUint8Array(text: string): Uint8Array<ArrayBuffer>;
-/** Whether this browser, as it runs now, can do push at all. */
+/** Whether this browser supports push. */
 export function isSupported(): boolean;
-/** iOS and iPadOS know push only for sites on the home screen: true in their tabs. */
+/** iOS and iPadOS support push only for sites on the home screen: true in a browser tab. */
 export function needsInstall(): boolean;
 /**
- * Every `code` of a PushError that this file makes, with the message it has unless the browser or the server said
- * more. Other codes are the server's. Codes are stable; messages are not.
+ * The codes of PushErrors created in this file, with their default messages. Other codes come from the server. Codes
+ * are stable; messages may change.
  */
 export const PUSH_ERRORS: Readonly<{
     unsupported: "This browser cannot receive notifications.";
@@ -48,7 +48,7 @@ export const PUSH_ERRORS: Readonly<{
     network_error: "The server cannot be reached. Check your connection.";
     failed: "Something went wrong.";
 }>;
-/** An error with a stable `code`: one of PUSH_ERRORS, or what the server answered with. */
+/** An error with a stable `code`: one of PUSH_ERRORS, or the code of the server's response. */
 export class PushError extends Error {
     /**
      * @param {string} code
@@ -65,10 +65,10 @@ export class PushError extends Error {
     errors: Record<string, string[]>;
 }
 /**
- * Subscribes this browser and keeps its subscription in step with the server.
+ * Subscribes this browser, and keeps its subscription consistent with the server.
  *
- * Events: "change" (the new PushState), "error" (a PushError of background work), "shown" and "clicked" (NotificationNews
- * from the service worker), "navigate" (a click leads this page to another URL: see PushNavigation).
+ * Events: "change" (the new PushState), "error" (a PushError of background work), "shown" and "clicked"
+ * (NotificationNews from the service worker), "navigate" (a click leads this page to another URL: see PushNavigation).
  */
 export class PushNotificationManager {
     /** @param {PushOptions} [options] */
@@ -77,31 +77,31 @@ export class PushNotificationManager {
     options: PushOptions;
     /** @type {PushAPI} */
     api: PushAPI;
-    /** The mark of the signed-in user: "" if nobody is signed in, undefined if the page does not say. */
+    /** The mark of the signed-in user: "" if nobody is signed in, undefined if unknown. */
     get user(): string | undefined;
     /**
-     * Say who is signed in now, after a sign-in or sign-out without a page load. Ends the subscription of the one before.
-     * @param {string} user text that differs from one user to the next; "" for nobody
+     * Set the signed-in user after a login or logout without a page load. Ends the subscription of the previous user.
+     * @param {string} user a string, different for each user; "" if nobody is signed in
      */
     setUser(user: string): Promise<"ended" | "nothing" | "fresh" | "renewed" | "resent">;
     /** @returns {Promise<PushState>} */
     state(): Promise<PushState>;
     /**
-     * The browser's PushSubscription, or null. One that another provider made does not count.
+     * The browser's PushSubscription, or null. Subscriptions of other push providers do not count.
      * @returns {Promise<PushSubscription | null>}
      */
     subscription(): Promise<PushSubscription | null>;
     /**
-     * Ask for permission, subscribe and tell the server. Call it from a click: browsers refuse to ask otherwise.
+     * Ask for permission, subscribe, and inform the server. Call it in a click handler: browsers refuse to ask otherwise.
      * @param {Preferences} [preferences]
      * @returns {Promise<SubscriptionAnswer>} rejects with a PushError
      */
     subscribe(preferences?: Preferences): Promise<SubscriptionAnswer>;
-    /** End the subscription here and on the server. Without a network the server learns of it at its next delivery. */
+    /** End the subscription here and on the server. Without a network, the server notices it at the next delivery. */
     unsubscribe(): Promise<void>;
     /**
-     * Await this before logging out: the server stops sending to this browser, the browser's permission stays. The same
-     * user (see `webpush-kit-user`) is connected again by the next repair, anyone else only by subscribing.
+     * Await this before logging out. The server stops sending to this browser, which keeps its permission. The next
+     * repair reconnects the same user (see `webpush-kit-user`); other users must subscribe.
      */
     detach(): Promise<void>;
     /**
@@ -113,9 +113,9 @@ export class PushNotificationManager {
     updatePreferences(preferences: Preferences): Promise<any>;
     sendTestNotification(): Promise<any>;
     /**
-     * Bring a subscription back in step: a changed VAPID key or scope means subscribing anew, an endpoint that the server
-     * has forgotten is sent again, and one that is another user's is ended. Subscribes nobody who was not subscribed. Asks
-     * the server at most every 12 hours while key and user stay the same, unless `force` is given.
+     * Repair the subscription: subscribe again after a change of the VAPID key or scope, send an endpoint that the server
+     * does not know, and end a subscription of another user. Never subscribes a browser that was not subscribed. Asks the
+     * server at most every 12 hours while key and user stay the same, unless `force` is given.
      * @param {{force?: boolean}} [options]
      * @returns {Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">}
      */
@@ -123,18 +123,18 @@ export class PushNotificationManager {
         force?: boolean;
     }): Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">;
     /**
-     * The server's `config` answer, asked for once.
+     * The server's `config` response, requested once.
      * @returns {Promise<PushConfig>}
      */
     config(): Promise<PushConfig>;
     /**
-     * Take a subscription that the page made by itself and the server has accepted for ours.
+     * Register a subscription that the page created with its own code and the server has accepted.
      * @param {PushSubscription} subscription
      * @param {SubscriptionAnswer} answer of the server
      */
     adopt(subscription: PushSubscription, answer: SubscriptionAnswer): Promise<void>;
     /**
-     * Call `listener(detail)` at each event of that name; returns a function that ends it.
+     * Call `listener(detail)` for each event with this name. Returns a function that removes the listener.
      * @template {keyof PushEvents} Name
      * @param {Name} name
      * @param {(detail: PushEvents[Name]) => void} listener
@@ -148,11 +148,11 @@ export class PushNotificationManager {
     #private;
 }
 /**
- * The HTTP API. No method throws over an answer: each resolves to an APIResponse, `data` being the JSON the server sent;
- * without an answer `status` is 0 and `code` "network_error".
+ * The HTTP API. Methods never throw because of a response: they resolve to an APIResponse, whose `data` is the JSON of
+ * the server. Without a response, `status` is 0 and `code` is "network_error".
  *
  * Options: `baseUrl`; `csrfToken` (text or a function; else the meta tag, else the cookie `csrfCookie`, "csrftoken");
- * `headers` (an object, or a function that may be async: for `Authorization`); `credentials`, as fetch() has it.
+ * `headers` (an object, or a function that may be async: for `Authorization`); `credentials`: see fetch().
  */
 export class PushNotificationAPI {
     /** @param {APIOptions} [options] */
@@ -200,7 +200,7 @@ export class PushNotificationAPI {
     /** @returns {Promise<APIResponse<PushConfig>>} */
     getConfig(): Promise<APIResponse<PushConfig>>;
     /**
-     * The absolute URL of one of the API's paths: "subscribe", and "/push/subscribe" alike.
+     * The absolute URL of an API path, given as "subscribe" or "/push/subscribe".
      * @param {string} path
      * @returns {string}
      */
@@ -208,21 +208,21 @@ export class PushNotificationAPI {
     /**
      * One request.
      * @param {string} path
-     * @param {RequestOptions} [options] those of fetch(), and a `subscriptionToken`
+     * @param {RequestOptions} [options] options of fetch(), and a `subscriptionToken`
      * @returns {Promise<APIResponse<any>>}
      */
     makeRequest(path: string, { subscriptionToken, ...init }?: RequestOptions): Promise<APIResponse<any>>;
     #private;
 }
-/** For pages that subscribe by themselves and only want the server told. */
+/** For pages that subscribe with their own code and only need to inform the server. */
 export class PushNotificationIntegration {
     /**
-     * The client to use; by default the one of the page's manager.
+     * The client to use. Default: the client of the page's manager.
      * @type {PushAPI | null}
      */
     static api: PushAPI | null;
     /**
-     * Tell the server of a subscription; never throws.
+     * Send a subscription to the server. Never throws.
      * @param {PushSubscription} subscription
      * @param {Preferences} [preferences]
      * @returns {Promise<{success: boolean, error: string}>}
@@ -233,7 +233,7 @@ export class PushNotificationIntegration {
     }>;
 }
 /**
- * Whether this browser gets notifications, or what prevents it. "storage-blocked": cookies and site data are blocked;
+ * Whether this browser receives notifications, or why it cannot. "storage-blocked": cookies and site data are blocked;
  * "conflict": a service worker that is not ours has replaced ours.
  */
 export type PushState = "unsupported" | "insecure" | "framed" | "needs-install" | "storage-blocked" | "denied" | "conflict" | "off" | "on";
@@ -255,7 +255,7 @@ export type Preferences = {
     [name: string]: unknown;
 };
 /**
- * The answer of `config`.
+ * The response of `config`.
  */
 export type PushConfig = {
     success: boolean;
@@ -269,7 +269,7 @@ export type PushConfig = {
     urls: Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>;
     service_worker_scope?: string | undefined;
     /**
-     * mark of the user who is signed in now, "" for nobody
+     * mark of the signed-in user, "" if nobody is signed in
      */
     user?: string | undefined;
 };
@@ -284,7 +284,7 @@ export type SubscriptionAnswer = {
     user?: string;
 };
 /**
- * What each method of the API client resolves to. `status` is the HTTP status, 0 without an answer.
+ * What each method of the API client resolves to. `status` is the HTTP status, or 0 without a response.
  */
 export type APIResponse<Data = Record<string, any>> = {
     success: boolean;
@@ -313,24 +313,24 @@ export type ManagerOptions = {
     api?: PushAPI | undefined;
     publicKey?: string | undefined;
     /**
-     * differs from one signed-in user to the next, "" if nobody is
+     * different for each signed-in user, "" if nobody is signed in
      */
     user?: string | (() => string | undefined) | undefined;
     /**
-     * of the service worker; default: what the server says
+     * of the service worker; default: from the server
      */
     scope?: string | undefined;
     serviceWorkerUrl?: string | undefined;
     /**
-     * take the place of a service worker that is not ours
+     * replace a service worker that is not ours
      */
     replaceServiceWorker?: boolean | undefined;
     /**
-     * end a subscription that another provider made with your service worker
+     * end a subscription that another push provider created with your service worker
      */
     replaceSubscription?: boolean | undefined;
     /**
-     * false: createPush() does not repair by itself
+     * false: createPush() does not repair the subscription
      */
     repair?: boolean | undefined;
 };
@@ -342,7 +342,7 @@ export type RequestOptions = Omit<RequestInit, "headers"> & {
     headers?: Record<string, string>;
 } & TokenOptions;
 /**
- * What the service worker tells of a notification.
+ * The service worker's message about a notification.
  */
 export type NotificationNews = {
     type: "webpush-kit:shown" | "webpush-kit:clicked";
@@ -353,7 +353,7 @@ export type NotificationNews = {
     action: string;
 };
 /**
- * A click is about to navigate this page. Call `preventDefault()` at once if your router takes over.
+ * A click will navigate this page. Call `preventDefault()` synchronously if your router navigates instead.
  */
 export type PushNavigation = {
     url: string;
@@ -367,8 +367,8 @@ export type PushEvents = {
     navigate: PushNavigation;
 };
 /**
- * What this page remembers of the browser's subscription. `user` is whose it is, `asked` who was signed in when the
- * server was asked last.
+ * The stored state of the browser's subscription. `user` is its owner, `asked` the signed-in user at the last request
+ * to the server.
  */
 export type Memory = {
     endpoint?: string | undefined;

@@ -1,5 +1,5 @@
 /**
- * django-webpush-kit: push subscriptions from the page's side. An ES module without dependencies or build step.
+ * django-webpush-kit: push subscriptions of a page. An ES module without dependencies or build step.
  *
  *   import { createPush } from "django-webpush-kit"; // or the URL of this file
  *   const push = createPush();
@@ -7,13 +7,13 @@
  *
  * Options that you do not give are read from the head of the page: `<meta name="webpush-kit-base"
  * content="/api/v1/push/">`, and likewise `webpush-kit-csrf`, `webpush-kit-key` (the VAPID public key),
- * `webpush-kit-scope` (of the service worker) and `webpush-kit-user` (text that differs from one signed-in user to the
- * next). Importing this file does nothing by itself and works on a server, too. Under a strict CSP only this file needs
- * to be allowed: nothing here is inline.
+ * `webpush-kit-scope` (of the service worker) and `webpush-kit-user` (a string, different for each signed-in user).
+ * Importing this file has no side effects and works on a server, too. It uses nothing inline, so a strict CSP only has
+ * to allow this file.
  */
 
 /**
- * Whether this browser gets notifications, or what prevents it. "storage-blocked": cookies and site data are blocked;
+ * Whether this browser receives notifications, or why it cannot. "storage-blocked": cookies and site data are blocked;
  * "conflict": a service worker that is not ours has replaced ours.
  * @typedef {"unsupported" | "insecure" | "framed" | "needs-install" | "storage-blocked" | "denied" | "conflict" | "off"
  *   | "on"} PushState
@@ -30,14 +30,14 @@
 /** @typedef {{categories?: Record<string, boolean>, quiet_hours?: QuietHours, [name: string]: unknown}} Preferences */
 
 /**
- * The answer of `config`.
+ * The response of `config`.
  * @typedef {object} PushConfig
  * @property {boolean} success
  * @property {string} public_key
  * @property {Record<string, {label: string, default: boolean, description?: string, [name: string]: unknown}>} types
  * @property {Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>} urls
  * @property {string} [service_worker_scope]
- * @property {string} [user] mark of the user who is signed in now, "" for nobody
+ * @property {string} [user] mark of the signed-in user, "" if nobody is signed in
  */
 
 /** @typedef {number | string} Identifier a primary key: a number, or text such as a UUID */
@@ -45,7 +45,7 @@
 /** @typedef {{success: boolean, subscription_id: Identifier, subscription_token?: string, user?: string}} SubscriptionAnswer */
 
 /**
- * What each method of the API client resolves to. `status` is the HTTP status, 0 without an answer.
+ * What each method of the API client resolves to. `status` is the HTTP status, or 0 without a response.
  * @template [Data=Record<string, any>]
  * @typedef {object} APIResponse
  * @property {boolean} success
@@ -76,12 +76,12 @@
  * @typedef {object} ManagerOptions
  * @property {PushAPI} [api]
  * @property {string} [publicKey]
- * @property {string | (() => string | undefined)} [user] differs from one signed-in user to the next, "" if nobody is
- * @property {string} [scope] of the service worker; default: what the server says
+ * @property {string | (() => string | undefined)} [user] different for each signed-in user, "" if nobody is signed in
+ * @property {string} [scope] of the service worker; default: from the server
  * @property {string} [serviceWorkerUrl]
- * @property {boolean} [replaceServiceWorker] take the place of a service worker that is not ours
- * @property {boolean} [replaceSubscription] end a subscription that another provider made with your service worker
- * @property {boolean} [repair] false: createPush() does not repair by itself
+ * @property {boolean} [replaceServiceWorker] replace a service worker that is not ours
+ * @property {boolean} [replaceSubscription] end a subscription that another push provider created with your service worker
+ * @property {boolean} [repair] false: createPush() does not repair the subscription
  */
 
 /** @typedef {APIOptions & ManagerOptions} PushOptions */
@@ -91,7 +91,7 @@
 /** @typedef {Omit<RequestInit, "headers"> & {headers?: Record<string, string>} & TokenOptions} RequestOptions */
 
 /**
- * What the service worker tells of a notification.
+ * The service worker's message about a notification.
  * @typedef {object} NotificationNews
  * @property {"webpush-kit:shown" | "webpush-kit:clicked"} type
  * @property {string} id
@@ -102,7 +102,7 @@
  */
 
 /**
- * A click is about to navigate this page. Call `preventDefault()` at once if your router takes over.
+ * A click will navigate this page. Call `preventDefault()` synchronously if your router navigates instead.
  * @typedef {{url: string, preventDefault: () => void}} PushNavigation
  */
 
@@ -116,8 +116,8 @@
  */
 
 /**
- * What this page remembers of the browser's subscription. `user` is whose it is, `asked` who was signed in when the
- * server was asked last.
+ * The stored state of the browser's subscription. `user` is its owner, `asked` the signed-in user at the last request
+ * to the server.
  * @typedef {object} Memory
  * @property {string} [endpoint]
  * @property {string} [key]
@@ -137,8 +137,8 @@ const CHECK_INTERVAL_MS = 12 * 60 * 60 * 1000; // between two questions to the s
 const MEMORY_KEY = "webpush-kit"; // in localStorage, followed by the API's URL
 
 /**
- * Every `code` of a PushError that this file makes, with the message it has unless the browser or the server said
- * more. Other codes are the server's. Codes are stable; messages are not.
+ * The codes of PushErrors created in this file, with their default messages. Other codes come from the server. Codes
+ * are stable; messages may change.
  */
 export const PUSH_ERRORS = Object.freeze({
   unsupported: "This browser cannot receive notifications.",
@@ -160,7 +160,7 @@ export const PUSH_ERRORS = Object.freeze({
   failed: "Something went wrong.",
 });
 
-/** An error with a stable `code`: one of PUSH_ERRORS, or what the server answered with. */
+/** An error with a stable `code`: one of PUSH_ERRORS, or the code of the server's response. */
 export class PushError extends Error {
   /**
    * @param {string} code
@@ -177,8 +177,8 @@ export class PushError extends Error {
 }
 
 /**
- * Make an API client and a manager for it, and repair the subscription in the background. The first manager made on a
- * page also serves PushNotificationIntegration and the elements.
+ * Create an API client and a manager, and repair the subscription in the background. The first manager of a page is
+ * also used by PushNotificationIntegration and the elements.
  * @param {PushOptions} [options]
  */
 export function createPush(options = {}) {
@@ -189,7 +189,7 @@ export function createPush(options = {}) {
 }
 
 /**
- * The manager that createPush() made first on this page, made now if need be.
+ * Return the page's first manager. Creates it if necessary.
  * @returns {PushNotificationManager}
  */
 export function defaultPush() {
@@ -197,8 +197,8 @@ export function defaultPush() {
 }
 
 /**
- * On `globalThis`, because a page may load this file under two URLs (with and without a hash in its name). Made at the
- * first use, so that importing this file has no effect.
+ * Stored on `globalThis`, because a page may load this file under two URLs (with and without a hash in its name).
+ * Created on first use, so that importing this file has no side effects.
  * @returns {{manager: PushNotificationManager | null, answered: WeakSet<Event>}}
  */
 function shared() {
@@ -208,10 +208,10 @@ function shared() {
 }
 
 /**
- * Subscribes this browser and keeps its subscription in step with the server.
+ * Subscribes this browser, and keeps its subscription consistent with the server.
  *
- * Events: "change" (the new PushState), "error" (a PushError of background work), "shown" and "clicked" (NotificationNews
- * from the service worker), "navigate" (a click leads this page to another URL: see PushNavigation).
+ * Events: "change" (the new PushState), "error" (a PushError of background work), "shown" and "clicked"
+ * (NotificationNews from the service worker), "navigate" (a click leads this page to another URL: see PushNavigation).
  */
 export class PushNotificationManager {
   /** @type {Map<string, Set<(detail: any) => void>>} */
@@ -235,15 +235,15 @@ export class PushNotificationManager {
     this.#listen();
   }
 
-  /** The mark of the signed-in user: "" if nobody is signed in, undefined if the page does not say. */
+  /** The mark of the signed-in user: "" if nobody is signed in, undefined if unknown. */
   get user() {
     const { user } = this.options;
     return (typeof user === "function" ? user() : user) ?? metaContent("user");
   }
 
   /**
-   * Say who is signed in now, after a sign-in or sign-out without a page load. Ends the subscription of the one before.
-   * @param {string} user text that differs from one user to the next; "" for nobody
+   * Set the signed-in user after a login or logout without a page load. Ends the subscription of the previous user.
+   * @param {string} user a string, different for each user; "" if nobody is signed in
    */
   async setUser(user) {
     this.options.user = user;
@@ -268,7 +268,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * The browser's PushSubscription, or null. One that another provider made does not count.
+   * The browser's PushSubscription, or null. Subscriptions of other push providers do not count.
    * @returns {Promise<PushSubscription | null>}
    */
   async subscription() {
@@ -276,14 +276,14 @@ export class PushNotificationManager {
   }
 
   /**
-   * Ask for permission, subscribe and tell the server. Call it from a click: browsers refuse to ask otherwise.
+   * Ask for permission, subscribe, and inform the server. Call it in a click handler: browsers refuse to ask otherwise.
    * @param {Preferences} [preferences]
    * @returns {Promise<SubscriptionAnswer>} rejects with a PushError
    */
   async subscribe(preferences = {}) {
     const obstacle = findObstacle();
     if (obstacle) throw new PushError(obstacle);
-    // nothing may be awaited before this line: the click's permission to ask would be spent
+    // do not await anything before this line, or browsers no longer treat it as part of the click
     const permission = await Notification.requestPermission();
     if (permission !== "granted") {
       await this.#emitIfChanged();
@@ -296,7 +296,7 @@ export class PushNotificationManager {
     }
   }
 
-  /** End the subscription here and on the server. Without a network the server learns of it at its next delivery. */
+  /** End the subscription here and on the server. Without a network, the server notices it at the next delivery. */
   async unsubscribe() {
     await this.#exclusively(async () => {
       const here = await this.#registration();
@@ -311,8 +311,8 @@ export class PushNotificationManager {
   }
 
   /**
-   * Await this before logging out: the server stops sending to this browser, the browser's permission stays. The same
-   * user (see `webpush-kit-user`) is connected again by the next repair, anyone else only by subscribing.
+   * Await this before logging out. The server stops sending to this browser, which keeps its permission. The next
+   * repair reconnects the same user (see `webpush-kit-user`); other users must subscribe.
    */
   async detach() {
     const found = await this.#find();
@@ -344,9 +344,9 @@ export class PushNotificationManager {
   }
 
   /**
-   * Bring a subscription back in step: a changed VAPID key or scope means subscribing anew, an endpoint that the server
-   * has forgotten is sent again, and one that is another user's is ended. Subscribes nobody who was not subscribed. Asks
-   * the server at most every 12 hours while key and user stay the same, unless `force` is given.
+   * Repair the subscription: subscribe again after a change of the VAPID key or scope, send an endpoint that the server
+   * does not know, and end a subscription of another user. Never subscribes a browser that was not subscribed. Asks the
+   * server at most every 12 hours while key and user stay the same, unless `force` is given.
    * @param {{force?: boolean}} [options]
    * @returns {Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">}
    */
@@ -358,7 +358,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * The server's `config` answer, asked for once.
+   * The server's `config` response, requested once.
    * @returns {Promise<PushConfig>}
    */
   async config() {
@@ -372,7 +372,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Take a subscription that the page made by itself and the server has accepted for ours.
+   * Register a subscription that the page created with its own code and the server has accepted.
    * @param {PushSubscription} subscription
    * @param {SubscriptionAnswer} answer of the server
    */
@@ -385,7 +385,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Call `listener(detail)` at each event of that name; returns a function that ends it.
+   * Call `listener(detail)` for each event with this name. Returns a function that removes the listener.
    * @template {keyof PushEvents} Name
    * @param {Name} name
    * @param {(detail: PushEvents[Name]) => void} listener
@@ -416,7 +416,7 @@ export class PushNotificationManager {
       try {
         listener(detail);
       } catch (error) {
-        // one listener's mistake is neither ours nor that of the other listeners
+        // an error in one listener must not affect us or other listeners
         setTimeout(() => {
           throw error;
         });
@@ -444,7 +444,7 @@ export class PushNotificationManager {
       const { url } = /** @type {CustomEvent<{url: string}>} */ (event).detail;
       this.#emit("navigate", { url, preventDefault: () => event.preventDefault() });
     });
-    // a click may have opened this page, and its news may have come before anybody listened
+    // a click may have opened this page before it could listen
     const hello = { type: "webpush-kit:hello", href: location.href };
     this.#registration().then(
       (registration) => registration?.active?.postMessage(hello),
@@ -458,7 +458,7 @@ export class PushNotificationManager {
       ?.query({ name: "notifications" })
       .then((status) => status.addEventListener("change", () => this.#emitIfChanged()))
       .catch(() => undefined);
-    // client-side navigation may sign somebody in: Turbo replaces the head's mark, a router may change `options.user`
+    // client-side navigation may change the user: Turbo replaces the meta tag, a router may change `options.user`
     const checkUser = () => this.#checkUser();
     const changes = { childList: true, subtree: true, attributes: true };
     if (document.head) new MutationObserver(checkUser).observe(document.head, changes);
@@ -484,7 +484,7 @@ export class PushNotificationManager {
     if (data?.type === "webpush-kit:navigate") ports?.[0]?.postMessage({ isHandled: navigatePage(data) });
   }
 
-  // --- Finding what is ours -----------------------------------------------------------------------------------------
+  // --- Finding our subscription--------------------------------------------------------------------------------------
 
   /** @returns {string} the URL of the service worker's scope */
   #scope() {
@@ -503,7 +503,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * The registration with exactly our scope: getRegistration() also gives one with a wider scope.
+   * The registration with exactly our scope; getRegistration() may return one with a wider scope.
    * @returns {Promise<ServiceWorkerRegistration | null>}
    */
   async #registration() {
@@ -513,7 +513,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Our subscription, with what is known about it: that of our scope, else one that a former scope has left.
+   * Our subscription and its stored state, in our scope or in a previous one.
    * @returns {Promise<Found | null>}
    */
   async #find() {
@@ -535,7 +535,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * A subscription that we made when the scope was another: a wider or narrower one, with our key and our API.
+   * Our subscription in a previous scope, with our key and our API.
    * @returns {Promise<Found | null>}
    */
   async #findMoved() {
@@ -560,7 +560,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * What this page knew at its last visit; else what the worker knows. Nothing when both have forgotten.
+   * The state stored by this page, else by the worker. Empty if neither has one.
    * @param {ServiceWorkerRegistration} registration
    * @returns {Promise<Memory>}
    */
@@ -572,7 +572,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Browsers that do not tell the key get the benefit of the doubt.
+   * If the browser does not reveal the key, assume that it matches.
    * @param {PushSubscription} subscription
    * @param {Memory} known
    */
@@ -632,7 +632,7 @@ export class PushNotificationManager {
     try {
       answer = await this.#post(registration, subscription, config, preferences, moved?.subscription.endpoint);
     } catch (error) {
-      // a subscription that the server does not know would look "on" and bring nothing
+      // a subscription that the server does not know would look "on" but receive nothing
       if (!present) await subscription.unsubscribe();
       throw error;
     }
@@ -685,8 +685,8 @@ export class PushNotificationManager {
   }
 
   /**
-   * Someone else is signed in: end the subscription of the one before. With the server's word for it the browser's
-   * subscription stays, for that user to come back to; else it ends here, and the server learns of it in time.
+   * Another user is signed in: end the subscription of the previous user. If the server confirms it, the browser's
+   * subscription is kept for the return of that user; otherwise it is ended here, and the server notices later.
    * @param {Found} found
    * @returns {Promise<"nothing" | "ended">}
    */
@@ -699,7 +699,7 @@ export class PushNotificationManager {
     return "ended";
   }
 
-  /** @param {Found} found at a scope that is ours no longer */
+  /** @param {Found} found in a scope that we no longer use */
   async #endMoved({ registration, subscription }) {
     await subscription.unsubscribe();
     await askWorker(registration.active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
@@ -709,7 +709,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * The registration of our worker, active. A worker of the site that is not ours is replaced only if told so.
+   * The registration of our active worker. Another worker is only replaced with `replaceServiceWorker`.
    * @returns {Promise<ServiceWorkerRegistration>}
    */
   async #register() {
@@ -729,7 +729,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * The present subscription when it was made with this key, else a new one.
+   * The current subscription if it was created with this key, else a new one.
    * @param {ServiceWorkerRegistration} registration
    * @param {PushConfig} config
    * @returns {Promise<PushSubscription>}
@@ -749,7 +749,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Tell the server, and then the worker. On "key_mismatch" with a subscription made anew, once.
+   * Inform the server, then the worker. After "key_mismatch", try once with a new subscription.
    * @param {ServiceWorkerRegistration} registration
    * @param {PushSubscription} subscription
    * @param {PushConfig} config
@@ -818,7 +818,7 @@ export class PushNotificationManager {
   /**
    * @param {PushSubscription} subscription
    * @param {string} key
-   * @param {string | undefined} user whose it is
+   * @param {string | undefined} user the owner
    * @param {string | undefined} [asked] who is signed in
    */
   #remember({ endpoint }, key, user, asked = user) {
@@ -826,7 +826,7 @@ export class PushNotificationManager {
   }
 
   /**
-   * Whether the server need not be asked about the subscription.
+   * Whether the state is recent enough, so that the server need not be asked.
    * @param {Memory} known
    * @param {PushSubscription} subscription
    * @param {string | undefined} user who is signed in
@@ -840,11 +840,11 @@ export class PushNotificationManager {
 }
 
 /**
- * The HTTP API. No method throws over an answer: each resolves to an APIResponse, `data` being the JSON the server sent;
- * without an answer `status` is 0 and `code` "network_error".
+ * The HTTP API. Methods never throw because of a response: they resolve to an APIResponse, whose `data` is the JSON of
+ * the server. Without a response, `status` is 0 and `code` is "network_error".
  *
  * Options: `baseUrl`; `csrfToken` (text or a function; else the meta tag, else the cookie `csrfCookie`, "csrftoken");
- * `headers` (an object, or a function that may be async: for `Authorization`); `credentials`, as fetch() has it.
+ * `headers` (an object, or a function that may be async: for `Authorization`); `credentials`: see fetch().
  */
 export class PushNotificationAPI {
   /** @param {APIOptions} [options] */
@@ -915,7 +915,7 @@ export class PushNotificationAPI {
   }
 
   /**
-   * The absolute URL of one of the API's paths: "subscribe", and "/push/subscribe" alike.
+   * The absolute URL of an API path, given as "subscribe" or "/push/subscribe".
    * @param {string} path
    * @returns {string}
    */
@@ -926,7 +926,7 @@ export class PushNotificationAPI {
   /**
    * One request.
    * @param {string} path
-   * @param {RequestOptions} [options] those of fetch(), and a `subscriptionToken`
+   * @param {RequestOptions} [options] options of fetch(), and a `subscriptionToken`
    * @returns {Promise<APIResponse<any>>}
    */
   async makeRequest(path, { subscriptionToken, ...init } = {}) {
@@ -982,17 +982,17 @@ export class PushNotificationAPI {
   }
 }
 
-/** For pages that subscribe by themselves and only want the server told. */
+/** For pages that subscribe with their own code and only need to inform the server. */
 // biome-ignore lint/complexity/noStaticOnlyClass: part of the public API
 export class PushNotificationIntegration {
   /**
-   * The client to use; by default the one of the page's manager.
+   * The client to use. Default: the client of the page's manager.
    * @type {PushAPI | null}
    */
   static api = null;
 
   /**
-   * Tell the server of a subscription; never throws.
+   * Send a subscription to the server. Never throws.
    * @param {PushSubscription} subscription
    * @param {Preferences} [preferences]
    * @returns {Promise<{success: boolean, error: string}>}
@@ -1017,7 +1017,7 @@ export class PushNotificationIntegration {
 }
 
 /**
- * Base64url without padding, as PushSubscription.toJSON() has it.
+ * Base64url without padding, as in PushSubscription.toJSON().
  * @param {ArrayBuffer | null} buffer
  * @returns {string}
  */
@@ -1027,7 +1027,7 @@ export function arrayBufferToBase64(buffer) {
 }
 
 /**
- * The bytes of base64url or base64 text: what `applicationServerKey` takes.
+ * Decode base64url or base64 text to bytes, for `applicationServerKey`.
  * @param {string} text
  * @returns {Uint8Array<ArrayBuffer>}
  */
@@ -1035,12 +1035,12 @@ export function base64ToUint8Array(text) {
   return Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (character) => character.charCodeAt(0));
 }
 
-/** Whether this browser, as it runs now, can do push at all. */
+/** Whether this browser supports push. */
 export function isSupported() {
   return ["Notification", "PushManager"].every((name) => name in globalThis) && Boolean(serviceWorkers());
 }
 
-/** iOS and iPadOS know push only for sites on the home screen: true in their tabs. */
+/** iOS and iPadOS support push only for sites on the home screen: true in a browser tab. */
 export function needsInstall() {
   const {
     userAgent = "",
@@ -1053,7 +1053,7 @@ export function needsInstall() {
   return isIos && !isInstalled && !isSupported();
 }
 
-/** What keeps this page from ever subscribing, as a code of PUSH_ERRORS; "" for nothing. */
+/** Why this page can never subscribe, as a code of PUSH_ERRORS, or "". */
 function findObstacle() {
   if (globalThis.isSecureContext === false) return "insecure";
   if (isFramed()) return "framed";
@@ -1081,7 +1081,7 @@ function isStorageBlocked() {
 }
 
 /**
- * Access alone throws in a sandbox, and where cookies are blocked.
+ * Access throws in a sandbox, and if cookies are blocked.
  * @returns {ServiceWorkerContainer}
  */
 function serviceWorkers() {
@@ -1093,7 +1093,7 @@ function serviceWorkers() {
 }
 
 /**
- * What `ask` finds among the site's service workers; a PushError where cookies and site data are blocked.
+ * Resolves to the result of `ask`. Rejects with a PushError if cookies and site data are blocked.
  * @template T
  * @param {(workers: ServiceWorkerContainer) => Promise<T>} ask
  * @returns {Promise<T>}
@@ -1128,7 +1128,7 @@ async function subscribeWith(registration, publicKey) {
 }
 
 /**
- * Browsers that do not tell the key get the benefit of the doubt.
+ * If the browser does not reveal the key, assume that it matches.
  * @param {PushSubscription} subscription
  * @param {string | undefined} publicKey
  */
@@ -1138,7 +1138,7 @@ function hasKey(subscription, publicKey) {
 }
 
 /**
- * Go to the URL of a click, unless the site's router does. False: the service worker is to navigate this page.
+ * Navigate to the URL of a click, unless the site's router does. Returns false if the service worker must navigate.
  * @param {{url: string, isForced: boolean}} request
  */
 function navigatePage({ url, isForced }) {
@@ -1154,9 +1154,9 @@ function navigatePage({ url, isForced }) {
 let scriptPolicy = null;
 
 /**
- * The URL of a worker's script in the form that `require-trusted-types-for 'script'` asks for. Where the page does not
- * allow our policy it stays text, which a default policy of the page may let pass. The policy checks nothing: nobody
- * else can use it, and browsers take workers of the page's own origin only.
+ * The URL of a worker's script as required by `require-trusted-types-for 'script'`. If the page does not allow our
+ * policy, it stays a string, which a default policy of the page may accept. The policy checks nothing: no other code
+ * can use it, and browsers accept only workers of the page's own origin.
  * @param {string} url
  * @returns {string}
  */
@@ -1185,7 +1185,7 @@ async function untilActive(registration) {
 }
 
 /**
- * The worker's answer to a message; null when it is not ours, or gives none in time.
+ * Resolves to the worker's answer to a message, or to null if it is not ours or does not answer in time.
  * @param {ServiceWorker | null | undefined} worker
  * @param {Record<string, unknown>} message
  * @returns {Promise<Record<string, any> | null>}
@@ -1204,7 +1204,7 @@ function askWorker(worker, message) {
 }
 
 /**
- * The subscription token, which the worker keeps: a browser without a session proves itself with it.
+ * The subscription token, stored by the worker. It authenticates a browser without a session.
  * @param {ServiceWorker | null | undefined} worker
  * @returns {Promise<string | undefined>}
  */
@@ -1226,14 +1226,14 @@ function conflict({ active, scope }, script) {
   return new PushError("service_worker_conflict", `${active?.scriptURL} already serves ${scope}: ${mend}`);
 }
 
-/** The language this site speaks to the user, else the browser's. */
+/** The language of this page, else the language of the browser. */
 function pageLanguage() {
   return globalThis.document?.documentElement.lang || globalThis.navigator?.language || "";
 }
 
 /**
  * @param {string} name
- * @returns {string | undefined} undefined where the head has no such tag
+ * @returns {string | undefined} undefined if the head has no such tag
  */
 function metaContent(name) {
   const tag = globalThis.document?.querySelector(`meta[name="webpush-kit-${name}"]`);
@@ -1241,7 +1241,7 @@ function metaContent(name) {
 }
 
 /**
- * What this page remembers; nothing where storage is closed to us.
+ * The state stored by this page. Empty if storage is blocked.
  * @param {string} key
  * @returns {Memory}
  */
@@ -1261,6 +1261,6 @@ function saveState(key, state) {
   try {
     localStorage.setItem(key, JSON.stringify(state));
   } catch {
-    // then each page load asks the server again
+    // without storage, each page load asks the server again
   }
 }

@@ -114,6 +114,7 @@ FIXED = {
         models.ApiLocation,
         models.OutboxDay,
         models.DailyStatistics,
+        models.WorkerHeartbeat,
     )
 }
 QUERYSETS = {

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -142,3 +143,8 @@ def clock_difference() -> float | None:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return timezone.now().timestamp() - float(cursor.fetchone()[0])
+
+
+def database_now(difference: float | None) -> datetime:
+    """Return the time by the clock of the database, from a `clock_difference()` measured a moment ago."""
+    return timezone.now() - timedelta(seconds=difference or 0.0)

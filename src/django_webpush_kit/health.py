@@ -2,7 +2,8 @@
 
 - `healthy`: no problem was found, or there was no traffic
 - `degraded`: push services accepted fewer than 90 % of the recent messages, a push service is paused, a broadcast has
-  failed, some subscriptions have an unknown VAPID key, or the broker does not answer
+  failed, some subscriptions have an unknown VAPID key, the broker does not answer, the scheduler is silent, or no
+  worker was seen lately while nothing is due
 - `unhealthy`: due notifications or broadcasts are not being delivered, a push service refuses our credentials, the
   database does not answer, the clock is wrong, or there are subscriptions but no valid VAPID key
 
@@ -24,8 +25,9 @@ from django.utils import timezone
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, vapid_keyring
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import clock_difference, outbox_database
 from django_webpush_kit.delivery.breaker import Fault
+from django_webpush_kit.delivery.heartbeats import seen_workers
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import (
@@ -36,6 +38,7 @@ from django_webpush_kit.delivery.problems import (
     key_problems,
     lag_problems,
     service_problems,
+    worker_problems,
 )
 from django_webpush_kit.delivery.transitions import GONE_STATUSES
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
@@ -97,13 +100,14 @@ def _current_health() -> dict[str, Any]:
     subscriptions = remember("subscriptions", compute=_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS)
     states = _states()
     is_all_paused = any(state.paused_by_hand_at and state.push_service == ALL_SERVICES for state in states)
+    difference = clock_difference()
     problems = [
         *key_problems(subscriptions["active"], subscriptions["lost"]),
         *service_problems(states, now),
-        *lag_problems(lag, is_all_paused=is_all_paused),
+        *_worker_problems(difference, 0.0 if is_all_paused else lag),
         *([] if is_all_paused else broadcast_problems(now)),
         *_queue_problems(),
-        *clock_problems(),
+        *clock_problems(difference),
         *_success_problems(success_rate, recent["unsent"]),
     ]
     return {
@@ -251,12 +255,31 @@ def _subscriptions() -> dict[str, int]:
     return active.aggregate(active=Count("pk"), lost=Count("pk", filter=~Q(vapid_key_id__in=known)))
 
 
-def _queue_problems() -> Iterator[Problem]:
+def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
+    """What the heartbeats and the oldest due notification tell about the workers."""
+    try:
+        workers = seen_workers(difference)
+    except DatabaseError:
+        workers = []
+        text = "The heartbeats of the workers cannot be read."
+        yield Problem("workers", text, "Run `manage.py migrate`.", is_serious=False)
+    problems = list(worker_problems(workers, lag, has_queue=_queue() is not None))
+    yield from problems
+    if not any(problem.area == "workers" and problem.is_serious for problem in problems):
+        yield from lag_problems(lag, workers)
+
+
+def _queue() -> QueueBackend | None:
     try:
         backend = get_task_backend()
     except (ImproperlyConfigured, ImportError):
-        return  # the checks and the doctor report settings
-    outage = backend.find_outage() if isinstance(backend, QueueBackend) else ""
+        return None  # the checks and the doctor report settings
+    return backend if isinstance(backend, QueueBackend) else None
+
+
+def _queue_problems() -> Iterator[Problem]:
+    backend = _queue()
+    outage = "" if backend is None else backend.find_outage()
     if outage:
         yield Problem(
             "queue",

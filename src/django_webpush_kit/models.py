@@ -256,6 +256,35 @@ class DailyStatistics(models.Model):
         return f"{self.day} {self.dimension} {self.value}".strip()
 
 
+class WorkerHeartbeat(models.Model):
+    """A worker process, as it last wrote about itself; `delivery.heartbeats` writes the row every 10 seconds at most.
+
+    All moments are by the clock of the database. `swept_at` is when the process last looked for all due rows, as a loop
+    or because a scheduler told it to. A process that was killed has no `ended_at`. `rows` counts what it handled since
+    its start, `per_minute` is its last rate, and `clock_difference` is how many seconds its clock is ahead.
+    """
+
+    name = models.CharField(_("worker"), max_length=200, unique=True)
+    version = models.CharField(_("version"), max_length=50, blank=True)
+    command = models.CharField(_("command"), max_length=100, blank=True)
+    is_loop = models.BooleanField(_("runs all the time"), default=False)
+    started_at = models.DateTimeField(_("started at"))
+    seen_at = models.DateTimeField(_("last seen at"), db_index=True)
+    swept_at = models.DateTimeField(_("last sweep at"), null=True, blank=True)
+    ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
+    ending = models.CharField(_("how it ended"), max_length=100, blank=True)
+    rows = models.PositiveBigIntegerField(_("notifications"), default=0)
+    per_minute = models.FloatField(_("notifications per minute"), null=True, blank=True)
+    clock_difference = models.FloatField(_("clock ahead by seconds"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def get_subscription_model() -> type[AbstractPushSubscription]:
     """Return the subscription model in use."""
     return cast("type[AbstractPushSubscription]", swapped_model("WEBPUSH_KIT_SUBSCRIPTION_MODEL"))

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.heartbeats import beating, task_heartbeat
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK, clear_pending_wake_up, get_task_backend
@@ -21,9 +22,18 @@ from django_webpush_kit.task_backends.celery import register_tasks
 
 def wake_up() -> dict[str, int]:
     """Deliver due notifications within the queue's time limit. Enqueue another task if rows remain."""
+    return _deliver(is_sweep=False)
+
+
+def _deliver(*, is_sweep: bool) -> dict[str, int]:
     clear_pending_wake_up()
     backend = get_task_backend()
-    report = deliver_due(seconds=backend.seconds, on_backlog=backend.wake_all)
+    heartbeat = task_heartbeat(type(backend).__name__)
+    if is_sweep:
+        heartbeat.note_sweep()
+    heartbeat.note()
+    with beating(heartbeat):
+        report = deliver_due(seconds=backend.seconds, on_backlog=backend.wake_all)
     if report.more:
         backend.wake()
     return dict(report.outcomes)
@@ -42,12 +52,12 @@ def deliver_batches(batches: Sequence[UUID], limit: int) -> dict[str, int]:
 
 def send_scheduled_notifications() -> dict[str, int]:
     """Deliver all due rows: scheduled, deferred, to be retried, or left behind by a worker that died."""
-    return wake_up()
+    return _deliver(is_sweep=True)
 
 
 def retry_failed_notifications() -> dict[str, int]:
     """Legacy alias of `send_scheduled_notifications`."""
-    return wake_up()
+    return _deliver(is_sweep=True)
 
 
 def cleanup_expired_subscriptions() -> dict[str, int]:

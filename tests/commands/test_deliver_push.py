@@ -324,13 +324,14 @@ def test_a_process_whose_work_fails_is_replaced(tmp_path, step, ends):
                 return print("worked", end="")
             mark.touch()
             {step}
-        WorkerProcesses(1, work).run()
+        WorkerProcesses(1, work, lambda process_id, how: print(how, end=", ")).run()
         print(" once", end="")
     """
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert result.stdout == "worked once"
+    how = f"killed by signal {-ends}" if ends < 0 else f"ended with exit code {ends}"
+    assert result.stdout == f"{how}, worked once"
     assert f"ended with {ends}; a new one is started" in result.stderr
     assert ("KeyError: 'work'" in result.stderr) == ("KeyError" in step)
 

@@ -22,6 +22,7 @@ from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Ver
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
 from django_webpush_kit.delivery.containment import ErrorLog, raise_if_shared
 from django_webpush_kit.delivery.daily_caps import DailyCaps
+from django_webpush_kit.delivery.heartbeats import note_progress
 from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
 from django_webpush_kit.models import get_notification_model, get_subscription_model
@@ -118,7 +119,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Write the collected changes. The lease token protects rows that are under another lease now."""
-        changes, self._changes, self._waiting = self._changes, defaultdict(list), 0
+        changes, self._changes = self._changes, defaultdict(list)
+        handled, self._waiting = self._waiting, 0
         deactivations, self._deactivations = self._deactivations, []
         answers, self._answers = self._answers, []
         if changes:
@@ -128,6 +130,7 @@ class Recorder:
         for row, reason in deactivations:
             self._deactivate(row, reason)
         self._tell(answers)
+        note_progress(handled)
         self._flushed_at = time.monotonic()
 
     def release_rest(self) -> None:

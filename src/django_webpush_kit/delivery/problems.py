@@ -10,8 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 from django_webpush_kit.conf import kit_settings, vapid_keyring
-from django_webpush_kit.database import clock_difference, outbox_database
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.breaker import Fault
+from django_webpush_kit.delivery.heartbeats import SeenWorker
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
 from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
@@ -20,6 +21,9 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
 
 SERIOUS_CLOCK_DIFFERENCE_SECONDS = 30.0
 """From here on leases and deadlines are wrong by more than a request takes."""
+
+DUE_GRACE_SECONDS = 5.0
+"""A notification that is due for less may be claimed this very moment."""
 
 LOST_KEY_SHARE = 0.01
 SERIOUS_LOST_KEY_SHARE = 0.1
@@ -102,17 +106,58 @@ def is_in_use(vapid_key_id: str) -> bool:
         return True
 
 
-def clock_problems() -> Iterator[Problem]:
-    """A clock of this machine that differs from the database's."""
-    difference = clock_difference()
+def clock_problems(difference: float | None, owner: str = "this machine") -> Iterator[Problem]:
+    """A clock that differs from the database's by so many seconds (see `clock_difference`), and whose it is."""
     if difference is not None and abs(difference) > MAX_CLOCK_DIFFERENCE_SECONDS:
         direction = "ahead of" if difference > 0 else "behind"
         yield Problem(
             "clock",
-            f"The clock of this machine is {abs(difference):.0f} s {direction} the clock of the database. Leases, "
+            f"The clock of {owner} is {abs(difference):.0f} s {direction} the clock of the database. Leases, "
             "schedules and VAPID tokens depend on it.",
             "Synchronise the clocks of all machines, for example with chrony or systemd-timesyncd.",
             is_serious=abs(difference) > SERIOUS_CLOCK_DIFFERENCE_SECONDS,
+        )
+
+
+def worker_problems(workers: Sequence[SeenWorker], lag: float, *, has_queue: bool) -> Iterator[Problem]:
+    """Workers that are gone, a scheduler that is silent, and workers whose clock is wrong.
+
+    `lag` is how many seconds the oldest due notification waits, `has_queue` whether a scheduler runs the sweep. Without
+    any heartbeat nothing is known: then the lag alone tells.
+    """
+    longest = kit_settings.HEALTH_MAX_LAG_SECONDS
+    silence = min((worker.seen_seconds for worker in workers), default=0.0)
+    is_due = lag > DUE_GRACE_SECONDS
+    has_permanent = any(worker.row.is_loop or worker.row.ended_at is None for worker in workers)
+    if silence > longest and (is_due or has_permanent):
+        yield Problem(
+            "workers",
+            f"No worker has been seen for {silence:.0f} s{', and notifications are due' if is_due else ''}.",
+            "Start deliver_push or the queue's workers, and read their log. If they run, they hang or cannot write to "
+            "the database (is its disk full?).",
+            is_serious=is_due,
+        )
+    elif has_queue:
+        yield from _scheduler_problems(workers, longest)
+    for worker in workers:
+        if worker.seen_seconds <= longest and worker.row.ended_at is None:
+            yield from clock_problems(worker.row.clock_difference, f"the worker {worker.row.name}")
+
+
+def _scheduler_problems(workers: Sequence[SeenWorker], longest: float) -> Iterator[Problem]:
+    """Workers that run, but are never told to look for rows that are due."""
+    if not workers:
+        return
+    latest = max(worker.row.seen_at for worker in workers)
+    sweeps = [worker.row.swept_at for worker in workers if worker.row.swept_at is not None]
+    since = max(sweeps, default=min(worker.row.started_at for worker in workers))
+    silence = (latest - since).total_seconds()
+    if silence > longest:
+        yield Problem(
+            "scheduler",
+            f"The scheduler has not started a sweep for {silence:.0f} s: retries and scheduled notifications wait.",
+            "Run push_schedule (django-q2), start celery beat, or call send_scheduled_notifications every minute.",
+            is_serious=False,
         )
 
 
@@ -157,11 +202,15 @@ def _is_moving(broadcast: PushBroadcast, now: datetime) -> bool:
     return due_rows(broadcast) >= kit_settings.BROADCAST_AHEAD
 
 
-def lag_problems(seconds: float, *, is_all_paused: bool) -> Iterator[Problem]:
-    """Notifications that are due and not sent, unless an operator has paused all sending."""
-    if seconds > kit_settings.HEALTH_MAX_LAG_SECONDS and not is_all_paused:
+def lag_problems(seconds: float, workers: Sequence[SeenWorker]) -> Iterator[Problem]:
+    """Notifications that are due and not sent. `workers` tell whether workers are missing, or too slow."""
+    if seconds > kit_settings.HEALTH_MAX_LAG_SECONDS:
+        seen = min((worker.seen_seconds for worker in workers), default=float("inf"))
+        is_running = seen <= kit_settings.HEALTH_MAX_LAG_SECONDS
         yield Problem(
             "lag",
             f"A notification has been due for {seconds:.0f} s.",
-            "Check that deliver_push or the queue's worker runs.",
+            f"A worker was seen {seen:.0f} s ago: read its log, and start more workers if it is busy."
+            if is_running
+            else "Check that deliver_push or the queue's worker runs.",
         )

@@ -28,12 +28,14 @@ _logger = logging.getLogger(__name__)
 class WorkerProcesses:
     """Forks `count` processes that each call `work`, until all have returned or SIGTERM or SIGINT arrives.
 
-    A process that dies, or whose `work` raises, is replaced. Each signal is passed on to the processes as SIGTERM.
+    A process that dies, or whose `work` raises, is replaced. The new one first calls `note_death` with the id of the
+    other and how that one ended. Each signal is passed on to the processes as SIGTERM.
     """
 
-    def __init__(self, count: int, work: Callable[[], None]) -> None:
+    def __init__(self, count: int, work: Callable[[], None], note_death: Callable[[int, str], None]) -> None:
         self._count = count
         self._work = work
+        self._note_death = note_death
         self._started: dict[int, float] = {}
         self._signals = 0
         self._signals_passed_on = 0
@@ -50,16 +52,17 @@ class WorkerProcesses:
                     self._look_after(process_id)
                 time.sleep(LOOK_SECONDS)
 
-    def _start(self) -> None:
+    def _start(self, *, after: tuple[int, str] | None = None) -> None:
+        """Start a process. `after` names the one that it replaces, and says how that one ended."""
         # blocked, so that a signal to a new process is not swallowed by the handler it has from us
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            process_id = os.fork() or self._be_child(mask)
+            process_id = os.fork() or self._be_child(mask, after)
             self._started[process_id] = time.monotonic()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def _be_child(self, mask: Iterable[int]) -> NoReturn:
+    def _be_child(self, mask: Iterable[int], after: tuple[int, str] | None) -> NoReturn:
         """Work in the new process, and end it."""
         code = 1
         try:
@@ -67,6 +70,8 @@ class WorkerProcesses:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if after is not None:
+                self._note_death(*after)
             self._work()
             code = 0
         except BaseException:  # noqa: BLE001 - the process ends here in any case
@@ -85,11 +90,11 @@ class WorkerProcesses:
         started = self._started.pop(process_id)
         if status == 0 or self._signals:
             return
-        _logger.error(
-            "Worker process %d ended with %d; a new one is started", process_id, os.waitstatus_to_exitcode(status)
-        )
+        exit_code = os.waitstatus_to_exitcode(status)
+        _logger.error("Worker process %d ended with %d; a new one is started", process_id, exit_code)
         time.sleep(max(started + RESTART_SECONDS - time.monotonic(), 0))
-        self._start()  # a signal that came meanwhile is passed on to it
+        how = f"killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        self._start(after=(process_id, how))  # a signal that came meanwhile is passed on to it
 
     def _pass_signals_on(self) -> None:
         if self._signals > self._signals_passed_on:

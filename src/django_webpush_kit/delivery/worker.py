@@ -19,6 +19,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
+from django_webpush_kit.delivery.heartbeats import note_progress
 from django_webpush_kit.gc_pause import garbage_collector
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
@@ -54,6 +55,11 @@ class Worker:
         self._is_database_away = False
         self._errors = ErrorLog()
 
+    @property
+    def ending(self) -> str:
+        """Why the worker has stopped, for its heartbeat."""
+        return "stopped by a signal" if self._is_stopped else "finished"
+
     def run_once(self) -> None:
         """Deliver the rows that are due now."""
         while not self._is_done() and self._step().more:
@@ -65,6 +71,7 @@ class Worker:
             try:
                 report = self._step()
                 self._note_answer()
+                note_progress(0)
                 if report.more:
                     continue
                 idle = 0.0 if report.claimed else min(interval, IDLE_SECONDS)

@@ -26,7 +26,7 @@ from django_webpush_kit.caching import is_cache_shared
 from django_webpush_kit.checks import TAG
 from django_webpush_kit.checks.project import INCLUDE, are_urls_included
 from django_webpush_kit.conf import MODEL_SETTINGS, backend_spec, kit_settings, swapped_model, vapid_keyring
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import clock_difference, outbox_database
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import clock_problems
 from django_webpush_kit.health import UNHEALTHY, get_health
@@ -197,7 +197,7 @@ def _tables(connection: Any) -> Iterator[Finding]:
 
 
 def _clock() -> Iterator[Finding]:
-    for problem in clock_problems():
+    for problem in clock_problems(clock_difference()):
         yield Finding("warning", "clock", problem.text, problem.mend)
 
 

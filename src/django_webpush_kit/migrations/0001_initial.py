@@ -504,4 +504,32 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="WorkerHeartbeat",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("name", models.CharField(max_length=200, unique=True, verbose_name="worker")),
+                ("version", models.CharField(blank=True, max_length=50, verbose_name="version")),
+                ("command", models.CharField(blank=True, max_length=100, verbose_name="command")),
+                ("is_loop", models.BooleanField(default=False, verbose_name="runs all the time")),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                ("seen_at", models.DateTimeField(db_index=True, verbose_name="last seen at")),
+                ("swept_at", models.DateTimeField(blank=True, null=True, verbose_name="last sweep at")),
+                ("ended_at", models.DateTimeField(blank=True, null=True, verbose_name="ended at")),
+                ("ending", models.CharField(blank=True, max_length=100, verbose_name="how it ended")),
+                ("rows", models.PositiveBigIntegerField(default=0, verbose_name="notifications")),
+                (
+                    "per_minute",
+                    models.FloatField(blank=True, null=True, verbose_name="notifications per minute"),
+                ),
+                (
+                    "clock_difference",
+                    models.FloatField(blank=True, null=True, verbose_name="clock ahead by seconds"),
+                ),
+            ],
+            options={"verbose_name": "worker", "verbose_name_plural": "workers"},
+        ),
     ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_webpush_kit.delivery.heartbeats import note_death, worker_heartbeat
 from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
@@ -60,17 +61,21 @@ class Command(BaseCommand):
                 "--processes needs fork(), which this system does not have. Start several workers instead."
             )
         parent = os.getpid()
-        WorkerProcesses(options["processes"], lambda: self._work(options, lambda: os.getppid() != parent)).run()
+        WorkerProcesses(
+            options["processes"], lambda: self._work(options, lambda: os.getppid() != parent), note_death
+        ).run()
 
     def _work(self, options: dict[str, Any], is_abandoned: Callable[[], bool] = lambda: False) -> None:
         started = time.monotonic()
         worker = Worker(limit=options["limit"], seconds=options["seconds"], is_abandoned=is_abandoned)
+        command = "deliver_push --loop" if options["loop"] else "deliver_push"
         try:
-            with worker.stopped_by_signals():
+            with worker.stopped_by_signals(), worker_heartbeat(command, is_loop=options["loop"]) as heartbeat:
                 if options["loop"]:
                     worker.run_for_ever(options["interval"])
                 else:
                     worker.run_once()
+                heartbeat.ending = worker.ending
         finally:
             close_transport()
         if options["verbosity"] > 0:

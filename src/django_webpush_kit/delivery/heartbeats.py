@@ -1,0 +1,239 @@
+"""Heartbeats of worker processes: one row per process that says who it is, what it does and when it was last seen.
+
+The loop of `deliver_push` and the tasks of a queue note their progress here. A row is written every `BEAT_SECONDS` at
+most, with the clock of the database, so that workers whose clocks differ are compared fairly. A heartbeat that cannot
+be written is logged, and never stops delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+from django.db import transaction
+
+from django_webpush_kit.conf import current_scope
+from django_webpush_kit.database import clock_difference, database_now, outbox_database
+from django_webpush_kit.error_reports import log_error
+from django_webpush_kit.models import WorkerHeartbeat
+
+BEAT_SECONDS = 10.0
+
+RETRY_SECONDS = 60.0
+"""Wait after a heartbeat could not be written."""
+
+MIN_RATE_SECONDS = 1.0
+"""The rate of a shorter time is that of this time: a few rows in a millisecond say nothing."""
+
+SILENT_SECONDS = 90.0
+"""A loop that was not seen for longer is gone or hangs: a request takes 30 seconds at most, unless configured."""
+
+KEEP = timedelta(days=1)
+MAX_ROWS = 200
+"""Rows that were not written for longer, and rows beyond this number, are deleted when a process starts."""
+
+DELETED_AT_ONCE = 1000
+
+_logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """The heartbeat of this process. `command` says what it runs.
+
+    `is_loop` is true for a process that looks for due rows by itself at least every second. A task of a queue does so
+    only when it is called.
+    """
+
+    def __init__(self, command: str, *, is_loop: bool, name: str = "") -> None:
+        self.name = name or process_name()
+        self.ending = "finished"
+        """How the process ends, if nothing goes wrong any more."""
+        self._command = command[:100]
+        self._is_loop = is_loop
+        self._rows = 0
+        self._started_at: datetime | None = None
+        self._swept_at: datetime | None = None
+        self._is_sweeping = is_loop
+        self._write_at = 0.0
+        self._rows_before = 0
+        self._rate_since = time.monotonic()
+        self._per_minute: float | None = None
+        self._has_failed = False
+        self._lock = threading.Lock()
+
+    def note(self, rows: int = 0) -> None:
+        """Count rows that were handled, and write the heartbeat if it is time."""
+        self._rows += rows
+        if time.monotonic() >= self._write_at:
+            self._write()
+
+    def note_sweep(self) -> None:
+        """Note that the process looks for all due rows because a scheduler told it to."""
+        self._is_sweeping = True
+
+    def end(self) -> None:
+        """Write the last heartbeat, with `ending`."""
+        self._write(self.ending)
+
+    def _write(self, ending: str = "") -> None:
+        if not self._lock.acquire(blocking=False):
+            return  # another thread writes it now
+        try:
+            self._write_at = time.monotonic() + BEAT_SECONDS
+            self._store(ending)
+            self._has_failed = False
+        except Exception as error:  # noqa: BLE001 - contained
+            self._write_at = time.monotonic() + RETRY_SECONDS
+            if not self._has_failed:
+                log_error(_logger, "The heartbeat of this worker could not be written", error=error)
+            self._has_failed = True
+        finally:
+            self._lock.release()
+
+    def _store(self, ending: str) -> None:
+        difference = clock_difference()
+        now = database_now(difference)
+        is_new = self._started_at is None
+        self._started_at = self._started_at or now
+        if self._is_sweeping:
+            self._swept_at, self._is_sweeping = now, self._is_loop
+        self._measure(is_last=bool(ending))
+        values = {
+            "version": version("django-webpush-kit"),
+            "command": self._command,
+            "is_loop": self._is_loop,
+            "started_at": self._started_at,
+            "seen_at": now,
+            "swept_at": self._swept_at,
+            "ended_at": now if ending else None,
+            "ending": ending[:100],
+            "rows": self._rows,
+            "per_minute": self._per_minute,
+            "clock_difference": difference,
+        }
+        alias = outbox_database()
+        with transaction.atomic(using=alias):
+            WorkerHeartbeat.objects.using(alias).update_or_create(name=self.name, defaults=values)
+        if is_new:
+            _remove_old(now)
+
+    def _measure(self, *, is_last: bool) -> None:
+        """Measure the rate since the last heartbeat."""
+        elapsed = time.monotonic() - self._rate_since
+        if elapsed < BEAT_SECONDS and not is_last:
+            return  # the first one
+        rows = self._rows - self._rows_before
+        if rows or not is_last:
+            self._per_minute = round(rows * 60 / max(elapsed, MIN_RATE_SECONDS), 1)
+        self._rows_before, self._rate_since = self._rows, time.monotonic()
+
+
+def process_name(process_id: int | None = None) -> str:
+    """Return the name of a process of this machine: "host:pid"."""
+    return f"{platform.node()[:150]}:{process_id or os.getpid()}"
+
+
+@contextmanager
+def beating(heartbeat: Heartbeat) -> Iterator[Heartbeat]:
+    """Let the delivery in this thread note its progress in the heartbeat."""
+    token = _current.set(heartbeat)
+    try:
+        yield heartbeat
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def worker_heartbeat(command: str, *, is_loop: bool) -> Iterator[Heartbeat]:
+    """The heartbeat of a command, with how it ends. A command that is run again and again shares one row."""
+    heartbeat = Heartbeat(command, is_loop=is_loop, name="" if is_loop else f"{platform.node()[:150]}:once")
+    try:
+        with beating(heartbeat):
+            heartbeat.note()
+            yield heartbeat
+    except BaseException as error:
+        heartbeat.ending = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        heartbeat.end()
+
+
+def task_heartbeat(command: str) -> Heartbeat:
+    """Return the heartbeat of this process for tasks of a queue. All tasks of a tenant in a process share one."""
+    key = (os.getpid(), current_scope(), outbox_database())
+    if key not in _of_tasks:
+        _of_tasks[key] = Heartbeat(command, is_loop=False)
+    return _of_tasks[key]
+
+
+def note_progress(rows: int) -> None:
+    """Count handled rows for the heartbeat of this thread, if there is one."""
+    heartbeat = _current.get()
+    if heartbeat is not None:
+        heartbeat.note(rows)
+
+
+def note_death(process_id: int, reason: str) -> None:
+    """Write how another worker process of this machine ended, if it could not do so itself."""
+    try:
+        alias = outbox_database()
+        now = database_now(clock_difference())
+        with transaction.atomic(using=alias):
+            rows = WorkerHeartbeat.objects.using(alias).filter(name=process_name(process_id), ended_at=None)
+            rows.update(ended_at=now, ending=reason[:100])
+    except Exception as error:  # noqa: BLE001 - contained
+        log_error(_logger, "The end of a worker process could not be written", error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenWorker:
+    """A worker process and how many seconds ago it was last seen."""
+
+    row: WorkerHeartbeat
+    seen_seconds: float
+
+    @property
+    def state(self) -> str:
+        """Return "running", "ended", or "silent" for a process that neither ended nor was seen lately.
+
+        A queue calls its processes when it likes: they are silent only after a day, when their rows are removed.
+        """
+        if self.row.ended_at is not None:
+            return "ended"
+        return "silent" if self.row.is_loop and self.seen_seconds > SILENT_SECONDS else "running"
+
+
+def seen_workers(difference: float | None) -> list[SeenWorker]:
+    """The workers of the last day, the latest seen first. `difference` is that of the clocks, see `clock_difference`.
+
+    A heartbeat from the future was written before the clock of the database was put back: it is as old as it is ahead.
+    """
+    alias = outbox_database()
+    now = database_now(difference)
+    with transaction.atomic(using=alias):  # if the table is missing, a surrounding transaction goes on
+        rows = list(WorkerHeartbeat.objects.using(alias).filter(seen_at__gt=now - KEEP).order_by("-seen_at")[:MAX_ROWS])
+    return [SeenWorker(row, abs((now - row.seen_at).total_seconds())) for row in rows]
+
+
+def _remove_old(now: datetime) -> None:
+    alias = outbox_database()
+    rows = WorkerHeartbeat.objects.using(alias)
+    old = list(rows.filter(seen_at__lt=now - KEEP).values_list("pk", flat=True)[:DELETED_AT_ONCE])
+    old += rows.order_by("-seen_at", "-pk").values_list("pk", flat=True)[MAX_ROWS : MAX_ROWS + DELETED_AT_ONCE]
+    if old:
+        rows.filter(pk__in=old).delete()
+
+
+_current: ContextVar[Heartbeat | None] = ContextVar("webpush_kit_heartbeat", default=None)
+
+_of_tasks: dict[tuple[Any, ...], Heartbeat] = {}

@@ -186,6 +186,7 @@ BULKHEADS = {
         conf current_scope SCOPE
         conf current_scope import_string
         caching scoped_key current_scope
+        delivery/heartbeats task_heartbeat current_scope
         tokens scoped_salt current_scope
         """,
     ),
@@ -209,7 +210,7 @@ BULKHEADS = {
         """
         delivery/engine Bounds._ask_for_help on_backlog
         delivery/worker Worker._step get_task_backend
-        health _queue_problems get_task_backend
+        health _queue get_task_backend
         delivery/worker Worker._step wake_all
         task_backends/base TaskBackend.wake_all wake
         task_backends/base _WakeUp.__call__ wake
@@ -223,9 +224,9 @@ BULKHEADS = {
         task_backends/django_tasks _wake_up import_string
         task_backends/immediate ImmediateBackend.wake import_string
         tasks cleanup_expired_subscriptions get_task_backend
-        tasks wake_up get_task_backend
-        tasks wake_up wake
-        tasks wake_up wake_all
+        tasks _deliver get_task_backend
+        tasks _deliver wake
+        tasks _deliver wake_all
         """,
     ),
     "DATABASE_ROUTERS": Bulkhead(

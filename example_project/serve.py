@@ -29,9 +29,12 @@ def main():
         with Studio(options.data, port=options.port, interrupts=interrupts) as studio:
             studio.check_port()
             studio.set_up(lambda command: print(f"  {command}"))
+            print("  manage.py seed_history")
+            studio.manage("seed_history")
             studio.start_site()
             studio.start_cluster()
             print(f"\nStudio Grünspecht is open: {studio.origin}   (Ctrl-C closes it)")
+            print(f"The admin, with a sample history: {studio.origin}/admin/   (admin, password studio)")
             print("Log in as kaethe, juergen or zoe, password studio, and switch notifications on.\n", flush=True)
             studio.wait()
     except KeyboardInterrupt:

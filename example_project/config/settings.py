@@ -103,6 +103,8 @@ WEBPUSH_KIT = {
         "booking_reminder": {"label": "Reminders"},
         "course_moved": {"label": "Changes of time"},
     },
+    # only for the sample history (studio/sample_history.py)
+    "AUDIENCES": {"sample": "studio.sample_history.members"},
     # a shared computer: who logs out gets nothing there any more
     "DETACH_ON_LOGOUT": True,
     # only for the demo and the tests, whose push service runs on this machine

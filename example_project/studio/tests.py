@@ -17,7 +17,8 @@ from django.test import TestCase
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.testing import PushTestCaseMixin
 from studio import bookings
 from studio.models import Booking, Course
@@ -154,6 +155,28 @@ class PageTests(StudioTestCase):
         page = self.client.post(f"/bookings/{booking.pk}/cancel/", follow=True)
         self.assertContains(page, "Cancelled")
         self.assertContains(self.client.get("/bookings/"), "cancelled")
+
+
+class SampleHistoryTests(StudioTestCase):
+    def test_every_page_of_the_admin_has_something_to_show_and_nothing_is_sent(self):
+        call_command("seed_history", verbosity=0)
+        number = get_notification_model().objects.count()
+        assert number > 1500
+        call_command("seed_history", verbosity=0)
+        assert get_notification_model().objects.count() == number
+        assert set(PushBroadcast.objects.values_list("status", flat=True)) == {"running", "completed"}
+        with self.push_commit():
+            assert not deliver_due().claimed
+            assert not self.push_outbox
+        running = PushBroadcast.objects.get(status="running")
+        self.client.force_login(get_user_model().objects.get(username="admin"))
+        self.assertContains(self.client.get(f"/admin/webpush_kit/pushbroadcast/{running.pk}/change/"), "per second")
+        self.assertContains(self.client.get("/admin/webpush_kit/pushnotification/statistics/"), "booking_reminder")
+        call_command("seed_history", "--again", verbosity=0)
+        assert get_notification_model().objects.filter(type="sample_news").exists()
+        call_command("seed_history", "--forget", verbosity=0)
+        assert not get_notification_model().objects.exists()
+        assert not PushBroadcast.objects.exists()
 
 
 @skipUnless(settings.HAS_TOKENS, "needs djangorestframework-simplejwt")

@@ -116,7 +116,7 @@ def test_variables_and_other_languages_are_shown(admin_client, editable):
         "lacks <code>number</code> <code>recipient.name</code> <code>where</code> also uses <code>nummer</code>" in page
     )
     assert "1 button" in page
-    assert "<td>{% debug %}</td>" in page
+    assert "<span>{% debug %}</span>" in page
     assert admin_client.get(page_of(other)).status_code == 200
     assert admin_client.get(page_of()).status_code == 200
 
@@ -200,7 +200,10 @@ class TestFields:
             {"title": "追跡", "icon": "/static/a.png", "action": "action-3"},
         ]
         page = admin_client.get(page_of(row)).content.decode()
-        assert 'name="actions-1-title" id="id_actions-1-title" value="Später" aria-label="Title 2"' in page
+        assert (
+            'name="actions-1-title" id="id_actions-1-title" value="Später" placeholder="Title" aria-label="Title 2"'
+            in page
+        )
         assert 'name="actions-3-title"' in page, "there is room for one more"
         assert 'name="actions-4-title"' not in page
         assert save(row, **{**buttons, "actions-0-title": "", "actions-0-url": ""}).actions[0]["action"] == "later"
@@ -319,6 +322,11 @@ class TestPreview:
         row.refresh_from_db()
         assert row.title_template == "Old"
 
+    def test_a_variable_that_is_a_link_has_a_sample_that_is_one(self, admin_client, editable):
+        page = self.panel(admin_client, url_template="{{ url }}", icon_template="{{ icon|lower }}?")
+        assert "errorlist" not in page
+        assert "webpush-kit-lint" not in page
+
     def test_a_new_template_has_one_too(self, admin_client, editable):
         assert "<strong>Order [number]</strong>" in self.panel(admin_client, title_template="Order {{ number }}")
 
@@ -385,7 +393,7 @@ class TestSample:
     """The variables of the preview."""
 
     def sample(self, client, row):
-        return json.loads(client.get(page_of(row)).context["adminform"].form["sample_context"].value())
+        return json.loads(client.get(page_of(row)).context["adminform"].form["sample_context"].value() or "{}")
 
     def test_they_are_placeholders_and_those_of_the_latest_broadcast(self, admin_client, editable):
         row = make_template("news", title_template="{{ number }} {{ who.name }} {{ until|date:'Y' }}")

@@ -56,6 +56,10 @@ class JSONObjectField(BoundedJSONField):
         """Return the parsed object."""
         return super().clean(value) or {}
 
+    def prepare_value(self, value: Any) -> Any:
+        """Return the text for the widget: nothing for an empty object."""
+        return "" if value is None or value == {} else super().prepare_value(value)
+
 
 class VariablesField(JSONObjectField):
     """The variables of a template as a JSON object. Texts in ISO 8601 become dates (see `with_dates`)."""
@@ -70,5 +74,8 @@ class VariablesField(JSONObjectField):
         return parsed
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the text for the widget, with dates in ISO 8601."""
-        return super().prepare_value(value if isinstance(value, str) else as_json(value))
+        """Return the text for the widget, a variable a line, with dates in ISO 8601."""
+        if not isinstance(value, dict) or not value:
+            return super().prepare_value(value)
+        text = json.dumps(as_json(value), ensure_ascii=False, indent=2)
+        return text if storable(text) == text else json.dumps(as_json(value))

@@ -81,7 +81,9 @@ class ButtonsWidget(forms.Widget):
             for key, label in BUTTON_KEYS.items()
         ]
         return format_html_join(
-            "", '<td><input type="text" name="{0}" id="id_{0}" value="{1}" aria-label="{2} {3}"></td>', cells
+            "",
+            '<td><input type="text" name="{0}" id="id_{0}" value="{1}" placeholder="{2}" aria-label="{2} {3}"></td>',
+            cells,
         )
 
 
@@ -208,7 +210,7 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
     sample_context = SampleField(
         label=_("Sample variables"),
         required=False,
-        widget=AdminTextareaWidget(attrs={"rows": 4}),
+        widget=AdminTextareaWidget(attrs={"rows": 6}),
         help_text=_("JSON for the preview and the test; not stored. Taken from the latest broadcast of the type."),
     )
     for _name, _field in OPTION_FIELDS.items():

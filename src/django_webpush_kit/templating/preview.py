@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.utils import timezone
@@ -14,6 +15,10 @@ from django_webpush_kit.templating.variables import RECIPIENT, TemplateVariable
 
 DATE_FILTERS = frozenset(("date", "time", "timesince", "timeuntil"))
 
+SAMPLE_LINK = "/"
+
+_FIRST_VARIABLE = re.compile(r"\s*\{\{\s*([\w.]+)")
+
 NUMBER_FILTERS = frozenset(("floatformat", "pluralize", "stringformat"))
 
 
@@ -23,7 +28,7 @@ def preview(template: Any, context: Mapping[str, Any] | None = None) -> Rendered
     Raises `TemplateRenderError` if the template cannot be rendered, and TypeError for values that are not plain.
     """
     compiled = compile_template(template)
-    values = _samples(compiled.variables) | dict(plain_context(context or {}))
+    values = _samples(compiled.variables, _link_variables(template)) | dict(plain_context(context or {}))
     return compiled.render(values, raise_missing)
 
 
@@ -60,20 +65,28 @@ def sample_context(template: Any) -> dict[str, Any]:
 
     Variables used as dates get the current time, and variables used as numbers get 2.
     """
-    return _samples(compile_template(template).variables)
+    return _samples(compile_template(template).variables, _link_variables(template))
 
 
-def _samples(variables: Iterable[TemplateVariable]) -> dict[str, Any]:
+def _samples(variables: Iterable[TemplateVariable], links: Collection[str]) -> dict[str, Any]:
     context: dict[str, Any] = {}
     for variable in variables:
-        _put(context, variable.name.split("."), _sample(variable))
+        sample = SAMPLE_LINK if variable.name in links else _sample(variable)
+        _put(context, variable.name.split("."), sample)
     return context
 
 
 def _sample(variable: TemplateVariable) -> Any:
     if variable.filters & DATE_FILTERS:
-        return timezone.now()
+        return timezone.now().replace(second=0, microsecond=0)
     return 2 if variable.filters & NUMBER_FILTERS else f"[{variable.name}]"
+
+
+def _link_variables(template: Any) -> set[str]:
+    """Return the variables that begin a URL or an icon, so that their value has to be a link itself."""
+    links = [template.url_template, template.icon_template]
+    links += [action.get(name) for action in template.actions for name in ("url", "icon")]
+    return {match[1] for link in links if isinstance(link, str) and (match := _FIRST_VARIABLE.match(link))}
 
 
 def _value_at(values: Any, path: list[str]) -> Any:

@@ -1,16 +1,24 @@
 """Circuit breakers: what opens them, what closes them, and how little they hold up."""
 
 import threading
+from collections import Counter
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery import breaker
+from django_webpush_kit.delivery.claiming import claim
+from django_webpush_kit.delivery.eligibility import Gate
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.options import RowOptions
 from django_webpush_kit.transports import PushResponse, Transport, locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -318,6 +326,93 @@ def test_the_evidence_of_several_workers_adds_up(browsers):
         worker.join()
     assert errors == []
     assert send_to(browsers[3]).status == "pending"
+
+
+class TestTwoWorkers:
+    """What one worker knows of a breaker, while another one changes it."""
+
+    @pytest.fixture
+    def key(self, browsers):
+        return breaker.BreakerKey(browsers[0].push_service, browsers[0].vapid_key_id)
+
+    def row(self, browser):
+        return SimpleNamespace(pk=browser.pk, subscription_id=browser.pk, options=RowOptions())
+
+    def blame(self, worker, key, browsers):
+        for browser in browsers:
+            values = {"reason": "500", "retry_after": None, "now": timezone.now()}
+            worker.blame(key, self.row(browser), breaker.Fault.OUTAGE, **values)
+
+    def test_unwritten_changes_stay_in_force_when_the_state_is_read_again(self, browsers, key):
+        worker = breaker.Breakers()
+        self.blame(worker, key, browsers[:3])
+        worker.refresh()
+        assert worker.paused_until(key) > timezone.now()
+        worker.write()
+        assert breaker.Breakers().paused_until(key) == worker.paused_until(key)
+
+    def test_only_one_takes_the_probe(self, browsers, key):
+        first = breaker.Breakers()
+        self.blame(first, key, browsers[:3])
+        first.write()
+        second = breaker.Breakers()
+        now = first.paused_until(key)
+        lease = timedelta(seconds=30)
+        assert first.take_probe(key, lease, now)
+        assert not second.take_probe(key, lease, now)
+        assert second.paused_until(key) == now + lease
+
+    def test_a_success_here_changes_nothing_once_another_worker_has_closed_it(self, browsers, key):
+        first, now = breaker.Breakers(), timezone.now()
+        self.blame(first, key, browsers[:3])
+        first.write()
+        second = breaker.Breakers()
+        first.accept(key, self.row(browsers[3]), now)
+        first.write()
+        PushServiceState.objects.all().delete()
+        second.accept(key, self.row(browsers[4]), now)
+        second.write()
+        assert not PushServiceState.objects.exists()
+
+    def test_the_row_of_the_state_may_appear_between_reading_and_writing(self, browsers, key, monkeypatch):
+        first, second = breaker.Breakers(), breaker.Breakers()
+        self.blame(first, key, browsers[:2])
+        self.blame(second, key, browsers[2:3])
+        create = QuerySet.get_or_create
+
+        def created_by_another_worker(queryset, **values):
+            monkeypatch.undo()
+            PushServiceState.objects.create(
+                push_service=key.push_service, vapid_key_id=key.vapid_key_id, suspects=suspects_of(second)
+            )
+            return create(queryset, **values)
+
+        def suspects_of(worker):
+            return {
+                name: [suspect.fault, suspect.moment.isoformat()]
+                for name, suspect in worker._known[key].suspects.items()
+            }
+
+        monkeypatch.setattr(QuerySet, "get_or_create", created_by_another_worker)
+        first.write()
+        assert breaker.Breakers().paused_until(key) > timezone.now()
+
+    def test_rows_that_were_held_are_sent_when_it_closes_meanwhile(self, browsers, make_subscription, user):
+        other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
+        answer(3, status=500)
+        services.send(user, "Hello")
+        deliver_due()
+        rows().filter(status="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        services.send(other, "Hello")
+        recorder, chunk = Recorder(Counter()), claim(20)
+        recorder.take(chunk.lease, chunk.rows)
+        admitted = Gate(chunk.rows, recorder).admitted()
+        first = next(admitted)
+        assert first.subscription_id == other.pk
+        held = next(row for row in chunk.rows if row.subscription_id == browsers[4].pk)
+        recorder.breakers.accept(breaker.BreakerKey(held.push_service, held.vapid_key_id), held, timezone.now())
+        assert {row.subscription_id for row in admitted} == {browser.pk for browser in browsers}
+        recorder.release_rest()
 
 
 def test_stored_evidence_that_cannot_be_read_is_ignored(browsers):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import DataError, InterfaceError, OperationalError, connection
-from django.db.models import FloatField, Value
+from django.db.models import FloatField, Func, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -173,6 +173,91 @@ class TestAnAudienceThatFails:
         time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
         deliver_due()
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
+
+
+class Raising(Func):
+    """An expression of the project's own that raises the next of some errors whenever a query is made of it."""
+
+    def __init__(self, *errors):
+        super().__init__(output_field=FloatField())
+        self.errors = list(errors)
+
+    def as_sql(self, compiler, connection, **context):
+        error = self.errors.pop(0)
+        if error is not None:
+            raise error
+        return "1.0", []
+
+
+class TestAnAudienceWhoseQueryFails:
+    @pytest.fixture
+    def starts(self, push_settings):
+        """Start a broadcast to an audience with an expression that raises these errors, one for each query."""
+        make_template("news", title_template="News")
+
+        def start(*errors):
+            expression = Raising(*errors)
+            expression.copy = lambda: expression
+            expression.resolve_expression = lambda *arguments, **options: expression
+            audience = get_subscription_model().objects.annotate(odd=expression).filter(odd=1)
+            push_settings(AUDIENCES={"odd": lambda: audience})
+            return services.broadcast("news", "odd")
+
+        return start
+
+    @pytest.mark.parametrize(
+        "errors",
+        [
+            [OperationalError("away")] * 9,
+            [None, OperationalError("away")],
+            [None, ValueError("odd"), OperationalError("away")],
+        ],
+        ids=["when it is counted", "when it is read", "when it is halved"],
+    )
+    def test_for_all_is_asked_again_after_a_pause(self, people, starts, errors, time_machine):
+        time_machine.move_to(timezone.now(), tick=False)
+        row = starts(*errors, *[None] * 20)
+        good = services.broadcast("news")
+        assert fan_out() == 8
+        assert (fresh(row).failure_reason, row.failed, row.lease_token) == ("OperationalError: away", 0, None)
+        assert fresh(good).queued == 8
+        time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
+        if len(errors) < 9:
+            deliver_due()
+            assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
+
+    def test_for_each_alone_counts_each_as_failed(self, people, starts):
+        row = starts(*[ValueError("odd")] * 100)
+        deliver_due()
+        assert (fresh(row).status, row.failed) == (Status.FAILED, 8)
+
+    def test_with_nobody_to_read_fails_its_broadcast(self, people, starts):
+        row = starts(None, *[ValueError("odd")] * 9)
+        get_subscription_model().objects.update(is_active=False, deactivated_at=timezone.now())
+        deliver_due()
+        assert (fresh(row).status, row.failure_reason) == (Status.FAILED, "ValueError: odd")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="waits for a lock of PostgreSQL")
+def test_a_page_that_waits_too_long_for_a_lock_is_written_later(people, time_machine, monkeypatch):
+    make_template("news", title_template="News")
+    time_machine.move_to(timezone.now(), tick=False)
+    row = services.broadcast("news")
+    other = connection.copy()
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=50ms")
+    connection.close()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"LOCK TABLE {get_notification_model()._meta.db_table} IN SHARE MODE")
+            assert fan_out() == 0
+    finally:
+        other.close()
+    assert (fresh(row).status, row.queued, row.failed, row.lease_token) == (Status.RUNNING, 0, 0, None)
+    assert "lock timeout" in row.failure_reason
+    time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
+    deliver_due()
+    assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
 
 
 class TestResume:

@@ -86,6 +86,15 @@ def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, ur
         thread.join()
 
 
+@pytest.mark.usefixtures("_network")
+def test_rows_beyond_the_share_of_their_service_are_sent_as_there_is_room(servers, make_user):
+    user = make_user()
+    subscribe(user, servers[1], "/status/201", "busy.example.com", 90)
+    services.send(user, "Hello")
+    assert deliver_due().sent == 90
+    assert len(servers[1].received) == 90
+
+
 def test_with_autocommit_off_the_call_is_refused(subscription):
     services.send(subscription, "Hello")
     connection.set_autocommit(False)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import django
@@ -26,7 +27,7 @@ from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from benchmarks.statistics.rows import fill  # noqa: E402
-from django_webpush_kit.delivery import pruning  # noqa: E402
+from django_webpush_kit.delivery.pruning import clean_up  # noqa: E402
 from django_webpush_kit.models import OutboxDay, get_analytics_model, get_notification_model  # noqa: E402
 from django_webpush_kit.rollups.bounds import Bounds  # noqa: E402
 from django_webpush_kit.rollups.building import build_day, roll_up  # noqa: E402
@@ -49,7 +50,9 @@ def main() -> None:
             call_command("migrate", verbosity=0)
             _timed("filled", lambda: fill(options.rows))
         print(
-            f"{get_notification_model().objects.count():,} notifications, {get_analytics_model().objects.count():,} events"
+            f"{get_notification_model().objects.count():,} notifications",
+            f"{get_analytics_model().objects.count():,} events",
+            sep=", ",
         )
         _count()
         _pages(options.plans)
@@ -64,7 +67,7 @@ def _count() -> None:
     day = OutboxDay.objects.order_by("-day")[10].day
     _timed("one day counted", lambda: build_day(day))
     late = get_notification_model().objects.filter(created_at__date=day, status="sent").first()
-    get_analytics_model().objects.create(notification=late, action_type="dismissed", action_id="late")
+    get_analytics_model().objects.get_or_create(notification=late, action_type="dismissed", action_id="late")
     _timed("the next run after one late event", lambda: roll_up(Bounds()))
 
 
@@ -107,23 +110,13 @@ def _explain(captured: Any, is_with_plans: bool) -> None:
 def _prune(days: int) -> None:
     """Delete old rows; the longest statement tells how long a row can be locked."""
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RETENTION_DAYS": days}
-    model = get_notification_model()
-    count = model.objects.filter(created_at__lt=timezone.now() - timedelta(days=days)).count()
-    longest = 0.0
-    steps: list[float] = []
-    execute = pruning._delete_notifications
-
-    def timed(rows: Any) -> int:
-        started = time.perf_counter()
-        deleted = execute(rows)
-        steps.append(time.perf_counter() - started)
-        return deleted
-
-    pruning._delete_notifications = timed
-    seconds, counts = _timed(f"{count:,} notifications pruned", pruning.clean_up)
-    pruning._delete_notifications = execute
-    longest = max(steps, default=0.0)
-    print(f"  {counts['notifications'] / seconds:,.0f} a second, longest transaction {longest * 1000:.0f} ms")
+    old = get_notification_model().objects.filter(created_at__lt=timezone.now() - timedelta(days=days)).count()
+    moments = [time.perf_counter()]
+    seconds, counts = _timed(
+        f"{old:,} notifications pruned", lambda: clean_up(on_progress=lambda *_: moments.append(time.perf_counter()))
+    )
+    longest = max(end - start for start, end in pairwise(moments)) if len(moments) > 1 else 0
+    print(f"  {counts['notifications'] / seconds:,.0f} a second, longest step {longest * 1000:.0f} ms, {counts}")
 
 
 def _timed(name: str, action: Any) -> tuple[float, Any]:
@@ -154,7 +147,7 @@ def _database(*, keep: bool) -> Iterator[bool]:
 
 @contextmanager
 def _maintenance() -> Iterator[CursorWrapper]:
-    with connection._nodb_cursor() as cursor:
+    with connection._nodb_cursor() as cursor:  # noqa: SLF001  # Django's own way to the maintenance database
         yield cursor
 
 

@@ -43,7 +43,7 @@ STATEMENTS = (
         CASE WHEN status = 'sent' THEN created + interval '1 second' END,
         CASE WHEN status = 'sent' THEN 201 WHEN status = 'failed' THEN 410 END,
         CASE status WHEN 'failed' THEN 'HTTP 410' WHEN 'suppressed' THEN 'Blocked by user preferences' ELSE '' END,
-        (SELECT min(id) FROM webpush_kit_pushsubscription) + (i * 7919) %% {subscriptions},
+        (SELECT min(id) FROM webpush_kit_pushsubscription) + (i::bigint * 7919) %% {subscriptions},
         (SELECT min(id) FROM webpush_kit_notificationtemplate) + i %% 24
     FROM (SELECT i, now() - (i %% {days}) * interval '1 day' - random() * interval '12 hours' AS created,
             CASE WHEN i %% 100 < 93 THEN 'sent' WHEN i %% 100 < 97 THEN 'failed' WHEN i %% 100 < 99 THEN 'suppressed'

@@ -194,35 +194,6 @@ def test_the_learned_rate_of_a_push_service_is_shown(admin_client):
     assert "777" not in page, "it is forgotten"
 
 
-def test_the_statistics_page_shows_health_totals_types_and_days(admin_client, rows):
-    make_notification(rows["subscription"], "failed", type="news")
-    url = url_of(type(rows["notification"]), "statistics")
-    assert url in admin_client.get(url_of(type(rows["notification"]), "changelist")).content.decode()
-    response = admin_client.get(url, {"days": "7"})
-    page = response.content.decode()
-    assert "<strong>degraded</strong>" in page
-    assert "accepted only 50 % of the messages" in page
-    assert '<th scope="row">news</th><td>1</td><td>1</td>' in page
-    assert '<meter max="1" value="1"></meter>' in page
-    assert len(response.context["daily"]) == 7
-
-
-@pytest.mark.parametrize("days", ["", "8", "-1", "1e9", "x"])
-def test_the_statistics_are_of_30_days_unless_another_period_is_offered(admin_client, days):
-    response = admin_client.get(url_of(models.get_notification_model(), "statistics"), {"days": days})
-    assert response.context["days"] == 30
-    assert "No notifications were sent." in response.content.decode()
-
-
-def test_statistics_are_for_those_who_may_view_notifications(client, staff):
-    model = models.get_notification_model()
-    assert client.get(url_of(model, "statistics")).status_code == 403
-    permit(staff, model, "view")
-    assert client.get(url_of(model, "statistics")).status_code == 200
-    client.logout()
-    assert client.get(url_of(model, "statistics")).status_code == 302
-
-
 def permit(user, model, *actions):
     for name in actions:
         user.user_permissions.add(

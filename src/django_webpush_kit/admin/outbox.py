@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -130,7 +130,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         statistics = {"statistics_url": reverse(f"admin:{self._name('statistics')}", current_app=self.admin_site.name)}
         return super().changelist_view(request, {**statistics, **(extra_context or {})})
 
-    def statistics_view(self, request: HttpRequest) -> HttpResponse:
+    def statistics_view(self, request: HttpRequest) -> HttpResponseBase:
         """Show the statistics to staff with the permission to view notifications."""
         if not self.has_view_permission(request):
             raise PermissionDenied

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -114,6 +114,20 @@ class Figures:
     def uncounted(self) -> list[date]:
         """The days of the period that are missing, because they have not been counted yet and have too many rows."""
         return sorted(day for day in self._uncounted if day >= self.period[0] and day not in self._live)
+
+    def rows(self) -> Iterator[tuple[date, Key, Counts]]:
+        """Yield day, key and counts of everything in the period, or of the chosen key, by day."""
+        is_all = self.key == TOTAL
+        rows = _counted(DailyStatistics, self.period[0], self._live).order_by("day", "dimension", "value")
+        if not is_all:
+            rows = rows.filter(dimension=self.key[0], value=self.key[1])
+        columns = ("day", "dimension", "value", "show_times", *COUNTERS)
+        for day, dimension, value, times, *numbers in rows.values_list(*columns).iterator():
+            yield day, (dimension, value), Counts(numbers, times_from_json(times))
+        for day in sorted(day for day in self._live if day >= self.period[0]):
+            for key, counts in sorted(self._live[day].items()):
+                if is_all or key == self.key:
+                    yield day, key, counts
 
     @cached_property
     def _first(self) -> date:

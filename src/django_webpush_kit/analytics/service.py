@@ -13,6 +13,7 @@ from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import MAX_DAYS
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_notification_model
+from django_webpush_kit.rollups.building import OTHER_VALUE
 from django_webpush_kit.rollups.counts import COUNTERS, TOTAL, Counts, Dimension, percentile
 from django_webpush_kit.rollups.days import today
 
@@ -134,10 +135,11 @@ class NotificationAnalyticsService:
     def get_report(self, days: int = 30, **filters: Any) -> dict[str, Any]:
         """Return everything for one period: what the admin's page and `push_stats --json` show.
 
-        `{"period", "filter", "totals", "previous", "funnel", "daily", "breakdowns", "subscribers"}`. `previous` has the
-        totals of the same number of days before. `breakdowns` is empty, and `subscribers` too, with a filter.
+        `{"period", "filter", "totals", "previous", "funnel", "daily", "choices", "breakdowns", "subscribers"}`.
+        `previous` has the totals of the same number of days before, `choices` the values of each filter. With a filter,
+        `breakdowns` and `subscribers` are empty.
         """
-        return _remembered("report", days, filters, _report)
+        return _remembered("report", days, filters, report_of)
 
     def _total(self, days: int, filters: Mapping[str, Any]) -> Counts:
         return _remembered("total", days, filters, lambda figures: figures.total)
@@ -175,7 +177,8 @@ def broadcast_labels(keys: list[str]) -> dict[str, str]:
     return {str(pk): f"{kind}, {timezone.localtime(created):%Y-%m-%d %H:%M}" for pk, kind, created in broadcasts}
 
 
-def _report(figures: Figures) -> dict[str, Any]:
+def report_of(figures: Figures) -> dict[str, Any]:
+    """Return the result of `get_report`."""
     is_filtered = figures.key != TOTAL or figures.conditions is not None
     breakdowns = {} if is_filtered else figures.breakdown
     return {
@@ -191,6 +194,7 @@ def _report(figures: Figures) -> dict[str, Any]:
         "previous": _entry(figures.previous_total),
         "funnel": funnel_of(figures.total),
         "daily": [{"date": day, **_entry(counts)} for day, counts in figures.daily.items()],
+        "choices": {name: sorted(figures.breakdown.get(name, {})) for name in FILTERS},
         "breakdowns": {
             dimension: _breakdown(found) for dimension, found in breakdowns.items() if dimension != Dimension.TOTAL
         },
@@ -221,7 +225,7 @@ def _times_of(counts: Counts) -> dict[str, float | None]:
 def _breakdown(found: Mapping[str, Counts]) -> list[dict[str, Any]]:
     entries = [{"value": value, **counters_of(counts), **rates_of(counts)} for value, counts in found.items()]
     counted = [entry for entry in entries if entry["queued"] or entry["opted_out"]]
-    return sorted(counted, key=lambda entry: (-entry["queued"], entry["value"]))
+    return sorted(counted, key=lambda entry: (entry["value"] == OTHER_VALUE, -entry["queued"], entry["value"]))
 
 
 def _types(figures: Figures) -> dict[str, Counts]:

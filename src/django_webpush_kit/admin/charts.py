@@ -1,0 +1,129 @@
+"""Geometry of the charts in the admin. Templates draw them as SVG that stretches; texts are HTML beside it.
+
+Coordinates are in a box of `WIDTH` x `HEIGHT` units with the origin at the top left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.formats import number_format
+
+WIDTH, HEIGHT = 1000, 100
+
+GRID_LINES = 4
+
+X_LABELS = 5
+"""Labels below a chart, if there are as many values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line or set of bars. `name` is also part of its CSS class."""
+
+    name: str
+    label: Any
+    values: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Values over time or hours, as lines or bars, with a table of the same figures.
+
+    `extra` are further columns of the table that are not drawn.
+    """
+
+    id: str
+    title: Any
+    description: Any
+    axis: Any
+    labels: Sequence[str]
+    series: Sequence[Series]
+    extra: Sequence[Series] = ()
+    is_bars: bool = False
+
+    @property
+    def top(self) -> int:
+        """The value at the upper edge: a round number."""
+        return round_up(max((value for one in self.series for value in one.values), default=0))
+
+    @property
+    def ticks(self) -> list[str]:
+        """The labels of the grid lines, from the top."""
+        return [formatted(self.top * number // GRID_LINES) for number in range(GRID_LINES, -1, -1)]
+
+    @property
+    def grid(self) -> list[str]:
+        """The heights of the grid lines."""
+        return [f"{HEIGHT * number / GRID_LINES:.1f}" for number in range(GRID_LINES + 1)]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The points of each line. A single value is drawn across the whole width."""
+        found = []
+        for one in self.series:
+            values = one.values if len(one.values) > 1 else [*one.values] * 2
+            step = WIDTH / max(1, len(values) - 1)
+            points = " ".join(f"{number * step:.1f},{self._y(value):.1f}" for number, value in enumerate(values))
+            found.append({"name": one.name, "label": one.label, "points": points})
+        return found
+
+    @property
+    def slots(self) -> list[dict[str, Any]]:
+        """A part of the width for each label, with the text to show there, and the bar of the first series."""
+        slot = WIDTH / max(1, len(self.labels))
+        found = []
+        for number, (label, *values) in enumerate(self.rows):
+            texts = (f"{value} {one.label}" for value, one in zip(values, (*self.series, *self.extra), strict=True))
+            value = self.series[0].values[number]
+            found.append(
+                {
+                    "x": f"{number * slot:.1f}",
+                    "width": f"{slot:.1f}",
+                    "text": f"{label}: {', '.join(texts)}",
+                    "bar": {
+                        "x": f"{(number + 0.15) * slot:.1f}",
+                        "width": f"{0.7 * slot:.1f}",
+                        "y": f"{self._y(value):.1f}",
+                        "height": f"{HEIGHT - self._y(value):.1f}",
+                    },
+                }
+            )
+        return found
+
+    @property
+    def x_labels(self) -> list[str]:
+        """Some of the labels at even distances, from the first to the last."""
+        last = len(self.labels) - 1
+        parts = min(X_LABELS, len(self.labels)) - 1
+        return [self.labels[round(last * number / parts)] for number in range(parts + 1)] if parts else [*self.labels]
+
+    @property
+    def rows(self) -> Iterator[list[str]]:
+        """The rows of the table: label and formatted values."""
+        columns = [one.values for one in (*self.series, *self.extra)]
+        for label, *values in zip(self.labels, *columns, strict=True):
+            yield [label, *map(formatted, values)]
+
+    def _y(self, value: int) -> float:
+        return HEIGHT * (1 - value / self.top)
+
+
+def round_up(value: int) -> int:
+    """Return a round number of 4 or more that is at least `value`, and that `GRID_LINES` divides."""
+    step = 1
+    while True:
+        for factor in (1, 2, 5):
+            if step * factor * GRID_LINES >= value:
+                return step * factor * GRID_LINES
+        step *= 10
+
+
+def formatted(value: float | None) -> str:
+    """Return a number with the separators of the active language, or a dash for None."""
+    if value is None:
+        return "-"
+    text: str = number_format(int(value) if value == int(value) else value, use_l10n=True, force_grouping=True)
+    return text

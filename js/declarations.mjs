@@ -5,7 +5,7 @@
  *   node declarations.mjs --check    fail if those in place differ
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,8 @@ const NOTE = "// Generated from the JSDoc of the module by js/declarations.mjs: 
 // elsewhere: declarations in place would be read instead of the modules
 const folder = mkdtempSync(join(tmpdir(), "declarations-"));
 try {
-  const inputs = [...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
+  const texts = readdirSync(STATIC).filter((name) => name.startsWith("webpush-kit-texts-"));
+  const inputs = [...texts, ...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
   for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
   cpSync(join(STATIC, "admin/live.js"), join(folder, "live.js"));
   const common = { allowJs: true, checkJs: true, strict: true, target: "es2022", types: [] };

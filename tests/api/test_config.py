@@ -25,6 +25,7 @@ from django_webpush_kit.api.errors import STATUSES, ErrorCode
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.protocol.endpoints import MAX_ENDPOINT_BYTES
 from django_webpush_kit.states import ActionType
+from django_webpush_kit.templatetags.webpush_kit import TEXT_LANGUAGES
 from tests.api.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
@@ -201,6 +202,27 @@ class TestHeadTag:
         push_settings(SERVICE_WORKER_SCOPE="/shop/")
         assert head().metas["webpush-kit-scope"] == "/shop/"
 
+    @pytest.mark.parametrize(
+        ("language", "shipped"),
+        [
+            ("en-gb", "en"),
+            ("de-at", "de"),
+            ("pt", "pt-br"),
+            ("pt-br", "pt-br"),
+            ("ja", "ja"),
+            ("nl", "en"),
+            (None, "en"),
+        ],
+    )
+    def test_it_names_the_texts_in_the_language_of_the_page(self, language: Any, shipped: str) -> None:
+        with translation.override(language):
+            url = head().metas["webpush-kit-texts"]
+        assert url == f"/static/django_webpush_kit/webpush-kit-texts-{shipped}.js"
+
+    def test_every_language_of_the_elements_can_be_named(self) -> None:
+        files = (views.PACKAGE / "static" / "django_webpush_kit").glob("webpush-kit-texts-*.js")
+        assert {path.stem.removeprefix("webpush-kit-texts-") for path in files} == set(TEXT_LANGUAGES)
+
     def test_elements_can_be_left_out(self) -> None:
         assert head("elements=False").sources == ["/static/django_webpush_kit/webpush-kit.js"]
 
@@ -213,6 +235,7 @@ class TestHeadTag:
             "webpush-kit-key": "",
             "webpush-kit-scope": "/",
             "webpush-kit-module": "/static/django_webpush_kit/webpush-kit.js",
+            "webpush-kit-texts": "/static/django_webpush_kit/webpush-kit-texts-en.js",
         }
 
     def test_nothing_is_inline(self) -> None:

@@ -23,7 +23,7 @@ async function settle(toggle) {
 }
 
 async function attach({ attributes = {}, children = [], pageOptions = {} } = {}) {
-  page = new FakePage(pageOptions);
+  page = new FakePage({ lang: "en", ...pageOptions });
   const toggle = new WebPushToggle();
   toggle.push = createPush({ repair: false });
   for (const [name, value] of Object.entries(attributes)) toggle.setAttribute(name, value);
@@ -258,7 +258,7 @@ describe("<webpush-toggle> and the module", () => {
     import { FakePage, load, place } from ${JSON.stringify(new URL("fake_page.mjs", import.meta.url).href)};
     import { renameSync } from "node:fs";
     import { pathToFileURL } from "node:url";
-    const page = new FakePage();
+    const page = new FakePage({ lang: "en" });
     const until = async (holds) => { while (!holds()) await new Promise(setImmediate); };
     const { WebPushToggle } = await load("webpush-kit-elements.js");
     const toggle = new WebPushToggle();`;
@@ -328,7 +328,7 @@ describe("<webpush-toggle> and the module", () => {
 });
 
 describe("type declarations", () => {
-  const modules = readdirSync(STATIC).filter((name) => name.endsWith(".js") && name !== "service-worker.js");
+  const modules = readdirSync(STATIC).filter((name) => /^webpush-kit(-elements|-mock)?\.js$/.test(name));
   const source = (name) => readFileSync(new URL(name, STATIC), "utf8");
   const matches = (text, pattern) => [...text.matchAll(pattern)].map((match) => match[1]).sort();
 

@@ -36,7 +36,7 @@ export class FakePage {
   others = [];
   #before = new Map();
 
-  constructor({ supported = true, meta = {}, cookie = "", userAgent = "Test", ...navigator } = {}) {
+  constructor({ supported = true, meta = {}, lang = "de", cookie = "", userAgent = "Test", ...navigator } = {}) {
     Object.assign(this.meta, meta);
     this.browser.permission = "default";
     this.browser.answer = (request) => this.server.answer(request);
@@ -51,9 +51,10 @@ export class FakePage {
     this.document = Object.assign(new EventTarget(), {
       baseURI: `${ORIGIN}/page/`,
       visibilityState: "visible",
-      documentElement: { lang: "de" },
+      documentElement: { lang },
       cookie,
-      createElement: () => new FakeElement(),
+      createElement: (name) => new FakeElement(name),
+      createElementNS: (_namespace, name) => new FakeElement(name),
       querySelector: (selector) => {
         const content = this.meta[/webpush-kit-(\w+)/.exec(selector)[1]];
         return content === undefined ? null : { content };
@@ -70,6 +71,7 @@ export class FakePage {
       document: this.document,
       location: new URL(`${ORIGIN}/page/`),
       localStorage: new FakeStorage(),
+      sessionStorage: new FakeStorage(),
       fetch: (url, init) => this.browser.fetch(url, init),
       matchMedia: () => ({ matches: false }),
       HTMLElement: FakeElement,
@@ -239,15 +241,40 @@ class FakeRegistry {
   }
 }
 
-/** As much of an element as `<webpush-toggle>` uses. */
+/** As much of an element as ours use. */
 export class FakeElement extends EventTarget {
-  textContent = "";
   children = [];
   isConnected = false;
+  hidden = false;
   #attributes = new Map();
+
+  constructor(localName = "") {
+    super();
+    this.localName = localName;
+  }
+
+  get textContent() {
+    return this.children.map((child) => child.textContent ?? child).join("");
+  }
+
+  set textContent(text) {
+    this.children = text ? [text] : [];
+  }
+
+  get id() {
+    return this.getAttribute("id") ?? "";
+  }
+
+  get elements() {
+    return this.children.filter((child) => child instanceof FakeElement);
+  }
 
   getAttribute(name) {
     return this.#attributes.get(name) ?? null;
+  }
+
+  hasAttribute(name) {
+    return this.#attributes.has(name);
   }
 
   removeAttribute(name) {
@@ -258,14 +285,52 @@ export class FakeElement extends EventTarget {
     this.#attributes.set(name, String(value));
   }
 
-  append(child) {
-    child.isConnected = true;
-    this.children.push(child);
+  append(...children) {
+    for (const child of children) if (child instanceof FakeElement) child.isConnected = true;
+    this.children.push(...children);
+  }
+
+  replaceChildren(...children) {
+    this.children = [];
+    this.append(...children);
+  }
+
+  attachShadow() {
+    return (this.shadowRoot = new FakeRoot());
+  }
+
+  /** Every element inside that holds the condition. */
+  find(holds) {
+    return this.elements.flatMap((child) => [...(holds(child) ? [child] : []), ...child.find(holds)]);
   }
 
   querySelector(selector) {
     const wanted =
-      selector === "button" ? (one) => one.type === "button" : (one) => one.getAttribute("role") === "status";
-    return this.children.find(wanted) ?? null;
+      selector === "button"
+        ? (one) => one.localName === "button" || one.type === "button"
+        : (one) => one.getAttribute("role") === "status";
+    return this.find(wanted)[0] ?? null;
+  }
+
+  focus() {
+    FakeRoot.focused = this;
+  }
+
+  click() {
+    this.focus();
+    this.dispatchEvent(new Event("click"));
+  }
+}
+
+/** A shadow root: it knows the element that has the focus. */
+class FakeRoot extends FakeElement {
+  static focused = null;
+
+  get activeElement() {
+    return FakeRoot.focused;
+  }
+
+  getElementById(id) {
+    return this.find((one) => one.id === id)[0] ?? null;
   }
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from django_webpush_kit.templatetags.webpush_kit import TEXT_LANGUAGES
 from tests.js.test_development_tools import ROOT, TOOLS, npm, pytestmark  # noqa: F401  # skips these tests, too
 
 APP = """
@@ -76,6 +77,7 @@ def test_it_has_the_version_of_the_python_package_and_nothing_that_is_not_needed
         "webpush-kit-dom.d.ts",
         "webpush-kit-elements.d.ts",
         "webpush-kit-elements.js",
+        *(f"webpush-kit-texts-{language}.js" for language in TEXT_LANGUAGES),
         "webpush-kit-mock.d.ts",
         "webpush-kit-mock.js",
         "webpush-kit.d.ts",

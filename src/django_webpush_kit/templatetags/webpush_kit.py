@@ -11,6 +11,7 @@ from django.template.context import RequestContext
 from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.outbox.links import base_for_page
@@ -33,8 +34,9 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
         "config": f"{base}config",
         "key": public_key(),
         "scope": kit_settings.SERVICE_WORKER_SCOPE,
-        # with hashed static files the elements do not know the module's name
+        # with hashed static files the elements do not know the names of these
         "module": static("django_webpush_kit/webpush-kit.js"),
+        "texts": static(f"django_webpush_kit/webpush-kit-texts-{_text_language()}.js"),
     }
     if request is not None:
         metas |= {"csrf": get_token(request), "user": user_mark(_signed_in(request))}
@@ -52,6 +54,16 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
             ((static(f"django_webpush_kit/{script}"), attributes) for script in scripts),
         ),
     )
+
+
+TEXT_LANGUAGES = ("ar", "de", "en", "es", "fr", "ja", "pt-br")
+"""The languages in which the elements come."""
+
+
+def _text_language() -> str:
+    """Return the one of TEXT_LANGUAGES that is nearest to the active language; English without one."""
+    base = (get_language() or "").partition("-")[0]
+    return next((language for language in TEXT_LANGUAGES if language.partition("-")[0] == base), "en")
 
 
 def _signed_in(request: HttpRequest) -> Any:

@@ -240,6 +240,20 @@ class TestStartingABroadcast:
         page = admin_client.post(url, self.filled_in(admin_client, audience="odd")).content.decode()
         assert "The audience cannot be counted: division by zero" in page
 
+    def test_an_audience_whose_query_fails_does_not_break_the_page(self, admin_client, push_settings):
+        broken = models.get_subscription_model().objects.extra(where=["no_such_column = 1"])
+        push_settings(AUDIENCES={"odd": lambda: broken})
+        given = self.filled_in(admin_client, audience="odd", _preview="x")
+        page = admin_client.post(self.url, given).content.decode()
+        assert "The audience cannot be counted: " in page
+        assert "no_such_column" in page
+
+    @pytest.mark.parametrize("value", ["%00", "nothing", "%F0%9F%8F%BA"])
+    def test_a_url_that_asks_for_what_is_not_there_shows_the_form(self, admin_client, value):
+        page = admin_client.get(f"{self.url}?type={value}&audience={value}&rate={value}&context={value}")
+        assert page.status_code == 200
+        assert "Order [number] is on its way" in page.content.decode()
+
     def test_a_changed_form_starts_another(self, admin_client):
         form = {**self.filled_in(admin_client), "confirmed": "1"}
         admin_client.post(self.url, form)
@@ -266,7 +280,7 @@ class TestStartingABroadcast:
         url = reverse("admin:webpush_kit_pushbroadcast_preview")
         form = self.filled_in(admin_client)
         for page in (lambda: admin_client.get(self.url), lambda: admin_client.post(url, form)):
-            with django_assert_max_num_queries(14):
+            with django_assert_max_num_queries(15):
                 assert "others" in page().content.decode()
 
     def asked(self, client, **changes):

@@ -419,6 +419,9 @@ class TestSample:
         assert self.sample(client, row) == {"number": 5}
         assert "news → all" in client.get(page_of(row)).content.decode()
 
+    def test_a_url_with_characters_that_databases_refuse_shows_the_form(self, admin_client, editable):
+        assert admin_client.get(page_of() + "?type=%00a&language=%00").status_code == 200
+
     def test_a_broken_template_has_none(self, admin_client, editable):
         assert self.sample(admin_client, make_template("news", title_template="{% debug %}")) == {}
 

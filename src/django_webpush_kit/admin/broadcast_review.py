@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
 from django.utils.formats import date_format
 from django.utils.functional import cached_property
 from django.utils.timezone import localtime, make_naive
@@ -14,6 +15,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import outbox_database
 from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.exceptions import TemplateRenderError
 from django_webpush_kit.outbox.rates import Rate
@@ -52,7 +54,8 @@ class Review:
         if not self.given.get("audience") or not self.given.get("type"):
             return None
         try:
-            return count_reach(self.given["audience"], self.given["type"])
+            with transaction.atomic(using=outbox_database()):  # a failed query must not break the request's
+                return count_reach(self.given["audience"], self.given["type"])
         except Exception as error:  # noqa: BLE001 - a function of the project; shown instead
             self.audience_problem = message_of(error)
             return None

@@ -98,9 +98,12 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         """Return the review of the form so far."""
         if form.is_bound:
             return {"review": review_of(form), "errors": field_problems(form) if hasattr(form, "fields") else []}
-        given = {"audience": EVERYBODY, "type": form.fields["type"].choices[0][0], **form.initial}
+        given = {"audience": EVERYBODY, "type": form.fields["type"].choices[0][0]}
+        for name in given:
+            if form.initial.get(name) in dict(form.fields[name].choices):
+                given[name] = form.initial[name]
         templates = rows_of(get_template_model()).filter(type=given["type"]).order_by("language")
-        return {"review": Review({"audience": given["audience"], "type": given["type"]}, list(templates))}
+        return {"review": Review(given, list(templates))}
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None

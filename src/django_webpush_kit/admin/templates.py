@@ -19,6 +19,7 @@ from django_webpush_kit.admin.template_form import OPTION_FIELDS, RAW, TemplateF
 from django_webpush_kit.admin.template_page import history_of, panel_of, starting_sample, uses_of
 from django_webpush_kit.error_reports import error_text
 from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.templating.context import recipient_values
 
 SEND_BUTTON = "_send_to_me"
@@ -153,7 +154,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
 
     def _known_fields(self, request: HttpRequest) -> dict[str, str]:
         """Return the type of a new template from the URL or the posted form."""
-        return {"type": request.POST.get("type", request.GET.get("type", ""))}
+        return {"type": storable(request.POST.get("type", request.GET.get("type", "")))}
 
     def _may_see_broadcasts(self, request: HttpRequest) -> bool:
         user: Any = request.user

@@ -172,5 +172,6 @@ def test_a_rate_is_kept_to_the_end(capsys, monkeypatch, make_subscription):
 
 
 def test_rows_that_no_push_service_accepted_are_told():
-    state = BroadcastProgress(total=5, processed=5, written=5, ended=5, accepted=3)
+    by_status = {"sent": 3, "failed": 2}
+    state = BroadcastProgress(total=5, processed=5, written=5, ended=5, accepted=3, by_status=by_status)
     assert push_broadcast.progress_line(state).endswith("5 of 5  2 not accepted")

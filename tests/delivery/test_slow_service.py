@@ -83,6 +83,7 @@ def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, ur
         assert not rows_to(hung).filter(failure_reason="timed out").exists(), "nothing waited for the time-out"
     finally:
         worker._is_stopped = True
+        servers[0].stop()
         thread.join()
 
 

@@ -54,6 +54,10 @@ class FaultServer:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Refuse new connections and close the open ones. Does nothing if called again."""
         self._stopping.set()
         self._acceptor.join()
         self._listener.close()

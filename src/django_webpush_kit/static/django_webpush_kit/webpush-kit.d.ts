@@ -83,7 +83,7 @@ export class PushNotificationManager {
      * Set the signed-in user after a login or logout without a page load. Ends the subscription of the previous user.
      * @param {string} user a string, different for each user; "" if nobody is signed in
      */
-    setUser(user: string): Promise<"ended" | "nothing" | "fresh" | "renewed" | "resent">;
+    setUser(user: string): Promise<"nothing" | "fresh" | "renewed" | "resent" | "ended">;
     /** @returns {Promise<PushState>} */
     state(): Promise<PushState>;
     /**

@@ -180,7 +180,7 @@ def test_a_mistake_has_its_message(push_settings, values, message_id, words):
         {"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"timeout": 20}}},
     ],
 )
-def test_what_is_right_has_none(push_settings, values):
+def test_valid_values_have_no_message(push_settings, values):
     push_settings(**values)
     assert set(found()) <= {"W002", "I002"}
 
@@ -197,7 +197,7 @@ def test_an_unknown_key_comes_with_the_nearest_known_one(push_settings):
     assert hints == ["Did you mean 'VAPID_PRIVATE_KEY'?", "Remove it."]
 
 
-def test_settings_that_are_no_dict_are_one_error(settings):
+def test_settings_that_are_not_a_dict_are_one_error(settings):
     settings.WEBPUSH_KIT = ["VAPID_PRIVATE_KEY"]
     assert set(found()) == {"E001"}
     assert found(deploy=True) == {}
@@ -208,7 +208,7 @@ def test_without_time_zones_nothing_works(settings):
     assert set(found()) == {"E003"}
 
 
-def test_a_check_is_left_out_where_its_settings_have_the_wrong_type(push_settings):
+def test_a_check_is_skipped_if_its_settings_have_the_wrong_type(push_settings):
     push_settings(PUSH_SERVICES="fcm.googleapis.com", VAPID_PRIVATE_KEY=7)
     assert [message.id for message in check_settings()] == ["webpush_kit.E002"] * 2
     assert "W031" not in found(deploy=True)
@@ -250,7 +250,7 @@ def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, 
     assert words in messages["E015"].msg
 
 
-def test_an_unknown_option_comes_with_those_that_there_are(push_settings):
+def test_an_unknown_option_lists_the_known_ones(push_settings):
     push_settings(TASK_BACKEND={"BACKEND": f"{BACKENDS}.DjangoTasksBackend", "OPTIONS": {"speed": 1}})
     assert found()["E007"].hint.endswith("accepts these OPTIONS: backend, queue_name, seconds, workers.")
     push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend", TRANSPORT={"BACKEND": PORTABLE, "OPTIONS": {"speed": 1}})
@@ -265,7 +265,7 @@ class TestProject:
         assert set(found()) == {"W009"}
         assert 'include("django_webpush_kit.urls")' in found()["W009"].hint
 
-    def test_urls_may_stand_below_other_namespaces(self, settings):
+    def test_urls_may_be_inside_other_namespaces(self, settings):
         settings.ROOT_URLCONF = "tests.nested_urls"
         assert found() == {}
 
@@ -298,7 +298,7 @@ class TestProject:
         assert set(found()) == {"E016"}
         assert "'elsewhere'" in found()["E016"].msg
 
-    def test_all_tables_in_a_database_of_their_own(self, settings):
+    def test_all_tables_in_a_separate_database(self, settings):
         settings.DATABASE_ROUTERS = [Routing("auth"), Routing("webpush_kit"), Routing("swapped")]
         assert found() == {}
 
@@ -339,7 +339,7 @@ class TestSQLite:
         assert name in found()["W021"].msg
         assert "IMMEDIATE" in found()["W021"].hint
 
-    def test_without_a_cluster_nothing_is_said(self, options, push_settings):
+    def test_without_a_cluster_there_is_no_message(self, options, push_settings):
         options.clear()
         push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
         assert found() == {}
@@ -430,7 +430,7 @@ class Migration(migrations.Migration):
     [([], True), ([("webpush_kit", "0002_relations")], False), ([("nowhere", "0001_initial")], False)],
     ids=["late", "early", "broken"],
 )
-def test_a_model_that_a_later_migration_makes_must_say_that_it_comes_first(tmp_path, run_before, is_warned):
+def test_a_model_created_by_a_later_migration_needs_run_before(tmp_path, run_before, is_warned):
     """A host project of its own, because models and migrations are loaded once in a process."""
     app = tmp_path / "zhost"
     (app / "migrations").mkdir(parents=True)
@@ -490,9 +490,7 @@ def test_good_settings_have_no_warning_at_deployment(production):
         ({"RATE_LIMITS": {**LIMITS, "events": ""}}, "W042", "does not limit events,"),
     ],
 )
-def test_what_is_dangerous_in_production_is_warned_of_at_deployment_only(
-    production, push_settings, values, message_id, words
-):
+def test_dangerous_values_are_reported_only_with_deploy(production, push_settings, values, message_id, words):
     push_settings(**values)
     messages = found(deploy=True)
     assert set(messages) == {message_id}
@@ -511,19 +509,19 @@ def test_a_cache_of_one_process_cannot_count_rates(production):
     assert set(found(deploy=True)) == {"W037"}
 
 
-def test_a_cache_of_one_process_cannot_hold_back_doubled_wake_ups(production, push_settings):
+def test_a_cache_of_one_process_cannot_prevent_duplicate_wake_ups(production, push_settings):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
     push_settings(TASK_BACKEND=f"{BACKENDS}.DjangoTasksBackend", RATE_LIMITS={})
     assert set(found(deploy=True)) == {"W036", "W042"}
 
 
-def test_an_unusable_transport_is_not_said_twice(production, push_settings):
+def test_an_unusable_transport_is_reported_once(production, push_settings):
     push_settings(TRANSPORT={"PATH": "x"})
     assert found(deploy=True) == {}
     assert set(found()) == {"E008"}
 
 
-def test_an_unusable_task_backend_is_not_said_twice(production, push_settings):
+def test_an_unusable_task_backend_is_reported_once(production, push_settings):
     production.CACHES = {"default": {"BACKEND": f"{LocMemCache.__module__}.LocMemCache"}}
     push_settings(TRANSPORT=PORTABLE, TASK_BACKEND="nowhere.Backend", RATE_LIMITS={})
     assert set(found(deploy=True)) == {"W042"}
@@ -538,7 +536,7 @@ def test_an_unusable_task_backend_is_not_said_twice(production, push_settings):
         ("USE_X_FORWARDED_PORT", True),
     ],
 )
-def test_a_proxy_that_other_settings_know_of_should_be_counted(production, push_settings, name, value):
+def test_a_proxy_in_other_settings_must_be_counted(production, push_settings, name, value):
     setattr(production, name, value)
     assert set(found(deploy=True)) == {"W038"}
     push_settings(TRUSTED_PROXIES=1)
@@ -560,7 +558,7 @@ def test_missing_and_malformed_keys_are_no_files(production, push_settings):
     assert found(deploy=True) == {}
 
 
-def test_what_is_no_host_is_left_to_the_check_that_says_so(production, push_settings):
+def test_an_invalid_host_is_reported_by_one_check_only(production, push_settings):
     push_settings(PUSH_SERVICES=[7])
     assert found(deploy=True) == {}
 

@@ -74,7 +74,7 @@ def test_a_row_that_was_written_can_be_delivered(subscription):
     assert message.actions == [{"action": "read", "title": "Read", "navigate": "/read"}]
 
 
-def test_nobody_subscribed_is_no_error(user):
+def test_a_recipient_without_subscriptions_is_not_an_error(user):
     result = send(user, "Hello")
     assert (result.queued, result.deferred, result.suppressed, result.reused) == (0, 0, 0, False)
     assert not everything().exists()
@@ -102,7 +102,7 @@ def test_the_number_of_queries_grows_with_pages_not_with_recipients(user, make_s
         (("x" * 201,), "title has 201 characters; at most 200"),
     ],
 )
-def test_texts_that_cannot_be_sent_are_refused_even_with_nobody_to_send_to(user, arguments, message):
+def test_invalid_texts_are_refused_even_without_recipients(user, arguments, message):
     with pytest.raises(InvalidOption, match=message):
         send(user, *arguments)
 
@@ -115,7 +115,7 @@ def test_types_that_do_not_fit_are_refused(user, type_, message):
         send_templated(type_, user)
 
 
-def test_lazy_texts_are_texts_and_unstorable_characters_do_no_harm(subscription):
+def test_lazy_texts_are_accepted_and_unstorable_characters_are_replaced(subscription):
     row = send(subscription, lazystr("Hel\x00lo"), lazystr("W\ud800rld")).notifications.get()
     assert (row.title, row.body) == ("Hello", "W?rld")
 
@@ -139,7 +139,7 @@ def test_a_mistake_in_the_defaults_is_one_of_the_configuration(subscription, pus
 # sizes
 
 
-def test_what_does_not_fit_into_a_push_is_refused(user, push_settings):
+def test_a_message_that_is_too_large_is_refused(user, push_settings):
     with pytest.raises(PayloadTooLarge, match="above the budget of 3000"):
         send(user, "Hello", "x" * 3000)
     push_settings(PAYLOAD_BUDGET=9999)
@@ -180,7 +180,7 @@ def test_urgency_decides_the_lane(subscription, push_settings, urgency, lane):
     assert send(subscription, "Hello", urgency=urgency).notifications.get().lane == lane
 
 
-def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings(subscription, push_settings):
+def test_retry_options_come_from_the_call_then_the_template_then_the_settings(subscription, push_settings):
     push_settings(MAX_RETRIES=7)
     make_template("news", options={"max_retries": 5})
     make_template("plain")
@@ -190,7 +190,7 @@ def test_retries_are_those_of_the_call_else_of_the_template_else_of_the_settings
     assert send_templated("news", subscription, {"number": 1}, max_retries=0).notifications.get().max_retries == 0
 
 
-def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subscription, push_settings):
+def test_explicit_options_override_the_template_which_overrides_the_defaults(subscription, push_settings):
     push_settings(DEFAULTS={"ttl": 1, "icon": "/default.png", "badge": "/default.png", "urgency": "low"})
     make_template(
         "news",
@@ -222,7 +222,7 @@ def test_explicit_options_win_over_the_template_and_that_over_the_defaults(subsc
 # schedules
 
 
-def test_what_is_scheduled_is_deferred(subscription):
+def test_a_scheduled_message_is_deferred(subscription):
     later = in_an_hour()
     result = send(subscription, "Hello", scheduled_for=later, expires_at=later + timedelta(hours=1))
     row = result.notifications.get()
@@ -232,7 +232,7 @@ def test_what_is_scheduled_is_deferred(subscription):
     assert not deliver_due().claimed
 
 
-def test_what_was_scheduled_for_the_past_is_due_now(subscription):
+def test_a_message_scheduled_in_the_past_is_due_now(subscription):
     past = django_timezone.now() - timedelta(days=1)
     result = send(subscription, "Hello", scheduled_for=past)
     assert result.queued == 1
@@ -241,7 +241,7 @@ def test_what_was_scheduled_for_the_past_is_due_now(subscription):
     assert row.next_attempt_at == row.created_at
 
 
-def test_a_local_time_is_that_of_each_subscription(user, make_subscription, settings):
+def test_a_local_time_uses_the_time_zone_of_each_subscription(user, make_subscription, settings):
     settings.TIME_ZONE = "Asia/Tokyo"
     zones = {"Europe/Berlin": "Europe/Berlin", "America/New_York": "America/New_York", "": "Asia/Tokyo"}
     for zone in zones:
@@ -277,7 +277,7 @@ def test_quiet_hours_defer_or_suppress_as_the_settings_say(user, make_subscripti
 
 
 @pytest.mark.parametrize("options", [{"ttl": 60}, {"ttl": 0}, {"expires_at": "soon"}])
-def test_what_quiet_hours_would_outlast_is_suppressed(user, make_subscription, options):
+def test_a_message_that_would_expire_during_quiet_hours_is_suppressed(user, make_subscription, options):
     if "expires_at" in options:
         options = {"expires_at": django_timezone.now() + timedelta(minutes=5)}
     make_subscription(user, preferences=quiet_now())
@@ -295,7 +295,7 @@ def test_critical_messages_bypass_preferences_and_quiet_hours(user, make_subscri
 # topics
 
 
-def test_a_newer_message_of_the_same_topic_cancels_the_older_that_waits(user, make_subscription):
+def test_a_newer_message_of_the_same_topic_cancels_the_pending_one(user, make_subscription):
     one, other = make_subscription(user), make_subscription(user)
     old = send(user, "1:0", topic="score")
     another = send(user, "Weather", topic="weather")
@@ -310,7 +310,7 @@ def test_a_newer_message_of_the_same_topic_cancels_the_older_that_waits(user, ma
     assert new.notifications.get().status == "pending"
 
 
-def test_a_message_that_is_not_wanted_cancels_nothing(user, make_subscription):
+def test_a_suppressed_message_cancels_nothing(user, make_subscription):
     subscription = make_subscription(user, preferences={"categories": {"goals": False}})
     old = send(subscription, "Kick-off", type="match", topic="match")
     assert send(subscription, "1:0", type="goals", topic="match").suppressed == 1
@@ -361,7 +361,7 @@ def next_booking(user):
     return {"booking": datetime(2026, 7, 1, 22, 30, tzinfo=timezone.utc)}
 
 
-def test_moments_are_shown_on_each_recipient_s_clock(user, make_subscription, push_settings):
+def test_datetimes_are_shown_in_each_recipients_time_zone(user, make_subscription, push_settings):
     push_settings(RECIPIENT_CONTEXT=next_booking)
     make_template("shared", title_template="{{ when|date:'H:i' }}")
     make_template("personal", title_template="{{ recipient.booking|date:'H:i' }}")
@@ -412,12 +412,12 @@ def test_a_template_that_cannot_be_sent_is_named(subscription, fields, context, 
     assert not everything().exists()
 
 
-def test_a_missing_template_is_an_error_even_with_nobody_to_send_to(user):
+def test_a_missing_template_is_an_error_even_without_recipients(user):
     with pytest.raises(TemplateNotFound, match="'nothing'"):
         send_templated("nothing", user)
 
 
-def test_a_template_without_a_default_language_does_not_suit_everybody(user, make_subscription):
+def test_a_template_without_a_default_text_fails_for_other_languages(user, make_subscription):
     make_template("hello", language="de")
     make_subscription(user, language="fr")
     with pytest.raises(TemplateNotFound, match="neither in 'fr'"):
@@ -427,7 +427,7 @@ def test_a_template_without_a_default_language_does_not_suit_everybody(user, mak
 # signals
 
 
-def test_receivers_hear_of_each_batch_after_commit(subscription, django_capture_on_commit_callbacks):
+def test_the_signal_is_sent_for_each_batch_after_commit(subscription, django_capture_on_commit_callbacks):
     heard = []
 
     def receiver(sender, batch, result, **kwargs):
@@ -446,7 +446,7 @@ def test_receivers_hear_of_each_batch_after_commit(subscription, django_capture_
 # cancel
 
 
-def test_cancel_takes_a_batch_in_every_form(subscription):
+def test_cancel_accepts_a_batch_in_every_form(subscription):
     for form in (
         lambda result: result,
         lambda result: result.batch,
@@ -464,7 +464,7 @@ def test_cancel_takes_a_batch_in_every_form(subscription):
         assert other.notifications.get().status == "pending"
 
 
-def test_cancel_takes_a_broadcast(subscription):
+def test_cancel_accepts_a_broadcast(subscription):
     broadcast = PushBroadcast.objects.create(type="news")
     send(subscription, "Hello").notifications.update(batch=broadcast.batch)
     assert cancel(broadcast) == 1
@@ -480,7 +480,7 @@ def test_cancel_goes_through_any_number_of_rows(user, make_subscription, monkeyp
     assert cancel(everything()) == 5
 
 
-def test_what_is_under_way_or_done_is_not_cancelled(user, make_subscription):
+def test_rows_that_are_sending_or_finished_are_not_cancelled(user, make_subscription):
     for status in ("sending", "sent", "failed"):
         row = send(make_subscription(user), "Hello").notifications
         row.update(status=status, lease_token=uuid.uuid4())
@@ -523,12 +523,12 @@ def test_the_same_key_twice_is_one_batch_with_nobody_subscribed(user, make_subsc
     assert not everything().exists()
 
 
-def test_keys_that_look_alike_are_different_keys(subscription):
+def test_similar_keys_are_different_keys(subscription):
     keys = ["order:7", "Order:7", "order:7 ", "órder:7"]
     assert [send(subscription, "Hello", idempotency_key=key).reused for key in keys] == [False] * 4
 
 
-def test_a_call_that_failed_has_used_no_key(subscription):
+def test_a_failed_call_does_not_use_up_its_key(subscription):
     with pytest.raises(InvalidOption):
         send(subscription, "", idempotency_key="order:7")
     with pytest.raises(InvalidRecipient):
@@ -545,7 +545,7 @@ def test_cancelling_frees_the_key(subscription):
     assert again.batch != first.batch
 
 
-def test_a_key_used_for_a_call_is_not_good_for_a_broadcast(subscription):
+def test_a_key_used_by_send_is_refused_for_a_broadcast(subscription):
     make_template("news", title_template="News")
     send(subscription, "Hello", idempotency_key="order:7")
     with pytest.raises(InvalidOption, match="'order:7' was used for send"):
@@ -555,7 +555,7 @@ def test_a_key_used_for_a_call_is_not_good_for_a_broadcast(subscription):
 # subscriptions
 
 
-def test_who_is_not_signed_in_subscribes_as_nobody(make_subscription):
+def test_an_anonymous_user_subscribes_without_an_owner(make_subscription):
     assert make_subscription(AnonymousUser()).user is None
     assert make_subscription(SimpleLazyObject(AnonymousUser)).user is None
 
@@ -568,7 +568,7 @@ def test_only_a_saved_user_can_own_a_subscription(make_subscription, owner):
     assert not get_subscription_model().objects.exists()
 
 
-def test_unsubscribing_keeps_the_row_with_a_reason_and_suppresses_what_waits(subscription, user):
+def test_unsubscribing_keeps_the_row_with_a_reason_and_suppresses_pending_rows(subscription, user):
     row = send(subscription, "Hello").notifications
     heard = []
 
@@ -637,7 +637,7 @@ def test_the_service_class_sends_templates_and_to_many(user, make_subscription):
     assert batch.count() == 2
 
 
-def test_the_service_class_says_when_nobody_is_there(subscription):
+def test_the_service_class_reports_a_user_without_subscriptions(subscription):
     services.unsubscribe(subscription)
     answer = PushNotificationService().send_notification(subscription, "Hello")
     assert answer == {"success": False, "error": "The subscription is not active"}

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django.utils import timezone
 
 from django_webpush_kit import services
@@ -24,6 +24,7 @@ from studio import bookings
 from studio.models import Booking, Course
 
 
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # fast; for tests only
 class StudioTestCase(PushTestCaseMixin, TestCase):
     @classmethod
     def setUpTestData(cls):

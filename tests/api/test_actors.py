@@ -74,14 +74,14 @@ def world(login: Any, push_settings: Any) -> World:
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("actor", ["owner", "token holder"])
-def test_who_may(world: World, actor: str, action: str) -> None:
+def test_authorized_callers_may(world: World, actor: str, action: str) -> None:
     answer = world.ask(actor, action)
     assert (answer.status_code, answer.json()["success"]) == (200, True)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(("actor", "status"), REFUSALS.items())
-def test_who_may_not_and_learns_nothing(world: World, actor: str, status: int, action: str) -> None:
+def test_others_may_not_and_learn_nothing(world: World, actor: str, status: int, action: str) -> None:
     before = get_subscription_model().objects.values().get(pk=world.subscription.pk)
     known, unknown = world.ask(actor, action), world.ask(actor, action, new_endpoint())
     assert known.status_code == status
@@ -98,7 +98,7 @@ def test_who_may_not_and_learns_nothing(world: World, actor: str, status: int, a
         max_size=6,
     )
 )
-def test_whatever_the_others_try_the_owner_keeps_the_subscription(world: World, steps: Any) -> None:
+def test_no_sequence_of_foreign_requests_takes_the_subscription_away(world: World, steps: Any) -> None:
     waiting, kept = make_notification(world.subscription, "pending"), stored(world)
     for actor, action, is_anonymous_allowed in steps:
         with override_push_settings(ALLOW_ANONYMOUS=is_anonymous_allowed):
@@ -115,7 +115,7 @@ def test_whatever_the_others_try_the_owner_keeps_the_subscription(world: World, 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 @pytest.mark.parametrize("actor", ["owner", *REFUSALS])
-def test_subscribing_tells_of_an_endpoint_only_that_its_keys_are_others(world: World, attempt: str, actor: str) -> None:
+def test_subscribing_reveals_only_that_the_keys_differ(world: World, attempt: str, actor: str) -> None:
     unknown, known = world.attempt(actor, attempt, new_endpoint()), world.attempt(actor, attempt)
     if actor == "owner" and attempt == "replace":
         assert (known.status_code, unknown.status_code) == (200, 201), "it is the owner's own"
@@ -133,7 +133,7 @@ def stored(world: World) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "updated_at"}
 
 
-def test_a_normalised_endpoint_is_found_as_the_browser_spells_it(world: World) -> None:
+def test_an_endpoint_is_found_in_the_spelling_of_the_browser(world: World) -> None:
     spelled = world.subscription.endpoint.replace("https://updates.push", "HTTPS://Updates.Push")
     assert world.ask("owner", "GET preferences", spelled).status_code == 200
 
@@ -143,20 +143,20 @@ def test_an_endpoint_that_is_no_longer_allowed_can_still_be_removed(world: World
     assert world.ask("owner", "POST unsubscribe").status_code == 200
 
 
-def test_unsubscribing_twice_is_no_error(world: World) -> None:
+def test_unsubscribing_twice_is_not_an_error(world: World) -> None:
     assert [world.ask("owner", "POST unsubscribe").status_code for _ in range(2)] == [200, 200]
     world.subscription.refresh_from_db()
     assert not world.subscription.is_active
 
 
 @pytest.mark.parametrize("action", ACTIONS[1:])
-def test_an_ended_subscription_is_as_unknown(world: World, action: str) -> None:
+def test_an_inactive_subscription_looks_unknown(world: World, action: str) -> None:
     services.unsubscribe(world.subscription)
     assert world.ask("owner", action).status_code == 404
 
 
 @pytest.mark.parametrize("action", ["GET preferences", "PUT preferences", "POST test"])
-def test_another_user_at_the_same_browser_is_told_so(world: World, action: str) -> None:
+def test_another_user_of_the_browser_gets_owner_changed(world: World, action: str) -> None:
     _client, token = world.actors["token holder"]
     client, _token = world.actors["other user"]
     answer = client.on(action, world.subscription.endpoint, token=token)
@@ -195,7 +195,7 @@ def test_preferences_are_replaced_and_shown(world: World) -> None:
     assert [*missing.json()["errors"]] == ["preferences"]
 
 
-def test_a_test_notification_passes_quiet_hours(world: World) -> None:
+def test_a_test_notification_bypasses_quiet_hours(world: World) -> None:
     quiet = {"enabled": True, "start": "00:00", "end": "23:59"}
     services.update_preferences(world.subscription, {"quiet_hours": quiet})
     answer = world.ask("owner", "POST test")

@@ -72,7 +72,9 @@ def test_the_first_authenticator_that_knows_the_user_decides(user: Any, api: Api
     assert api.subscribe(new_body(), headers={"X-User": user.username}).status_code == 201
 
 
-def test_refused_credentials_are_the_answer_when_nobody_knows_the_user(api: ApiClient, push_settings: Any) -> None:
+def test_refused_credentials_are_the_response_if_no_authenticator_finds_a_user(
+    api: ApiClient, push_settings: Any
+) -> None:
     push_settings(AUTHENTICATORS=[f"{HERE}.refuses", f"{HERE}.refuses", f"{HERE}.by_header"])
     answer = api.subscribe(new_body())
     assert (answer.status_code, answer.json()["message"]) == (401, "This key has been revoked.")
@@ -101,11 +103,13 @@ class TestAnAuthenticatorThatFails:
         assert "of the project" not in answer.content.decode()
 
     @pytest.mark.parametrize("value", [7, "ada", object(), ["ada"]])
-    def test_so_does_one_that_returns_no_user(self, api: ApiClient, push_settings: Any, value: Any) -> None:
+    def test_one_that_returns_another_object_refuses_them_too(
+        self, api: ApiClient, push_settings: Any, value: Any
+    ) -> None:
         push_settings(AUTHENTICATORS=[lambda request: value])
         assert api.subscribe(new_body()).json()["code"] == "authentication_failed"
 
-    def test_another_one_may_still_know_the_user(self, user: Any, login: Any, push_settings: Any) -> None:
+    def test_another_one_may_still_find_the_user(self, user: Any, login: Any, push_settings: Any) -> None:
         push_settings(AUTHENTICATORS=[lambda request: 1 / 0, SESSION])
         assert login(user).subscribe(new_body()).status_code == 201
 
@@ -123,7 +127,7 @@ class TestAnAuthenticatorThatFails:
 
 
 @pytest.mark.parametrize("name", ["HTTP_X_XSRF_TOKEN", "HTTP_X_CSRFTOKEN"])
-def test_the_modules_header_works_whatever_the_site_calls_its_own(strict: ApiClient, settings: Any, name: str) -> None:
+def test_the_modules_header_works_with_any_csrf_header_name(strict: ApiClient, settings: Any, name: str) -> None:
     settings.CSRF_HEADER_NAME = name
     strict.cookies["csrftoken"] = "c" * 32
     assert strict.subscribe(new_body()).status_code == 403

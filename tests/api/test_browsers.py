@@ -57,7 +57,7 @@ class TestList:
         assert set(found) == {"id", "browser", "created_at", "is_current"}
         assert found["id"] == row.pk or found["id"] == str(row.pk)
 
-    def test_it_leaves_out_what_has_ended(self, user: Any, login: Any) -> None:
+    def test_it_leaves_out_inactive_subscriptions(self, user: Any, login: Any) -> None:
         ended = make_subscription(user)
         services.unsubscribe(ended)
         expired = make_subscription(user)
@@ -93,7 +93,7 @@ class TestRemoval:
             assert ApiClient().call("GET", "subscriptions", **options).status_code == 401
         assert is_active(row)
 
-    def test_what_is_not_there_and_what_is_somebody_elses_get_the_same_answer(
+    def test_unknown_and_foreign_subscriptions_get_the_same_response(
         self, user: Any, login: Any, make_user: Any
     ) -> None:
         client, theirs = login(user), make_subscription(make_user())

@@ -66,7 +66,7 @@ class TestConfig:
             "mail": {"label": "E-Mail-Adresse", "description": "Passwort", "default": True}
         }
 
-    def test_it_says_whose_session_it_is(self, api: ApiClient, login: Any, make_user: Any) -> None:
+    def test_it_marks_the_signed_in_user(self, api: ApiClient, login: Any, make_user: Any) -> None:
         users = [make_user(), make_user()]
         answers = [login(one).call("GET", "config") for one in users]
         assert [answer.json()["user"] for answer in answers] == [
@@ -75,7 +75,7 @@ class TestConfig:
         assert len({answer.headers["ETag"] for answer in [*answers, api.call("GET", "config")]}) == 3
         assert {"Cookie", "Authorization"} <= set(answers[0].headers["Vary"].split(", "))
 
-    def test_refused_credentials_are_nobodys(self, api: ApiClient, push_settings: Any) -> None:
+    def test_invalid_credentials_count_as_anonymous(self, api: ApiClient, push_settings: Any) -> None:
         push_settings(AUTHENTICATORS=[f"{__name__}.refusing"])
         answer = api.call("GET", "config")
         assert (answer.status_code, answer.json()["user"]) == (200, "")
@@ -263,7 +263,7 @@ class TestHealth:
             (True, "?strict=1", 503),
         ],
     )
-    def test_unhealthy_is_503_for_those_who_ask_for_it(
+    def test_unhealthy_is_503_in_strict_mode(
         self, api: ApiClient, push_settings: Any, subscription: Any, is_strict: bool, query: str, status: int
     ) -> None:
         push_settings(VAPID_PRIVATE_KEY="", HEALTH_STRICT=is_strict)

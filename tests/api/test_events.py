@@ -81,7 +81,7 @@ class TestReports:
             report(api, {"token": token, "action": "delivered", "action_id": action_id})
         assert recorded() == [("delivered", "")]
 
-    def test_receivers_are_told_once(self, api: ApiClient, token: str, notification: Any) -> None:
+    def test_the_signal_is_sent_once(self, api: ApiClient, token: str, notification: Any) -> None:
         told: list[Any] = []
 
         def receive(notification: Any, event: str, analytics: Any, **_: Any) -> None:
@@ -95,11 +95,11 @@ class TestReports:
             event_recorded.disconnect(receive)
         assert told == [(notification.pk, "clicked", get_analytics_model().objects.get().pk)]
 
-    def test_a_session_plays_no_part(self, login: Any, user: Any, make_user: Any, token: str) -> None:
+    def test_a_session_is_ignored(self, login: Any, user: Any, make_user: Any, token: str) -> None:
         client = login(make_user(), enforce_csrf_checks=True)
         assert report(client, {"token": token, "action": "delivered"}).status_code == 200
 
-    def test_forged_tokens_are_left_out_and_alone_they_are_400(self, api: ApiClient, token: str) -> None:
+    def test_forged_tokens_are_skipped_and_400_if_no_token_is_valid(self, api: ApiClient, token: str) -> None:
         forged = {"token": token[:-2] + "xx", "action": "delivered"}
         assert report(api, forged, {"token": token, "action": "delivered"}).json()["recorded"] == 1
         answer = report(api, forged)
@@ -163,7 +163,7 @@ class TestReports:
             (None, None),
         ],
     )
-    def test_the_browsers_clock_is_kept_where_it_can_be_read(
+    def test_readable_timestamps_of_the_browser_are_stored(
         self, api: ApiClient, token: str, timestamp: Any, stored: str | None
     ) -> None:
         assert report(api, {"token": token, "action": "delivered", "timestamp": timestamp}).status_code == 200
@@ -192,7 +192,7 @@ class TestReports:
     def test_there_are_1_to_50_events(self, api: ApiClient, events: Any) -> None:
         assert [*api.call("POST", "events", {"events": events}).json()["errors"]] == ["events"]
 
-    def test_queries_do_not_grow_with_what_is_known(
+    def test_the_number_of_queries_does_not_grow_with_stored_events(
         self, api: ApiClient, subscription: Any, django_assert_max_num_queries: Any
     ) -> None:
         reported = [
@@ -245,7 +245,7 @@ class TestOpen:
         assert recorded() == []
 
     @pytest.mark.parametrize("url", ["javascript:alert(1)", "//evil.example", "/\\evil.example", "http://evil.example"])
-    def test_a_url_written_past_the_checks_is_not_followed(
+    def test_a_url_stored_without_validation_is_not_followed(
         self, api: ApiClient, token: str, notification: Any, url: str
     ) -> None:
         get_notification_model().objects.update(options={"url": url})
@@ -298,7 +298,7 @@ class TestOpen:
             assert recorded() == [("clicked", "")]
             assert api.call("GET", "open/x").status_code == 429, "only a valid token has somewhere to go"
 
-    def test_it_redirects_where_the_click_cannot_be_recorded(
+    def test_it_redirects_even_if_the_click_cannot_be_recorded(
         self, api: ApiClient, token: str, monkeypatch: Any, caplog: Any
     ) -> None:
         def fail(*arguments: Any) -> None:

@@ -40,7 +40,7 @@ def the_row() -> Any:
     return get_subscription_model().objects.get()
 
 
-def test_logging_out_ends_what_goes_to_this_browser(browser: ApiClient) -> None:
+def test_logging_out_ends_the_subscription_of_this_browser(browser: ApiClient) -> None:
     waiting = make_notification(the_row(), "pending")
     browser.post("/logout/")
     assert deliver_due().outcomes == {"suppressed": 1}
@@ -111,7 +111,7 @@ def test_a_forged_cookie_detaches_nothing(browser: ApiClient, user: Any) -> None
     assert the_row().is_active
 
 
-def test_without_the_setting_nothing_is_remembered_nor_detached(login: Any, user: Any) -> None:
+def test_without_the_setting_no_cookie_is_set_and_nothing_is_detached(login: Any, user: Any) -> None:
     client = login(user)
     client.subscribe(new_body())
     assert COOKIE not in client.cookies
@@ -148,7 +148,9 @@ def test_a_cookie_from_before_a_change_of_the_primary_key_is_ignored(
     assert the_row().is_active
 
 
-def test_a_browser_that_changed_hands_meanwhile_is_left_alone(browser: ApiClient, user: Any, make_user: Any) -> None:
+def test_a_browser_that_has_moved_to_another_user_is_not_detached(
+    browser: ApiClient, user: Any, make_user: Any
+) -> None:
     row, other = the_row(), make_user()
     get_subscription_model().objects.update(user=other)
     services.unsubscribe(row, reason="of the former owner")

@@ -38,14 +38,14 @@ def overtaken(times: int) -> Iterator[list[int]]:
         pre_save.disconnect(insert, sender=model)
 
 
-def test_an_insert_that_is_overtaken_looks_again(user: Any) -> None:
+def test_an_insert_that_conflicts_is_retried(user: Any) -> None:
     with overtaken(1) as seen, transaction.atomic():
         subscription = services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user)
     assert len(seen) == 2
     assert (subscription.user, get_subscription_model().objects.count()) == (user, 1)
 
 
-def test_it_does_not_try_for_ever(user: Any) -> None:
+def test_it_gives_up_after_some_attempts(user: Any) -> None:
     with overtaken(INSERT_ATTEMPTS) as seen, pytest.raises(IntegrityError):
         services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user)
     assert len(seen) == INSERT_ATTEMPTS

@@ -193,7 +193,7 @@ def deliver(subscription: Any) -> Any:
 
 
 @pytest.mark.parametrize(("status", "words"), REPLIES)
-def test_reply_bodies_and_headers_go_nowhere(
+def test_response_bodies_and_headers_are_not_stored_or_logged(
     transport: str,
     fake_push_service: Any,
     fake_browser: Callable[..., Any],
@@ -224,7 +224,7 @@ def test_reply_bodies_and_headers_go_nowhere(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reply", MALFORMED)
-def test_malformed_replies_go_nowhere(
+def test_malformed_responses_are_not_stored_or_logged(
     transport: str, make_subscription: Any, user: Any, make_user: Any, login: Any, logged: list[str], reply: str
 ) -> None:
     raw = MALFORMED[reply].encode("utf-8", "surrogateescape")

@@ -69,7 +69,7 @@ def test_anything_but_json_is_415(api: ApiClient, method: str, path: str, conten
     assert is_error(api.call(method, path, b"{}", content_type=content_type), 415, "unsupported_media_type")
 
 
-def test_a_charset_is_no_reason_to_refuse(user: Any, login: Any) -> None:
+def test_a_charset_is_accepted(user: Any, login: Any) -> None:
     answer = login(user).subscribe(new_body(), content_type="application/json; charset=utf-8")
     assert answer.status_code == 201
 
@@ -99,7 +99,9 @@ NO_OBJECTS = [
 
 
 @pytest.mark.parametrize(("method", "path"), TAKES_BODY)
-def test_what_is_no_json_object_is_400(user: Any, login: Any, push_settings: Any, method: str, path: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(
+    user: Any, login: Any, push_settings: Any, method: str, path: str
+) -> None:
     push_settings(RATE_LIMITS={})
     client = login(user)
     for body in NO_OBJECTS:
@@ -118,7 +120,7 @@ def test_a_large_body_is_refused_by_its_announced_length(api: ApiClient) -> None
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "9" * 5000, "²"])
-def test_a_length_that_is_none_is_left_to_the_reading(length: str) -> None:
+def test_an_invalid_content_length_is_ignored(length: str) -> None:
     request = RequestFactory().post(BASE + "events", b"{}", content_type="application/json")
     request.META["CONTENT_LENGTH"] = length
     assert views.events(request).status_code in (400, 413)
@@ -246,7 +248,7 @@ def test_a_site_that_requires_login_everywhere_keeps_the_api_open(api: ApiClient
 
 
 @pytest.mark.usefixtures("_login_required")
-def test_who_has_an_account_or_a_token_is_known_on_a_site_that_requires_login_everywhere(
+def test_users_and_tokens_are_recognized_on_a_site_that_requires_login_everywhere(
     user: Any, login: Any, api: ApiClient, subscription: Any
 ) -> None:
     assert login(user).subscribe(new_body()).status_code == 201

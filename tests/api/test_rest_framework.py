@@ -92,7 +92,7 @@ class TestItsOwnDefaultClasses:
         row = get_subscription_model().objects.get()
         assert (row.user, row.endpoint) == (user, body["subscription"]["endpoint"])
 
-    def test_without_one_it_is_403_in_words(self, browser: ApiClient) -> None:
+    def test_without_one_it_is_403_with_a_message(self, browser: ApiClient) -> None:
         answer = browser.subscribe(new_body())
         assert (answer.status_code, answer.json()["code"]) == (403, "authentication_failed")
         assert answer.json()["message"] == "CSRF Failed: CSRF token missing."
@@ -141,7 +141,7 @@ class TestStatelessUsers:
         assert get_subscription_model().objects.get().user == user
 
     @pytest.mark.parametrize("key", ["999999", "no key"])
-    def test_that_do_not_exist_here_are_refused_in_words(self, api: ApiClient, key: str) -> None:
+    def test_that_do_not_exist_are_refused_with_a_message(self, api: ApiClient, key: str) -> None:
         from rest_framework_simplejwt.tokens import AccessToken
 
         token = AccessToken()

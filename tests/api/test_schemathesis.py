@@ -84,7 +84,7 @@ def promises(document: Any, **of_health: Any) -> None:
         ),
     ],
 )
-def test_a_document_that_is_not_true_is_found_out(failure: str, change: Any) -> None:
+def test_a_wrong_document_is_detected(failure: str, change: Any) -> None:
     document = served_document()
     assert failures_of_health(document) == set()
     change(document)
@@ -100,7 +100,7 @@ def test_a_document_that_is_not_true_is_found_out(failure: str, change: Any) -> 
         ("JsonSchemaError", lambda: JsonResponse({"status": "so-so"})),
     ],
 )
-def test_a_view_that_leaves_the_document_is_found_out(settings: Any, failure: str, answer: Any) -> None:
+def test_a_view_that_violates_the_document_is_detected(settings: Any, failure: str, answer: Any) -> None:
     document = served_document()
     view = path(f"{BASE}health".removeprefix("/"), lambda request: answer())
     settings.ROOT_URLCONF = (view, *urlpatterns)

@@ -55,7 +55,7 @@ class TestWhatIsStored:
         assert the_row().preferences == {"categories": {"news": False}}, "an empty object says nothing"
         assert the_row().language == "de", "what the browser does not say stays"
 
-    def test_an_ended_one_comes_back(self, subscription: Any, user: Any, login: Any) -> None:
+    def test_an_inactive_one_is_reactivated(self, subscription: Any, user: Any, login: Any) -> None:
         services.unsubscribe(subscription)
         body = {"subscription": subscription.subscription_info}
         assert login(user).subscribe(body).status_code == 200
@@ -73,13 +73,11 @@ class TestWhatIsStored:
             ("curl/8.9", ""),
         ],
     )
-    def test_of_the_client_only_the_browsers_family_is_kept(
-        self, user: Any, login: Any, user_agent: str, family: str
-    ) -> None:
+    def test_only_the_name_of_the_browser_is_stored(self, user: Any, login: Any, user_agent: str, family: str) -> None:
         login(user).subscribe(new_body(), headers={"User-Agent": user_agent})
         assert (the_row().user_agent, the_row().ip_address) == (family, None)
 
-    def test_the_host_may_ask_for_more(self, user: Any, login: Any, push_settings: Any) -> None:
+    def test_a_setting_stores_more(self, user: Any, login: Any, push_settings: Any) -> None:
         push_settings(STORE_CLIENT_INFO=True)
         login(user).subscribe(new_body(), headers={"User-Agent": FIREFOX + "\x01" * 9 + "x" * 900})
         assert the_row().user_agent.startswith(FIREFOX + "xxx")
@@ -145,7 +143,7 @@ class TestAnnouncement:
             login(user).subscribe(body)
         assert announced == [(user, "new"), (user, "reactivated")]
 
-    def test_one_that_changes_hands(self, user: Any, make_user: Any, login: Any, announced: list[Any]) -> None:
+    def test_one_that_moves_to_another_user(self, user: Any, make_user: Any, login: Any, announced: list[Any]) -> None:
         body, other = new_body(), make_user()
         for owner in (user, other):
             login(owner).subscribe(body)
@@ -300,7 +298,7 @@ class TestOwnership:
         waiting.refresh_from_db()
         assert waiting.status == "pending"
 
-    def test_where_both_endpoints_are_known_the_new_one_takes_what_waits(
+    def test_if_both_endpoints_are_known_the_new_one_gets_the_pending_rows(
         self, subscription: Any, user: Any, make_subscription: Any, login: Any
     ) -> None:
         newer = make_subscription(user)
@@ -340,7 +338,9 @@ class TestAnonymous:
         assert api.subscribe({"subscription": subscription.subscription_info}).status_code == 200
         assert the_row().user == user
 
-    def test_but_what_its_owner_has_ended_is_free(self, subscription: Any, api: ApiClient, push_settings: Any) -> None:
+    def test_but_an_inactive_subscription_loses_its_owner(
+        self, subscription: Any, api: ApiClient, push_settings: Any
+    ) -> None:
         push_settings(ALLOW_ANONYMOUS=True)
         services.unsubscribe(subscription)
         api.subscribe({"subscription": subscription.subscription_info})
@@ -405,7 +405,7 @@ class TestSubscriptionToken:
         services.unsubscribe(the_row())
         assert api.subscribe(body, token=token).status_code == 401
 
-    def test_it_never_takes_what_is_someone_elses(
+    def test_it_never_takes_a_subscription_of_another_user(
         self, token: str, make_user: Any, make_subscription: Any, api: ApiClient
     ) -> None:
         others = make_subscription(make_user())

@@ -83,7 +83,7 @@ def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(
         assert refused.headers["Cache-Control"] == "no-store"
 
 
-def test_users_are_counted_each_for_themselves_and_strangers_by_address(
+def test_users_are_counted_separately_and_visitors_by_address(
     make_user: Any, login: Any, api: ApiClient, push_settings: Any
 ) -> None:
     push_settings(RATE_LIMITS={"subscribe": "1/h"})
@@ -111,7 +111,7 @@ def test_one_ipv6_network_is_one_client(api: ApiClient, push_settings: Any) -> N
         assert statuses(api, 2, REMOTE_ADDR="") == [200, 429], "those without an address share one identity"
 
 
-def test_clients_with_ipv4_are_told_apart_by_a_server_that_listens_on_ipv6(api: ApiClient, push_settings: Any) -> None:
+def test_an_ipv6_server_distinguishes_ipv4_clients(api: ApiClient, push_settings: Any) -> None:
     push_settings(RATE_LIMITS={"config": "1/h"})
     with time_machine.travel(1_800_000_000, tick=False):
         assert statuses(api, 2, REMOTE_ADDR="::ffff:192.0.2.7") == [200, 429]
@@ -127,14 +127,16 @@ def test_actions_are_counted_apart_and_may_be_free(api: ApiClient, push_settings
         assert statuses(api, 3, "service-worker.js") == [200] * 3
 
 
-def test_a_cache_that_is_away_limits_nobody(api: ApiClient, push_settings: Any, settings: Any, caplog: Any) -> None:
+def test_without_the_cache_no_rate_limit_applies(
+    api: ApiClient, push_settings: Any, settings: Any, caplog: Any
+) -> None:
     push_settings(RATE_LIMITS={"config": "1/h"})
     use_cache(settings, "Unreachable")
     assert statuses(api, 3) == [200] * 3
     assert "rate limits are not applied" in caplog.text
 
 
-def test_a_count_evicted_at_once_starts_anew(api: ApiClient, push_settings: Any, settings: Any) -> None:
+def test_an_evicted_count_restarts(api: ApiClient, push_settings: Any, settings: Any) -> None:
     push_settings(RATE_LIMITS={"config": "1/h"})
     use_cache(settings, "Forgetful")
     assert statuses(api, 3) == [200] * 3
@@ -168,7 +170,7 @@ def test_a_count_evicted_at_once_starts_anew(api: ApiClient, push_settings: Any,
         (1, "fe80::1%\x00", "fe80::1"),
     ],
 )
-def test_forwarded_addresses_count_for_as_many_proxies_as_there_are(
+def test_forwarded_addresses_are_trusted_for_the_configured_number_of_proxies(
     push_settings: Any, proxies: int, forwarded: str, address: str | None
 ) -> None:
     push_settings(TRUSTED_PROXIES=proxies)

@@ -116,9 +116,9 @@ def test_an_entry_can_be_imported_on_a_server(project, entry, name):
 def test_a_typescript_project_with_react_passes_and_its_mistakes_are_found(project):
     (project / "app.tsx").write_text(APP)
     compiler = TOOLS / "node_modules" / "typescript" / "bin" / "tsc"
-    options = "--noEmit --strict --skipDefaultLibCheck --target es2022 --module esnext --moduleResolution bundler --jsx react-jsx"
+    options = "--noEmit --strict --skipDefaultLibCheck --target es2022 --module esnext --moduleResolution bundler"
     finished = subprocess.run(
-        ["node", compiler, *options.split(), "--types", "react", "app.tsx"],
+        ["node", compiler, *options.split(), "--jsx", "react-jsx", "--types", "react", "app.tsx"],
         cwd=project,
         capture_output=True,
         text=True,

@@ -68,14 +68,14 @@ class TestKnownAnswer:
 
 
 @given(st.binary(max_size=MAX_PLAINTEXT))
-def test_what_is_encrypted_can_be_read_by_another_implementation_and_ours(payload):
+def test_messages_can_be_decrypted_by_another_implementation_and_ours(payload):
     body = encrypt(payload, P256DH, AUTH)
     assert http_ece.decrypt(body, private_key=BROWSER, auth_secret=SECRET) == payload
     assert decrypt(body, BROWSER, SECRET) == payload
 
 
 @given(st.binary(min_size=1, max_size=3000))
-def test_what_another_implementation_encrypts_can_be_read(payload):
+def test_messages_of_another_implementation_can_be_decrypted(payload):
     sender = RANDOM.private_key()
     body = http_ece.encrypt(payload, private_key=sender, dh=point(BROWSER), auth_secret=SECRET, version="aes128gcm")
     assert decrypt(body, BROWSER, SECRET) == payload

@@ -137,7 +137,7 @@ def test_listed_hosts_may_be_addresses_and_short_names():
 
 
 @given(st.text(max_size=80))
-def test_nothing_that_is_let_through_leads_elsewhere(text):
+def test_no_accepted_endpoint_leads_to_another_host(text):
     for url in (text, f"https://{text}", f"https://fcm.googleapis.com{text}"):
         try:
             endpoint = EndpointPolicy().check(url)
@@ -209,7 +209,7 @@ class TestPorts:
         "entry",
         ["", ".", "*", "*.example.org", "https://push.example.org", "a b", "push.example.org:", "x:0", "x:65536", 7],
     )
-    def test_what_is_no_entry_of_the_list_allows_nothing(self, entry):
+    def test_an_invalid_entry_of_the_list_allows_nothing(self, entry):
         with pytest.raises(ValueError, match=r"host|address"):
             split_allowed_host(entry)
         if entry != "*":

@@ -141,7 +141,7 @@ def test_the_body_is_cut_before_the_title():
     assert not cut["body"]
 
 
-def test_what_cannot_be_cut_is_an_error():
+def test_a_message_that_cannot_be_shortened_is_an_error():
     with pytest.raises(PayloadTooLarge):
         encode(Message(title="x", data={"long": "x" * 500}), budget=100, oversize="truncate")
 

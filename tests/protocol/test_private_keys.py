@@ -231,7 +231,7 @@ class TestRefusals:
         assert "a private key of an unknown kind" in refusal(text)
 
 
-def test_the_forms_have_names_of_their_own():
+def test_the_test_cases_have_unique_names():
     for forms in (text_forms, key_forms.file_forms):
         names = [name for name, _content in forms(KEY)]
         assert len(names) == len(set(names))

@@ -92,7 +92,7 @@ def test_wns_may_accept_and_still_drop():
     assert answer(200, WNS, x_wns_notificationstatus="dropped").outcome is Outcome.REJECTED
 
 
-def test_a_throttled_wns_channel_waits_alone():
+def test_a_throttled_wns_channel_does_not_affect_others():
     assert answer(200, WNS, x_wns_status="channelthrottled", x_wns_continue_after="60") == Answer(
         Outcome.UNAVAILABLE, 60, "WNS channelthrottled"
     )
@@ -165,7 +165,7 @@ def test_the_headers_of_a_request():
         (APPLE, 9_999_999, "2592000"),
     ],
 )
-def test_the_ttl_is_kept_within_what_the_push_service_takes(push_service, ttl, sent):
+def test_the_ttl_is_limited_to_the_maximum_of_the_push_service(push_service, ttl, sent):
     assert request_headers(push_service, ttl)["TTL"] == sent
 
 

@@ -153,7 +153,7 @@ class TestSubject:
             "mailto:ops@example.com\n",
         ],
     )
-    def test_what_push_services_refuse_is_refused(self, subject):
+    def test_subjects_that_push_services_refuse_are_refused(self, subject):
         with pytest.raises(ValueError, match="VAPID subject"):
             check_subject(subject)
 

@@ -76,14 +76,14 @@ def test_a_backend_without_schedules_says_what_to_do_instead():
         NullBackend().install_schedules()
 
 
-def test_the_null_backend_wakes_nobody_and_has_nothing_to_say():
+def test_the_null_backend_wakes_nobody_and_has_no_messages():
     NullBackend().wake()
     NullBackend().wake_all()
     assert NullBackend().check() == []
     assert not backends.woken
 
 
-def test_the_immediate_backend_reminds_of_what_it_leaves_to_others():
+def test_the_immediate_backend_reminds_the_developer_to_run_deliver_push():
     (message,) = ImmediateBackend().check()
     assert message.id == "webpush_kit.I001"
     assert "deliver_push --loop" in message.hint
@@ -93,7 +93,7 @@ def test_the_immediate_backend_reminds_of_what_it_leaves_to_others():
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_a_wake_up_that_waits_is_not_doubled_until_a_worker_looks(woken):
+def test_a_pending_wake_up_is_not_repeated_until_a_worker_starts(woken):
     for _ in range(3):
         CountingQueue().wake()
     assert len(woken) == 1
@@ -103,7 +103,7 @@ def test_a_wake_up_that_waits_is_not_doubled_until_a_worker_looks(woken):
 
 
 @pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
-def test_a_cache_that_others_do_not_see_coalesces_nothing(settings, woken, backend):
+def test_a_cache_that_is_not_shared_coalesces_nothing(settings, woken, backend):
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     for _ in range(3):
         CountingQueue().wake()
@@ -113,7 +113,7 @@ def test_a_cache_that_others_do_not_see_coalesces_nothing(settings, woken, backe
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_a_wake_up_that_could_not_be_enqueued_does_not_keep_the_next_from_it(woken):
+def test_a_failed_wake_up_does_not_prevent_the_next_one(woken):
     with pytest.raises(ConnectionError):
         CountingQueue(is_away=True).wake()
     CountingQueue().wake()
@@ -121,7 +121,7 @@ def test_a_wake_up_that_could_not_be_enqueued_does_not_keep_the_next_from_it(wok
 
 
 @pytest.mark.usefixtures("broken_cache")
-def test_a_cache_that_is_away_holds_up_no_wake_up(woken, caplog):
+def test_a_cache_outage_does_not_delay_wake_ups(woken, caplog):
     CountingQueue().wake()
     CountingQueue().wake()
     assert len(woken) == 2
@@ -130,7 +130,7 @@ def test_a_cache_that_is_away_holds_up_no_wake_up(woken, caplog):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("broken_cache")
-def test_a_cache_that_is_away_holds_up_no_worker(subscription, monkeypatch, caplog):
+def test_a_cache_outage_does_not_delay_workers(subscription, monkeypatch, caplog):
     from django.core.cache.backends.filebased import FileBasedCache
 
     from django_webpush_kit import services, tasks
@@ -145,13 +145,13 @@ def test_a_cache_that_is_away_holds_up_no_worker(subscription, monkeypatch, capl
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_a_broadcast_wakes_every_worker_whatever_waits(woken):
+def test_a_broadcast_wakes_every_worker_even_if_a_wake_up_is_pending(woken):
     CountingQueue().wake()
     CountingQueue().wake_all()
     assert len(woken) == 1 + CountingQueue.workers
 
 
-def test_a_broker_that_is_away_does_not_stop_a_fan_out(caplog):
+def test_a_broker_outage_does_not_stop_a_fan_out(caplog):
     CountingQueue(is_away=True, name="fan-out").wake_all()
     assert "The broker of the task backend does not answer" in caplog.text
 
@@ -160,7 +160,7 @@ def test_a_broker_that_is_away_does_not_stop_a_fan_out(caplog):
 
 
 @pytest.mark.usefixtures("shared_cache")
-def test_a_broker_that_is_away_is_left_alone_for_a_while(woken, caplog, monkeypatch):
+def test_a_broker_is_not_called_for_a_while_after_a_failure(woken, caplog, monkeypatch):
     queue = CountingQueue(is_away=True, name="left alone")
     with pytest.raises(ConnectionError):
         queue.wake()
@@ -212,7 +212,7 @@ def connections(listener):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cache_that_takes_for_ever_holds_up_no_send(
+def test_a_cache_that_never_answers_does_not_delay_send(
     subscription, settings, push_settings, black_hole, monkeypatch, caplog
 ):
     pytest.importorskip("redis")
@@ -227,7 +227,7 @@ def test_a_cache_that_takes_for_ever_holds_up_no_send(
     assert caplog.text.count("The cache does not answer") == 1
 
 
-def test_a_call_that_takes_too_long_is_given_up_and_its_error_is_the_callers():
+def test_a_slow_call_times_out_in_the_caller():
     with pytest.raises(LookupError):
         call_within(5, lambda: {}["missing"])
     assert call_within(5, lambda: 7) == 7
@@ -237,7 +237,7 @@ def test_a_call_that_takes_too_long_is_given_up_and_its_error_is_the_callers():
     ended.set()
 
 
-def test_where_no_thread_can_be_had_the_caller_asks_itself(monkeypatch):
+def test_without_threads_the_call_runs_in_the_caller(monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 

@@ -104,7 +104,7 @@ def test_values_become_plain_ones(value, plain):
         ([("a", 1)], "context must be a dict, not list"),
     ],
 )
-def test_anything_else_is_a_type_error_that_names_the_key(context, message):
+def test_other_values_are_a_type_error_that_names_the_key(context, message):
     with pytest.raises(TypeError, match=message):
         plain_context(context)
 
@@ -242,13 +242,13 @@ def test_a_value_that_raises_when_it_is_read_is_named(value):
         plain_context({"a": [value]})
 
 
-def test_a_recipient_context_that_cannot_be_imported_is_a_mistake_in_the_settings(push_settings):
+def test_a_recipient_context_that_cannot_be_imported_is_a_configuration_error(push_settings):
     push_settings(RECIPIENT_CONTEXT="tests.nowhere.recipient_context")
     with pytest.raises(ImproperlyConfigured, match="RECIPIENT_CONTEXT"):
         recipient_values(None)
 
 
 @pytest.mark.parametrize("given_context", [(), "", 0])
-def test_a_context_that_is_no_dict_is_refused_even_when_it_is_empty(given_context):
+def test_a_context_that_is_not_a_dict_is_refused_even_if_it_is_empty(given_context):
     with pytest.raises(TypeError, match="context must be a dict, not"):
         renderer(given_context)

@@ -67,7 +67,7 @@ MEBIBYTE = 1024 * 1024
         "x" * (MAX_OUTPUT + 1),
     ],
 )
-def test_what_templates_may_not_do_is_a_syntax_error(source):
+def test_forbidden_tags_and_filters_are_syntax_errors(source):
     with pytest.raises(TemplateSyntaxError):
         compile_text(source)
     with pytest.raises(TemplateRenderError, match="Template news, body_template: "):
@@ -223,7 +223,7 @@ contexts = st.fixed_dictionaries(
 
 
 @given(sources, contexts, st.sampled_from(["de", "fr", "ar", "ja", ""]), st.sampled_from(["error", "empty"]))
-def test_whatever_is_written_and_given_ends_in_bounded_text_or_the_error_of_a_field(source, context, language, policy):
+def test_any_template_and_context_end_in_bounded_text_or_a_named_error(source, context, language, policy):
     with override_settings(USE_THOUSAND_SEPARATOR=True), override_push_settings(MISSING_VARIABLES=policy):
         one = renderer(context, language=language, body_template=source, url_template=source)
         try:

@@ -75,6 +75,6 @@ def test_the_nearest_language_is_rendered(language, expected):
     assert one.render(language).title == one.render(language).title == expected
 
 
-def test_a_language_without_a_default_to_fall_back_to_is_an_error_that_lists_what_exists():
+def test_a_language_without_a_fallback_is_an_error_that_lists_the_existing_ones():
     with pytest.raises(TemplateNotFound, match=r"'news' exists in \['de'\], but neither in 'fr' nor"):
         TemplateRenderer("news", templates=[new_template(language="de")]).render("fr")

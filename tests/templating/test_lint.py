@@ -26,7 +26,7 @@ def test_bad_syntax_and_bad_options_name_template_and_field():
     assert any(text.startswith("a: options: ") for text in problems())
 
 
-def test_what_raises_only_when_rendered_is_found():
+def test_errors_that_occur_only_when_rendering_are_found():
     make_template("a", body_template="{{ price|floatformat:200 }}")
     (problem,) = problems()
     assert problem.startswith("a: cannot be rendered: ")
@@ -37,7 +37,7 @@ def test_a_title_that_renders_to_nothing_is_found():
     assert problems() == ["a: The title is empty."]
 
 
-def test_a_type_without_default_language_is_told_once():
+def test_a_type_without_a_default_text_is_reported_once():
     make_template("a", language="de")
     make_template("a", language="fr")
     (problem,) = problems()

@@ -56,7 +56,7 @@ def test_literals_need_no_value():
 
 
 @pytest.mark.parametrize("title", ["{% debug %}", "{{ price|floatformat:200 }}"])
-def test_what_cannot_be_rendered_is_one_kind_of_error(title):
+def test_templates_that_cannot_be_rendered_raise_one_type_of_error(title):
     with pytest.raises(TemplateRenderError):
         preview(template(title))
 

@@ -83,7 +83,7 @@ def test_numbers_and_dates_follow_the_language_of_the_template(settings):
     assert both.render("fr").body == "May 1.50"
 
 
-def test_moments_are_shown_in_the_time_zone_asked_for():
+def test_datetimes_are_shown_in_the_given_time_zone():
     when = {"when": datetime(2026, 7, 1, 22, 30, tzinfo=timezone.utc)}
     one = renderer(when, body_template="{{ when|date:'j.n. H:i' }}")
     assert one.render("", time_zone="Europe/Berlin").body == "2.7. 00:30"
@@ -100,7 +100,7 @@ def test_moments_are_shown_in_the_time_zone_asked_for():
         ({}, False),
     ],
 )
-def test_a_context_with_moments_is_known_as_such(context, is_zoned):
+def test_a_context_with_datetimes_is_recognized(context, is_zoned):
     assert renderer(context).is_zoned is is_zoned
 
 
@@ -130,13 +130,13 @@ def test_a_template_may_name_the_recipient(user):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("recipient", [None, "user"])
-def test_a_recipient_who_lacks_what_the_template_names_is_an_error_that_tells_where_it_comes_from(user, recipient):
+def test_a_missing_value_of_a_recipient_is_an_error_that_names_the_setting(user, recipient):
     one = renderer(title_template="Hello {{ recipient.email }}")
     with pytest.raises(TemplateRenderError, match=r"'recipient.email' is missing.*RECIPIENT_CONTEXT"):
         one.render("", recipient=user if recipient else None)
 
 
-def test_a_template_that_names_no_recipient_asks_nothing_about_one():
+def test_a_template_without_recipient_does_not_call_the_function():
     class Nobody:
         def __getattr__(self, name):
             raise AssertionError(name)
@@ -161,14 +161,14 @@ def recipient_with_object(user):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("function", [recipient_with_points, "tests.templating.test_renderer.recipient_with_points"])
-def test_a_setting_says_what_templates_may_know_of_recipients(user, push_settings, function):
+def test_a_setting_provides_the_values_of_recipients(user, push_settings, function):
     push_settings(RECIPIENT_CONTEXT=function)
     one = renderer(title_template="{{ recipient.name }}: {{ recipient.points }}")
     assert one.render("", recipient=user).title == "Ms Lovelace: 3"
 
 
 @pytest.mark.django_db
-def test_what_templates_know_of_recipients_must_be_plain_too(user, push_settings):
+def test_values_of_recipients_must_be_plain(user, push_settings):
     push_settings(RECIPIENT_CONTEXT=recipient_with_object)
     with pytest.raises(TypeError, match=r"recipient\['user'\] is a User"):
         renderer(title_template="{{ recipient.user.password }}").render("", recipient=user)
@@ -196,7 +196,7 @@ def test_what_templates_know_of_recipients_must_be_plain_too(user, push_settings
         ("{% if number %}{% else %}{{ number }}{% endif %}", "number"),
     ],
 )
-def test_a_variable_that_the_call_does_not_give_is_an_error_that_names_it(source, name):
+def test_a_missing_variable_is_an_error_that_names_it(source, name):
     words = rf"^Template news, body: The variable '{name}' is missing\. Pass it in the context\. .*{{{{ {name}\|"
     with pytest.raises(TemplateRenderError, match=words):
         body(source, given={"text": "x", "list": [1], "empty": ""})
@@ -224,7 +224,7 @@ def test_a_variable_that_the_call_does_not_give_is_an_error_that_names_it(source
         ("{{ given }}", "None"),
     ],
 )
-def test_a_template_may_deal_with_a_missing_variable(source, expected):
+def test_a_template_may_handle_a_missing_variable(source, expected):
     assert body(source, given=None) == expected
 
 
@@ -265,7 +265,7 @@ class TestCheck:
         with pytest.raises(TemplateRenderError, match=r"Template news \(de\), title: The variable 'number'"):
             TemplateRenderer("news", templates=rows).check()
 
-    def test_what_only_recipients_bring_is_left_for_later(self):
+    def test_missing_values_of_recipients_are_not_reported(self):
         renderer(body_template="{{ recipient.first_name|upper }} {{ recipient.points|floatformat:2 }}").check()
         with pytest.raises(TemplateRenderError, match="'number' is missing"):
             renderer(body_template="{{ recipient.first_name }}{{ number }}").check()

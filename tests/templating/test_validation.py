@@ -85,7 +85,7 @@ def nested(levels):
         ({"language": 7}, "language"),
     ],
 )
-def test_what_could_not_be_stored_or_sent_is_refused_by_field(fields, wrong):
+def test_values_that_cannot_be_stored_or_sent_are_refused_by_field(fields, wrong):
     with pytest.raises(ValidationError) as refusal:
         new_template(**fields).clean()
     assert list(refusal.value.message_dict) == [wrong]

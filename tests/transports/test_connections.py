@@ -47,7 +47,7 @@ def test_one_that_was_reset_is_not_alive(ends):
     assert not connection.is_alive()
 
 
-def test_one_with_unasked_data_is_not_used_again(ends):
+def test_one_with_unexpected_data_is_not_used_again(ends):
     connection, server = ends
     server.sendall(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     assert not connection.is_alive()

@@ -102,7 +102,7 @@ class TestRequest:
         assert set(request.headers) - set(expected) <= {"authorization", "accept", "accept-encoding"}
         assert request.headers.get("accept-encoding", "identity") == "identity"
 
-    def test_a_path_is_posted_to_as_it_is(self, send, server):
+    def test_the_path_is_not_changed(self, send, server):
         send(server.url("/status/201/../201/./%2F//x"))
         assert server.received[0].path == "/status/201/../201/./%2F//x"
 
@@ -110,7 +110,7 @@ class TestRequest:
     def test_loopback_is_reached_where_it_is_allowed(self, send, server, host):
         assert send(server.url("/status/201", host)).status == 201
 
-    def test_http_is_spoken_where_private_endpoints_are_allowed(self, send):
+    def test_http_is_used_if_private_endpoints_are_allowed(self, send):
         with FaultServer() as server:
             assert send(server.url("/status/201")).status == 201
 
@@ -219,7 +219,7 @@ class TestReplies:
         assert 0.3 < response.seconds < 4
 
     @pytest.mark.parametrize("path", ["/half-body", "/drip-body"])
-    def test_a_known_status_counts_whatever_happens_to_the_body(self, make_transport, send, server, path):
+    def test_the_status_counts_even_if_the_body_breaks_off(self, make_transport, send, server, path):
         response = send(server.url(path), make_transport(timeout=0.4))
         assert (response.status, response.error) == (201, "")
 
@@ -446,7 +446,7 @@ class TestLife:
         assert send(server.url("/status/202"), transport).status == 202
         gc.collect()
 
-    def test_what_one_caller_gives_up_another_still_gets(self, make_transport, browser, send, server):
+    def test_requests_abandoned_by_one_caller_do_not_affect_another(self, make_transport, browser, send, server):
         transport = make_transport()
         others = transport.send([browser.request(server.url(path)) for path in ("/status/201", "/late/1")])
         abandoned = transport.send([browser.request(server.url(path)) for path in ("/status/201", "/silent")])
@@ -516,7 +516,7 @@ class TestLife:
         assert (threading.active_count(), open_descriptors()) == before
         assert server.connections == 1
 
-    def test_it_closes_what_nothing_has_used_for_a_while(self, make_transport, browser, server, monkeypatch):
+    def test_it_closes_idle_connections_and_threads(self, make_transport, browser, server, monkeypatch):
         monkeypatch.setattr(make_transport.transport_class, "idle_seconds", 0.2)
         transport = make_transport()
         before = (threading.active_count(), open_descriptors())

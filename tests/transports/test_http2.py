@@ -83,7 +83,7 @@ def test_a_refused_stream_is_sent_again(post):
     assert post("/refuseOnce")[0, "/refuseOnce"].status == 201
 
 
-def test_a_connection_that_says_goodbye_is_replaced(post):
+def test_a_connection_closed_by_goaway_is_replaced(post):
     for _ in range(3):
         assert post("/goaway")[0, "/goaway"].status == 201
     assert post("/status/201")[0, "/status/201"].status == 201

@@ -74,7 +74,7 @@ def test_the_secrets_of_a_request_do_not_show(browser):
     assert repr(browser.request(ENDPOINT, id=7)) == "PushRequest(id=7, ttl=60, urgency='normal', topic='')"
 
 
-def test_the_base_says_what_is_to_be_written(browser):
+def test_the_base_class_requires_send(browser):
     with pytest.raises(NotImplementedError):
         Transport().send([])
     assert Transport().close() is None

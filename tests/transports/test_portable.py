@@ -45,7 +45,7 @@ def test_looking_up_a_name_for_too_long_ends_at_the_deadline(transport, browser,
     assert (response.error, asked) == (TransportError.TIMEOUT.value, ["localhost"])
 
 
-def test_what_the_connection_cannot_carry_is_an_invalid_request(transport, browser, server):
+def test_a_request_that_http_does_not_allow_is_invalid(transport, browser, server):
     request = browser.request(server.url("/status/201"), vapid_authorization="vapid ")
     (response,) = transport.send([request])
     assert response.error == TransportError.INVALID_REQUEST.value

@@ -30,6 +30,7 @@ from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.worker import Worker
 from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushBroadcast, get_analytics_model, get_notification_model
+from django_webpush_kit.observers import Observer
 from django_webpush_kit.task_backends import TaskBackend
 from django_webpush_kit.transports import PushResponse, Transport
 from tests.factories import make_subscription, make_template, make_user
@@ -185,6 +186,7 @@ BULKHEADS = {
         """
         conf current_scope SCOPE
         conf current_scope import_string
+        health _scope current_scope
         caching scoped_key current_scope
         delivery/heartbeats task_heartbeat current_scope
         tokens scoped_salt current_scope
@@ -283,6 +285,11 @@ BULKHEADS = {
         management/importing ImportCommand._found exception
         transports/pywebpush _Job._response exception
         """,
+    ),
+    "OBSERVERS": Bulkhead(
+        "The observer that raises is logged. The others are told, and delivery goes on.",
+        "test_observers",
+        "observers make_observer import_string",
     ),
     "commands and checks": Bulkhead(
         "The command ends with its error, the check or the doctor reports it. Nothing that is due waits for them.",
@@ -586,6 +593,22 @@ def test_scope(people, push_settings, error):
             deliver_due()
     assert set(statuses().values()) == {"pending"}
     push_settings(SCOPE="")
+    deliver_with_a_worker()
+    assert set(statuses().values()) == {"sent"}
+
+
+class TouchyObserver(Observer):
+    """Raises whatever it is told."""
+
+    def on_chunk(self, report):
+        raise switch["error"]
+
+
+@each_error
+def test_observers(people, push_settings, error):
+    switch["error"] = error
+    push_settings(OBSERVERS=["tests.test_bulkheads.TouchyObserver"])
+    send_to_all(people)
     deliver_with_a_worker()
     assert set(statuses().values()) == {"sent"}
 

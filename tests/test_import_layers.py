@@ -19,7 +19,7 @@ ROOT = Path(django_webpush_kit.__file__).parent
 
 LAYERS = (
     ("edge", "api admin management templatetags contrib checks tasks testing urls apps"),
-    ("what hosts call", "services legacy_service analytics health privacy"),
+    ("what hosts call", "overview services legacy_service analytics health privacy"),
     ("the worker's side", "delivery"),
     ("what is written", "outbox"),
     ("who subscribed", "subscriptions"),
@@ -28,7 +28,7 @@ LAYERS = (
     ("abstract models", "base_models"),
     ("query sets", "querysets"),
     ("values and texts", "states templating options option_checks attempt_log"),
-    ("surroundings", "task_backends transports caching database gc_pause"),
+    ("surroundings", "task_backends transports caching database gc_pause observers"),
     ("leaves", "protocol conf exceptions signals tokens outages error_reports"),
 )
 """From the top down. A room may import from its own layer and from those below."""

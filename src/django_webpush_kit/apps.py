@@ -1,9 +1,10 @@
 """The Django app."""
 
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit import conf  # noqa: F401  # sets defaults of the model settings before models load
+from django_webpush_kit import conf  # sets defaults of the model settings before models load
 
 
 class WebPushKitConfig(AppConfig):
@@ -18,3 +19,15 @@ class WebPushKitConfig(AppConfig):
         """Register the system checks and the receivers of Django's login and logout signals."""
         from django_webpush_kit import checks  # noqa: F401  # registers the checks
         from django_webpush_kit.api import logout  # noqa: F401  # connects the receivers
+
+        _connect_observers()
+
+
+def _connect_observers() -> None:
+    from django_webpush_kit import observers
+
+    try:
+        if conf.kit_settings.OBSERVERS:
+            observers.connect()
+    except ImproperlyConfigured:
+        pass  # the checks report settings that are no dict

@@ -204,6 +204,9 @@ class KitSettings:
     BROADCAST_AHEAD = Setting(10_000, min_value=1)
     SEND_RATES = Setting[Mapping[str, str]]({}, dict)
 
+    OBSERVERS = Setting[Sequence[str | Mapping[str, Any]]]((), list, tuple)
+    ADMIN_PANEL = Setting(True)
+
     IDEMPOTENCY_DAYS = Setting(30, min_value=1, max_value=MAX_DAYS)
     EVENT_TOKEN_DAYS = Setting(60, min_value=1, max_value=MAX_DAYS)
     RETENTION_DAYS = Setting(90, min_value=1, max_value=MAX_DAYS)

@@ -40,3 +40,18 @@ def message_of(error: BaseException) -> str:
 
 def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:MAX_TEXT_LENGTH]
+
+
+def log_event(logger: logging.Logger, level: int, event: str, text: str, *arguments: object, **fields: object) -> None:
+    """Log something that happened, under a name that does not change, such as "webpush.chunk".
+
+    The record has the attribute `event` and one for each of `fields`, for structured logs. The fields contain no
+    secrets: no endpoints, keys, texts of messages or data of users. A log handler that raises is contained.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    try:
+        logger.log(level, text, *arguments, extra={"event": event, **fields}, stacklevel=2)
+    except Exception:  # noqa: BLE001 - contained
+        with suppress(Exception):
+            traceback.print_exc()

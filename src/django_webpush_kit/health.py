@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
-from django_webpush_kit.conf import backend_spec, vapid_keyring
+from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
 from django_webpush_kit.database import clock_difference, outbox_database
 from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import seen_workers
@@ -41,6 +41,7 @@ from django_webpush_kit.delivery.problems import (
     worker_problems,
 )
 from django_webpush_kit.delivery.transitions import GONE_STATUSES
+from django_webpush_kit.error_reports import log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
@@ -81,6 +82,7 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
         _logger.exception("The database does not answer")
         problem = Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
         found = _unknown_health(problem)
+    _log_changes(found)
     return {**found["public"], **(found["details"] if details else {})}
 
 
@@ -150,6 +152,30 @@ def _in_words(problems: Iterable[Problem]) -> dict[str, Any]:
             for problem in problems
         ],
     }
+
+
+def _log_changes(found: dict[str, Any]) -> None:
+    """Log when delivery becomes unhealthy and when it is no longer, as this process learns of it."""
+    before, status = _last.get(_scope()), found["public"]["status"]
+    _last[_scope()] = status
+    if status == UNHEALTHY != before:
+        findings = [one for one in found["details"]["findings"] if one["level"] == UNHEALTHY]
+        text = " ".join(one["text"] for one in findings)
+        areas = sorted({one["area"] for one in findings})
+        log_event(_logger, logging.ERROR, "webpush.unhealthy", "Push delivery is unhealthy: %s", text, areas=areas)
+    elif before == UNHEALTHY != status:
+        log_event(_logger, logging.INFO, "webpush.recovered", "Push delivery is %s", status)
+
+
+_last: dict[str, str] = {}
+"""The last status of each tenant, as this process knows it."""
+
+
+def _scope() -> str:
+    try:
+        return current_scope()
+    except ImproperlyConfigured:
+        return ""
 
 
 def _states() -> list[PushServiceState]:

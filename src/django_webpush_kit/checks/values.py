@@ -318,6 +318,17 @@ def _send_rates() -> Messages:
             )
 
 
+def _observers() -> Messages:
+    from django_webpush_kit.observers import make_observer
+
+    for spec in kit_settings.OBSERVERS:
+        try:
+            make_observer(spec)
+        except ImproperlyConfigured as error:
+            hint = 'Give the dotted path of a subclass of observers.Observer, or {"BACKEND": path, "OPTIONS": {...}}.'
+            yield messages.error(18, str(error), hint)
+
+
 CHECKS: CheckTable = (
     ((), _time_zones),
     (("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _vapid_keys),
@@ -334,4 +345,5 @@ CHECKS: CheckTable = (
     (("DEFAULTS",), _defaults),
     (("PUSH_SERVICES",), _push_services),
     (("SEND_RATES",), _send_rates),
+    (("OBSERVERS",), _observers),
 )

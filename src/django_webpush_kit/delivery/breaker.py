@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.event_log import log_breaker
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import LANES, NotificationStatus
 
@@ -125,9 +126,8 @@ def faulted(
 ) -> Breaker:
     """Return the breaker after a fault.
 
-    If the message was a probe, `probe` is the end of its lease. `is_everybody` is true if all subscriptions of this
-    push service and key have the fault.
-    Then fewer than `EVIDENCE` subscriptions pause for `retry_base` seconds at first, if that is shorter than usual.
+    If the message was a probe, `probe` is the end of its lease. `is_everybody`: all subscriptions of this push service
+    and key have the fault. Then fewer than `EVIDENCE` of them pause for `retry_base` seconds at first, if that is less.
     """
     suspects = _recent_suspects(breaker, now) | {subscription: Suspect(fault.value, now)}
     breaker = replace(breaker, suspects=suspects)
@@ -283,6 +283,7 @@ class Breakers:
         for key, changes_of_key in changes.items():
             before, after = retry_on_conflict(lambda key=key, todo=changes_of_key: _write(key, todo))  # type: ignore[misc]
             self._known[key] = after
+            log_breaker(*key, before.paused_until, after.paused_until, after.reason)
             _move_waiting(before.paused_until, after.paused_until)
 
     def _change(self, key: BreakerKey, change: Change) -> None:

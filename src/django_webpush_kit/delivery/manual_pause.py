@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.event_log import log_pause
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 
@@ -36,14 +37,20 @@ def pause(push_service: str = ALL_SERVICES) -> bool:
     states = PushServiceState.objects.using(outbox_database())
     states.get_or_create(push_service=push_service, vapid_key_id="")
     mine = states.filter(push_service=push_service, vapid_key_id="", paused_by_hand_at=None)
-    return bool(retry_on_conflict(lambda: mine.update(paused_by_hand_at=timezone.now())))
+    is_new = bool(retry_on_conflict(lambda: mine.update(paused_by_hand_at=timezone.now())))
+    if is_new:
+        log_pause(push_service, is_paused=True)
+    return is_new
 
 
 def resume(push_services: Iterable[str]) -> int:
     """End these pauses and make the rows due that waited for it; returns how many pauses were ended."""
-    paused = _paused().filter(push_service__in=list(push_services))
+    names = list(push_services)
+    paused = _paused().filter(push_service__in=names)
     count = int(retry_on_conflict(lambda: paused.update(paused_by_hand_at=None)))
     if count:
+        for name in names:
+            log_pause(name, is_paused=False)
         _make_due()
     return count
 

@@ -19,6 +19,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
 from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Verdict
+from django_webpush_kit.delivery.chunk_watch import watch_chunks
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
 from django_webpush_kit.delivery.containment import ErrorLog, raise_if_shared
 from django_webpush_kit.delivery.daily_caps import DailyCaps
@@ -73,12 +74,16 @@ class Recorder:
         self._flushed_at = time.monotonic()
         self._model = get_notification_model()
         self._tells_receivers = post_send.has_listeners(self._model)
+        self._watch = watch_chunks()
 
     def take(self, lease: Lease, rows: Iterable[Row | UnreadableRow]) -> None:
         """Add claimed rows. The recorder must record or release each of them."""
+        rows = list(rows)
         self.pacing.read(self.breakers.refresh())
         self._leases.append(lease)
         self._open.update(row.pk for row in rows)
+        if self._watch is not None:
+            self._watch.take(rows)
 
     def ended(self, row: Row, status: NotificationStatus, reason: str) -> None:
         """End the row without sending it."""
@@ -102,6 +107,8 @@ class Recorder:
     def started(self, row: Row) -> None:
         """Record the start of the request. Without a response it may have been sent, so its lease must lapse first."""
         self._open.discard(row.pk)
+        if self._watch is not None:
+            self._watch.started(row)
 
     def answered(self, row: Row, response: PushResponse) -> None:
         """Record the response to the row's request, or that there will be none."""
@@ -135,6 +142,8 @@ class Recorder:
 
     def release_rest(self) -> None:
         """Set claimed rows without an attempt to pending. This does not count as a lapse."""
+        if self._watch is not None:
+            self._watch.close(self._open)
         if self._open:
             released = retry_on_conflict(
                 lambda: self._fenced(list(self._open)).update(
@@ -175,6 +184,8 @@ class Recorder:
         )
         if self._tells_receivers:
             self._answers.append((row.pk, answer))
+        if self._watch is not None:
+            self._watch.answered(row, response.status)
         change = self._change(row, answer, response.status, now)
         self._add(row.pk, change, "retried" if change.status is NotificationStatus.PENDING else change.status.value)
         if change.deactivation:
@@ -210,6 +221,8 @@ class Recorder:
         self._waiting += 1
         self.breakers.abandon_probe(key)
         self.caps.settle(key, is_sent=change.status is NotificationStatus.SENT)
+        if self._watch is not None:
+            self._watch.recorded(key, outcome)
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
         """Return the rows still leased by this worker: every change from `sending` removes the lease token."""

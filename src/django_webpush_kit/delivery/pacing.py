@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.event_log import log_rate
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.outbox.rates import Rate
@@ -232,7 +233,9 @@ class Pacing:
         pace, configured = self._paces.get(push_service, Pace()), self._configured.get(push_service)
         seen = _accepted_in_last_minute(push_service, now)
         if pace.throttled(seen, configured, now) != pace:
-            self._paces[push_service] = _store_throttling(push_service, seen, configured, now)
+            learned = self._paces[push_service] = _store_throttling(push_service, seen, configured, now)
+            if learned.learned is not None:
+                log_rate(push_service, learned.learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,17 @@ def send_limits() -> list[SendLimit]:
 def learned_rate(state: PushServiceState) -> float | None:
     """The learned rate of a stored state as it is now, in messages per minute."""
     return _read(state).learned_rate(timezone.now())
+
+
+def forget_rates(push_services: Iterable[str]) -> int:
+    """Forget the learned rates of these push services: messages are sent as fast as possible, or by `SEND_RATES`.
+
+    Returns how many rates were forgotten. A push service that still throttles teaches its rate again.
+    """
+    states = PushServiceState.objects.using(outbox_database())
+    learned = states.filter(push_service__in=list(push_services), vapid_key_id="", rate__isnull=False)
+    values = {"rate": None, "rate_changed_at": None, "waiting_until": None}
+    return int(retry_on_conflict(lambda: learned.update(**values)))
 
 
 def send_rates() -> dict[str, float]:

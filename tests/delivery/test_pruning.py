@@ -147,6 +147,16 @@ class TestFigures:
         assert sum(day["gained"] for day in report["subscribers"]) == 1
         assert sum(day["lost"] for day in report["subscribers"]) == 1
 
+    def test_a_subscription_stays_until_its_notifications_are_deleted(self, subscription):
+        for _ in range(5):
+            make_notification(subscription, days_ago=20)
+        type(subscription).objects.update(is_active=False, deactivated_at=timezone.now() - timedelta(days=91))
+        rows = get_notification_model().objects
+        assert clean_up(is_stopped=stop_after(lambda: rows.count() < 4))["subscriptions"] == 0
+        assert rows.count() == 3
+        assert type(subscription).objects.exists()
+        assert clean_up()["subscriptions"] == 1
+
     def test_statistics_have_their_own_retention(self, subscription, push_settings):
         push_settings(RETENTION_DAYS=10, STATISTICS_RETENTION_DAYS=30)
         make_notification(subscription, days_ago=25)

@@ -102,18 +102,21 @@ def duration(seconds: float | None) -> str:
     """Return a time in words: "2.5 seconds", "3 minutes"; "" for None."""
     if seconds is None:
         return ""
-    if seconds < 60:
-        return ngettext("%s second", "%s seconds", 1 if seconds == 1 else 2) % formatted(round(seconds, 1))
-    for size, limit in ((60, 3600), (3600, 86_400), (86_400, float("inf"))):
-        if seconds < limit:
-            number = round(seconds / size, 1)
-            break
-    count = 1 if number == 1 else 2
-    if size == 60:
-        return ngettext("%s minute", "%s minutes", count) % formatted(number)
-    if size == 3600:
-        return ngettext("%s hour", "%s hours", count) % formatted(number)
-    return ngettext("%s day", "%s days", count) % formatted(number)
+    minutes, hours, days = (round(seconds / size, 1) for size in (60, 3600, 86_400))
+    if minutes < 1:
+        text, number = ngettext("%s second", "%s seconds", _plural(round(seconds, 1))), round(seconds, 1)
+    elif hours < 1:
+        text, number = ngettext("%s minute", "%s minutes", _plural(minutes)), minutes
+    elif days < 1:
+        text, number = ngettext("%s hour", "%s hours", _plural(hours)), hours
+    else:
+        text, number = ngettext("%s day", "%s days", _plural(days)), days
+    return text % formatted(number)
+
+
+def _plural(number: float) -> int:
+    """Return a whole number that takes the same form of a word: 1 for 1, and more for parts."""
+    return int(number) if number == int(number) else int(number) + 2
 
 
 class _Labels:

@@ -35,7 +35,7 @@ PLACES = {
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 COLUMNS = ("kills", "rows", "lost", "repeats", "left open", "shown twice")
-RARE = ("retries", "overran")
+RARE = ("unanswered", "overran")
 _NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 QUEUES = tuple(place for place in PLACES if place not in DATABASES)
 

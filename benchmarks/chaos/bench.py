@@ -164,16 +164,13 @@ class Bench:
         ids = [row_key(payload["id"]) for payloads in received for payload in payloads]
         lapsed = lapses.read()
         unrecorded = Counter(lapse.notification for lapse in lapsed)
-        # a request whose answer was lost may have been accepted
-        unanswered = {
-            str(key): count for key, count in self.rows.exclude(retry_count=0).values_list("pk", "retry_count")
-        }
+        unanswered = lapses.read_unanswered()
         unrecorded.update(unanswered)
         finding.judge(
             self.states(), ids, list(_alerts(received)), unrecorded=unrecorded, may_be_cancelled=may_be_cancelled
         )
         alive = sum((lapse.notification, lapse.lease) not in self._in_hand for lapse in lapsed)
-        finding.figures |= {"retries": sum(unanswered.values()), "overran": alive}
+        finding.figures |= {"unanswered": unanswered.total(), "overran": alive}
         early = sum(lapse.is_early for lapse in lapsed)
         finding.expect(not early, f"{early} leases were taken away before their end")
         self.check_logs(finding)

@@ -227,5 +227,5 @@ def _sent(bench: Bench) -> int:
 def _expect_few_repeats(finding: Finding, most: int) -> None:
     """Without what had no answer, or overran its lease on a busy machine, repeats come from kills alone."""
     figures = finding.figures
-    repeats = figures["repeats"] - figures["retries"] - figures["overran"]
+    repeats = figures["repeats"] - figures["unanswered"] - figures["overran"]
     finding.expect(repeats <= most, f"{repeats} repeats, {most} were in the hands of killed workers at most")

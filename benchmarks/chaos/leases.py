@@ -64,13 +64,23 @@ def claim_at_once(bench: Bench) -> Finding:
         at_once = [bench.start(deliver_at, time.time() + 4, kit=kit) for _ in range(8)]
         for worker in at_once:
             worker.wait(120)
-    claimed = [sum(map(int, re.findall(r"^(\d+) claimed", worker.log.read_text(), re.MULTILINE))) for worker in at_once]
-    rows = bench.rows.count()
+    logs = [worker.log.read_text() for worker in at_once]
+    claimed = [_total(r"^(\d+) claimed", log) for log in logs]
+    # on a busy machine a push service seems slow, and a worker puts back the rows beyond its share
+    put_back = sum(_total(r"(\d+) deferred", log) for log in logs)
+    rows, open_rows = bench.rows.count(), bench.open_rows()
     finding.figures |= {"fewest claims": min(claimed), "most claims": max(claimed)}
     finding.expect(min(claimed) > 0, f"a worker had nothing to do: {claimed}")
-    finding.expect(sum(claimed) == rows, f"{sum(claimed)} claims of {rows} rows")
+    finding.expect(sum(claimed) - put_back + open_rows == rows, f"{sum(claimed)} claims of {rows} rows")
+    bench.start(kit=kit)
+    bench.settle(finding)
+    bench.stop_workers()
     bench.judge(finding)
     return finding
+
+
+def _total(pattern: str, log: str) -> int:
+    return sum(map(int, re.findall(pattern, log, re.MULTILINE)))
 
 
 def two_sweeps(bench: Bench) -> Finding:

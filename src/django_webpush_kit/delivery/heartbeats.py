@@ -20,11 +20,11 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from django_webpush_kit.conf import current_scope
 from django_webpush_kit.database import clock_difference, database_now, outbox_database
-from django_webpush_kit.error_reports import log_error
+from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import WorkerHeartbeat
 
 BEAT_SECONDS = 10.0
@@ -95,7 +95,13 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001 - contained
             self._write_at = time.monotonic() + RETRY_SECONDS
             if not self._has_failed:
-                log_error(_logger, "The heartbeat of this worker could not be written", error=error)
+                is_away = isinstance(error, OperationalError)  # the worker itself says more of that
+                log_error(
+                    _logger,
+                    "The heartbeat of this worker could not be written: %s",
+                    error_text(error),
+                    error=None if is_away else error,
+                )
             self._has_failed = True
         finally:
             self._lock.release()

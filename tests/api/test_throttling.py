@@ -59,6 +59,7 @@ ONE_OF_EACH = {
     "subscribe": ("POST", "subscribe"),
     "unsubscribe": ("POST", "unsubscribe"),
     "preferences": ("PUT", "preferences"),
+    "preferences-form": ("POST", "preferences-form"),
     "subscriptions": ("DELETE", "subscriptions?id=1"),
     "test": ("POST", "test"),
     "health": ("GET", "health"),
@@ -80,7 +81,7 @@ def test_every_path_can_be_limited_and_refuses_before_it_reads_the_body(
         assert api.call(method, path, {}).status_code != 429
         refused = api.call(method, path, b"no JSON")
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "61")
-        assert refused.headers["Cache-Control"] == "no-store"
+        assert "no-store" in refused.headers["Cache-Control"]
 
 
 def test_users_are_counted_separately_and_visitors_by_address(

@@ -21,8 +21,10 @@ afterEach(() => {
   page.close();
 });
 
-const settle = async (turns = 60) => {
-  for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+/** Lets everything run that is on its way, also the first load of a file. */
+const settle = async () => {
+  const isBusy = () => element?.state === "busy";
+  for (let turn = 0; turn < 5000 && (turn < 60 || isBusy()); turn += 1) await new Promise(setImmediate);
 };
 const refusal = (code) => Object.assign(new Error(`No: ${code}.`), { name: "PushError", code });
 

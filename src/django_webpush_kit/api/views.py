@@ -39,6 +39,7 @@ from django_webpush_kit.api.ownership import (
     own_subscription,
 )
 from django_webpush_kit.api.requests import ApiRequest, api_view
+from django_webpush_kit.api.test_notification import send_test
 from django_webpush_kit.api.throttling import check_rate
 from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.database import outbox_database
@@ -130,15 +131,7 @@ def subscriptions(request: ApiRequest) -> HttpResponse:
 def test(request: ApiRequest) -> HttpResponse:
     """Send a test notification to a subscription of the caller. Preferences and quiet hours are bypassed."""
     subscription = active_subscription(request, validated(EndpointForm, request.body)["endpoint"])
-    result = services.send(
-        subscription,
-        _("Test notification"),
-        _("Push notifications reach this browser."),
-        critical=True,
-        ttl=300,
-        urgency="high",
-        tag="webpush-kit-test",
-    )
+    result = send_test(subscription)
     key = result.notifications.using(outbox_database()).values_list("pk", flat=True).first()
     if key is None:
         raise not_found()  # it was deactivated in the meantime

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.context import RequestContext
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
+from django_webpush_kit.api.preferences_form import form_context
 from django_webpush_kit.conf import kit_settings, public_key
 from django_webpush_kit.outbox.links import base_for_page
 from django_webpush_kit.tokens import user_mark
@@ -54,6 +57,22 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
             ((static(f"django_webpush_kit/{script}"), attributes) for script in scripts),
         ),
     )
+
+
+@register.simple_tag(takes_context=True)
+def webpush_kit_preferences(context: RequestContext) -> SafeString:
+    """Render `<webpush-preferences>` around a form that does the same without JavaScript.
+
+    Needs `request` in the context. The template is `django_webpush_kit/preferences.html`.
+    """
+    request = context.get("request")
+    if request is None:
+        raise ImproperlyConfigured(
+            "{% webpush_kit_preferences %} needs the request in the context. Add "
+            '"django.template.context_processors.request" to the context processors, or render with a request.'
+        )
+    form = render_to_string("django_webpush_kit/preferences.html", form_context(request), request)
+    return format_html("<webpush-preferences>{}</webpush-preferences>", mark_safe(form))  # noqa: S308  # a template's
 
 
 TEXT_LANGUAGES = ("ar", "de", "en", "es", "fr", "ja", "pt-br")

@@ -17,9 +17,13 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connections
+from django.db.models import CharField
+from django.test.utils import isolate_apps
 
 import django_webpush_kit
+from django_webpush_kit.base_models import AbstractPushSubscription
 from django_webpush_kit.checks import check_deployment, check_settings
+from django_webpush_kit.checks import models as model_checks
 from django_webpush_kit.conf import known_settings
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
@@ -248,6 +252,23 @@ def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, 
     assert set(messages) == {"E015"}
     assert setting in messages["E015"].msg
     assert words in messages["E015"].msg
+
+
+@pytest.mark.parametrize("is_unique", [False, True])
+@isolate_apps("django_webpush_kit")
+def test_a_model_whose_meta_has_lost_a_unique_constraint_is_refused(monkeypatch, is_unique):
+    class Browser(AbstractPushSubscription):
+        if is_unique:
+            endpoint_hash = CharField(max_length=64, unique=True)
+
+        class Meta:
+            app_label = "webpush_kit"
+
+    bases = (lambda: Browser, AbstractPushSubscription)
+    monkeypatch.setitem(model_checks._BASES, "WEBPUSH_KIT_SUBSCRIPTION_MODEL", bases)
+    errors = [message.msg for message in model_checks.model_settings() if message.id == "webpush_kit.E015"]
+    wanted = [] if is_unique else ["webpush_kit.Browser has no unique constraint on endpoint_hash."]
+    assert errors == wanted
 
 
 def test_an_unknown_option_lists_the_known_ones(push_settings):

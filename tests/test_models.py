@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from django_webpush_kit import models
@@ -16,6 +16,7 @@ from django_webpush_kit.models import (
     get_analytics_model,
     get_notification_model,
     get_subscription_model,
+    get_template_model,
 )
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.states import ActionType, NotificationStatus
@@ -212,3 +213,19 @@ def test_a_row_made_by_hand_is_for_the_owner_of_its_subscription(subscription, u
     row = get_notification_model().objects.create(subscription=subscription, title="By hand")
     assert row.user == user
     assert row.batch is not None
+
+
+def test_no_index_is_the_beginning_of_another():
+    """Such an index costs time at every write and serves no query that the other does not."""
+    models = (get_subscription_model(), get_template_model(), get_notification_model(), get_analytics_model())
+    for model in (*models, IdempotencyKey):
+        with connection.cursor() as cursor:
+            constraints = connection.introspection.get_constraints(cursor, model._meta.db_table)
+        indexes = {name: found["columns"] for name, found in constraints.items() if found["index"] or found["unique"]}
+        doubled = [
+            (name, other)
+            for name, columns in indexes.items()
+            for other, others in indexes.items()
+            if name != other and columns and others[: len(columns)] == columns
+        ]
+        assert doubled == [], model

@@ -73,7 +73,7 @@ class AbstractPushSubscription(models.Model):
         verbose_name=_("user"),
     )
     endpoint = models.URLField(_("endpoint"), max_length=2048)
-    endpoint_hash = EndpointDerivedField(max_length=64, unique=True, editable=False, derive=endpoint_hash)
+    endpoint_hash = EndpointDerivedField(max_length=64, editable=False, derive=endpoint_hash)
     p256dh_key = models.CharField(max_length=255)
     auth_key = models.CharField(max_length=255)
     expiration_time = models.DateTimeField(_("expiration time"), null=True, blank=True)
@@ -107,10 +107,12 @@ class AbstractPushSubscription(models.Model):
             models.Index(fields=["deactivated_at"]),
         ]
         constraints = [
+            # not `unique=True`, for which PostgreSQL gets a second index, for LIKE
+            models.UniqueConstraint(fields=["endpoint_hash"], name="%(app_label)s_%(class)s_endpoint"),
             models.CheckConstraint(
                 condition=Q(is_active=True) | Q(deactivated_at__isnull=False),
                 name="%(app_label)s_%(class)s_dated",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -269,6 +271,7 @@ class AbstractNotificationAnalytics(models.Model):
         settings.WEBPUSH_KIT_NOTIFICATION_MODEL,
         on_delete=models.CASCADE,
         related_name="analytics",
+        db_index=False,  # the unique constraint begins with it
         verbose_name=_("notification"),
     )
     action_type = models.CharField(_("event"), max_length=20, choices=ActionType.choices)

@@ -112,7 +112,7 @@ class IdempotencyKey(models.Model):
     ignore case or trailing spaces.
     """
 
-    key_hash = models.CharField(_("SHA-256 of the key"), max_length=64, unique=True, editable=False)
+    key_hash = models.CharField(_("SHA-256 of the key"), max_length=64, editable=False)
     batch = models.UUIDField(_("batch"), db_index=True)
     queued = models.PositiveBigIntegerField(default=0)
     deferred = models.PositiveBigIntegerField(default=0)
@@ -125,6 +125,7 @@ class IdempotencyKey(models.Model):
     class Meta:
         verbose_name = _("idempotency key")
         verbose_name_plural = _("idempotency keys")
+        constraints = [models.UniqueConstraint(fields=["key_hash"], name="webpush_kit_idempotencykey_once")]
 
     def __str__(self) -> str:
         return self.key_hash[:12]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.migrations.exceptions import CircularDependencyError, NodeNotFoundError
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import CreateModel
+from django.db.models import UniqueConstraint
 
 from django_webpush_kit import base_models, models
 from django_webpush_kit.checks import messages
@@ -42,10 +43,26 @@ def model_settings() -> Messages:
                 f"{name} names {model._meta.label}, which is not a subclass of {base.__name__}.",
                 f"Derive it from django_webpush_kit.base_models.{base.__name__}.",
             )
-        elif getattr(settings, name) != MODEL_SETTINGS[name]:
+            continue
+        for fields in _lost_constraints(model, base):
+            yield messages.error(
+                15,
+                f"{model._meta.label} has no unique constraint on {', '.join(fields)}.",
+                f"Derive its Meta from {base.__name__}.Meta, and run makemigrations.",
+            )
+        if getattr(settings, name) != MODEL_SETTINGS[name]:
             swapped.append((name, model))
     if swapped:
         yield from _late_migrations(swapped)
+
+
+def _lost_constraints(model: Any, base: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the fields of the unique constraints of an abstract model that a model's own Meta does not have."""
+    kept = {tuple(constraint.fields) for constraint in model._meta.total_unique_constraints}
+    kept.update((field.name,) for field in model._meta.fields if field.unique)
+    for constraint in base.Meta.constraints:
+        if isinstance(constraint, UniqueConstraint) and tuple(constraint.fields) not in kept:
+            yield tuple(constraint.fields)
 
 
 def _late_migrations(swapped: Iterable[tuple[str, Any]]) -> Messages:

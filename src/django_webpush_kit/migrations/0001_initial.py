@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "key_hash",
-                    models.CharField(editable=False, max_length=64, unique=True, verbose_name="SHA-256 of the key"),
+                    models.CharField(editable=False, max_length=64, verbose_name="SHA-256 of the key"),
                 ),
                 ("batch", models.UUIDField(db_index=True, verbose_name="batch")),
                 ("queued", models.PositiveBigIntegerField(default=0)),
@@ -44,6 +44,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "idempotency key",
                 "verbose_name_plural": "idempotency keys",
+                "constraints": [models.UniqueConstraint(fields=("key_hash",), name="webpush_kit_idempotencykey_once")],
             },
         ),
         migrations.CreateModel(
@@ -93,7 +94,7 @@ class Migration(migrations.Migration):
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("endpoint", models.URLField(max_length=2048, verbose_name="endpoint")),
-                ("endpoint_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("endpoint_hash", models.CharField(editable=False, max_length=64)),
                 ("p256dh_key", models.CharField(max_length=255)),
                 ("auth_key", models.CharField(max_length=255)),
                 (
@@ -397,6 +398,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="pushsubscription",
             index=models.Index(fields=["is_active", "id"], name="webpush_kit_is_acti_897152_idx"),
+        ),
+        migrations.AddConstraint(
+            model_name="pushsubscription",
+            constraint=models.UniqueConstraint(fields=("endpoint_hash",), name="webpush_kit_pushsubscription_endpoint"),
         ),
         migrations.AddConstraint(
             model_name="pushsubscription",

@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
             model_name="notificationanalytics",
             name="notification",
             field=models.ForeignKey(
+                db_index=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="analytics",
                 to=settings.WEBPUSH_KIT_NOTIFICATION_MODEL,

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("endpoint", models.URLField(max_length=2048, verbose_name="endpoint")),
-                ("endpoint_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("endpoint_hash", models.CharField(editable=False, max_length=64)),
                 ("p256dh_key", models.CharField(max_length=255)),
                 ("auth_key", models.CharField(max_length=255)),
                 ("expiration_time", models.DateTimeField(blank=True, null=True, verbose_name="expiration time")),
@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
                 (
                     "notification",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="analytics",
                         to=settings.WEBPUSH_KIT_NOTIFICATION_MODEL,
@@ -236,6 +237,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="browser",
             index=models.Index(fields=["deactivated_at"], name="swapped_bro_deactiv_a5ff6a_idx"),
+        ),
+        migrations.AddConstraint(
+            model_name="browser",
+            constraint=models.UniqueConstraint(fields=("endpoint_hash",), name="swapped_browser_endpoint"),
         ),
         migrations.AddConstraint(
             model_name="browser",

@@ -1,6 +1,7 @@
 """What is kept about a user can be handed out and deleted."""
 
 import json
+import sqlite3
 import threading
 import uuid
 from unittest.mock import ANY
@@ -22,7 +23,7 @@ from django_webpush_kit.models import (
 )
 from django_webpush_kit.privacy import erase_user, export_json, export_user
 from django_webpush_kit.services import send, subscribe
-from tests.factories import make_event, make_notification
+from tests.factories import make_event, make_notification, new_notification
 
 pytestmark = pytest.mark.django_db
 
@@ -136,6 +137,70 @@ def test_export_and_erasure_go_through_any_number_of_rows(user, subscription, mo
     titles = [row["title"] for row in export_user(user)["notifications"]]
     assert titles == ["Number 4", "Number 2", "Number 3", "Number 0", "Number 1"]
     assert erase_user(user) == {"events": 5, "notifications": 5, "subscriptions": 1}
+
+
+def test_the_export_is_read_page_by_page(user, subscription, monkeypatch):
+    """What has been handed out is not kept, and the next page is read when it is wanted."""
+    monkeypatch.setattr(privacy, "CHUNK_SIZE", 2)
+    for _ in range(6):
+        make_notification(subscription)
+    pieces = export_json(user)
+    with CaptureQueriesContext(connection) as read:
+        while "Hello" not in next(pieces):
+            pass
+        first = len(read)
+        list(pieces)
+    assert len(read) - first >= 2 * 2, "two more pages, each with its events"
+
+
+LARGE_TABLES = (get_notification_model, get_analytics_model, get_subscription_model)
+
+
+@pytest.mark.skipif("connection.vendor not in ('postgresql', 'sqlite')", reason="reads the plans of these databases")
+def test_export_and_erasure_read_no_table_from_end_to_end(user, hers, his):
+    """With sequential scans made expensive, PostgreSQL plans one only where no index serves."""
+    with CaptureQueriesContext(connection) as captured:
+        "".join(export_json(user))
+        assert erase_user(user)["notifications"] == 3
+    statements = [query["sql"] for query in captured.captured_queries if query["sql"].startswith(("SELECT", "DELETE"))]
+    tables = {get_model()._meta.db_table for get_model in LARGE_TABLES}
+    asked = [sql for sql in statements if any(table in sql for table in tables)]
+    assert len(asked) > 8
+    for sql in asked:
+        for table in tables:
+            assert f"{scan_of_all()} {table}" not in plan_of(sql), sql
+
+
+def scan_of_all():
+    return "Seq Scan on" if connection.vendor == "postgresql" else "SCAN"
+
+
+def plan_of(sql):
+    is_postgresql = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        if is_postgresql:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{'EXPLAIN' if is_postgresql else 'EXPLAIN QUERY PLAN'} {sql}")
+        return "\n".join(str(row[-1]) for row in cursor.fetchall()).replace('"', "")
+
+
+def test_a_statement_that_reads_a_whole_table_would_be_noticed(hers):
+    if connection.vendor in ("postgresql", "sqlite"):
+        table = get_notification_model()._meta.db_table
+        assert f"{scan_of_all()} {table}" in plan_of(f"SELECT * FROM {table} WHERE title = 'x'")
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="a limit of SQLite")
+@pytest.mark.skipif(not hasattr(sqlite3.Connection, "setlimit"), reason="Python 3.11")
+def test_erasing_needs_few_parameters_a_statement(user, make_subscription):
+    rows = [make_subscription(user) for _ in range(3)]
+    for row in rows:
+        get_notification_model().objects.bulk_create(new_notification(row) for _ in range(400))
+    kept = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 600)
+    try:
+        assert erase_user(user) == {"events": 0, "notifications": 1200, "subscriptions": 3}
+    finally:
+        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, kept)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -20,12 +18,12 @@ from django.conf import settings  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
-from django.db.backends.utils import CursorWrapper  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
 from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from benchmarks.statistics.database import own_database  # noqa: E402
 from benchmarks.statistics.rows import fill  # noqa: E402
 from django_webpush_kit.delivery.pruning import clean_up  # noqa: E402
 from django_webpush_kit.models import OutboxDay, get_analytics_model, get_notification_model  # noqa: E402
@@ -45,7 +43,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="keep the database, and use it again")
     options = parser.parse_args()
     setup_test_environment()
-    with _database(keep=options.keep) as is_new:
+    with own_database(keep=options.keep) as is_new:
         if is_new:
             call_command("migrate", verbosity=0)
             _timed("filled", lambda: fill(options.rows))
@@ -125,30 +123,6 @@ def _timed(name: str, action: Any) -> tuple[float, Any]:
     seconds = time.perf_counter() - started
     print(f"{name}: {seconds:.2f} s", flush=True)
     return seconds, result
-
-
-@contextmanager
-def _database(*, keep: bool) -> Iterator[bool]:
-    """Create the bench's database and drop it afterwards. Yields whether it is new."""
-    name = settings.DATABASES["default"]["NAME"]
-    with _maintenance() as cursor:
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-        is_new = cursor.fetchone() is None
-        if is_new:
-            cursor.execute(f'CREATE DATABASE "{name}"')
-    try:
-        yield is_new
-    finally:
-        connection.close()
-        if not keep:
-            with _maintenance() as cursor:
-                cursor.execute(f'DROP DATABASE "{name}"')
-
-
-@contextmanager
-def _maintenance() -> Iterator[CursorWrapper]:
-    with connection._nodb_cursor() as cursor:  # noqa: SLF001  # Django's own way to the maintenance database
-        yield cursor
 
 
 if __name__ == "__main__":

@@ -66,18 +66,23 @@ def export_user(user: AbstractBaseUser) -> dict[str, Any]:
     Entries use the field names of the models, including fields of your own models. `broadcasts` lists the broadcasts
     that the user started. The keys of subscriptions are not exported.
     """
-    return {**_exported_head(user), "notifications": list(_exported_notifications(user))}
+    return {**exported_head(user), "notifications": list(exported_notifications(user))}
 
 
 def export_json(user: AbstractBaseUser) -> Iterator[str]:
     """Yield the export as pieces of JSON text. Memory use does not grow with the number of notifications."""
-    head = json.dumps(_exported_head(user), indent=2, ensure_ascii=False)
+    head = json.dumps(exported_head(user), indent=2, ensure_ascii=False)
     yield head.removesuffix("\n}") + ',\n  "notifications": ['
     separator = "\n    "
-    for row in _exported_notifications(user):
+    for row in exported_notifications(user):
         yield separator + json.dumps(row, ensure_ascii=False)
         separator = ",\n    "
     yield "\n  ]\n}\n"
+
+
+def count_exported(user: Any) -> int:
+    """Return the number of notifications in the export."""
+    return get_notification_model().objects.using(outbox_database()).filter(user=user).count()
 
 
 def _erase(user: Any) -> dict[str, int]:
@@ -138,7 +143,8 @@ def _blank_log(model: type[models.Model], keys: Iterable[str]) -> None:
         entries.filter(object_id__in=list(keys)).update(object_repr=ERASED, change_message="")
 
 
-def _exported_head(user: Any) -> dict[str, Any]:
+def exported_head(user: Any) -> dict[str, Any]:
+    """Return the export without the notifications."""
     database = outbox_database()
     started = PushBroadcast.objects.using(database).filter(created_by=user).order_by("pk")
     return {
@@ -151,7 +157,7 @@ def _exported_head(user: Any) -> dict[str, Any]:
     }
 
 
-def _exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
+def exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
     """Yield notifications with their events, in the order of creation. Rows are read in pages."""
     database = outbox_database()
     rows = get_notification_model().objects.using(database).filter(user=user).order_by("created_at", "pk")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import messages
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
@@ -26,7 +26,7 @@ from django_webpush_kit.admin.reading import ReadingAdmin
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-SCAN_LIMIT = 50_000
+SCAN_LIMIT = 20_000
 """Rows that are looked through for a condition without an index."""
 
 BEFORE = "before"
@@ -125,6 +125,10 @@ class LargeTableChangeList(ChangeList):
         self.older = self._edge(indexed.order_by(*self.get_ordering(request, rows)), limit)
         return rows if self.older is None else rows.filter(self.older.down_to(self.model_admin.window_field))
 
+    def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
+        """Read the related rows of the page alone: for a join, databases may read the whole related table."""
+        return qs.prefetch_related(*cast("tuple[str, ...]", self.list_select_related))
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the page. If the window has more matches than are counted, it ends at the last one counted."""
         super().get_results(request)
@@ -165,6 +169,7 @@ class LargeTableAdmin(ReadingAdmin):
 
     window_field = ""
     sortable_by = ()
+    list_select_related: ClassVar[tuple[str, ...]] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
         """Return the list in windows."""
@@ -195,7 +200,7 @@ class LargeTableAdmin(ReadingAdmin):
         if is_on_all and cast("LargeTableChangeList", self.get_changelist_instance(request)).has_more:
             self.message_user(request, reading.too_long(), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
-        return super().response_action(request, queryset, *args, **kwargs)
+        return super().response_action(request, queryset.prefetch_related(None), *args, **kwargs)
 
 
 def key_of(field: Any, text: str) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from django_webpush_kit.management.users import find_user
-from django_webpush_kit.privacy import export_json, export_user
+from django_webpush_kit.privacy import count_exported, export_json, exported_head, exported_notifications
 
 
 class Command(BaseCommand):
@@ -27,11 +28,15 @@ class Command(BaseCommand):
             for piece in export_json(user):
                 self.stdout.write(piece, ending="")
             return
-        exported = export_user(user)
-        for name in ("subscriptions", "notifications", "broadcasts"):
-            self.stdout.write(f"{len(exported[name])} {name}")
-            for entry in exported[name]:
-                self.stdout.write(f"  {READABLE[name](entry)}")
+        head = exported_head(user)
+        self._list("subscriptions", len(head["subscriptions"]), head["subscriptions"])
+        self._list("notifications", count_exported(user), exported_notifications(user))
+        self._list("broadcasts", len(head["broadcasts"]), head["broadcasts"])
+
+    def _list(self, name: str, count: int, entries: Iterable[dict[str, Any]]) -> None:
+        self.stdout.write(f"{count} {name}")
+        for entry in entries:
+            self.stdout.write(f"  {READABLE[name](entry)}")
 
 
 def _subscription(entry: dict[str, Any]) -> str:

@@ -1,0 +1,76 @@
+"""The admin's lists and the page of a notification in a real Chromium: everything fits, on a phone and on a desktop."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.studio import open_site, select, send_form
+from tests.browser.waiting import wait_until
+
+pytest.importorskip("django_q", reason="the example site's task backend")
+pytestmark = pytest.mark.browser
+
+LIST = "/admin/webpush_kit/pushnotification/"
+
+OUTSIDE = """
+    const [selector] = arguments;
+    const main = document.querySelector(selector);
+    const edge = document.documentElement.clientWidth;
+    return [...main.querySelectorAll("*")]
+        .filter((element) => element.getClientRects().length && element.getBoundingClientRect().right > edge + 1)
+        .map((element) => element.outerHTML.slice(0, 80));
+"""
+"""What reaches beyond the right edge of the window."""
+
+
+@pytest.fixture
+def studio(studio_folder):
+    with open_site(studio_folder) as running:
+        running.manage("seed_history")
+        yield running
+
+
+@pytest.fixture
+def admin(chromium, studio):
+    chromium.open(f"{studio.origin}/admin/login/")
+    send_form(chromium, "#login-form", f"{studio.origin}/admin", {"username": "admin", "password": "studio"})
+    yield chromium
+    chromium._in_page("Emulation.clearDeviceMetricsOverride")
+
+
+def resize(browser, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser._in_page("Emulation.setDeviceMetricsOverride", **size)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_lists_and_the_story_fit_into_the_window(admin, studio, width):
+    resize(admin, width)
+    admin.open(studio.origin + LIST)
+    assert admin.run(OUTSIDE, "#result_list") == []
+    rows = admin.run("return document.querySelectorAll('#result_list tbody tr').length")
+    assert rows > 10
+    is_card = admin.run("return getComputedStyle(document.querySelector('#result_list tbody tr')).display === 'block'")
+    assert is_card is (width == 390)
+    [(key,)] = select(studio, "SELECT max(id) FROM webpush_kit_pushnotification WHERE status = 'sent'")
+    admin.open(f"{studio.origin}{LIST}{key}/change/")
+    assert admin.run(OUTSIDE, ".webpush-kit-story") == []
+    assert admin.run(OUTSIDE, ".webpush-kit-payload") == []
+    steps = admin.run("return [...document.querySelectorAll('.webpush-kit-story li')].map((step) => step.innerText)")
+    assert any("Accepted by" in step for step in steps)
+
+
+def test_a_notification_is_sent_again_from_its_page(admin, studio):
+    query = "SELECT count(*), max(id) FROM webpush_kit_pushnotification"
+    [(before, _last)] = select(studio, query)
+    [(key,)] = select(
+        studio,
+        "SELECT max(n.id) FROM webpush_kit_pushnotification n JOIN webpush_kit_pushsubscription s"
+        " ON s.id = n.subscription_id WHERE n.status = 'sent' AND s.is_active AND s.user_id = n.user_id",
+    )
+    admin.open(f"{studio.origin}{LIST}{key}/change/")
+    admin.open(admin.run("return document.querySelector('.webpush-kit-links a[href$=\"/again/\"]').href"))
+    assert select(studio, query)[0][0] == before
+    admin.run("document.querySelector('.webpush-kit-buttons input[type=submit]').click()")
+    wait_until(lambda: "1 notification was queued" in admin.run("return document.body?.innerText ?? ''"), "the message")
+    assert select(studio, query)[0][0] == before + 1

@@ -19,7 +19,7 @@ from django_webpush_kit.transports import locmem
 from tests.push_settings import changed_push_settings
 from tests.randomness import SEED, per_test
 
-EXTRAS = ("celery", "django_q", "django_tasks", "pycurl", "rest_framework")
+EXTRAS = ("celery", "django_q", "django_tasks", "opentelemetry", "prometheus_client", "pycurl", "rest_framework")
 
 # how long an example takes says something about the machine, not about the code
 # In CI the same commit gets the same examples; at a developer's desk every run tries others.

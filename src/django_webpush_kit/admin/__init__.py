@@ -8,6 +8,7 @@ list_filter = (*PushNotificationAdmin.list_filter, "campaign")
 from django.contrib import admin
 
 from django_webpush_kit.admin.broadcasts import PushBroadcastAdmin
+from django_webpush_kit.admin.dashboard import WorkerHeartbeatAdmin, show_panel
 from django_webpush_kit.admin.operations import IdempotencyKeyAdmin, PushServiceStateAdmin
 from django_webpush_kit.admin.outbox import NotificationAnalyticsAdmin, PushNotificationAdmin
 from django_webpush_kit.admin.subscriptions import PushSubscriptionAdmin
@@ -20,6 +21,7 @@ from django_webpush_kit.models import (
     PushNotification,
     PushServiceState,
     PushSubscription,
+    WorkerHeartbeat,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "PushNotificationAdmin",
     "PushServiceStateAdmin",
     "PushSubscriptionAdmin",
+    "WorkerHeartbeatAdmin",
 ]
 
 # Django skips models that are swapped out.
@@ -40,3 +43,5 @@ admin.site.register(NotificationAnalytics, NotificationAnalyticsAdmin)
 admin.site.register(PushBroadcast, PushBroadcastAdmin)
 admin.site.register(IdempotencyKey, IdempotencyKeyAdmin)
 admin.site.register(PushServiceState, PushServiceStateAdmin)
+admin.site.register(WorkerHeartbeat, WorkerHeartbeatAdmin)
+show_panel(admin.site)

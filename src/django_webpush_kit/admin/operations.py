@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.reading import ReadingAdmin
-from django_webpush_kit.delivery.pacing import learned_rate
+from django_webpush_kit.delivery.pacing import forget_rates, learned_rate
 from django_webpush_kit.models import IdempotencyKey, PushServiceState
 
 
@@ -48,7 +48,7 @@ class PushServiceStateAdmin(ReadingAdmin):
         "updated_at",
     )
     ordering = ("push_service", "vapid_key_id")
-    actions = ("try_again",)
+    actions = ("try_again", "forget_rate")
 
     @admin.display(description=_("messages per minute"), ordering="rate")
     def current_rate(self, state: PushServiceState) -> str:
@@ -63,4 +63,11 @@ class PushServiceStateAdmin(ReadingAdmin):
             paused_until=None, reason="", failures=0, suspects={}, updated_at=timezone.now()
         )
         text = ngettext("%d pause was ended.", "%d pauses were ended.", count) % count
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+
+    @admin.action(description=_("Forget the learned rate"), permissions=["act"])
+    def forget_rate(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Send to the selected push services as fast as possible again, or as `SEND_RATES` says."""
+        count = forget_rates(queryset.values_list("push_service", flat=True))
+        text = ngettext("%d rate was forgotten.", "%d rates were forgotten.", count) % count
         self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)

@@ -1,0 +1,139 @@
+"""The dashboard of the admin: is delivery fine, and if not, why? And the list of workers, to which it belongs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from django_webpush_kit import overview
+from django_webpush_kit.admin.pages import list_url, page_url
+from django_webpush_kit.admin.reading import ReadingAdmin
+from django_webpush_kit.conf import current_key_id, vapid_subject
+from django_webpush_kit.delivery.pacing import forget_rates
+from django_webpush_kit.health import get_health
+from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat, get_notification_model
+
+STATUS_WORDS = {
+    "healthy": _("Delivery works."),
+    "degraded": _("Delivery works, with problems."),
+    "unhealthy": _("Delivery does not work."),
+}
+
+SERVICE_WORDS = {
+    "open": _("paused by its circuit breaker"),
+    "refused": _("refuses the VAPID key"),
+    "paused": _("paused by hand"),
+    "limited": _("limited to a rate"),
+}
+
+WORKER_WORDS = {"running": _("running"), "ended": _("ended"), "silent": _("not seen any more")}
+
+SHOWN_WORKERS = 20
+
+
+class WorkerHeartbeatAdmin(ReadingAdmin):
+    """The workers of the last day, and the dashboard."""
+
+    change_list_template = "django_webpush_kit/admin/workers.html"
+    list_display = ("name", "command", "version", "seen_at", "per_minute", "rows", "ended_at", "ending")
+    ordering = ("-seen_at", "-pk")
+
+    def get_urls(self) -> list[Any]:
+        """Add `dashboard/`."""
+        view = self.admin_site.admin_view(self.dashboard_view)
+        return [path("dashboard/", view, name="webpush_kit_workerheartbeat_dashboard"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Add a link to the dashboard to the list."""
+        name = "admin:webpush_kit_workerheartbeat_dashboard"
+        url = reverse(name, current_app=self.admin_site.name)
+        return super().changelist_view(request, {"dashboard_url": url, **(extra_context or {})})
+
+    def dashboard_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the dashboard to staff who may view workers. A POST forgets the learned rate of a push service."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._forget_rate(request)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Is delivery fine?"),
+            "may_act": _may_act_on_services(request),
+            **dashboard_context(),
+        }
+        return TemplateResponse(request, "django_webpush_kit/admin/dashboard.html", context)
+
+    def _forget_rate(self, request: HttpRequest) -> HttpResponse:
+        if not _may_act_on_services(request):
+            raise PermissionDenied
+        count = forget_rates([request.POST.get("forget_rate", "")])
+        text = ngettext("%d rate was forgotten.", "%d rates were forgotten.", count) % count
+        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return HttpResponseRedirect(request.get_full_path())
+
+
+def dashboard_context() -> dict[str, Any]:
+    """Return what the dashboard shows. If the database does not answer, only health, which says so."""
+    health = get_health(details=True)
+    context = {"health": health, "status_text": STATUS_WORDS[health["status"]], "read_at": timezone.now()}
+    try:
+        return {**context, **_figures()}
+    except DatabaseError:
+        return context
+
+
+def panel_context(request: HttpRequest) -> dict[str, Any] | None:
+    """Return what the panel on the first page of the admin shows, or None if the user may not see it."""
+    user: Any = request.user
+    if not any(user.has_perm(f"webpush_kit.{action}_workerheartbeat") for action in ("view", "change")):
+        return None
+    health = get_health(details=True)
+    return {
+        "health": health,
+        "status_text": STATUS_WORDS[health["status"]],
+        "dashboard_url": page_url(WorkerHeartbeat, "dashboard"),
+    }
+
+
+def _may_act_on_services(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return bool(user.has_perm("webpush_kit.change_pushservicestate"))
+
+
+def _figures() -> dict[str, Any]:
+    workers = overview.workers()
+    return {
+        "has_figures": True,
+        "lanes": overview.lane_states(),
+        "unfinished": overview.unfinished(),
+        "workers": [(worker, WORKER_WORDS[worker.state]) for worker in workers[:SHOWN_WORKERS]],
+        "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states()],
+        "broadcasts": [
+            (broadcast, page_url(PushBroadcast, "change", broadcast.pk)) for broadcast in overview.open_broadcasts()
+        ],
+        "errors": [
+            (status, reason, count, list_url(get_notification_model(), status__exact=status))
+            for status, reason, count in overview.recent_errors()
+        ],
+        "key_id": current_key_id(),
+        "subject": vapid_subject(),
+        "limit": overview.COUNT_LIMIT,
+        "workers_url": list_url(WorkerHeartbeat),
+        "services_url": list_url(PushServiceState),
+    }
+
+
+def show_panel(site: admin.AdminSite) -> None:
+    """Show the panel on the first page of an admin site, unless the project or a theme has a page of its own."""
+    if site.index_template is None:
+        site.index_template = "django_webpush_kit/admin/index.html"

@@ -1,0 +1,147 @@
+"""The present state of delivery in figures, for the dashboard and for metrics. Every query is bounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+from django.db.models import Q
+from django.utils import timezone
+
+from django_webpush_kit.database import clock_difference, outbox_database
+from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
+from django_webpush_kit.delivery.pacing import SendLimit, send_limits
+from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
+from django_webpush_kit.states import Lane, NotificationStatus
+
+COUNT_LIMIT = 100_000
+"""Rows are counted up to this number, so that a large backlog does not slow down the page that shows it."""
+
+MAX_BROADCASTS = 20
+MAX_SERVICES = 50
+
+ERROR_HOURS = 24
+MAX_ERRORS = 2000
+"""Rows of each lane and status that are read to count the reasons of failures, the latest first."""
+
+REASONS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """How many rows of a lane are due (at most `COUNT_LIMIT`), and how long the oldest has waited."""
+
+    lane: Lane
+    due: int
+    oldest_seconds: float
+
+    @property
+    def is_limit_reached(self) -> bool:
+        """Whether there may be more rows."""
+        return self.due >= COUNT_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A push service with its breaker and its rate; `key_id` is "" for the service as a whole.
+
+    `state` is "open" (its breaker pauses it), "refused" (it refuses our credentials), "paused" (by hand), "limited"
+    (to a rate) or "closed".
+    """
+
+    name: str
+    key_id: str
+    state: str
+    reason: str
+    until: datetime | None
+    limit: SendLimit | None
+
+    @property
+    def has_learned_rate(self) -> bool:
+        """Whether there is a rate that can be forgotten."""
+        return self.limit is not None and self.limit.throttled_at is not None
+
+
+def lane_states(now: datetime | None = None) -> list[LaneState]:
+    """Return what is due in each lane, by index."""
+    now = now or timezone.now()
+    rows = get_notification_model().objects.using(outbox_database())
+    states = []
+    for lane in Lane:
+        due = rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at__lte=now)
+        oldest = due.order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
+        count = due.order_by()[:COUNT_LIMIT].count() if oldest is not None else 0
+        states.append(LaneState(lane, count, 0.0 if oldest is None else (now - oldest).total_seconds()))
+    return states
+
+
+def unfinished() -> dict[str, int]:
+    """Return how many rows are pending, due or not, and being sent: at most `COUNT_LIMIT` of each."""
+    rows = get_notification_model().objects.using(outbox_database()).order_by()
+    return {
+        status.value: rows.filter(status=status, lane__in=Lane.values)[:COUNT_LIMIT].count()
+        for status in (NotificationStatus.PENDING, NotificationStatus.SENDING)
+    }
+
+
+def service_states(now: datetime | None = None) -> list[ServiceState]:
+    """Return the push services with an open breaker, a rate or a pause; all others are fine."""
+    now = now or timezone.now()
+    try:
+        limits = {limit.push_service: limit for limit in send_limits()}
+    except ImproperlyConfigured:
+        limits = {}  # checks report the setting
+    is_special = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False)
+    stored = PushServiceState.objects.using(outbox_database()).filter(is_special)
+    states = [_state_of(row, limits) for row in stored.order_by("push_service", "vapid_key_id")[:MAX_SERVICES]]
+    named = {state.name for state in states if not state.key_id}
+    states += [
+        ServiceState(name, "", "limited", "", None, limit) for name, limit in limits.items() if name not in named
+    ]
+    return sorted(states, key=lambda state: (state.name, state.key_id))
+
+
+def _state_of(row: PushServiceState, limits: dict[str, SendLimit]) -> ServiceState:
+    if row.paused_by_hand_at is not None:
+        state, until = "paused", None
+    else:
+        state, until = ("refused" if row.reason.startswith("credentials") else "open"), row.paused_until
+    limit = None if row.vapid_key_id else limits.get(row.push_service)
+    return ServiceState(row.push_service, row.vapid_key_id, state, row.reason, until, limit)
+
+
+def workers() -> list[SeenWorker]:
+    """Return the workers of the last day, the latest seen first; none if their table is missing."""
+    try:
+        return seen_workers(clock_difference())
+    except DatabaseError:
+        return []
+
+
+def open_broadcasts() -> list[PushBroadcast]:
+    """Return the broadcasts that are pending, running or paused, the latest first."""
+    status = PushBroadcast.Status
+    rows = PushBroadcast.objects.using(outbox_database())
+    return list(
+        rows.filter(status__in=(status.PENDING, status.RUNNING, status.PAUSED)).order_by("-pk")[:MAX_BROADCASTS]
+    )
+
+
+def recent_errors(now: datetime | None = None) -> list[tuple[str, str, int]]:
+    """Return (status, reason, count) of rows that failed or expired in the last 24 hours, the most frequent first.
+
+    At most `MAX_ERRORS` rows of each lane and status are read, the latest by the end of their lease.
+    """
+    since = (now or timezone.now()) - timedelta(hours=ERROR_HOURS)
+    rows = get_notification_model().objects.using(outbox_database())
+    counts: Counter[tuple[str, str]] = Counter()
+    for status in (NotificationStatus.FAILED, NotificationStatus.EXPIRED):
+        for lane in Lane:
+            found = rows.filter(status=status, lane=lane, next_attempt_at__gt=since).order_by("-next_attempt_at")
+            reasons: Any = found.values_list("failure_reason", flat=True)[:MAX_ERRORS]
+            counts.update((status.value, reason) for reason in reasons)
+    return [(*kind, count) for kind, count in counts.most_common(REASONS_SHOWN)]

@@ -1,0 +1,205 @@
+"""The dashboard, the panel on the first page of the admin, and the list of workers."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.sites import AdminSite
+from django.contrib.auth.models import Permission
+from django.db import OperationalError, connection
+from django.template import Context, Template
+from django.urls import reverse
+from django.utils import timezone
+
+from django_webpush_kit import overview
+from django_webpush_kit.admin import dashboard
+from django_webpush_kit.database import clock_difference, database_now
+from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat
+from tests.factories import make_notification
+
+pytestmark = pytest.mark.django_db
+
+SERVICE = "updates.push.services.mozilla.com"
+FCM = "fcm.googleapis.com"
+
+
+@pytest.fixture
+def staff(client, make_user):
+    """A client of a member of staff with these permissions."""
+
+    def sign_in(*codenames):
+        user = make_user(is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+def url():
+    return reverse("admin:webpush_kit_workerheartbeat_dashboard")
+
+
+def make_worker(seen=5.0, **fields):
+    moment = database_now(clock_difference()) - timedelta(seconds=seen)
+    given = {"name": f"web1:{WorkerHeartbeat.objects.count()}", "is_loop": True, "seen_at": moment}
+    return WorkerHeartbeat.objects.create(**{**given, "started_at": moment, **fields})
+
+
+@pytest.fixture
+def busy(subscription):
+    """A site on a bad day."""
+    now = timezone.now()
+    make_worker(command="deliver_push --loop", version="0.1.0", per_minute=1234.0)
+    make_worker(seen=600)
+    make_worker(seen=100, ended_at=now, ending="stopped by a signal")
+    minute = timedelta(minutes=1)
+    PushServiceState.objects.create(push_service=SERVICE, paused_until=now + minute, reason="outage: timed out")
+    PushServiceState.objects.create(push_service=FCM, vapid_key_id="", rate=950, rate_changed_at=now, permits_until=now)
+    PushServiceState.objects.create(
+        push_service=FCM, vapid_key_id="key", paused_until=now + minute, reason="credentials: HTTP 403"
+    )
+    PushServiceState.objects.create(push_service="", paused_by_hand_at=now)
+    PushBroadcast.objects.create(type="autumn", status="running", total=1000, processed=321)
+    make_notification(subscription, "pending", days_ago=90 / 86400)
+    for _ in range(3):
+        make_notification(subscription, "failed", failure_reason="HTTP 413")
+    make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
+
+
+class TestDashboard:
+    def test_it_answers_whether_it_is_fine(self, admin_client):
+        page = admin_client.get(url()).content.decode()
+        assert "Delivery works." in page
+        assert "No worker was seen in the last day." in page
+        assert "All push services accept messages, without a limit." in page
+
+    def test_it_says_what_is_wrong(self, busy, admin_client):
+        page = admin_client.get(url()).content.decode()
+        for text in (
+            "web1:0",
+            "not seen any more",
+            "ended (stopped by a signal)",
+            "1234",
+            "outage: timed out",
+            "refuses the VAPID key",
+            "paused by hand",
+            "Forget the learned rate",
+            "autumn",
+            "321 / 1000",
+            "HTTP 413",
+            "Not sent before its deadline",
+        ):
+            assert text in page, text
+
+    def test_queries_are_few_and_do_not_grow(self, busy, subscription, admin_client, django_assert_max_num_queries):
+        admin_client.get(url())
+        for _ in range(30):
+            make_notification(subscription, "failed", failure_reason="HTTP 500")
+            make_worker()
+        with django_assert_max_num_queries(48):
+            admin_client.get(url())
+
+    def test_it_needs_the_permission(self, staff):
+        assert staff("view_pushbroadcast").get(url()).status_code == 403
+        assert staff("view_workerheartbeat").get(url()).status_code == 200
+        page = staff("view_workerheartbeat").get(reverse("admin:webpush_kit_workerheartbeat_changelist"))
+        assert url() in page.content.decode()
+
+    def test_a_learned_rate_is_forgotten(self, busy, staff):
+        assert staff("view_workerheartbeat").post(url(), {"forget_rate": FCM}).status_code == 403
+        client = staff("view_workerheartbeat", "change_pushservicestate")
+        assert "1 rate was forgotten." in client.post(url(), {"forget_rate": FCM}, follow=True).content.decode()
+        assert PushServiceState.objects.get(push_service=FCM, vapid_key_id="").rate is None
+        assert "0 rates were forgotten." in client.post(url(), {"forget_rate": FCM}, follow=True).content.decode()
+
+    def test_it_is_an_action_of_the_list_too(self, busy, admin_client):
+        row = PushServiceState.objects.get(push_service=FCM, vapid_key_id="")
+        data = {"action": "forget_rate", "_selected_action": [row.pk]}
+        list_page = reverse("admin:webpush_kit_pushservicestate_changelist")
+        assert "1 rate was forgotten." in admin_client.post(list_page, data, follow=True).content.decode()
+        assert "0 rates were forgotten." in admin_client.post(list_page, data, follow=True).content.decode()
+
+    def test_a_database_without_our_tables_is_said(self, monkeypatch):
+        def raise_it():
+            raise OperationalError("no such table")
+
+        monkeypatch.setattr(overview, "lane_states", raise_it)
+        context = dashboard.dashboard_context()
+        assert "has_figures" not in context
+
+    def test_malformed_rates_do_not_end_the_page(self, admin_client, push_settings):
+        push_settings(SEND_RATES={FCM: "fast"})
+        assert admin_client.get(url()).status_code == 200
+
+    def test_a_configured_rate_is_shown_and_cannot_be_forgotten(self, admin_client, push_settings):
+        push_settings(SEND_RATES={FCM: "900/m"})
+        page = admin_client.get(url()).content.decode()
+        assert "limited to a rate" in page
+        assert "Forget the learned rate" not in page
+
+
+class TestPanel:
+    def index(self, client):
+        return client.get(reverse("admin:index")).content.decode()
+
+    def test_it_is_on_the_first_page(self, admin_client):
+        page = self.index(admin_client)
+        assert "Web push: Delivery works." in page
+        assert url() in page
+        assert "Site administration" in page
+
+    def test_it_names_problems(self, busy, admin_client):
+        assert "refuses the VAPID key key" not in self.index(admin_client)
+        assert f"{SERVICE} is paused (outage: timed out)" in self.index(admin_client)
+
+    def test_it_can_be_switched_off(self, admin_client, push_settings):
+        push_settings(ADMIN_PANEL=False)
+        assert "Web push: Delivery" not in self.index(admin_client)
+
+    def test_it_needs_the_permission(self, staff):
+        assert "Web push: Delivery" not in self.index(staff("view_pushbroadcast"))
+
+    def test_an_error_is_logged_and_the_page_is_shown(self, admin_client, monkeypatch, caplog):
+        monkeypatch.setattr(dashboard, "get_health", lambda **arguments: 1 / 0)
+        assert "Site administration" in self.index(admin_client)
+        assert "The panel of the admin could not be shown" in caplog.text
+
+    def test_without_a_request_there_is_none(self):
+        assert Template("{% load webpush_kit_admin %}{% webpush_kit_panel %}").render(Context()) == ""
+
+    def test_a_page_of_the_project_is_left_alone(self):
+        site = AdminSite()
+        site.index_template = "mysite/index.html"
+        dashboard.show_panel(site)
+        assert site.index_template == "mysite/index.html"
+        assert admin.site.index_template == "django_webpush_kit/admin/index.html"
+
+
+class TestOverview:
+    def test_due_is_counted_by_lane_up_to_a_limit(self, subscription, monkeypatch):
+        monkeypatch.setattr(overview, "COUNT_LIMIT", 2)
+        for lane in (0, 0, 0, 1):
+            make_notification(subscription, "pending", days_ago=1 / 24, lane=lane)
+        make_notification(subscription, "pending", next_attempt_at=timezone.now() + timedelta(hours=1))
+        high, normal, low, isolated = overview.lane_states()
+        assert (high.due, high.is_limit_reached, normal.due, normal.is_limit_reached) == (2, True, 1, False)
+        assert high.oldest_seconds == pytest.approx(3600, abs=60)
+        assert (low.due, low.oldest_seconds, isolated.due) == (0, 0.0, 0)
+        assert overview.unfinished() == {"pending": 2, "sending": 0}
+
+    def test_errors_of_earlier_days_are_left_out(self, subscription):
+        make_notification(subscription, "failed", failure_reason="HTTP 413")
+        make_notification(subscription, "failed", failure_reason="HTTP 500", days_ago=2)
+        assert overview.recent_errors() == [("failed", "HTTP 413", 1)]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_missing_table_of_workers_is_no_error(self):
+        make_worker()
+        assert len(overview.workers()) == 1
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE webpush_kit_workerheartbeat RENAME TO webpush_kit_away")
+            try:
+                assert overview.workers() == []
+            finally:
+                cursor.execute("ALTER TABLE webpush_kit_away RENAME TO webpush_kit_workerheartbeat")

@@ -310,7 +310,7 @@ class TestPauseAndCancel:
     def test_before_the_end_wins(self, people, monkeypatch, act, status):
         make_template("news", title_template="News")
         row = services.broadcast("news")
-        read = fan_out_module.keyset_page
+        read = fan_out_module.read_part
 
         def act_at_the_end(*arguments, **options):
             page = read(*arguments, **options)
@@ -318,7 +318,7 @@ class TestPauseAndCancel:
                 act(row)
             return page
 
-        monkeypatch.setattr(fan_out_module, "keyset_page", act_at_the_end)
+        monkeypatch.setattr(fan_out_module, "read_part", act_at_the_end)
         fan_out()
         assert fresh(row).status == status
 

@@ -19,7 +19,8 @@ from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.audiences import audience
-from django_webpush_kit.outbox.recipients import find_recipients, keyset_pages
+from django_webpush_kit.outbox.pages import parts
+from django_webpush_kit.outbox.recipients import find_recipients
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from tests.conftest import new_keys
 from tests.factories import new_notification
@@ -136,4 +137,4 @@ def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> N
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
 def test_a_page_of_an_audience_does_not_grow_with_it(push_settings: Callable[..., None], db: None, model: Any) -> None:
     push_settings(AUDIENCES={"some": lambda: model().objects.exclude(pk=0)})
-    assert grows(lambda: next(keyset_pages(audience("some", ""), size=100)), subscribe) < MOST
+    assert grows(lambda: next(parts(audience("some", ""), size=100)), subscribe) < MOST

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, DataError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_webpush_kit.delivery.engine import deliver_due
@@ -184,6 +184,51 @@ class TestTopics:
         later = send(subscription, "Later", topic="score", scheduled_for=timezone.now() + timedelta(days=9))
         send(subscription, "Now", topic="score")
         assert later.notifications.get().status == "cancelled"
+
+
+@pytest.fixture
+def unreadable(people):
+    """Bob's subscription has preferences that databases store and Python does not read: a number of 5,000 digits."""
+    model = get_subscription_model()
+    subscription = model.objects.get(user__username="bob")
+    table, key = (connection.ops.quote_name(name) for name in (model._meta.db_table, model._meta.pk.column))
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET preferences = %s WHERE {key} = %s", [f"[{'1' * 5000}]", subscription.pk])
+
+
+class TestASubscriptionThatCannotBeRead:
+    @pytest.mark.parametrize(
+        "to",
+        [
+            lambda users, rows: list(users),
+            lambda users, rows: [*users, *rows.only("pk")],
+            lambda users, rows: users,
+            lambda users, rows: users.order_by("-pk")[:3],
+            lambda users, rows: rows,
+            lambda users, rows: rows.order_by("-pk")[:3],
+        ],
+        ids=["users", "both", "queryset", "slice", "subscriptions", "slice of subscriptions"],
+    )
+    def test_is_counted_and_skipped(self, people, unreadable, to, caplog):
+        given = to(people, get_subscription_model().objects.all())
+        result = send(given, "Hello")
+        assert (result.queued, result.failed, result.unreachable) == (2, 1, 0)
+        assert "1 recipients were skipped: ValueError" in caplog.text
+
+    def test_alone_raises_nothing(self, people, unreadable):
+        result = send(people.filter(username="bob"), "Hello")
+        assert (result.queued, result.failed, result.recipients, result.unreachable) == (0, 1, 1, 0)
+
+    @pytest.mark.parametrize("error", [LookupError("odd"), DataError("odd"), OperationalError("away")])
+    def test_a_queryset_that_fails_for_everybody_raises(self, people, monkeypatch, error):
+        def fail(self):
+            raise error
+
+        failing = get_subscription_model().objects.all()
+        monkeypatch.setattr("django_webpush_kit.outbox.pages.keyset_page", lambda *args, **options: fail(None))
+        monkeypatch.setattr("django_webpush_kit.outbox.pages._between", lambda *args: fail(None))
+        with pytest.raises(type(error)):
+            send(failing, "Hello")
 
 
 @pytest.mark.django_db(transaction=True)

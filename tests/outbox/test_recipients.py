@@ -12,7 +12,8 @@ from django.utils.functional import SimpleLazyObject
 from django_webpush_kit.exceptions import InvalidRecipient, WebPushKitError
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.outbox import recipients
-from django_webpush_kit.outbox.recipients import find_recipients, keyset_pages
+from django_webpush_kit.outbox.pages import keyset_page, parts
+from django_webpush_kit.outbox.recipients import find_recipients
 
 pytestmark = pytest.mark.django_db
 
@@ -139,7 +140,7 @@ def test_a_queryset_with_joins_means_each_subscription_once(users, subscriptions
     assert meant(joined) == subscriptions
     rows = get_subscription_model().objects.filter(user__groups__name__in=["a", "b"])
     assert meant(rows) == subscriptions
-    assert [row for page in keyset_pages(rows, size=3) for row in page] == subscriptions
+    assert [row for part in parts(rows, size=3) for row in part.subscriptions] == subscriptions
 
 
 def test_sliced_and_combined_querysets(users, subscriptions, monkeypatch):
@@ -194,10 +195,7 @@ def test_a_page_can_start_behind_a_key(user):
     rows = bulk(5, user)
     keys = sorted(row.pk for row in rows)
     everybody = get_subscription_model().objects.all()
-    assert [[row.pk for row in page] for page in keyset_pages(everybody, after=keys[1], size=2)] == [
-        keys[2:4],
-        keys[4:],
-    ]
+    assert [row.pk for row in keyset_page(everybody, after=keys[1], size=2)] == keys[2:4]
 
 
 def test_users_come_along_when_asked_for(users, subscriptions):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -29,8 +28,8 @@ from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import EVERYBODY, audience
 from django_webpush_kit.outbox.broadcasts import IS_FREE_TEXT, due_rows, stored_broadcasts
 from django_webpush_kit.outbox.drafts import TemplateDraft
+from django_webpush_kit.outbox.pages import PAGE_SIZE, Part, active_subscriptions, is_contained, read_part
 from django_webpush_kit.outbox.rates import Rate
-from django_webpush_kit.outbox.recipients import PAGE_SIZE, active_subscriptions, keyset_page
 from django_webpush_kit.outbox.rows import Counts, Page, build_page, insert_page, log_failures
 from django_webpush_kit.outbox.snapshots import freeze_templates, thaw, thaw_templates
 from django_webpush_kit.signals import emit, notifications_queued
@@ -82,15 +81,6 @@ def fan_out(deadline: float = float("inf")) -> int:
     return processed
 
 
-@dataclass(slots=True)
-class Part:
-    """Subscriptions of the audience up to the primary key `end`, and the errors of unreadable ones."""
-
-    subscriptions: list[Any]
-    end: Any
-    failures: list[Exception] = field(default_factory=list)
-
-
 class FanOut:
     """The fan-out of one broadcast by one worker."""
 
@@ -107,10 +97,11 @@ class FanOut:
         room = kit_settings.BROADCAST_AHEAD - due_rows(self._broadcast)
         processed = 0
         while size := self._page_size(room):
-            part = _read_part(members, self._after, size)
+            part = read_part(members, after=self._after, size=size)
             if part is None:
                 _finish(self._broadcast)
                 break
+            log_failures(part.failures)
             counts = self._write(part, draft)
             if counts is None:
                 break
@@ -253,7 +244,7 @@ def _count(broadcast: PushBroadcast) -> tuple[int, int]:
         try:
             total += _in_range(members, after, until).count()
         except Exception as error:
-            if not _is_contained(error):
+            if not is_contained(error):
                 raise
         counted += COUNT_SLICE if until is not None else ahead.count()
         if until is None:
@@ -266,37 +257,6 @@ def _in_range(members: QuerySet[Any], after: Any, until: Any) -> QuerySet[Any]:
     if after is not None:
         members = members.filter(pk__gt=after)
     return members if until is None else members.filter(pk__lte=until)
-
-
-def _read_part(members: QuerySet[Any], after: Any, size: int) -> Part | None:
-    """Return the next `size` subscriptions of the audience, or None if there are no more.
-
-    If a subscription cannot be read, the part ends before it or contains only it.
-    """
-    try:
-        page = keyset_page(members, after=after, size=size)
-    except Exception as error:
-        if not _is_contained(error):
-            raise
-        keys = active_subscriptions().order_by("pk").values_list("pk", flat=True)
-        return _readable(members, after, list((keys if after is None else keys.filter(pk__gt=after))[:size]), error)
-    return Part(page, page[-1].pk) if page else None
-
-
-def _readable(members: QuerySet[Any], after: Any, keys: Sequence[Any], error: Exception) -> Part:
-    """Halve the keys until the audience can be read for them, and return that part."""
-    while len(keys) > 1:
-        keys = keys[: len(keys) // 2]
-        try:
-            return Part(keyset_page(members, after=after, until=keys[-1], size=len(keys)), keys[-1])
-        except Exception as smaller:
-            if not _is_contained(smaller):
-                raise
-            error = smaller
-    if not keys:
-        raise error
-    log_failures([error])
-    return Part([], keys[0], [error])
 
 
 def _finish(broadcast: PushBroadcast) -> None:
@@ -336,11 +296,6 @@ def _failed(failures: Sequence[Exception]) -> Counts:
 
 def _lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=LEASE_SECONDS)
-
-
-def _is_contained(error: Exception) -> bool:
-    """Return whether one subscription may cause the error: unreadable stored data or a failing expression."""
-    return is_refusal(error) or not isinstance(error, Error)
 
 
 def _is_database_away(error: Exception) -> bool:

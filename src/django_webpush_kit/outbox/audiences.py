@@ -14,7 +14,8 @@ from django.utils.module_loading import import_string
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.outbox.recipients import active_subscriptions, belonging_to
+from django_webpush_kit.outbox.pages import active_subscriptions
+from django_webpush_kit.outbox.recipients import belonging_to
 
 EVERYBODY = "all"
 OPTED_IN = "opted-in"

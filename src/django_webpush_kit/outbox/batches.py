@@ -19,7 +19,7 @@ from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.drafts import Draft
 from django_webpush_kit.outbox.recipients import Recipients, find_recipients
-from django_webpush_kit.outbox.rows import Counts, build_page, insert_page, lock_recipients
+from django_webpush_kit.outbox.rows import Counts, build_page, insert_page, lock_recipients, log_failures
 from django_webpush_kit.querysets import PushNotificationQuerySet
 from django_webpush_kit.signals import emit, notifications_queued
 from django_webpush_kit.task_backends import wake_on_commit
@@ -100,6 +100,8 @@ def _write_pages(recipients: Recipients, draft: Draft, batch: UUID) -> Counts:
         living = lock_recipients(page)
         counts += insert_page(build_page(living, draft, batch=batch, now=now))
         counts += Counts(failed=len(page) - len(living))
+    log_failures(recipients.failures)
+    counts += Counts(failed=len(recipients.failures), error=next(iter(recipients.failures), None))
     is_written = counts.queued or counts.deferred or counts.suppressed
     if isinstance(counts.error, WebPushKitError | TypeError | DatabaseError) and not is_written:
         raise counts.error

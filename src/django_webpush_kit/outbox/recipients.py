@@ -12,27 +12,10 @@ from django.contrib.auth import get_user_model
 from django.db import router
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidRecipient
 from django_webpush_kit.models import get_subscription_model
-from django_webpush_kit.subscriptions.active_users import with_active_users
-
-PAGE_SIZE = 500
-
-_NOT_READ = (
-    "endpoint",
-    "endpoint_hash",
-    "p256dh_key",
-    "auth_key",
-    "expiration_time",
-    "deactivated_at",
-    "deactivation_reason",
-    "user_agent",
-    "ip_address",
-    "created_at",
-    "updated_at",
-)
-"""Columns deferred when enqueueing; skipping them makes reading subscriptions about a third faster."""
+from django_webpush_kit.outbox.pages import PAGE_SIZE, active_subscriptions, parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +27,13 @@ class Reach:
 
 
 class Recipients(ABC):
-    """The recipients of one call. Read all `pages` before you call `reach`."""
+    """The recipients of one call. Read all `pages` before you call `reach`.
+
+    `failures` are the exceptions of subscriptions that cannot be read. Pages do not contain these.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
 
     @abstractmethod
     def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
@@ -56,6 +45,18 @@ class Recipients(ABC):
     @abstractmethod
     def reach(self) -> Reach:
         """Count the recipients, and those without an active subscription."""
+
+    @abstractmethod
+    def _note(self, page: list[Any]) -> list[Any]:
+        """Count these subscriptions as found. Returns those that are found for the first time."""
+
+    def _pages_of(self, subscriptions: QuerySet[Any]) -> Iterator[list[Any]]:
+        for part in parts(subscriptions):
+            self.failures += part.failures
+            if part.failures:
+                self._note([_unread(part.end)])
+            elif fresh := self._note(part.subscriptions):
+                yield fresh
 
 
 def find_recipients(to: Any) -> Recipients:
@@ -77,35 +78,11 @@ def find_recipients(to: Any) -> Recipients:
         raise _invalid(to) from None
 
 
-def keyset_pages(queryset: QuerySet[Any], *, after: Any = None, size: int = PAGE_SIZE) -> Iterator[list[Any]]:
-    """Yield pages of a queryset of subscriptions in primary key order, starting after `after`."""
-    while page := keyset_page(queryset, after=after, size=size):
-        after = page[-1].pk
-        yield page
-
-
-def keyset_page(queryset: QuerySet[Any], *, after: Any = None, until: Any = None, size: int) -> list[Any]:
-    """Return the first `size` subscriptions in primary key order, after `after` and up to `until`."""
-    queryset = queryset.order_by("pk").defer(*_NOT_READ)
-    if after is not None:
-        queryset = queryset.filter(pk__gt=after)
-    if until is not None:
-        queryset = queryset.filter(pk__lte=until)
-    page = list(queryset[:size])
-    # a queryset with joins repeats rows; in primary key order duplicates are adjacent
-    return [row for number, row in enumerate(page) if number == 0 or row.pk != page[number - 1].pk]
-
-
-def active_subscriptions(*, with_users: bool = False) -> QuerySet[Any]:
-    """Return the subscriptions that can receive messages, in the database of the outbox."""
-    active = with_active_users(get_subscription_model().objects.using(outbox_database()).active())
-    return active.select_related("user") if with_users else active
-
-
 class _Named(Recipients):
     """An iterable of users and subscriptions. It may contain duplicates, or a user and their own subscription."""
 
     def __init__(self, several: Iterable[Any]) -> None:
+        super().__init__()
         self._several = iter(several)
         self._users: set[Any] = set()
         self._subscriptions: set[Any] = set()
@@ -114,26 +91,27 @@ class _Named(Recipients):
 
     def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
         active = active_subscriptions(with_users=with_users)
-        while part := list(islice(self._several, PAGE_SIZE)):
-            for page in keyset_pages(self._note(active, part)):
-                fresh = [subscription for subscription in page if subscription.pk not in self._found]
-                self._found.update(subscription.pk for subscription in fresh)
-                self._reached_users.update(subscription.user_id for subscription in fresh)
-                if fresh:
-                    yield fresh
+        while some := list(islice(self._several, PAGE_SIZE)):
+            yield from self._pages_of(self._subscriptions_of(active, some))
 
     def reach(self) -> Reach:
         missing = len(self._users - self._reached_users) + len(self._subscriptions - self._found)
         return Reach(len(self._users) + len(self._subscriptions), missing)
 
-    def _note(self, active: QuerySet[Any], part: list[Any]) -> QuerySet[Any]:
-        """Count the recipients of one part and return their subscriptions."""
-        for recipient in part:
+    def _note(self, page: list[Any]) -> list[Any]:
+        fresh = [subscription for subscription in page if subscription.pk not in self._found]
+        self._found.update(subscription.pk for subscription in fresh)
+        self._reached_users.update(subscription.user_id for subscription in fresh)
+        return fresh
+
+    def _subscriptions_of(self, active: QuerySet[Any], some: list[Any]) -> QuerySet[Any]:
+        """Count some of the recipients and return their subscriptions."""
+        for recipient in some:
             if not _is_recipient(recipient):
                 raise _invalid(recipient)
         subscription_model = get_subscription_model()
-        subscriptions = [one.pk for one in part if isinstance(one, subscription_model)]
-        users = [one.pk for one in part if not isinstance(one, subscription_model)]
+        subscriptions = [one.pk for one in some if isinstance(one, subscription_model)]
+        users = [one.pk for one in some if not isinstance(one, subscription_model)]
         self._subscriptions.update(subscriptions)
         self._users.update(users)
         return active.filter(Q(pk__in=subscriptions) | Q(user__in=users))
@@ -143,13 +121,12 @@ class _Queried(Recipients):
     """A queryset in the database of the outbox."""
 
     def __init__(self, to: QuerySet[Any]) -> None:
+        super().__init__()
         self._to = to
         self._found = 0
 
     def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
-        for page in keyset_pages(belonging_to(active_subscriptions(with_users=with_users), self._to)):
-            self._found += len(page)
-            yield page
+        yield from self._pages_of(belonging_to(active_subscriptions(with_users=with_users), self._to))
 
     def reach(self) -> Reach:
         keys = self._to.order_by().values("pk").distinct()
@@ -159,11 +136,16 @@ class _Queried(Recipients):
         has_subscription = Exists(active_subscriptions().filter(user=OuterRef("pk")))
         return Reach(recipients, keys.filter(~has_subscription).count())
 
+    def _note(self, page: list[Any]) -> list[Any]:
+        self._found += len(page)
+        return page
+
 
 class _Keyed(Recipients):
     """A queryset whose primary keys are read first: it cannot be filtered, or is in another database."""
 
     def __init__(self, to: QuerySet[Any]) -> None:
+        super().__init__()
         self._column = _column_of(to)
         self._keys = list(dict.fromkeys(to.values_list("pk", flat=True)))
         self._reached: set[Any] = set()
@@ -171,12 +153,22 @@ class _Keyed(Recipients):
     def pages(self, *, with_users: bool = False) -> Iterator[list[Any]]:
         active = active_subscriptions(with_users=with_users)
         for start in range(0, len(self._keys), PAGE_SIZE):
-            for page in keyset_pages(active.filter(**{f"{self._column}__in": self._keys[start : start + PAGE_SIZE]})):
-                self._reached.update(getattr(subscription, self._column) for subscription in page)
-                yield page
+            keys = self._keys[start : start + PAGE_SIZE]
+            yield from self._pages_of(active.filter(**{f"{self._column}__in": keys}))
 
     def reach(self) -> Reach:
         return Reach(len(self._keys), len(self._keys) - len(self._reached))
+
+    def _note(self, page: list[Any]) -> list[Any]:
+        self._reached.update(getattr(subscription, self._column) for subscription in page)
+        return page
+
+
+def _unread(key: Any) -> Any:
+    """Return the subscription with only its primary key and its user."""
+    model = get_subscription_model()
+    found = rows_of(model).filter(pk=key).values_list("user_id", flat=True)
+    return model(pk=key, user_id=found.first())
 
 
 def _queryset_recipients(to: QuerySet[Any]) -> Recipients:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+BACKLOG = 4096
+"""Connections that may wait to be accepted: workers open hundreds at once where there is no HTTP/2."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -56,7 +59,7 @@ class LimitedServices:
         application.router.add_post("/{service}/{token}", self._answer)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, backlog=BACKLOG)
         await site.start()
         return int(self._runner.addresses[0][1])
 

@@ -105,6 +105,7 @@ class AbstractPushSubscription(models.Model):
             models.Index(fields=["is_active", "id"]),
             models.Index(fields=["created_at"]),
             models.Index(fields=["deactivated_at"]),
+            models.Index(fields=["push_service", "vapid_key_id", "is_active"]),
         ]
         constraints = [
             # not `unique=True`, for which PostgreSQL gets a second index, for LIKE

@@ -13,7 +13,8 @@ from django.utils import timezone
 from django_webpush_kit import services
 from django_webpush_kit.database import is_conflict, retry_on_conflict
 from django_webpush_kit.delivery import fan_out as broadcast
-from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault
+from django_webpush_kit.delivery.breaker import BreakerKey, Fault
+from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
 from django_webpush_kit.models import (
     IdempotencyKey,

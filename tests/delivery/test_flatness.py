@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery.breaker import BreakerKey, Fault
+from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.audiences import audience
 from django_webpush_kit.outbox.pages import parts
 from django_webpush_kit.outbox.recipients import find_recipients
@@ -138,3 +142,19 @@ def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> N
 def test_a_page_of_an_audience_does_not_grow_with_it(push_settings: Callable[..., None], db: None, model: Any) -> None:
     push_settings(AUDIENCES={"some": lambda: model().objects.exclude(pk=0)})
     assert grows(lambda: next(parts(audience("some", ""), size=100)), subscribe) < MOST
+
+
+def test_a_fault_at_a_rare_push_service_does_not_grow_with_the_subscriptions(make_subscription: Any) -> None:
+    alone = make_subscription(endpoint="https://web.push.apple.com/alone")
+    former_key = make_subscription(vapid_key_id="former")
+
+    def blame() -> None:
+        PushServiceState.objects.all().delete()
+        for subscription in (alone, former_key):
+            key = BreakerKey(subscription.push_service, subscription.vapid_key_id)
+            row: Any = SimpleNamespace(pk=1, subscription_id=subscription.pk, options=RowOptions())
+            now = timezone.now()
+            verdict = Breakers().blame(key, row, Fault.OUTAGE, reason="HTTP 500", retry_after=None, now=now)
+            assert verdict.paused_until is not None  # nobody else is there
+
+    assert grows(blame, subscribe) < MOST

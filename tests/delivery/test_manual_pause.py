@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery import manual_pause
-from django_webpush_kit.delivery.breaker import BreakerKey, Breakers
+from django_webpush_kit.delivery.breaker import BreakerKey
+from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.manual_pause import PAUSED_BY_HAND, pause, paused_by_hand, resume
 from django_webpush_kit.models import PushServiceState, get_notification_model

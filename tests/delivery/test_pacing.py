@@ -438,3 +438,40 @@ class TestLimitsInWords:
         push_settings(SEND_RATES={SERVICE: rate})
         with pytest.raises(ImproperlyConfigured, match=r'WEBPUSH_KIT\["SEND_RATES"\]\[.updates.*number, a slash'):
             send_limits()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestPauses:
+    """How long a push service is left alone that refuses everything for a while, as at the end of its minute."""
+
+    def pauses(self, browsers, clock, status, *, headers=None, probes=8):
+        """The pauses in whole seconds, one after the other."""
+        write(browsers, 40)
+        found = []
+        for _ in range(probes):
+            locmem.answers.clear()
+            locmem.answers += [PushResponse(id=None, status=status, headers=headers or {})] * 40
+            deliver_due()
+            paused_until = PushServiceState.objects.exclude(paused_until=None).get().paused_until
+            found.append(round((paused_until - datetime.now(tz=timezone.utc)).total_seconds()))
+            clock.move_to(paused_until + timedelta(milliseconds=1))
+        return found
+
+    def test_without_a_rate_they_grow_to_five_minutes(self, browsers, clock):
+        assert self.pauses(browsers, clock, 429, probes=1) == [5]
+
+    def test_with_a_rate_they_are_short_and_take_a_hundredth_of_it(self, browsers, clock):
+        PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
+        assert self.pauses(browsers, clock, 429, probes=6) == [1, 2, 4, 6, 6, 6]
+
+    def test_a_slow_rate_is_probed_slowly(self, browsers, clock):
+        PushServiceState.objects.create(push_service=SERVICE, rate=120, rate_changed_at=START)
+        assert self.pauses(browsers, clock, 429, probes=7)[:6] == [1, 2, 4, 8, 16, 32]
+
+    def test_what_the_service_asks_for_is_kept(self, browsers, clock):
+        PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
+        assert self.pauses(browsers, clock, 429, headers={"retry-after": "60"}, probes=3) == [60, 60, 60]
+
+    def test_a_service_that_is_unavailable_is_left_alone_as_usual(self, browsers, clock):
+        PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
+        assert self.pauses(browsers, clock, 503) == [5, 10, 20, 40, 80, 160, 300, 300]

@@ -1,29 +1,18 @@
-"""Circuit breakers shared by all workers: pause a push service that fails for everybody, and probe until it recovers.
+"""The rules of circuit breakers, as pure functions: pause a push service that fails for everybody, until it recovers.
 
 A fault (refused credentials, a throttled request, no answer) first counts against its subscription only. The breaker
 of a push service and VAPID key opens when `EVIDENCE` different subscriptions, or all of them, had the same kind of
 fault and no message was accepted in between. While the breaker is open, one row at a time is sent as a probe. An
-accepted message closes the breaker. The state is stored in `PushServiceState`. Workers read it once per chunk and
-write it with each group of outcomes.
+accepted message closes the breaker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
-
-from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
-
-from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.event_log import log_breaker
-from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
-from django_webpush_kit.states import LANES, NotificationStatus
+from typing import NamedTuple, TypeAlias
 
 EVIDENCE = 3
 """Number of different subscriptions with the same kind of fault that opens the breaker."""
@@ -32,6 +21,16 @@ FIRST_PAUSE_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
 MAX_RETRY_AFTER_SECONDS = 900.0
 """Longest pause between probes. If a push service asks for a longer one, it can repeat that to the next probe."""
+
+
+class Pauses(NamedTuple):
+    """The first and the longest pause between probes, in seconds."""
+
+    first: float = FIRST_PAUSE_SECONDS
+    longest: float = MAX_PAUSE_SECONDS
+
+
+USUAL_PAUSES = Pauses()
 
 SUSPICION_HOURS = 1
 MAX_SUSPECTS = 100
@@ -123,22 +122,25 @@ def faulted(
     is_everybody: bool,
     now: datetime,
     retry_base: float = FIRST_PAUSE_SECONDS,
+    pauses: Pauses = USUAL_PAUSES,
 ) -> Breaker:
     """Return the breaker after a fault.
 
-    If the message was a probe, `probe` is the end of its lease. `is_everybody`: all subscriptions of this push service
-    and key have the fault. Then fewer than `EVIDENCE` of them pause for `retry_base` seconds at first, if that is less.
+    If the message was a probe, `probe` is the end of its lease. `is_everybody` is true if all subscriptions of this
+    push service and key have the fault.
+    Then fewer than `EVIDENCE` subscriptions pause for `retry_base` seconds at first, if that is shorter than usual.
     """
     suspects = _recent_suspects(breaker, now) | {subscription: Suspect(fault.value, now)}
     breaker = replace(breaker, suspects=suspects)
     if not breaker.is_open:
         if len(breaker.evidence(fault)) >= EVIDENCE:
-            return _paused(breaker, fault, reason, retry_after, now)
+            return _paused(breaker, fault, reason, retry_after, now, pauses)
         if is_everybody:
-            return _paused(breaker, fault, reason, retry_after, now, first=min(retry_base, FIRST_PAUSE_SECONDS))
+            first = min(retry_base, pauses.first)
+            return _paused(breaker, fault, reason, retry_after, now, pauses._replace(first=first))
         return breaker
     if probe is not None and breaker.paused_until == probe:
-        return _paused(breaker, fault, reason, retry_after, now)
+        return _paused(breaker, fault, reason, retry_after, now, pauses)
     if retry_after is None or probe is not None or breaker.paused_until is None:
         return breaker
     stretched = now + timedelta(seconds=min(retry_after, MAX_RETRY_AFTER_SECONDS))
@@ -151,16 +153,10 @@ def probe_abandoned(breaker: Breaker, probe: datetime, now: datetime) -> Breaker
 
 
 def _paused(
-    breaker: Breaker,
-    fault: Fault,
-    reason: str,
-    retry_after: float | None,
-    now: datetime,
-    first: float = FIRST_PAUSE_SECONDS,
+    breaker: Breaker, fault: Fault, reason: str, retry_after: float | None, now: datetime, pauses: Pauses
 ) -> Breaker:
-    """The breaker, open for `first` seconds; each failed probe doubles the pause, up to the maximum."""
-    seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** min(breaker.failures, 30), MAX_PAUSE_SECONDS)
-    seconds = seconds if breaker.failures else first
+    """The breaker, open for the first pause; each failed probe doubles it, up to the longest."""
+    seconds = min(pauses.first * 2.0 ** min(breaker.failures, 30), pauses.longest)
     seconds = max(seconds, min(retry_after or 0.0, MAX_RETRY_AFTER_SECONDS))
     return replace(
         breaker,
@@ -175,226 +171,3 @@ def _recent_suspects(breaker: Breaker, now: datetime) -> dict[str, Suspect]:
     since = now - timedelta(hours=SUSPICION_HOURS)
     recent = [(name, suspect) for name, suspect in breaker.suspects.items() if suspect.moment > since]
     return dict(sorted(recent, key=lambda item: item[1].moment)[1 - MAX_SUSPECTS :])
-
-
-class Breakers:
-    """The breakers as last read by this worker, with its own unwritten changes applied."""
-
-    def __init__(self) -> None:
-        self._known: dict[BreakerKey, Breaker] = {}
-        self._changes: dict[BreakerKey, list[Change]] = {}
-        self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
-        self.paused_by_hand: frozenset[str] = frozenset()
-        """Push services that an operator has paused, see `delivery.manual_pause`."""
-        self._accepted_here: set[BreakerKey] = set()
-        self.refresh()
-
-    def refresh(self) -> list[PushServiceState]:
-        """Read what other workers have written; changes of this worker that are not written yet stay in force.
-
-        Returns the stored states, those with a send rate included.
-        """
-        recently = timezone.now() - timedelta(hours=SUSPICION_HOURS)
-        active = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False) | Q(updated_at__gt=recently)
-        has_rate = Q(rate__isnull=False) | Q(permits_until__isnull=False)
-        states = list(PushServiceState.objects.using(outbox_database()).filter(active | has_rate))
-        self.paused_by_hand = frozenset(state.push_service for state in states if state.paused_by_hand_at)
-        read = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
-        self._known = {key: breaker for key, breaker in read.items() if breaker != Breaker()}
-        for key, changes in self._changes.items():
-            self._known[key] = _apply(changes, self._known.get(key, Breaker()))
-        return states
-
-    @property
-    def are_all_closed(self) -> bool:
-        """Return whether no breaker is open and there is no evidence. This is the normal case."""
-        return not self._known
-
-    def paused_until(self, key: BreakerKey) -> datetime | None:
-        """Return the time of the next probe, or None if the breaker is closed."""
-        breaker = self._known.get(key)
-        return None if breaker is None else breaker.paused_until
-
-    def take_probe(self, key: BreakerKey, lease: timedelta, now: datetime) -> bool:
-        """Return whether this worker may send a probe now. If so, no other probe is sent during `lease`."""
-        breaker = self._known[key]
-        if breaker.paused_until is None or breaker.paused_until > now:
-            return False
-        ends_at = now + lease
-        mine = _states(key).filter(paused_until=breaker.paused_until)
-        if not retry_on_conflict(lambda: mine.update(paused_until=ends_at, updated_at=now)):
-            self.refresh()
-            return False
-        self._known[key] = replace(breaker, paused_until=ends_at)
-        return True
-
-    def choose_probe(self, key: BreakerKey, rows: Iterable[Any]) -> Any:
-        """Return the row to send as the probe. Rows of subscriptions without the fault are preferred."""
-        breaker = self._known[key]
-        rows = list(rows)
-        chosen = next((row for row in rows if str(row.subscription_id) not in breaker.suspects), rows[0])
-        if breaker.paused_until is not None:
-            self._probes[chosen.pk] = (key, breaker.paused_until)
-        return chosen
-
-    def accept(self, key: BreakerKey, row: Any, now: datetime) -> None:
-        """Record that a message was accepted."""
-        self._accepted_here.add(key)
-        self._probes.pop(row.pk, None)
-        breaker = self._known.get(key)
-        if breaker is not None and (breaker.is_open or breaker.has_evidence):
-            self._change(key, lambda breaker: accepted(breaker, str(row.subscription_id), now))
-
-    def blame(
-        self, key: BreakerKey, row: Any, fault: Fault, *, reason: str, retry_after: float | None, now: datetime
-    ) -> Verdict:
-        """Record a fault and return the conclusion from it."""
-        before = self._known.get(key, Breaker())
-        name = str(row.subscription_id)
-        probe = self._probes.pop(row.pk, (key, None))[1]
-        is_everybody = not before.is_open and self._is_everybody(key, before.evidence(fault) | {name})
-        self._change(
-            key,
-            lambda breaker: faulted(
-                breaker,
-                name,
-                fault,
-                reason=reason,
-                retry_after=retry_after,
-                probe=probe,
-                is_everybody=is_everybody,
-                now=now,
-                retry_base=_retry_base(row),
-            ),
-        )
-        if self._known[key].is_open and (probe is not None or not before.is_open):
-            self.write()
-        return Verdict(self._known[key].paused_until, self._is_own_fault(key, before, name, fault))
-
-    def abandon_probe(self, row_key: Any) -> None:
-        """Record that the row was not sent, or that its answer tells nothing about the push service."""
-        if row_key in self._probes:
-            key, ends_at = self._probes.pop(row_key)
-            self._change(key, lambda breaker: probe_abandoned(breaker, ends_at, timezone.now()))
-
-    def write(self) -> None:
-        """Write the changes. If a probe is brought forward, the rows that wait for it are due earlier too."""
-        changes, self._changes = self._changes, {}
-        for key, changes_of_key in changes.items():
-            before, after = retry_on_conflict(lambda key=key, todo=changes_of_key: _write(key, todo))  # type: ignore[misc]
-            self._known[key] = after
-            log_breaker(*key, before.paused_until, after.paused_until, after.reason)
-            _move_waiting(before.paused_until, after.paused_until)
-
-    def _change(self, key: BreakerKey, change: Change) -> None:
-        self._known[key] = change(self._known.get(key, Breaker()))
-        self._changes.setdefault(key, []).append(change)
-
-    def _is_own_fault(self, key: BreakerKey, before: Breaker, name: str, fault: Fault) -> bool:
-        """Whether others were accepted since the subscription's last fault.
-
-        Where many subscriptions were refused, this worker itself may be at fault (its clock, its VAPID subject) while
-        others are accepted from another worker. Then only what was accepted from this worker counts.
-        """
-        earlier = before.suspects.get(name)
-        if earlier is None or before.accepted_at is None or earlier.moment > before.accepted_at:
-            return False
-        refused = {other for other, suspect in before.suspects.items() if suspect.fault == Fault.CREDENTIALS}
-        is_worker_suspect = fault is Fault.CREDENTIALS and len(refused | {name}) >= EVIDENCE
-        return not is_worker_suspect or key in self._accepted_here
-
-    def _is_everybody(self, key: BreakerKey, names: set[str]) -> bool:
-        if len(names) >= EVIDENCE:
-            return True
-        subscriptions = get_subscription_model().objects.using(outbox_database())
-        there = subscriptions.filter(push_service=key.push_service, vapid_key_id=key.vapid_key_id, is_active=True)
-        return not there.exclude(pk__in=names).exists()
-
-
-def _retry_base(row: Any) -> float:
-    given: float | None = row.options.retry_base
-    return float(kit_settings.RETRY_BASE_SECONDS) if given is None else given
-
-
-def _apply(changes: Iterable[Change], breaker: Breaker) -> Breaker:
-    for change in changes:
-        breaker = change(breaker)
-    return breaker
-
-
-def _states(key: BreakerKey) -> Any:
-    return PushServiceState.objects.using(outbox_database()).filter(
-        push_service=key.push_service, vapid_key_id=key.vapid_key_id
-    )
-
-
-def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
-    """Apply the changes to the stored state. Returns the breaker before and after."""
-    with transaction.atomic(using=outbox_database()):
-        state = _states(key).select_for_update().first()
-        before = Breaker() if state is None else _read(state)
-        after = _apply(changes, before)
-        if after == before:
-            return before, after
-        if state is None:
-            state, is_new = (
-                _states(key)
-                .select_for_update()
-                .get_or_create(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
-            )
-            if not is_new:  # another worker was faster
-                before = _read(state)
-                after = _apply(changes, before)
-        is_for_breaker_alone = not _has_rate(state) and state.paused_by_hand_at is None
-        if after == Breaker(accepted_at=after.accepted_at) and is_for_breaker_alone:
-            state.delete(using=outbox_database())
-        else:
-            _store(state, after)
-    return before, after
-
-
-def _has_rate(state: PushServiceState) -> bool:
-    return state.rate is not None or state.permits_until is not None
-
-
-def _store(state: PushServiceState, breaker: Breaker) -> None:
-    state.paused_until = breaker.paused_until
-    state.reason = breaker.reason
-    state.failures = breaker.failures
-    state.suspects = {name: [fault, moment.isoformat()] for name, (fault, moment) in breaker.suspects.items()}
-    state.accepted_at = breaker.accepted_at
-    state.save(
-        using=outbox_database(),
-        update_fields=("paused_until", "reason", "failures", "suspects", "accepted_at", "updated_at"),
-    )
-
-
-def _read(state: PushServiceState) -> Breaker:
-    return Breaker(
-        paused_until=state.paused_until,
-        reason=state.reason,
-        failures=state.failures,
-        suspects=dict(_read_suspects(state.suspects)),
-        accepted_at=state.accepted_at,
-    )
-
-
-def _read_suspects(stored: Any) -> Iterator[tuple[str, Suspect]]:
-    """Yield the stored suspects. Entries in an unknown form are skipped."""
-    for name, value in stored.items() if isinstance(stored, dict) else ():
-        try:
-            fault, moment = Fault(value[0]), datetime.fromisoformat(value[1])
-        except (TypeError, ValueError, LookupError):
-            continue
-        if timezone.is_aware(moment):
-            yield name, Suspect(fault.value, moment)
-
-
-def _move_waiting(before: datetime | None, after: datetime | None) -> None:
-    """Make rows that wait for the probe at `before` due earlier: at the next probe, `after`, or now."""
-    if before is None or (after is not None and after >= before):
-        return
-    rows = get_notification_model().objects.using(outbox_database())
-    waiting = rows.filter(status=NotificationStatus.PENDING, lane__in=LANES, next_attempt_at=before)
-    moment = after or timezone.now()
-    retry_on_conflict(lambda: waiting.update(next_attempt_at=moment))

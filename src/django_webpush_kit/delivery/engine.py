@@ -245,13 +245,14 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
     broadcasts. The wait is short if a push service does not answer.
     """
     isolated: Turn = "first" if turns.is_for_every_kind else "last"
-    has_more = True
+    has_more = is_first = True  # before the first chunk the caller has asked for the pause
     while not bounds.are_reached(report):
         if not has_more and flow.may_await_answers:
             yield None
             continue
         flow.note_look()
-        chunk = None if is_all_paused() else _claim(bounds, report, isolated)
+        chunk = None if not is_first and is_all_paused() else _claim(bounds, report, isolated)
+        is_first = False
         if chunk is None:
             return
         turns.take()

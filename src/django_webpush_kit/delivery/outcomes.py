@@ -18,7 +18,8 @@ from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
-from django_webpush_kit.delivery.breaker import BreakerKey, Breakers, Fault, Verdict
+from django_webpush_kit.delivery.breaker import USUAL_PAUSES, BreakerKey, Fault, Verdict
+from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.chunk_watch import watch_chunks
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
 from django_webpush_kit.delivery.containment import ErrorLog, raise_if_shared
@@ -204,13 +205,14 @@ class Recorder:
         if answer.outcome not in _FAULTS:
             return transitions.refused(answer, status)
         fault = fault_of(answer, status)
-        verdict = ONLY_OWN
+        verdict, pauses = ONLY_OWN, USUAL_PAUSES
         if fault is Fault.THROTTLED:
             self.pacing.note_throttled(row.push_service, row.subscription_id, status, now)
+            pauses = self.pacing.pauses(row.push_service, status)
         if fault is not None:
             key = BreakerKey(row.push_service, row.vapid_key_id)
             verdict = self.breakers.blame(
-                key, row, fault, reason=answer.reason, retry_after=answer.retry_after, now=now
+                key, row, fault, reason=answer.reason, retry_after=answer.retry_after, now=now, pauses=pauses
             )
         return transitions.faulted(row, answer, status, now, fault=fault, verdict=verdict)
 

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.breaker import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, USUAL_PAUSES, Pauses
 from django_webpush_kit.delivery.event_log import log_rate
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushServiceState, get_notification_model
@@ -68,6 +69,12 @@ MIN_RATE = 60.0
 """Messages per minute. No slower rate is learned: breakers and retries are enough for that few messages."""
 
 FORGET_AFTER = timedelta(hours=6)
+
+PACED_PAUSE_SECONDS = 1.0
+"""First pause of a push service that throttles although a rate is kept: it mostly ends with the next second."""
+
+PROBE_SHARE = 0.01
+"""While a push service with a rate refuses everything, probes take this part of the rate."""
 
 UNAVAILABLE_STATUS = 503
 """This status may also mean an outage: it counts as throttling only while the service accepts other messages."""
@@ -201,6 +208,14 @@ class Pacing:
             permits = Permits(urgent_moments=soon * urgent, other_moments=soon * other)
         self.waits_until = max(filter(None, (self.waits_until, permits.waits_until)), default=None)
         return permits
+
+    def pauses(self, push_service: str, status: int | None) -> Pauses:
+        """The pauses between probes after throttling. With a rate they are short, because permits expire meanwhile."""
+        rate = self.rates.get(push_service)
+        if rate is None or status == UNAVAILABLE_STATUS:
+            return USUAL_PAUSES
+        longest = max(60 / (rate * PROBE_SHARE), FIRST_PAUSE_SECONDS)
+        return Pauses(PACED_PAUSE_SECONDS, min(longest, MAX_PAUSE_SECONDS))
 
     def note_accepted(self, push_service: str) -> None:
         """Count a message that was accepted while others are throttled."""

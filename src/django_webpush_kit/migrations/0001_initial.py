@@ -399,6 +399,12 @@ class Migration(migrations.Migration):
             model_name="pushsubscription",
             index=models.Index(fields=["is_active", "id"], name="webpush_kit_is_acti_897152_idx"),
         ),
+        migrations.AddIndex(
+            model_name="pushsubscription",
+            index=models.Index(
+                fields=["push_service", "vapid_key_id", "is_active"], name="webpush_kit_push_se_a7330e_idx"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="pushsubscription",
             constraint=models.UniqueConstraint(fields=("endpoint_hash",), name="webpush_kit_pushsubscription_endpoint"),

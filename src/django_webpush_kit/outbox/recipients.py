@@ -166,7 +166,7 @@ class _Keyed(Recipients):
 
 def _unread(key: Any) -> Any:
     """Return the subscription with only its primary key and its user."""
-    model = get_subscription_model()
+    model: Any = get_subscription_model()
     found = rows_of(model).filter(pk=key).values_list("user_id", flat=True)
     return model(pk=key, user_id=found.first())
 

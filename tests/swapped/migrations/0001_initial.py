@@ -238,6 +238,12 @@ class Migration(migrations.Migration):
             model_name="browser",
             index=models.Index(fields=["deactivated_at"], name="swapped_bro_deactiv_a5ff6a_idx"),
         ),
+        migrations.AddIndex(
+            model_name="browser",
+            index=models.Index(
+                fields=["push_service", "vapid_key_id", "is_active"], name="swapped_bro_push_se_5153bb_idx"
+            ),
+        ),
         migrations.AddConstraint(
             model_name="browser",
             constraint=models.UniqueConstraint(fields=("endpoint_hash",), name="swapped_browser_endpoint"),

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery import breaker
+from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.claiming import claim
 from django_webpush_kit.delivery.eligibility import Gate
 from django_webpush_kit.delivery.engine import deliver_due
@@ -344,18 +345,18 @@ class TestTwoWorkers:
             worker.blame(key, self.row(browser), breaker.Fault.OUTAGE, **values)
 
     def test_unwritten_changes_stay_in_force_when_the_state_is_read_again(self, browsers, key):
-        worker = breaker.Breakers()
+        worker = Breakers()
         self.blame(worker, key, browsers[:3])
         worker.refresh()
         assert worker.paused_until(key) > timezone.now()
         worker.write()
-        assert breaker.Breakers().paused_until(key) == worker.paused_until(key)
+        assert Breakers().paused_until(key) == worker.paused_until(key)
 
     def test_only_one_takes_the_probe(self, browsers, key):
-        first = breaker.Breakers()
+        first = Breakers()
         self.blame(first, key, browsers[:3])
         first.write()
-        second = breaker.Breakers()
+        second = Breakers()
         now = first.paused_until(key)
         lease = timedelta(seconds=30)
         assert first.take_probe(key, lease, now)
@@ -363,10 +364,10 @@ class TestTwoWorkers:
         assert second.paused_until(key) == now + lease
 
     def test_a_success_here_changes_nothing_once_another_worker_has_closed_it(self, browsers, key):
-        first, now = breaker.Breakers(), timezone.now()
+        first, now = Breakers(), timezone.now()
         self.blame(first, key, browsers[:3])
         first.write()
-        second = breaker.Breakers()
+        second = Breakers()
         first.accept(key, self.row(browsers[3]), now)
         first.write()
         PushServiceState.objects.all().delete()
@@ -375,7 +376,7 @@ class TestTwoWorkers:
         assert not PushServiceState.objects.exists()
 
     def test_the_row_of_the_state_may_appear_between_reading_and_writing(self, browsers, key, monkeypatch):
-        first, second = breaker.Breakers(), breaker.Breakers()
+        first, second = Breakers(), Breakers()
         self.blame(first, key, browsers[:2])
         self.blame(second, key, browsers[2:3])
         create = QuerySet.get_or_create
@@ -395,7 +396,7 @@ class TestTwoWorkers:
 
         monkeypatch.setattr(QuerySet, "get_or_create", created_by_another_worker)
         first.write()
-        assert breaker.Breakers().paused_until(key) > timezone.now()
+        assert Breakers().paused_until(key) > timezone.now()
 
     def test_rows_that_were_held_are_sent_when_it_closes_meanwhile(self, browsers, make_subscription, user):
         other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")

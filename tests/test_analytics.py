@@ -167,6 +167,18 @@ def test_queries_do_not_grow_with_what_is_counted(subscription):
     assert before - 1 <= queries() <= before + 1 <= 13
 
 
+def test_figures_survive_a_shared_cache(settings, tmp_path, subscription):
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
+    }
+    make_event(make_notification(subscription, type="news"), "delivered")
+    methods = [name for name in dir(service) if name.startswith("get_") and name != "get_breakdown"]
+    first = [getattr(service, name)() for name in methods]
+    make_notification(subscription)
+    assert [getattr(service, name)() for name in methods] == first
+    assert service.get_report(8)["totals"]["queued"] == 2
+
+
 @pytest.mark.parametrize(("part", "whole", "expected"), [(1, 3, 33.3), (2, 3, 66.7), (0, 5, 0.0), (0, 0, None)])
 def test_percentages_have_one_decimal(part, whole, expected):
     assert percentage(part, whole) == expected

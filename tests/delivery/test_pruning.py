@@ -1,12 +1,15 @@
 """What the hourly cleanup deletes, and what it keeps."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.analytics import NotificationAnalyticsService
+from django_webpush_kit.api.events import Event, record
 from django_webpush_kit.delivery import pruning
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import IdempotencyKey, OutboxDay, get_notification_model
@@ -164,6 +167,33 @@ class TestFigures:
         push_settings(RETENTION_DAYS=10, STATISTICS_RETENTION_DAYS=20)
         assert clean_up()["statistics"] > 0
         assert set(OutboxDay.objects.values_list("day", flat=True)) == {timezone.now().date()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_that_come_while_rows_are_deleted_are_counted_or_refused(subscription, push_settings):
+    push_settings(RETENTION_DAYS=5)
+    rows = [make_notification(subscription, days_ago=20) for _ in range(60)]
+    clean_up(seconds=0)
+    recorded, problems = [], []
+
+    def report():
+        try:
+            for row in reversed(rows):
+                recorded.append(record([Event(row.pk, row.batch, "delivered")]))
+        except Exception as error:
+            problems.append(error)
+        finally:
+            connection.close()
+
+    reports = Thread(target=report)
+    reports.start()
+    while get_notification_model().objects.exists():
+        clean_up()
+    reports.join()
+    clean_up()
+    assert problems == []
+    assert service.get_report(30)["totals"]["queued"] == 60
+    assert service.get_report(30)["totals"]["shown"] == sum(recorded)
 
 
 class TestTexts:

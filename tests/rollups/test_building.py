@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_webpush_kit.analytics import NotificationAnalyticsService
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import DailyStatistics, OutboxDay, get_notification_model, get_subscription_model
+from django_webpush_kit.outbox.retries import retry_failed
 from django_webpush_kit.rollups import building, counting
 from django_webpush_kit.rollups.bounds import Bounds
 from django_webpush_kit.rollups.building import build_day, due_days, find_days, keep, mark_changed, roll_up
@@ -92,6 +93,17 @@ def test_unfinished_rows_have_their_day_counted_until_they_end(subscription):
     roll_up(Bounds())
     assert stored(ago(9)) == {"queued": 1, "accepted": 1}
     assert ago(9) not in due_days()
+
+
+def test_rows_that_are_sent_again_have_their_day_counted(subscription):
+    make_notification(subscription, "failed", days_ago=9)
+    roll_up(Bounds())
+    assert retry_failed(get_notification_model().objects.all()) == 1
+    roll_up(Bounds())
+    assert stored(ago(9)) == {"queued": 1}
+    get_notification_model().objects.update(status="sent", sent_at=timezone.now())
+    roll_up(Bounds())
+    assert stored(ago(9)) == {"queued": 1, "accepted": 1}
 
 
 def test_a_large_day_is_counted_less_often_the_older_it_is(subscription):

@@ -93,12 +93,13 @@ class Figures:
     def subscribers(self) -> dict[date, int]:
         """The number of active subscriptions at the end of each day, for the key ("total", "")."""
         anchor, active = self._anchor
-        found = {}
-        for day in reversed(self.period):
-            later = sum(_net(counts) for other, counts in self.daily.items() if day < other <= anchor)
-            sooner = sum(_net(counts) for other, counts in self.daily.items() if anchor < other <= day)
-            found[day] = max(0, active - later + sooner)
-        return dict(reversed(found.items()))
+        gained, gained_until = 0, {}
+        for number in range(2 * self.days):
+            day = self._first + number * ONE_DAY
+            counts = self._daily.get(day, Counts())
+            gained += counts["subscribers_gained"] - counts["subscribers_lost"]
+            gained_until[day] = gained
+        return {day: max(0, active + gained_until[day] - gained_until[anchor]) for day in self.period}
 
     @cached_property
     def as_of(self) -> datetime:
@@ -184,10 +185,6 @@ class Figures:
 def key_of(dimension: str, value: Any) -> Key:
     """Return the key of a filter. A broadcast may be given as an instance."""
     return dimension, str(value.pk if isinstance(value, PushBroadcast) else value)
-
-
-def _net(counts: Counts) -> int:
-    return counts["subscribers_gained"] - counts["subscribers_lost"]
 
 
 def _rows(model: Any) -> QuerySet[Any]:

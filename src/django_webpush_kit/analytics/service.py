@@ -111,7 +111,7 @@ class NotificationAnalyticsService:
         if live and not set(live) & set(LIVE_FILTERS):
             raise ValueError("A breakdown can be filtered by batch and user only: statistics have one dimension.")
         found = _remembered(
-            f"breakdown {dimension}", days, filters, lambda figures: figures.breakdown.get(dimension, {})
+            f"breakdown_{dimension}", days, filters, lambda figures: figures.breakdown.get(dimension, {})
         )
         return _breakdown(found)
 

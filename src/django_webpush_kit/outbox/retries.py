@@ -12,7 +12,8 @@ from django.utils import timezone
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.models import OutboxDay, get_notification_model
+from django_webpush_kit.rollups.days import day_of
 from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
 
@@ -44,6 +45,7 @@ def _retry(keys: list[Any]) -> int:
     failed = get_notification_model().objects.using(database).filter(pk__in=keys, status=NotificationStatus.FAILED)
     with transaction.atomic(using=database):
         batches = list(failed.order_by().values_list("batch", flat=True).distinct())
+        days = {day_of(created_at) for created_at in failed.values_list("created_at", flat=True)}
         changed = failed.update(
             status=NotificationStatus.PENDING,
             next_attempt_at=now,
@@ -53,6 +55,8 @@ def _retry(keys: list[Any]) -> int:
             failure_reason="",
             attempt_log=attempt_log.with_line(attempt_log.line(Step.RETRY, at=now)),
         )
+        # their days are counted again, and from then on until none of their rows is pending
+        OutboxDay.objects.using(database).filter(day__in=days).update(changed_at=timezone.now())
         for batch in batches:
             wake_on_commit(batch, using=database)
     return int(changed)

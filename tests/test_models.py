@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_webpush_kit import models
 from django_webpush_kit.models import (
+    ApiLocation,
     IdempotencyKey,
     PushBroadcast,
     PushServiceState,
@@ -144,6 +145,7 @@ def test_rows_can_be_told_apart(subscription):
     assert str(PushBroadcast(type="news")) == "news → all (pending)"
     assert str(IdempotencyKey(key_hash="0123456789abcdef")) == "0123456789ab"
     assert str(PushServiceState(push_service="example.com")) == "example.com"
+    assert str(ApiLocation(path="/push/")) == "/push/"
     assert str(PushServiceState(push_service="example.com", vapid_key_id="a")) == "example.com a"
 
 

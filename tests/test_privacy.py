@@ -9,7 +9,7 @@ from unittest.mock import ANY
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models.signals import post_delete
 from django.test.utils import CaptureQueriesContext
 
@@ -245,6 +245,22 @@ def test_erasing_starts_over_when_a_notification_is_written_meanwhile(user, subs
         post_delete.disconnect(write_meanwhile, sender=get_subscription_model())
     assert len(attempts) == privacy.ERASE_ATTEMPTS
     assert not get_notification_model().objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_conflict_inside_the_transaction_of_the_caller_is_for_the_caller(user, subscription):
+    """Only who opened the transaction can start it over."""
+
+    def raise_conflict(**kwargs):
+        raise IntegrityError("written meanwhile")
+
+    post_delete.connect(raise_conflict, sender=get_subscription_model())
+    try:
+        with pytest.raises(IntegrityError, match="meanwhile"), transaction.atomic():
+            erase_user(user)
+    finally:
+        post_delete.disconnect(raise_conflict, sender=get_subscription_model())
+    assert get_subscription_model().objects.exists()
 
 
 def test_erasing_needs_no_admin(user, hers, settings):

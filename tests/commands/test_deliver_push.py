@@ -101,6 +101,12 @@ def test_senseless_bounds_are_refused(arguments):
         run(*arguments)
 
 
+def test_processes_need_a_system_that_forks(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(CommandError, match=r"needs fork\(\)"):
+        run("--loop", "--processes", "2")
+
+
 def test_a_loop_sleeps_no_longer_than_until_the_next_row_is_due(subscription, monkeypatch):
     send(subscription, "Soon", scheduled_for=timezone.now() + timedelta(seconds=0.3))
     sleeps, sleep = [], time.sleep

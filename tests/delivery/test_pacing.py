@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.delivery.pacing import Pace, SendLimit, send_limits
+from django_webpush_kit.delivery.pacing import Pace, Pacing, SendLimit, send_limits
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane
 from django_webpush_kit.transports import PushResponse, Transport, locmem
@@ -192,6 +192,16 @@ def write(browsers, number, urgency="normal", **fields):
 
 def sent_urgencies():
     return Counter(request.urgency for request in locmem.sent)
+
+
+@pytest.mark.django_db
+def test_what_another_service_accepts_is_no_evidence():
+    pacing = Pacing()
+    pacing.note_throttled(SERVICE, 1, 429, datetime.now(timezone.utc))
+    pacing.note_accepted("other.example.com")
+    pacing.note_accepted(SERVICE)
+    assert pacing._watches[SERVICE].accepted == 1
+    assert list(pacing._watches) == [SERVICE]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -80,6 +80,7 @@ class TestWhatIsRefused:
             ("a\x00b", "must not contain NUL characters or lone surrogates"),
             ("a\ud800b", "must not contain NUL characters or lone surrogates"),
             ({"a\x00": 1}, "must not contain NUL characters or lone surrogates"),
+            (["fine", ["also", "a\x00b"]], "must not contain NUL characters or lone surrogates"),
         ],
     )
     def test_context_that_cannot_be_stored_names_its_key(self, value, message):

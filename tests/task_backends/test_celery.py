@@ -112,9 +112,11 @@ def test_the_app_can_be_named():
 def test_a_thread_uses_the_app_that_the_project_made():
     # Celery's current app belongs to the thread that made it.
     code = (
-        "import threading; from celery import Celery; app = Celery('mysite');"
-        "from django_webpush_kit.task_backends import CeleryBackend;"
-        "threading.Thread(target=lambda: print(CeleryBackend().app.main)).start()"
+        "import threading; from django.conf import settings; settings.configure()\n"
+        "from celery import Celery; app = Celery('mysite')\n"
+        "from django_webpush_kit.task_backends import CeleryBackend\n"
+        "thread = threading.Thread(target=lambda: print(CeleryBackend().app.main))\n"
+        "thread.start(); thread.join()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "mysite"

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.db import connections, transaction
+from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -66,6 +68,25 @@ def _clean_process() -> Iterator[None]:
     locmem.answers.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
+
+
+KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}
+
+
+def _empty_tables(case: TransactionTestCase) -> None:
+    """Delete all rows that the test committed. Content types and permissions stay: `flush` would create them again."""
+    for alias in case._databases_names(include_mirrors=False):
+        connection = connections[alias]
+        if connection.vendor != "sqlite":
+            _flush(case)
+            return
+        with connection.constraint_checks_disabled(), transaction.atomic(using=alias), connection.cursor() as cursor:
+            for table in set(connection.introspection.table_names(cursor)) - KEPT_TABLES:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+
+
+_flush = TransactionTestCase._fixture_teardown
+TransactionTestCase._fixture_teardown = _empty_tables
 
 
 @pytest.fixture

@@ -32,15 +32,21 @@ assert answer.status_code == 201, answer.content
 """
 
 
-@pytest.mark.slow
-def test_the_code_does_what_the_text_says(tmp_path):
-    pytest.importorskip("django_q")
+def quick_start(folder):
+    """Follow the README up to its first message. Returns its code blocks, the number of that message, the project."""
     blocks = BLOCK.findall(README)
     first_message = next(number for number, (_, text) in enumerate(blocks) if text.startswith("# shell"))
-    host = HostProject(tmp_path)
+    host = HostProject(folder)
     for language, text in blocks[:first_message]:
         host.do(language, text)
     host.append("settings.py", LOOPBACK)
+    return blocks, first_message, host
+
+
+@pytest.mark.slow
+def test_the_code_does_what_the_text_says(tmp_path):
+    pytest.importorskip("django_q")
+    blocks, first_message, host = quick_start(tmp_path)
     key = VapidKey.load(str(tmp_path / "vapid.pem")).public_key
     with FakePushService() as service:
         browser = FakeBrowser(service, key)

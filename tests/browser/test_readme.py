@@ -7,19 +7,14 @@ import pytest
 from tests.browser.browser import Browser
 from tests.browser.studio import send_form, toggle_state
 from tests.browser.waiting import wait_until
-from tests.host_project import BLOCK, PASSWORD, HostProject
-from tests.test_readme import LOOPBACK, README
+from tests.host_project import PASSWORD
+from tests.test_readme import quick_start
 
 pytestmark = pytest.mark.browser
 
 
 def test_the_quick_start_ends_with_a_notification_on_the_screen(firefox: Browser, push_service, tmp_path):
-    blocks = BLOCK.findall(README)
-    first_message = next(number for number, (_, text) in enumerate(blocks) if text.startswith("# shell"))
-    host = HostProject(tmp_path)
-    for language, text in blocks[:first_message]:
-        host.do(language, text)
-    host.append("settings.py", LOOPBACK)
+    blocks, first_message, host = quick_start(tmp_path)
     with host.served() as origin:
         firefox.allow_notifications(origin)
         firefox.open(f"{origin}/admin/login/")

@@ -63,12 +63,6 @@ class Peer:
 
 
 @pytest.fixture
-def service():
-    with FakePushService() as running:
-        yield running
-
-
-@pytest.fixture
 def peer(service):
     browser = Peer(service)
     yield browser

@@ -12,17 +12,6 @@ from tests.testing.application_server import ApplicationServer
 
 
 @pytest.fixture
-def service():
-    with FakePushService() as running:
-        yield running
-
-
-@pytest.fixture
-def server():
-    return ApplicationServer()
-
-
-@pytest.fixture
 def browser(service, server):
     return FakeBrowser(service, server.public_key)
 

@@ -21,17 +21,6 @@ from tests.testing.application_server import ApplicationServer
 
 
 @pytest.fixture
-def service():
-    with FakePushService() as running:
-        yield running
-
-
-@pytest.fixture
-def server():
-    return ApplicationServer()
-
-
-@pytest.fixture
 def browser(service, server):
     browser = FakeBrowser(service, server.public_key)
     browser.subscribe()

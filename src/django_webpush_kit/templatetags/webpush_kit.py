@@ -25,10 +25,10 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool = True) -> SafeString:
-    """Load the browser module, and tell it the API's URL, the VAPID public key, a CSRF token, and whose session it is.
+    """Load the browser module, and pass it the API's URL, the VAPID public key, a CSRF token and a mark of the user.
 
-    `nonce` goes on the scripts; without it the one that Django or django-csp keeps for this page is used. The script
-    that defines `<webpush-toggle>` comes with the module unless `elements=False`.
+    `nonce` is set on the scripts. The default is the nonce that Django or django-csp created for this page. With
+    `elements=False`, the script that defines `<webpush-toggle>` is not loaded.
     """
     request = context.get("request")
     base = base_for_page(request)
@@ -44,7 +44,7 @@ def webpush_kit_head(context: RequestContext, nonce: object = "", elements: bool
     if request is not None:
         metas |= {"csrf": get_token(request), "user": user_mark(_signed_in(request))}
     nonces = (nonce, context.get("csp_nonce"), getattr(request, "csp_nonce", None))
-    # as text, for the object that keeps a nonce is false until somebody uses it
+    # convert to text first: a lazy nonce is false until it is used
     nonce = next(filter(None, (str(one) for one in nonces if one is not None)), "")
     attributes = format_html(' nonce="{}"', nonce) if nonce else ""
     scripts = ["webpush-kit.js", "webpush-kit-elements.js"] if elements else ["webpush-kit.js"]

@@ -249,7 +249,7 @@ class TestTranslations:
         used = set()
         for path in ("api/preferences_form.py", *(f"templates/django_webpush_kit/{name}.html" for name in PAGES)):
             source = (self.ROOT / path).read_text(encoding="utf-8")
-            used |= set(re.findall(r'pgettext(?:_lazy)?\(\s*CONTEXT, "(.+?)"', source))
+            used |= set(re.findall(r'pgettext(?:_lazy)?\(\s*"web push", "(.+?)"', source))
             used |= set(re.findall(r'translate "(.+?)" context "web push"', source))
         assert len(used) > 15
         for path in self.ROOT.glob("locale/*/LC_MESSAGES/django.po"):

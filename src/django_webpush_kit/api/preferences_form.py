@@ -35,9 +35,6 @@ from django_webpush_kit.outbox.links import base_for_page
 from django_webpush_kit.rollups.browsers import browser_name
 from django_webpush_kit.subscriptions.preferences import allows, check_preferences, store_preferences
 
-CONTEXT = "web push"
-"""The translation context of every text here, so that they change no text of your project."""
-
 DEFAULT_START, DEFAULT_END = "22:00", "07:00"
 
 SAVED = "webpush-kit-saved"
@@ -47,23 +44,23 @@ SAVED = "webpush-kit-saved"
 class PreferencesForm(forms.Form):
     """Notification types and quiet hours, for one of a user's browsers or for all of them."""
 
-    browser = forms.ChoiceField(required=False, label=pgettext_lazy(CONTEXT, "Browser"))
+    browser = forms.ChoiceField(required=False, label=pgettext_lazy("web push", "Browser"))
     types = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     quiet = forms.BooleanField(
-        required=False, label=pgettext_lazy(CONTEXT, "Hold notifications back during these hours")
+        required=False, label=pgettext_lazy("web push", "Hold notifications back during these hours")
     )
     start = forms.CharField(
-        required=False, label=pgettext_lazy(CONTEXT, "From"), widget=forms.TextInput(attrs={"type": "time"})
+        required=False, label=pgettext_lazy("web push", "From"), widget=forms.TextInput(attrs={"type": "time"})
     )
     end = forms.CharField(
-        required=False, label=pgettext_lazy(CONTEXT, "To"), widget=forms.TextInput(attrs={"type": "time"})
+        required=False, label=pgettext_lazy("web push", "To"), widget=forms.TextInput(attrs={"type": "time"})
     )
-    timezone = forms.ChoiceField(required=False, label=pgettext_lazy(CONTEXT, "Time zone"))
+    timezone = forms.ChoiceField(required=False, label=pgettext_lazy("web push", "Time zone"))
 
     def __init__(self, user: Any, data: Any = None) -> None:
         self.browsers = active_browsers(user)
         super().__init__(data, initial=self._stored(), auto_id="webpush-kit-%s")
-        every = [("", pgettext(CONTEXT, "All my browsers"))]
+        every = [("", pgettext("web push", "All my browsers"))]
         self._field("browser").choices = every + [(str(one.pk), described(one)) for one in self.browsers]
         self._field("types").choices = [(name, str(kind.get("label", name))) for name, kind in _types().items()]
         self._field("timezone").choices = [(name, name) for name in time_zones()]
@@ -125,8 +122,8 @@ def _types() -> dict[str, Any]:
 
 def described(subscription: Any) -> str:
     """Name a browser by family and date."""
-    name = browser_name(subscription.user_agent) or pgettext(CONTEXT, "Unknown browser")
-    since = pgettext(CONTEXT, "since {date}").format(
+    name = browser_name(subscription.user_agent) or pgettext("web push", "Unknown browser")
+    since = pgettext("web push", "since {date}").format(
         date=date_format(localtime(subscription.created_at), "DATE_FORMAT")
     )
     return f"{name}, {since}"

@@ -70,6 +70,7 @@ class TestWorkers:
         call_command("deliver_push", stdout=StringIO())
         row = WorkerHeartbeat.objects.get()
         assert (row.name.endswith(":once"), row.is_loop, row.rows, row.ending) == (True, False, 1, "finished")
+        assert row.started_at <= row.swept_at <= row.ended_at, "cron is a scheduler, too"
 
     def test_an_exception_is_how_it_ended(self):
         with pytest.raises(KeyError), worker_heartbeat("deliver_push", is_loop=True):

@@ -165,6 +165,7 @@ def worker_heartbeat(command: str, *, is_loop: bool) -> Iterator[Heartbeat]:
     heartbeat = Heartbeat(command, is_loop=is_loop, name="" if is_loop else f"{platform.node()[:150]}:once")
     try:
         with beating(heartbeat):
+            heartbeat.note_sweep()
             heartbeat.note()
             yield heartbeat
     except BaseException as error:

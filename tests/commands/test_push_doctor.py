@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -24,6 +25,7 @@ from django_webpush_kit.management.commands.push_doctor import package_version
 from django_webpush_kit.management.findings import failure
 from django_webpush_kit.models import (
     PushServiceState,
+    WorkerHeartbeat,
     get_notification_model,
     get_subscription_model,
     get_template_model,
@@ -459,3 +461,15 @@ def test_a_push_service_that_limits_the_site_is_a_warning():
 def test_a_configured_rate_is_nothing_wrong(push_settings):
     push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     assert findings() == []
+
+
+def test_workers_that_are_gone_are_an_error_once_something_is_due(subscription):
+    gone = datetime.now(timezone.utc) - timedelta(minutes=10)
+    WorkerHeartbeat.objects.create(name="web1:7", is_loop=True, started_at=gone, seen_at=gone)
+    level, text = areas()["health"]
+    assert (level, text[:29]) == ("warning", "No worker has been seen for 6")
+    caches["default"].clear()
+    make_notification(subscription, "pending", next_attempt_at=datetime.now(timezone.utc) - timedelta(minutes=1))
+    printed, error = run()
+    assert error == "1 error found."
+    assert "Start deliver_push or the queue's workers, and read their log." in printed

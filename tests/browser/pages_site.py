@@ -32,6 +32,20 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(Template(PAGE).render(RequestContext(request, {"name": name})))
 
 
+CENTRE = """{% load webpush_kit %}<!doctype html><html lang="en"><meta charset="utf-8"><title>centre</title>
+<link rel="icon" href="data:,">
+{% webpush_kit_head elements=with_script %}
+{% webpush_kit_preferences %}
+{% if with_prompt %}<webpush-prompt delay="0"></webpush-prompt>{% endif %}
+"""
+
+
+def centre(request: HttpRequest) -> HttpResponse:
+    """The preference centre; `?form` without the elements, as where scripts do not run, `?prompt` with the prompt."""
+    context = {"with_script": "form" not in request.GET, "with_prompt": "prompt" in request.GET}
+    return HttpResponse(Template(CENTRE).render(RequestContext(request, context)))
+
+
 def script(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(SCRIPT, content_type="text/javascript")
 
@@ -60,6 +74,7 @@ urlpatterns = [
     path("pages/slow/", slow),
     path("pages/away/", away),
     path("pages/plain/", plain),
+    path("pages/centre/", centre),
     path("pages/<str:name>/", page),
     path("pages.js", script),
     path("foreign-worker.js", foreign_worker),

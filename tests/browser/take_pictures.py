@@ -1,17 +1,22 @@
 """Takes the README's pictures from the running example: `python -m tests.browser.take_pictures docs/images`.
 
+With `--elements` it takes those of the elements in every state instead: light and dark, on phones and desktops, from
+left to right and from right to left.
+
 Needs a font with emoji, such as Debian's fonts-noto-color-emoji.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
 from django_webpush_kit.testing import FakePushService
 from tests.browser.firefox import Firefox
+from tests.browser.gallery import STATES, Gallery
 from tests.browser.studio import POTTERY, book, open_studio, subscribe
 from tests.browser.waiting import wait_until
 
@@ -56,5 +61,19 @@ def take_pictures(folder: Path) -> None:
         firefox.screenshot(folder / "page.png")
 
 
+def take_pictures_of_elements(folder: Path) -> None:
+    """Write one file for each state, look, size and direction, such as `prompt-ask-dark-ar-390.png`."""
+    looks = itertools.product(STATES.items(), ("light", "dark"), ("en", "ar"), (390, 1280))
+    with FakePushService() as push_service, Firefox(push_service) as firefox, Gallery() as gallery:
+        for (name, query), theme, language, width in looks:
+            firefox.open(f"{gallery.origin}/?{query}&theme={theme}&lang={language}")
+            wait_until(lambda: firefox.run("return window.isReady ?? false"), name)
+            firefox.run_privileged("window.resizeTo(arguments[0], 900)", max(width, 450))
+            firefox.screenshot(folder / f"{name.replace(' ', '-')}-{theme}-{language}-{width}.png")
+
+
 if __name__ == "__main__":
-    take_pictures(Path(sys.argv[1]))
+    if "--elements" in sys.argv:
+        take_pictures_of_elements(Path(sys.argv[-1]))
+    else:
+        take_pictures(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ from django_webpush_kit.outbox.snapshots import freeze, thaw
 from django_webpush_kit.signals import notifications_queued
 from django_webpush_kit.templating.context import plain_context
 from django_webpush_kit.testing import outbox
+from tests.factories import make_template
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +96,16 @@ def test_opted_in_reaches_those_who_chose_the_type(subscriptions):
     row = queue("opted-in")
     deliver_due()
     assert fresh(row).queued == 1
+
+
+@pytest.mark.parametrize("type_", ["7", "-1", 'a"b', "a\\b", "a.b", "a[0]", "$", "a'b", "a%b", "a%sb", "{}", "ä ☺"])
+def test_a_type_may_have_any_characters(subscriptions, type_):
+    make_template(type_, title_template="News")
+    services.update_preferences(subscriptions[0], {"categories": {type_: True}})
+    services.update_preferences(subscriptions[1], {"categories": {type_: False}})
+    found = [services.broadcast(type_, audience) for audience in ("opted-in", "all")]
+    deliver_due()
+    assert [fresh(row).queued for row in found] == [1, 11]
 
 
 def test_a_type_that_is_off_by_default_needs_an_opt_in(subscriptions, push_settings):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Q, QuerySet
-from django.db.models.fields.json import KeyTransform
+from django.db.models import CharField, F, Func, Q, QuerySet
 from django.utils.module_loading import import_string
 
 from django_webpush_kit.conf import kit_settings
@@ -22,13 +22,36 @@ OPTED_IN = "opted-in"
 """The built-in audiences: subscribers who have not opted out of the type, and subscribers who explicitly opted in."""
 
 
-class ObjectKey(str):
-    """A key of a JSON object. Django would treat a string of digits as the index of an array."""
+class Choice(Func):
+    """What a subscriber chose for a notification type: "true", "false" or, without a choice, NULL.
 
-    __slots__ = ()
+    Django's `KeyTransform` takes a type such as "-1" for the index of an array. SQLite's paths have no form for a key
+    with a quotation mark.
+    """
 
-    def __int__(self) -> int:
-        raise ValueError(f"{self!r} is the key of an object")
+    output_field = CharField()
+
+    def __init__(self, type_: str) -> None:
+        super().__init__(F("preferences"))
+        self._type = type_
+
+    def as_postgresql(self, compiler: Any, connection: Any, **_context: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return SQL for PostgreSQL."""
+        return self._sql(compiler, "({0} #>> %s)", ["categories", self._type])
+
+    def as_mysql(self, compiler: Any, connection: Any, **_context: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return SQL for MySQL and MariaDB. MariaDB finds no key such as "-1" by its path."""
+        yes, no = (json.dumps({"categories": {self._type: choice}}) for choice in (True, False))
+        template = "(CASE WHEN JSON_CONTAINS({0}, %s) THEN 'true' WHEN JSON_CONTAINS({0}, %s) THEN 'false' END)"
+        return self._sql(compiler, template, yes, no)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **_context: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return SQL for SQLite."""
+        return self._sql(compiler, "(SELECT type FROM json_each({0}, '$.categories') WHERE key = %s)", self._type)
+
+    def _sql(self, compiler: Any, template: str, *parameters: Any) -> tuple[str, tuple[Any, ...]]:
+        column, _none = compiler.compile(self.source_expressions[0])  # a column has no parameters
+        return template.format(column), parameters
 
 
 def audience(name: str, type_: str, *, with_users: bool = False) -> QuerySet[Any]:
@@ -50,12 +73,10 @@ def audience_candidates(name: str, type_: str, *, with_users: bool = False) -> t
     if name not in (EVERYBODY, OPTED_IN):
         candidates = belonging_to(candidates, _members(name))
     is_on_by_default = kit_settings.NOTIFICATION_TYPES.get(type_, {}).get("default", True)
-    category = KeyTransform(type_, KeyTransform("categories", "preferences"))
-    category.key_name = ObjectKey(type_)
-    candidates = candidates.annotate(_wants=category)
+    candidates = candidates.alias(_wants=Choice(type_))
     if name == OPTED_IN or not is_on_by_default:
-        return candidates, Q(_wants=True)
-    return candidates, Q(_wants=True) | Q(_wants__isnull=True)
+        return candidates, Q(_wants="true")
+    return candidates, Q(_wants="true") | Q(_wants__isnull=True)
 
 
 def audience_names() -> list[str]:

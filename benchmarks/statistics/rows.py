@@ -37,9 +37,10 @@ STATEMENTS = (
     """,
     """
     INSERT INTO webpush_kit_pushbroadcast (batch, type, audience, context, options, texts, status, lane, rate, cursor,
-        total, processed, queued, suppressed, failed, failure_reason, created_at)
+        total, processed, queued, suppressed, failed, failure_reason, created_at, finished_at)
     SELECT md5('b' || i)::uuid, 'type' || i %% 8, 'all', '{{}}', '{{}}', '{{}}', 'completed', 1, '', '', 0, 0, 0, 0, 0,
-        '', now() - i * interval '1 day' - interval '12 hours' FROM generate_series(0, {days} - 1) i
+        '', now() - i * interval '1 day' - interval '12 hours', now() - i * interval '1 day'
+    FROM generate_series(0, {days} - 1) i
     """,
     """
     INSERT INTO webpush_kit_pushnotification (batch, type, language, title, body, data, options, topic, status, lane,

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import Q
 
 from django_webpush_kit.admin.large_tables import NOTHING, Search, key_of
-from django_webpush_kit.admin.list_filters import batch_condition
+from django_webpush_kit.admin.list_filters import batch_condition, by_key
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.tokens import NotificationIdentity
@@ -33,8 +33,8 @@ def find_notifications(text: str) -> Search:
     if text.startswith(TITLE):
         return _by_title(text.removeprefix(TITLE).strip())
     if text.startswith(USER):
-        return Search(Q(user__in=find_users(text.removeprefix(USER).strip())))
-    for find in (_notification_by_id, _notifications_of_batch, _notifications_of_endpoint, _of_users):
+        return _notifications_to(find_users(text.removeprefix(USER).strip()))
+    for find in (_notification_by_id, _notifications_of_batch, _notifications_of_endpoint, _notifications_of_users):
         if (search := find(text)) is not None:
             return search
     return _by_title(text)
@@ -47,7 +47,8 @@ def find_subscriptions(text: str) -> Search:
         return Search(Q(pk=key))
     if _is_url(text):
         return Search(Q(endpoint_hash=endpoint_hash(text)))
-    return _of_users(text) or NOTHING
+    users = find_users(text)
+    return Search(Q(user__in=users)) if users else NOTHING
 
 
 def find_events(text: str) -> Search:
@@ -84,9 +85,13 @@ def _by_title(text: str) -> Search:
     return Search(Q(title__icontains=text), is_indexed=False) if text else NOTHING
 
 
-def _of_users(text: str) -> Search | None:
+def _notifications_of_users(text: str) -> Search | None:
     users = find_users(text)
-    return Search(Q(user__in=users)) if users else None
+    return _notifications_to(users) if users else None
+
+
+def _notifications_to(users: list[Any]) -> Search:
+    return Search(by_key(get_notification_model().objects.all(), Q(user__in=users)))
 
 
 def _notification_by_id(text: str) -> Search | None:
@@ -100,7 +105,7 @@ def _notification_by_id(text: str) -> Search | None:
 
 def _notifications_of_batch(text: str) -> Search | None:
     try:
-        return Search(batch_condition(UUID(text)))
+        return Search(batch_condition(get_notification_model().objects.all(), UUID(text)))
     except ValueError:
         return None
 
@@ -109,7 +114,8 @@ def _notifications_of_endpoint(text: str) -> Search | None:
     if not _is_url(text):
         return None
     subscriptions = get_subscription_model().objects.filter(endpoint_hash=endpoint_hash(text))
-    return Search(Q(subscription__in=list(subscriptions.values_list("pk", flat=True))))
+    condition = Q(subscription__in=list(subscriptions.values_list("pk", flat=True)))
+    return Search(by_key(get_notification_model().objects.all(), condition))
 
 
 def _is_url(text: str) -> bool:

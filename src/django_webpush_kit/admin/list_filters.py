@@ -20,7 +20,7 @@ from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.states import Lane, NotificationStatus
 
 RARE = 1000
-"""A status with at most this many rows is looked up by its index, wherever its rows are."""
+"""At most so many rows are looked up by the index of a condition, wherever they are in the list."""
 
 
 class IndexedFilter(admin.SimpleListFilter):
@@ -113,11 +113,11 @@ class KeyFilter(IndexedFilter):
 
     def condition_for(self, value: str) -> Q:
         """Return the condition; none of the rows fulfil it if the value is not a key."""
-        key = key_of(self._model._meta.get_field(self.parameter_name).target_field, value)
-        return Q(pk__in=()) if key is None else Q(**{str(self.parameter_name): key})
+        key = key_of(self._rows.model._meta.get_field(self.parameter_name).target_field, value)
+        return Q(pk__in=()) if key is None else by_key(self._rows, Q(**{str(self.parameter_name): key}))
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
-        self._model = model
+        self._rows = model_admin.get_queryset(request)
         super().__init__(request, params, model, model_admin)
 
 
@@ -151,13 +151,26 @@ class BatchFilter(KeyFilter):
     def condition_for(self, value: str) -> Q:
         """Return the condition; none of the rows fulfil it if the value is not a UUID."""
         try:
-            return batch_condition(UUID(value))
+            return batch_condition(self._rows, UUID(value))
         except ValueError:
             return Q(pk__in=())
 
 
-def batch_condition(batch: UUID) -> Q:
+def by_key(rows: QuerySet[Any], condition: Q) -> Q:
+    """Return the condition as primary keys if there are at most `RARE` rows, else as it is.
+
+    A database that expects more of them would rather go through the whole list in its order than look them up.
+    """
+    keys = list(rows.filter(condition).order_by().values_list("pk", flat=True)[: RARE + 1])
+    return Q(pk__in=keys) if len(keys) <= RARE else condition
+
+
+def batch_condition(rows: QuerySet[Any], batch: UUID) -> Q:
     """Return the condition for a batch, with the time of its broadcast: the list then starts at the right place."""
+    return by_key(rows, _within_broadcast(batch))
+
+
+def _within_broadcast(batch: UUID) -> Q:
     broadcast = PushBroadcast.objects.filter(batch=batch).first()
     if broadcast is None:
         return Q(batch=batch)

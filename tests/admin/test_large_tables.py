@@ -5,12 +5,15 @@ from datetime import datetime, timedelta
 from urllib.parse import parse_qs
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from django_webpush_kit.admin import finding, large_tables, list_filters, reading
+from django_webpush_kit.admin import finding, large_tables, list_filters, pages, reading
 from django_webpush_kit.admin.outbox import PushNotificationAdmin
 from django_webpush_kit.models import (
+    ApiLocation,
+    IdempotencyKey,
     PushBroadcast,
     get_analytics_model,
     get_notification_model,
@@ -332,6 +335,26 @@ class TestSearch:
         monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "")
         assert finding.find_users("ada@example.com") == []
         assert finding.find_users("ada") == [user.pk]
+
+
+def test_a_large_table_without_a_search_of_its_own_finds_nothing():
+    large = large_tables.LargeTableAdmin(get_subscription_model(), admin.site)
+    assert large.search("ada") == large_tables.NOTHING
+
+
+def test_a_model_without_pages_has_no_links():
+    assert pages.page_url(ApiLocation, "changelist") == ""
+    assert pages.list_url(ApiLocation, user=1) == ""
+    assert pages.row_link(ApiLocation(path="/push/")) == "/push/"
+
+
+def test_an_action_on_all_rows_of_a_small_table_is_refused_as_well(admin_client, monkeypatch):
+    monkeypatch.setattr(reading, "COUNT_LIMIT", 1)
+    keys = [IdempotencyKey.objects.create(key_hash=str(number), batch=uuid.uuid4()) for number in range(2)]
+    page = choose(admin_client, "delete_selected", keys[0], select_across="1", post="yes")
+    assert messages_of(page) == ["Nothing was changed: the list has more than 1 rows. Filter the list first."]
+    assert IdempotencyKey.objects.count() == 2
+    assert "Only the first 1 rows are listed." in page.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,11 @@ def find_users(text: str) -> list[Any]:
 
 def prefix(field: str, text: str, database: str) -> Q:
     """Return the condition that a column begins with a text, in the form that the database serves by an index."""
-    vendor = connections[database].vendor
-    if vendor == "sqlite":
-        return Q(**{f"{field}__gte": text, f"{field}__lt": f"{text}{LAST_CHARACTER}"})
-    return Q(**{f"{field}__istartswith" if vendor == "mysql" else f"{field}__startswith": text})
+    conditions = {
+        "sqlite": Q(**{f"{field}__gte": text, f"{field}__lt": f"{text}{LAST_CHARACTER}"}),
+        "mysql": Q(**{f"{field}__istartswith": text}),
+    }
+    return conditions.get(connections[database].vendor, Q(**{f"{field}__startswith": text}))
 
 
 def _by_title(text: str) -> Search:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
@@ -23,7 +24,7 @@ RARE = 1000
 """At most so many rows are looked up by the index of a condition, wherever they are in the list."""
 
 
-class IndexedFilter(admin.SimpleListFilter):
+class IndexedFilter(ABC, admin.SimpleListFilter):
     """A filter whose condition is served by an index."""
 
     is_indexed = True
@@ -39,9 +40,9 @@ class IndexedFilter(admin.SimpleListFilter):
         """The condition that bounds the window of the list."""
         return self.condition
 
+    @abstractmethod
     def condition_for(self, value: str) -> Q | None:
         """Return the condition for a value from the URL, which may be any text; None for all rows."""
-        raise NotImplementedError
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows that fulfil the condition."""

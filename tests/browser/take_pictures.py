@@ -61,14 +61,24 @@ def take_pictures(folder: Path) -> None:
         firefox.screenshot(folder / "page.png")
 
 
+_FRAME = """
+    const frame = document.createElement("iframe");
+    Object.assign(frame, { src: location.href, width: arguments[0], height: 800 });
+    frame.style.border = 0;
+    document.body.replaceChildren(frame);
+"""
+
+
 def take_pictures_of_elements(folder: Path) -> None:
     """Write one file for each state, look, size and direction, such as `prompt-ask-dark-ar-390.png`."""
     looks = itertools.product(STATES.items(), ("light", "dark"), ("en", "ar"), (390, 1280))
     with FakePushService() as push_service, Firefox(push_service) as firefox, Gallery() as gallery:
         for (name, query), theme, language, width in looks:
             firefox.open(f"{gallery.origin}/?{query}&theme={theme}&lang={language}")
-            wait_until(lambda: firefox.run("return window.isReady ?? false"), name)
-            firefox.run_privileged("window.resizeTo(arguments[0], 900)", max(width, 450))
+            # in a frame, for the window cannot be as narrow as a phone
+            firefox.run(_FRAME, width)
+            wait_until(lambda: firefox.run("return frames[0]?.isReady ?? false"), name)
+            firefox.run("for (const animation of frames[0].document.getAnimations()) animation.finish()")
             firefox.screenshot(folder / f"{name.replace(' ', '-')}-{theme}-{language}-{width}.png")
 
 

@@ -219,6 +219,16 @@ class TestASubscriptionThatCannotBeRead:
         result = send(people.filter(username="bob"), "Hello")
         assert (result.queued, result.failed, result.recipients, result.unreachable) == (0, 1, 1, 0)
 
+    def test_an_outage_while_it_is_looked_for_is_raised(self, people, monkeypatch):
+        errors = iter([LookupError("odd"), OperationalError("away")])
+
+        def fail(*args, **options):
+            raise next(errors)
+
+        monkeypatch.setattr("django_webpush_kit.outbox.pages.keyset_page", fail)
+        with pytest.raises(OperationalError):
+            send(people, "Hello")
+
     @pytest.mark.parametrize("error", [LookupError("odd"), DataError("odd"), OperationalError("away")])
     def test_a_queryset_that_fails_for_everybody_raises(self, people, monkeypatch, error):
         def fail(self):

@@ -78,7 +78,7 @@ def take_pictures_of_elements(folder: Path) -> None:
             # in a frame, for the window cannot be as narrow as a phone
             firefox.run(_FRAME, width)
             wait_until(lambda: firefox.run("return frames[0]?.isReady ?? false"), name)
-            firefox.run("for (const animation of frames[0].document.getAnimations()) animation.finish()")
+            firefox.run("await new Promise((done) => setTimeout(done, 400))")  # the prompt fades in
             firefox.screenshot(folder / f"{name.replace(' ', '-')}-{theme}-{language}-{width}.png")
 
 

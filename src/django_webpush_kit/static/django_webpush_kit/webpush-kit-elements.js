@@ -1094,7 +1094,7 @@ background-image:radial-gradient(circle,var(--_on) .5em,#0000 calc(.5em + 1px));
 :where(${selector}[aria-disabled=true])::before{opacity:.5}`;
 
 const TOGGLE_STYLE = `${coloured(":where(webpush-toggle)")}${switchStyle("[data-webpush-switch]")}
-:where([data-webpush-switch]){margin-inline-end:.75em}`;
+:where([data-webpush-switch]){margin-inline-end:.75em;vertical-align:middle}`;
 
 const STYLE = `${coloured(":host")}${switchStyle(".switch")}
 :host{display:block}

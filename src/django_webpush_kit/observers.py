@@ -30,8 +30,8 @@ _logger = logging.getLogger(__name__)
 class RequestReport:
     """One request to a push service.
 
-    `status` is the HTTP status, None without an answer. `outcome` is what became of the notification: "sent",
-    "retried", "failed", ... `started_at` is in seconds since 1970.
+    `status` is the HTTP status, None without an answer. `outcome` is the result for the notification:
+    "sent", "retried", "failed", ... `started_at` is in seconds since 1970.
     """
 
     notification: Any
@@ -48,7 +48,7 @@ class RequestReport:
 class ChunkReport:
     """Rows that a worker claimed together, once the last of them is done.
 
-    `outcomes` counts them by what became of them, as in `DeliveryReport`; "unanswered" are those whose request got
+    `outcomes` counts the rows of each outcome, as in `DeliveryReport`; "unanswered" are those whose request got
     lost. Rows that were not sent (suppressed, deferred, ...) have no request. `started_at` is in seconds since 1970.
     """
 

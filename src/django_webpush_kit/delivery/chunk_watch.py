@@ -1,4 +1,4 @@
-"""Watches what becomes of each claimed chunk, for the log at level DEBUG and for observers."""
+"""Reports the results of each claimed chunk to the log at level DEBUG and to observers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Open:
-    """A chunk of which rows are still in hand."""
+    """A claimed chunk with unfinished rows."""
 
     rows: list[Row | UnreadableRow]
     started_at: float = field(default_factory=time.time)
@@ -73,7 +73,7 @@ class ChunkWatch:
             _finish(chunk)
 
     def close(self, released: Iterable[Any]) -> None:
-        """The recorder ends: these rows were released, and all others in hand got no answer."""
+        """End the watch: these rows were released, all other unfinished rows got no answer."""
         for key in list(released):
             self.recorded(key, "released")
         for key in list(self._chunks):

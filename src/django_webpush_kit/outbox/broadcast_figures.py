@@ -1,4 +1,4 @@
-"""What became of a broadcast's notifications, for a page that is opened often."""
+"""Count the results of a broadcast for its admin page. The counts are cached for a few seconds."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStatus
 
 CACHE_SECONDS = 3
-"""The figures are counted at most this often, however many people watch the page."""
+"""The figures are cached for this long, so that many viewers of a page do not each count the rows."""
 
 MAX_REASONS = 10
+"""The most frequent reasons that are returned."""
 
 UNSUBSCRIBED_WITHIN = timedelta(days=1)
-"""A subscription that ended within this time after the notification was accepted counts as lost because of it."""
+"""A subscription that ends within this time after the notification was accepted counts as unsubscribed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why notifications were not sent: the status, the recorded reason, and the number of notifications."""
+class UnsentReason:
+    """The status and recorded reason of notifications that were not sent, and their number."""
 
     status: str
     text: str
@@ -44,7 +45,7 @@ class BroadcastFigures:
     shown: int = 0
     clicked: int = 0
     unsubscribed: int = 0
-    reasons: Sequence[Reason] = ()
+    reasons: Sequence[UnsentReason] = ()
 
 
 def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
@@ -72,5 +73,5 @@ def _count(broadcast: PushBroadcast) -> BroadcastFigures:
             subscription__deactivated_at__gte=F("sent_at"),
             subscription__deactivated_at__lte=F("sent_at") + UNSUBSCRIBED_WITHIN,
         ).count(),
-        reasons=[Reason(*group) for group in unsent.order_by("-number", "failure_reason")[:MAX_REASONS]],
+        reasons=[UnsentReason(*group) for group in unsent.order_by("-number", "failure_reason")[:MAX_REASONS]],
     )

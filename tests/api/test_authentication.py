@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from django_webpush_kit.api.authentication import AuthenticationFailed, session
+from django_webpush_kit.api.authentication import AuthenticationFailed, AuthenticationUnavailable, session
 from tests.api.conftest import BASE, ApiClient, new_body
 
 pytestmark = pytest.mark.django_db
@@ -89,7 +89,7 @@ def test_without_authenticators_only_tokens_count(user: Any, login: Any, push_se
 class TestAnAuthenticatorThatFails:
     """Whatever it raises or returns ends its own request, with an answer that says so."""
 
-    @pytest.mark.parametrize("fault", [ValueError, KeyError, ZeroDivisionError, PermissionDenied, DatabaseError])
+    @pytest.mark.parametrize("fault", [ValueError, KeyError, ZeroDivisionError, PermissionDenied, DataError])
     def test_refuses_the_credentials_and_is_logged(
         self, api: ApiClient, push_settings: Any, caplog: Any, fault: type
     ) -> None:
@@ -101,6 +101,47 @@ class TestAnAuthenticatorThatFails:
         assert (answer.status_code, answer.json()["code"]) == (401, "authentication_failed")
         assert "of the project" in caplog.text
         assert "of the project" not in answer.content.decode()
+
+    @pytest.mark.parametrize("fault", [OperationalError, InterfaceError])
+    def test_an_outage_of_the_database_refuses_nothing(
+        self, api: ApiClient, push_settings: Any, caplog: Any, fault: type
+    ) -> None:
+        def away(request: HttpRequest) -> None:
+            raise fault("server closed the connection")
+
+        for authenticators in ([away], [refuses, away, nobody], [away, refuses]):
+            push_settings(
+                AUTHENTICATORS=[f"{HERE}.{one.__name__}" if one is not away else one for one in authenticators]
+            )
+            answer = api.subscribe(new_body())
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert "WWW-Authenticate" not in answer.headers
+            assert "server closed" not in answer.content.decode()
+        assert "server closed the connection" in caplog.text
+
+    def test_a_value_that_the_database_cannot_read_is_no_outage(self, api: ApiClient, push_settings: Any) -> None:
+        def unreadable(request: HttpRequest) -> None:
+            raise OperationalError("Could not decode to UTF-8 column 'username'")
+
+        push_settings(AUTHENTICATORS=[unreadable])
+        assert api.subscribe(new_body()).json()["code"] == "authentication_failed"
+
+    def test_it_may_say_that_it_cannot_check_them_now(self, api: ApiClient, push_settings: Any) -> None:
+        def away(request: HttpRequest) -> None:
+            raise AuthenticationUnavailable("The directory does not answer.")
+
+        push_settings(AUTHENTICATORS=[away])
+        answer = api.subscribe(new_body())
+        assert (answer.status_code, answer.json()["message"]) == (503, "The directory does not answer.")
+
+    def test_a_session_that_cannot_be_read_is_503(self, login: Any, user: Any, settings: Any, monkeypatch: Any) -> None:
+        def away(session: Any) -> None:
+            raise OperationalError("server closed the connection")
+
+        client = login(user)
+        monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", away)
+        answer = client.subscribe(new_body())
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
     @pytest.mark.parametrize("value", [7, "ada", object(), ["ada"]])
     def test_one_that_returns_another_object_refuses_them_too(

@@ -156,9 +156,25 @@ def test_an_authenticator_without_a_challenge_gets_ours(api: ApiClient, settings
     assert "web push" in api.subscribe(new_body()).headers["WWW-Authenticate"]
 
 
+def test_a_class_that_cannot_check_the_credentials_now_is_503(api: ApiClient, settings: Any) -> None:
+    settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [f"{__name__}.Unavailable"]}
+    answer = api.subscribe(new_body())
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.json()["message"] == "The directory does not answer."
+
+
 def test_a_class_that_knows_nobody_may_say_so_with_none(api: ApiClient, settings: Any) -> None:
     settings.REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "DEFAULT_AUTHENTICATION_CLASSES": [JWT]}
     assert api.subscribe(new_body()).json()["code"] == "not_authenticated"
+
+
+class Unavailable:
+    """An authentication class of a host that asks another service."""
+
+    def authenticate(self, request: Any) -> None:
+        from rest_framework.exceptions import APIException
+
+        raise APIException("The directory does not answer.")
 
 
 class Refusing:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.api import events
 from django_webpush_kit.database import is_conflict, retry_on_conflict
 from django_webpush_kit.delivery import fan_out as broadcast
 from django_webpush_kit.delivery.breaker import BreakerKey, Fault
@@ -20,6 +22,7 @@ from django_webpush_kit.models import (
     IdempotencyKey,
     PushBroadcast,
     PushServiceState,
+    get_analytics_model,
     get_notification_model,
     get_subscription_model,
     get_template_model,
@@ -206,3 +209,30 @@ def test_a_transaction_of_the_host_is_the_hosts_to_start_over(subscription, conf
     assert conflicts() == []
     retry_on_conflict(statements)
     assert rows().get().title == "Changed"
+
+
+def test_reports_at_once_cannot_exceed_the_events_that_are_kept(subscription, conflicts):
+    """The second one waits for the lock of the first; what it read before does not count those events."""
+    row = services.send(subscription, "Hello").notifications.get()
+    start = threading.Barrier(4)
+
+    def report(number):
+        clicks = [events.Event(row.pk, row.batch, "action_clicked", f"{number}.{one}") for one in range(12)]
+        try:
+            start.wait(timeout=30)
+            return events.record(clicks)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        created = list(pool.map(report, range(4)))
+    stored = get_analytics_model().objects.count()
+    assert (sum(created), stored) == (events.MAX_PER_NOTIFICATION, events.MAX_PER_NOTIFICATION)
+    assert set(conflicts()) <= {"40001"}
+
+
+def test_a_report_that_waited_for_another_starts_over(subscription, conflicts):
+    row = services.send(subscription, "Hello").notifications.get()
+    with changed_by_another(get_notification_model()):
+        assert events.record([events.Event(row.pk, row.batch, "clicked")]) == 1
+    assert conflicts() == ["40001"]

@@ -1,7 +1,9 @@
 """Authentication: run the functions `request -> user | None` listed in the setting `AUTHENTICATORS`.
 
 An authenticator raises `AuthenticationFailed` to refuse invalid credentials. The request is refused unless another
-authenticator returns a user. Any other exception is logged, and the credentials of that request are refused.
+authenticator returns a user. If the database or another service does not answer, nothing is known about the
+credentials: the request gets 503, so that the client keeps them and tries again. Any other exception is logged, and the
+credentials of that request are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
@@ -19,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from django_webpush_kit.api.errors import CHALLENGE, ApiError, ErrorCode
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import is_refusal
 from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.tokens import primary_key
 
@@ -45,16 +49,25 @@ class AuthenticationFailed(ApiError):
         super().__init__(code, message, status=status, headers=headers)
 
 
+class AuthenticationUnavailable(ApiError):
+    """The credentials cannot be checked now, because a service that knows them does not answer: 503."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(ErrorCode.UNAVAILABLE, message or _("The credentials could not be checked."))
+
+
 def authenticate(request: HttpRequest) -> Any:
     """Return the user of the first authenticator that finds one, or None if nobody is signed in."""
     _accept_module_csrf_header(request)
-    failure: AuthenticationFailed | None = None
+    failure: AuthenticationFailed | AuthenticationUnavailable | None = None
     for path in kit_settings.AUTHENTICATORS:
         authenticator = import_string(path) if isinstance(path, str) else path
         try:
             user = _ask(authenticator, request)
         except AuthenticationFailed as error:
             failure = failure or error
+        except AuthenticationUnavailable as error:
+            failure = error
         else:
             if user is not None:
                 return user
@@ -82,11 +95,18 @@ def _ask(authenticator: Authenticator, request: HttpRequest) -> Any:
     """Return the stored user that an authenticator finds. Its unexpected errors refuse the credentials."""
     try:
         return _stored(authenticator(request))
-    except AuthenticationFailed:
+    except (AuthenticationFailed, AuthenticationUnavailable):
         raise
+    except (OperationalError, InterfaceError) as error:
+        log_error(_logger, "The authenticator %r could not reach the database", authenticator, error=error)
+        raise (_refused() if is_refusal(error) else AuthenticationUnavailable()) from None
     except Exception as error:  # noqa: BLE001 - contained
         log_error(_logger, "The authenticator %r failed; the credentials are refused", authenticator, error=error)
-        raise AuthenticationFailed(_("The credentials could not be checked.")) from None
+        raise _refused() from None
+
+
+def _refused() -> AuthenticationFailed:
+    return AuthenticationFailed(_("The credentials could not be checked."))
 
 
 def _stored(user: Any) -> Any:

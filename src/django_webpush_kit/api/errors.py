@@ -1,4 +1,4 @@
-"""Error responses: `{"success": false, "message", "code", "errors": {field: [...]}}` with a status 4xx."""
+"""Error responses: `{"success": false, "message", "code", "errors": {field: [...]}}` with a status 4xx, or 503."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class ErrorCode(str, Enum):
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     THROTTLED = "throttled"
+    UNAVAILABLE = "unavailable"
 
 
 STATUSES: Mapping[str, int] = {
@@ -45,6 +46,7 @@ STATUSES: Mapping[str, int] = {
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.THROTTLED: 429,
+    ErrorCode.UNAVAILABLE: 503,
 }
 """The HTTP status of each code. Authenticators may refuse credentials with 403 instead."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connections, transaction
+from django.db.models import F, Func, TextField, Value
 from django.utils.encoding import iri_to_uri
 
 from django_webpush_kit.conf import kit_settings
@@ -28,6 +29,8 @@ MAX_PER_NOTIFICATION = 16
 
 Browsers show at most four buttons.
 """
+
+READ_COMMITTED = "read committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,9 @@ def _store(events: Collection[Event]) -> list[Any]:
     """Insert each event once, and at most `MAX_PER_NOTIFICATION` events per notification.
 
     The notifications are locked, so that concurrent reports cannot exceed the limit. SQLite has no row locks, but
-    allows only one transaction at a time to read and then write.
+    allows only one transaction at a time to read and then write. PostgreSQL at a stricter isolation level counts what
+    was committed before it waited for the lock: there the notifications are also written, so that the database refuses
+    transactions that waited, and they are retried.
     """
     keys = {event.notification_id for event in events}
     notifications = _locked_notifications(keys)
@@ -138,10 +143,16 @@ def _store(events: Collection[Event]) -> list[Any]:
 
 
 def _locked_notifications(keys: Collection[Any]) -> dict[Any, Any]:
-    features = connections[outbox_database()].features
-    rows = rows_of(get_notification_model()).filter(pk__in=keys).order_by("pk")
-    locked = rows.select_for_update(no_key=features.has_select_for_no_key_update)
-    return {notification.pk: notification for notification in locked}
+    connection = connections[outbox_database()]
+    rows = rows_of(get_notification_model()).filter(pk__in=keys)
+    locked = rows.order_by("pk").select_for_update(no_key=connection.features.has_select_for_no_key_update)
+    if connection.vendor == "postgresql":
+        setting = Func(Value("transaction_isolation"), function="current_setting", output_field=TextField())
+        locked = locked.annotate(isolation_level=setting)
+    found = {notification.pk: notification for notification in locked}
+    if any(getattr(one, "isolation_level", READ_COMMITTED) != READ_COMMITTED for one in found.values()):
+        rows.update(batch=F("batch"))
+    return found
 
 
 def _insert(event: Event, notification: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from django_webpush_kit.api.authentication import AuthenticationFailed
+from django_webpush_kit.api.authentication import AuthenticationFailed, AuthenticationUnavailable
 from django_webpush_kit.api.errors import CHALLENGE
 
 try:
@@ -46,6 +46,8 @@ def authenticate(request: HttpRequest) -> Any:
     try:
         user = wrapped.user
     except APIException as error:
+        if error.status_code >= 500:
+            raise AuthenticationUnavailable(_sentence(error.detail)) from None
         challenges = (authenticator.authenticate_header(wrapped) for authenticator in authenticators)
         challenge = next(filter(None, challenges), CHALLENGE)
         status = 403 if error.status_code == 403 else 401

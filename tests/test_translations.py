@@ -105,5 +105,7 @@ def test_the_pages_of_the_admin_open_in_every_language(locale, code, admin_clien
     assert catalog_of(locale)["Update the preview"] in page
     page = admin_client.get(reverse("admin:webpush_kit_workerheartbeat_dashboard")).content.decode()
     assert catalog_of(locale)["Broadcasts in progress"] in page
+    assert f">{catalog_of(locale)['workers'].capitalize()}</a></h2>" in page, "not the text of another app"
+    assert f"<td>{catalog_of(locale)['failed']}</td>" in page
     with translation.override(code):
         assert str(PushBroadcast._meta.verbose_name) == catalog_of(locale)["broadcast"]

@@ -21,6 +21,7 @@ from django_webpush_kit.conf import current_key_id, vapid_subject
 from django_webpush_kit.delivery.pacing import forget_rates
 from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat, get_notification_model
+from django_webpush_kit.states import NotificationStatus
 
 STATUS_WORDS = {
     "healthy": _("Delivery works."),
@@ -122,7 +123,7 @@ def _figures() -> dict[str, Any]:
             (broadcast, page_url(PushBroadcast, "change", broadcast.pk)) for broadcast in overview.open_broadcasts()
         ],
         "errors": [
-            (status, reason, count, list_url(get_notification_model(), status__exact=status))
+            (NotificationStatus(status).label, reason, count, list_url(get_notification_model(), status__exact=status))
             for status, reason, count in overview.recent_errors()
         ],
         "key_id": current_key_id(),

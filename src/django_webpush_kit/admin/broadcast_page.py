@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import Promise
@@ -17,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
+from django_webpush_kit.admin.pages import list_url
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_notification_model
@@ -55,7 +55,6 @@ class BroadcastPage:
     summary: Sequence[str]
     figures: Sequence[Figure]
     reasons: Sequence[tuple[str, str, int]]
-    messages: Sequence[MessagePreview]
     controls: Sequence[Control]
     percent: int
     is_live: bool
@@ -74,12 +73,21 @@ def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
             (str(NotificationStatus(reason.status).label), reason.text or "-", reason.count)
             for reason in figures.reasons
         ],
-        messages=_messages(broadcast),
         controls=_controls(broadcast, figures),
         percent=min(100 * progress.done // progress.total, 100) if progress.total else 0,
         is_live=is_live,
-        notifications_url=_notifications_url(broadcast),
+        notifications_url=list_url(get_notification_model(), batch=broadcast.batch),
     )
+
+
+def messages_of(broadcast: PushBroadcast) -> list[MessagePreview]:
+    """Return the texts that are sent, once the broadcast has started. They do not change, so they are not refreshed."""
+    try:
+        templates = thaw_templates(broadcast.texts.get("templates", ()))
+        context, options = thaw(broadcast.context), thaw(broadcast.options)
+        return [preview_message(template, context, options) for template in templates]
+    except (TypeError, KeyError, AttributeError):  # stored JSON may have any shape
+        return []
 
 
 def retriable_rows(broadcast: PushBroadcast) -> QuerySet[Any]:
@@ -174,16 +182,6 @@ def _figures(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Figure
     return main + [figure for figure in others if figure.count]
 
 
-def _messages(broadcast: PushBroadcast) -> list[MessagePreview]:
-    """Return the texts that are sent, once the broadcast has started."""
-    try:
-        templates = thaw_templates(broadcast.texts.get("templates", ()))
-        context, options = thaw(broadcast.context), thaw(broadcast.options)
-        return [preview_message(template, context, options) for template in templates]
-    except (TypeError, KeyError, AttributeError):  # stored JSON may have any shape
-        return []
-
-
 def _controls(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Control]:
     status = broadcast.status
     controls = []
@@ -200,13 +198,3 @@ def _controls(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Contr
 
 def _moment(moment: Any) -> str:
     return date_format(localtime(moment), "DATETIME_FORMAT")
-
-
-def _notifications_url(broadcast: PushBroadcast) -> str:
-    """Return the list of the broadcast's notifications, or "" if the admin has none."""
-    options = get_notification_model()._meta
-    try:
-        url = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
-    except NoReverseMatch:
-        return ""
-    return f"{url}?batch={broadcast.batch}"

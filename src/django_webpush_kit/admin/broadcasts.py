@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
 from django_webpush_kit.admin.broadcast_form import BroadcastForm
-from django_webpush_kit.admin.broadcast_page import broadcast_page, retriable_rows
+from django_webpush_kit.admin.broadcast_page import broadcast_page, messages_of, retriable_rows
 from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
@@ -138,28 +138,21 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Go to the page of the new broadcast, for staff who may view it."""
         may_view = self.has_view_permission(request, obj)
-        return HttpResponseRedirect(self._url("change", obj) if may_view else reverse("admin:index"))
+        index = reverse("admin:index", current_app=self.admin_site.name)
+        return HttpResponseRedirect(self._url("change", obj) if may_view else index)
 
     # --- Watch -----------------------------------------------------------------------------------------------------
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: Any,
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        """Add the panel of a new broadcast, or the figures of an existing one."""
+    def page_context(self, request: HttpRequest, form: Any, obj: Any) -> dict[str, Any]:
+        """Return the panel of a new broadcast, or the figures and texts of an existing one."""
         if obj is None:
-            return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
-        context |= self._figures_context(request, obj)
-        context["figures_url"] = self._url("figures", obj)
+            return super().page_context(request, form, obj)
+        context = self._figures_context(request, obj)
+        context |= {"figures_url": self._url("figures", obj), "messages_sent": messages_of(obj)}
         if self.has_add_permission(request):
             again = {"type": obj.type, "audience": obj.audience, "rate": obj.rate}
             context["again_url"] = f"{self._url('add')}?{urlencode(again)}"
-        return ModelAdmin.render_change_form(self, request, context, add=add, change=change, form_url=form_url, obj=obj)
+        return context
 
     def figures_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Render the figures of a broadcast alone."""

@@ -34,6 +34,10 @@ class PreviewingAdmin(ModelAdmin):
     def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
         """Return the context of the panel for a form that was validated, or that is unbound."""
 
+    def page_context(self, request: HttpRequest, form: Any, obj: Any) -> dict[str, Any]:
+        """Return the context of the page beside the form: the panel. `obj` is None for a new row."""
+        return {**self.panel_context(request, form), "preview_url": self._preview_url(obj)}
+
     def shows_again(self, request: HttpRequest) -> bool:
         """Return whether the posted form is shown again instead of being saved."""
         return PREVIEW_BUTTON in request.POST
@@ -69,9 +73,8 @@ class PreviewingAdmin(ModelAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        """Add the panel to the page."""
-        context |= self.panel_context(request, context["adminform"].form)
-        context["preview_url"] = self._preview_url(obj)
+        """Add what `page_context` returns."""
+        context |= self.page_context(request, context["adminform"].form, obj)
         return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
 
     @method_decorator(require_POST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,19 +11,19 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 
-def page_url(model: Any, page: str, *arguments: Any) -> str:
+def page_url(model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None) -> str:
     """Return the URL of an admin page of a model, or "" if the model is not registered with the default site."""
     options = model._meta
     try:
-        return reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=arguments)
+        url = reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=arguments)
     except NoReverseMatch:
         return ""
+    return f"{url}?{urlencode(query)}" if query else url
 
 
 def list_url(model: Any, **query: Any) -> str:
     """Return the URL of a list with a query, or ""."""
-    url = page_url(model, "changelist")
-    return f"{url}?{urlencode(query)}" if url else ""
+    return page_url(model, "changelist", query=query)
 
 
 def link(url: str, text: Any) -> str | SafeString:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import global_settings, settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from django_webpush_kit.admin.message_preview import preview_message
+from django_webpush_kit.admin.pages import list_url, page_url
 from django_webpush_kit.admin.reading import count_up_to
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.exceptions import TemplateRenderError
@@ -81,8 +80,8 @@ def uses_of(template: Any) -> dict[str, Any]:
     return {
         "notification_count": min(number, COUNT_LIMIT),
         "has_more_notifications": number > COUNT_LIMIT,
-        "notifications_url": _page(get_notification_model(), "changelist", query={"template__id__exact": template.pk}),
-        "broadcasts": [(row, _page(PushBroadcast, "change", row.pk)) for row in broadcasts],
+        "notifications_url": list_url(get_notification_model(), template__id__exact=template.pk),
+        "broadcasts": [(row, page_url(PushBroadcast, "change", row.pk)) for row in broadcasts],
     }
 
 
@@ -123,7 +122,7 @@ def _translation(row: Any, here: list[Any] | None, *, is_current: bool) -> Trans
         storable(row.language) or _("default language"),
         storable(row.title_template),
         storable(row.body_template),
-        "" if is_current else _page(type(row), "change", row.pk),
+        "" if is_current else page_url(type(row), "change", row.pk),
         sorted(ours - theirs) if is_comparable else [],
         sorted(theirs - ours) if is_comparable else [],
         len(row.actions) if isinstance(row.actions, list) else 0,
@@ -141,19 +140,9 @@ def _missing_languages(template: Any, others: list[Any]) -> list[Translation]:
     return [
         Translation(
             str(name),
-            url=_page(type(template), "add", query={"type": template.type, "language": code}),
+            url=page_url(type(template), "add", query={"type": template.type, "language": code}),
             is_missing=True,
         )
         for code, name in settings.LANGUAGES
         if normalized_language(code) not in present
     ]
-
-
-def _page(model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None) -> str:
-    """Return the URL of an admin page, or "" if the model is not in the default admin site."""
-    options = model._meta
-    try:
-        url = reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=arguments)
-    except NoReverseMatch:
-        return ""
-    return f"{url}?{urlencode(query)}" if query else url

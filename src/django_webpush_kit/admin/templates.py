@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -98,25 +98,18 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         errors = field_problems(form) if form.is_bound else []
         return {**panel_of(form.instance, self._sample(form)), "errors": errors}
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: Any,
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
+    def page_context(self, request: HttpRequest, form: Any, obj: Any) -> dict[str, Any]:
         """Add where the template is used and its history. Send the test, if its button was pressed."""
-        may_test = self.has_add_permission(request) if add else self.has_change_permission(request, obj)
+        may_test = self.has_add_permission(request) if obj is None else self.has_change_permission(request, obj)
         if may_test and SEND_BUTTON in request.POST:
-            self._send_to_me(request, context["adminform"].form)
+            self._send_to_me(request, form)
+        context = super().page_context(request, form, obj)
         context |= {"may_test": may_test, "raw_parameter": RAW, "is_raw": RAW in request.GET}
         if obj is not None and obj.pk is not None:
             context |= {"uses": uses_of(obj), "history": history_of(obj)}
             if not self._may_see_broadcasts(request):
                 context["uses"]["broadcasts"] = []
-        return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
+        return context
 
     def _send_to_me(self, request: HttpRequest, form: Any) -> None:
         if form.errors:

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.test import RequestFactory
+from django.urls import path
 from django.utils import timezone
 
 from django_webpush_kit import services
@@ -47,6 +48,18 @@ def scrape(monkeypatch):
         }
 
     return ask
+
+
+urlpatterns = [path("metrics/push", prometheus.metrics)]
+
+
+@pytest.mark.urls(__name__)
+def test_the_token_is_enough_where_the_site_requires_login_everywhere(client, settings, monkeypatch):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    monkeypatch.setenv(prometheus.TOKEN_VARIABLE, "secret")
+    assert client.get("/metrics/push", headers={"authorization": "Bearer secret"}).status_code == 200
+    assert client.get("/metrics/push", headers={"authorization": "Bearer guess"}).status_code == 403
+    assert client.get("/metrics/push").status_code == 403
 
 
 def test_the_state_of_the_outbox(busy, scrape):  # noqa: F811

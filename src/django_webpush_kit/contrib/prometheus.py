@@ -18,6 +18,7 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -91,6 +92,7 @@ class OutboxCollector:
         return []
 
 
+@login_not_required
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:

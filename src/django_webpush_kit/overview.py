@@ -13,8 +13,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from django_webpush_kit.database import clock_difference, outbox_database
+from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.pacing import SendLimit, send_limits
+from django_webpush_kit.delivery.problems import is_in_use, is_paused
 from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 
@@ -49,8 +51,8 @@ class LaneState:
 class ServiceState:
     """A push service with its breaker and its rate; `key_id` is "" for the service as a whole.
 
-    `state` is "open" (its breaker pauses it), "refused" (it refuses our credentials), "paused" (by hand), "limited"
-    (to a rate) or "closed".
+    `state` is "open" (its breaker pauses it), "refused" (it refuses our credentials), "paused" (by hand) or "limited"
+    (to a rate).
     """
 
     name: str
@@ -89,7 +91,10 @@ def unfinished() -> dict[str, int]:
 
 
 def service_states(now: datetime | None = None) -> list[ServiceState]:
-    """Return the push services with an open breaker, a rate or a pause; all others are fine."""
+    """Return the push services with an open breaker, a rate or a pause; all others are fine.
+
+    As in health, a breaker that was not probed lately and a refusal of a key no longer in use do not count.
+    """
     now = now or timezone.now()
     try:
         limits = {limit.push_service: limit for limit in send_limits()}
@@ -97,7 +102,8 @@ def service_states(now: datetime | None = None) -> list[ServiceState]:
         limits = {}  # checks report the setting
     is_special = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False)
     stored = PushServiceState.objects.using(outbox_database()).filter(is_special)
-    states = [_state_of(row, limits) for row in stored.order_by("push_service", "vapid_key_id")[:MAX_SERVICES]]
+    rows = stored.order_by("push_service", "vapid_key_id")[:MAX_SERVICES]
+    states = [_state_of(row, limits) for row in rows if _is_stopped(row, now)]
     named = {state.name for state in states if not state.key_id}
     states += [
         ServiceState(name, "", "limited", "", None, limit) for name, limit in limits.items() if name not in named
@@ -105,11 +111,21 @@ def service_states(now: datetime | None = None) -> list[ServiceState]:
     return sorted(states, key=lambda state: (state.name, state.key_id))
 
 
+def _is_stopped(row: PushServiceState, now: datetime) -> bool:
+    if row.paused_by_hand_at is not None:
+        return True
+    return is_in_use(row.vapid_key_id) if _is_refusal(row) else is_paused(row, now)
+
+
+def _is_refusal(row: PushServiceState) -> bool:
+    return row.reason.startswith(Fault.CREDENTIALS.value)
+
+
 def _state_of(row: PushServiceState, limits: dict[str, SendLimit]) -> ServiceState:
     if row.paused_by_hand_at is not None:
         state, until = "paused", None
     else:
-        state, until = ("refused" if row.reason.startswith("credentials") else "open"), row.paused_until
+        state, until = ("refused" if _is_refusal(row) else "open"), row.paused_until
     limit = None if row.vapid_key_id else limits.get(row.push_service)
     return ServiceState(row.push_service, row.vapid_key_id, state, row.reason, until, limit)
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_webpush_kit import overview
 from django_webpush_kit.admin import dashboard
+from django_webpush_kit.conf import current_key_id
 from django_webpush_kit.database import clock_difference, database_now
 from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat
 from tests.factories import make_notification
@@ -57,7 +58,7 @@ def busy(subscription):
     PushServiceState.objects.create(push_service=SERVICE, paused_until=now + minute, reason="outage: timed out")
     PushServiceState.objects.create(push_service=FCM, vapid_key_id="", rate=950, rate_changed_at=now, permits_until=now)
     PushServiceState.objects.create(
-        push_service=FCM, vapid_key_id="key", paused_until=now + minute, reason="credentials: HTTP 403"
+        push_service=FCM, vapid_key_id=current_key_id(), paused_until=now + minute, reason="credentials: HTTP 403"
     )
     PushServiceState.objects.create(push_service="", paused_by_hand_at=now)
     PushBroadcast.objects.create(type="autumn", status="running", total=1000, processed=321)
@@ -65,6 +66,18 @@ def busy(subscription):
     for _ in range(3):
         make_notification(subscription, "failed", failure_reason="HTTP 413")
     make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
+
+
+def test_what_is_history_is_no_push_service_in_trouble():
+    """Without traffic, a breaker stays open after the outage. A key that was replaced signs no messages."""
+    now, hour = timezone.now(), timedelta(hours=1)
+    service = PushServiceState.objects.create(push_service=SERVICE, paused_until=now - hour, reason="outage: timed out")
+    refused = {"push_service": FCM, "paused_until": now + hour, "reason": "credentials: HTTP 403"}
+    PushServiceState.objects.create(vapid_key_id="replaced", **refused)
+    assert overview.service_states() == []
+    PushServiceState.objects.create(vapid_key_id=current_key_id(), **refused)
+    PushServiceState.objects.filter(pk=service.pk).update(paused_until=now + hour)
+    assert [(state.name, state.state) for state in overview.service_states()] == [(FCM, "refused"), (SERVICE, "open")]
 
 
 class TestDashboard:
@@ -150,7 +163,7 @@ class TestPanel:
         assert "Site administration" in page
 
     def test_it_names_problems(self, busy, admin_client):
-        assert "refuses the VAPID key key" not in self.index(admin_client)
+        assert f"refuses the VAPID key {current_key_id()}" in self.index(admin_client)
         assert f"{SERVICE} is paused (outage: timed out)" in self.index(admin_client)
 
     def test_it_can_be_switched_off(self, admin_client, push_settings):

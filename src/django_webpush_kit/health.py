@@ -40,9 +40,9 @@ from django_webpush_kit.delivery.problems import (
     service_problems,
     worker_problems,
 )
-from django_webpush_kit.delivery.transitions import GONE_STATUSES
 from django_webpush_kit.error_reports import log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.protocol.responses import GONE_STATUSES
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
 from django_webpush_kit.task_backends.base import QueueBackend

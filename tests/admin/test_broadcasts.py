@@ -494,10 +494,10 @@ class TestTheFigures:
         for notification, action in ((first, "delivered"), (first, "clicked"), (first, "action_clicked")):
             make_event(notification, action)
         make_event(second, "delivered")
-        for row, hours in zip(self.rows.order_by("pk"), (-1, 1, 25, None), strict=True):
-            if hours is not None:
-                ended = {"is_active": False, "deactivated_at": sent_at + timedelta(hours=hours)}
-                type(row.subscription).objects.filter(pk=row.subscription_id).update(**ended)
+        ends = ((-1, "unsubscribed"), (1, "unsubscribed"), (24, "unsubscribed"), (1, "HTTP 410"))
+        for row, (hours, reason) in zip(self.rows.order_by("pk"), ends, strict=True):
+            ended = {"is_active": False, "deactivated_at": sent_at + timedelta(hours=hours)}
+            type(row.subscription).objects.filter(pk=row.subscription_id).update(**ended, deactivation_reason=reason)
         figures, _summary = self.figures(running)
         assert (figures["shown"], figures["clicked"], figures["unsubscribed"]) == (2, 1, 1)
 

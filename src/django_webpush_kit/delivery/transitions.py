@@ -12,7 +12,7 @@ from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.delivery.backoff import backoff_seconds
 from django_webpush_kit.delivery.breaker import Fault, Verdict
 from django_webpush_kit.delivery.claiming import Row
-from django_webpush_kit.protocol.responses import Answer
+from django_webpush_kit.protocol.responses import GONE_STATUSES, Answer
 from django_webpush_kit.states import NotificationStatus
 
 NEW_SUBSCRIPTION_RETRY_SECONDS = 60.0
@@ -24,7 +24,6 @@ MAX_FAULT_WAIT_SECONDS = 900.0
 NO_TTL_PAUSE = timedelta(seconds=60)
 """Maximum time that a message with a TTL of 0 waits for the end of a pause."""
 
-GONE_STATUSES = (404, 410)
 REFUSED_STATUSES = (400, 401, 403)
 
 OTHER_KEY = "made with another VAPID key"

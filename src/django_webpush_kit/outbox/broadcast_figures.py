@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, F, Q
@@ -13,6 +12,7 @@ from django_webpush_kit.caching import remember
 from django_webpush_kit.database import outbox_database, rows_of
 from django_webpush_kit.models import PushBroadcast, get_analytics_model, get_notification_model
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
+from django_webpush_kit.rollups.counting import BECAUSE_OF, UNSUBSCRIBED
 from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStatus
 
 CACHE_SECONDS = 3
@@ -20,9 +20,6 @@ CACHE_SECONDS = 3
 
 MAX_REASONS = 10
 """The most frequent reasons that are returned."""
-
-UNSUBSCRIBED_WITHIN = timedelta(days=1)
-"""A subscription that ends within this time after the notification was accepted counts as unsubscribed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +67,9 @@ def _count(broadcast: PushBroadcast) -> BroadcastFigures:
         unsubscribed=rows.filter(
             status=NotificationStatus.SENT,
             subscription__is_active=False,
+            subscription__deactivation_reason=UNSUBSCRIBED,
             subscription__deactivated_at__gte=F("sent_at"),
-            subscription__deactivated_at__lte=F("sent_at") + UNSUBSCRIBED_WITHIN,
+            subscription__deactivated_at__lt=F("sent_at") + BECAUSE_OF,
         ).count(),
         reasons=[UnsentReason(*group) for group in unsent.order_by("-number", "failure_reason")[:MAX_REASONS]],
     )

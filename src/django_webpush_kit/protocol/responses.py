@@ -27,6 +27,9 @@ URGENCIES = ("very-low", "low", "normal", "high")
 
 DEFAULT_URGENCY = "normal"
 
+GONE_STATUSES = (404, 410)
+"""HTTP statuses by which push services report that a subscription has ended."""
+
 
 class Outcome(str, Enum):
     """The outcome of one request, normalized for all push services."""

@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_analytics_model
+from django_webpush_kit.protocol.responses import GONE_STATUSES
 from django_webpush_kit.rollups.browsers import browser_of
 from django_webpush_kit.rollups.counts import (
     INDEX,
@@ -27,9 +28,6 @@ from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStat
 
 PAGE_SIZE = 2_000
 """Rows read at once."""
-
-GONE_STATUSES = (404, 410)
-"""HTTP statuses by which push services report that a subscription has ended."""
 
 UNSUBSCRIBED = "unsubscribed"
 """The deactivation reason of browsers that unsubscribed."""

@@ -263,7 +263,7 @@ def test_hostile_values_are_text_on_the_page(open_page, subscription, user):
     evil = '"><script>alert(1)</script>:&'
     make_notification(subscription, type=evil, template=make_template(evil), language="x" * 35)
     make_notification(subscription, "failed", failure_reason="</th><b>" + "y" * 180)
-    for parameters in ({}, {"show": f"type:{evil}"}, {"show": f"template:{evil}"}):
+    for parameters in ({}, {"show": f"type:{evil}"}, {"show": f"template:{evil}"}, {"show": f"type:{evil}\x00"}):
         text = open_page(**parameters).content.decode()
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;:&amp;" in text

@@ -18,6 +18,7 @@ from django_webpush_kit.admin.reading import type_labels
 from django_webpush_kit.admin.statistics_export import export_csv, export_json
 from django_webpush_kit.analytics.figures import Figures
 from django_webpush_kit.analytics.service import FILTERS, NotificationAnalyticsService, broadcast_labels
+from django_webpush_kit.option_checks import storable
 from django_webpush_kit.rollups.building import OTHER_VALUE
 from django_webpush_kit.rollups.counts import TOTAL, Dimension, Key
 
@@ -139,7 +140,7 @@ class _Labels:
 
 def _chosen(show: str) -> Key:
     dimension, separator, value = show.partition(":")
-    return (dimension, value) if separator and dimension in FILTERS else TOTAL
+    return (dimension, storable(value)) if separator and dimension in FILTERS else TOTAL
 
 
 def _show(key: Key) -> str:

@@ -41,9 +41,9 @@ LEGACY_NAMES = {
 class NotificationAnalyticsService:
     """Statistics of the notifications created today and on the days before, in the time zone `TIME_ZONE`.
 
-    `days` is the number of days, today included. Each method accepts one of the filters `type`, `push_service`,
-    `browser`, `template`, `language` and `broadcast`; or `batch` (UUID) and `user`, alone or with `type`. Events count
-    for the day of their notification. Rates are percentages with one decimal, or None if there is nothing to count.
+    `days` is the number of days, today included. `filters` is one of `type`, `push_service`, `browser`, `template`,
+    `language` and `broadcast`; or `batch` (UUID) and `user`, alone or with `type`. Events count for the day of their
+    notification. Rates are percentages with one decimal, or None if there is nothing to count.
     Results are cached for `STATISTICS_CACHE_SECONDS`.
     """
 
@@ -118,8 +118,8 @@ class NotificationAnalyticsService:
     def get_campaign_stats(self, days: int = 30) -> list[dict[str, Any]]:
         """Return one dict per broadcast: the keys of `get_breakdown`, and `label`, its type and date.
 
-        `opted_out` counts who switched the type off within 24 hours of it, `unsubscribed` who ended the subscription,
-        and `gone` the subscriptions that turned out to have ended before.
+        `opted_out` counts subscribers who switched the type off within 24 hours of it, `unsubscribed` those who ended
+        the subscription in that time, and `gone` subscriptions that had already ended.
         """
         entries = self.get_breakdown(Dimension.BROADCAST, days)
         labels = broadcast_labels([entry["value"] for entry in entries])

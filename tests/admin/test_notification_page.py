@@ -133,6 +133,24 @@ def test_it_is_not_sent_again_to_a_browser_that_is_gone(admin_client, notificati
     assert messages_of(page) == ["Not sent: the subscription is not active."]
 
 
+@pytest.mark.parametrize("page", ["again", "to_me"])
+def test_a_notification_whose_text_was_deleted_is_not_sent(admin_client, subscription, page):
+    row = make_notification(subscription, title="", data={}, options={})
+    url = url_of(type(row), page, row.pk)
+    assert url not in page_of(admin_client, row)
+    for answer in (admin_client.get(url, follow=True), admin_client.post(url, {"confirmed": "1"}, follow=True)):
+        (message,) = messages_of(answer)
+        assert message == "Not sent: the text of this notification was deleted after TEXT_RETENTION_DAYS."
+    assert get_notification_model().objects.count() == 1
+
+
+def test_a_function_of_the_project_that_raises_is_named(admin_client, notification, push_settings):
+    push_settings(ACTIVE_USERS=lambda users: 1 / 0)
+    assert press(admin_client, "to_me", notification) == [
+        'Not sent: WEBPUSH_KIT["ACTIVE_USERS"]: ZeroDivisionError: division by zero'
+    ]
+
+
 def test_preferences_may_stand_in_the_way(admin_client, notification):
     services.update_preferences(notification.subscription, {"categories": {"order": False}})
     (message,) = press(admin_client, "again", notification)

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from django_webpush_kit.admin.story import row_options
 from django_webpush_kit.error_reports import error_text
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.options import RowOptions
@@ -47,10 +48,7 @@ def _stored(row: Any) -> StoredMessage:
 
 def card_of(row: Any) -> SafeString:
     """Return the notification as a browser roughly shows it: title, body, buttons and the URL. No pictures."""
-    try:
-        options = RowOptions.from_json(row.options)
-    except Exception:  # noqa: BLE001  # see payload_of, which shows the error
-        options = RowOptions()
+    options = row_options(row)
     titles = [(action["title"],) for action in options.actions or ()]
     return format_html(
         '<div class="webpush-kit-card" lang="{}" dir="{}"><strong>{}</strong><p>{}</p>{}<small>{}</small></div>',

@@ -56,7 +56,12 @@ def related_to(row: Any) -> SafeString:
 def actions_for(row: Any) -> SafeString:
     """Return links to the pages that ask before they act."""
     model = type(row)
-    links = [(page_url(model, "again", row.pk), _("Send again")), (page_url(model, "to_me", row.pk), _("Send to me"))]
+    links = []
+    if row.title:  # else its text was deleted after TEXT_RETENTION_DAYS
+        links = [
+            (page_url(model, "again", row.pk), _("Send again")),
+            (page_url(model, "to_me", row.pk), _("Send to me")),
+        ]
     if row.status == NotificationStatus.PENDING:
         links.insert(0, (page_url(model, "cancel", row.pk), _("Cancel")))
     return link_list(link(url, text) for url, text in links if url)

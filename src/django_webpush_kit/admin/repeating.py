@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from django_webpush_kit import services
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.pages import page_url, row_link
-from django_webpush_kit.exceptions import WebPushKitError
+from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.batches import SendResult
 
@@ -46,6 +46,8 @@ def _row(model_admin: Any, request: HttpRequest, object_id: str) -> Any:
 
 
 def _send_again(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
+    if not row.title:
+        return _refuse_blank(model_admin, request, row)
     if row.user_id != row.subscription.user_id:
         return _done(model_admin, request, row, _("Not sent: the browser belongs to another user now."), messages.ERROR)
     if not row.subscription.is_active:
@@ -58,9 +60,16 @@ def _send_again(model_admin: Any, request: HttpRequest, row: Any) -> HttpRespons
 
 
 def _send_to_me(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
+    if not row.title:
+        return _refuse_blank(model_admin, request, row)
     consequences = [_("The message goes to your own browsers, whatever your preferences and quiet hours.")]
     question = _ask(model_admin, request, row, _("Send to me"), consequences)
     return question or _send(model_admin, request, row, to=request.user, critical=True, topic=None)
+
+
+def _refuse_blank(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
+    text = _("Not sent: the text of this notification was deleted after TEXT_RETENTION_DAYS.")
+    return _done(model_admin, request, row, text, messages.ERROR)
 
 
 def _cancel(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
@@ -80,8 +89,8 @@ def _ask(model_admin: Any, request: HttpRequest, row: Any, title: str, consequen
 def _send(model_admin: Any, request: HttpRequest, row: Any, *, to: Any = None, **changes: Any) -> HttpResponse:
     try:
         result = _sent(row, row.subscription if to is None else to, changes)
-    except (WebPushKitError, TypeError, ValueError) as error:
-        return _done(model_admin, request, row, _("Not sent: %(error)s") % {"error": error}, messages.ERROR)
+    except Exception as error:  # noqa: BLE001 - a function of the project, or a stored value; shown instead
+        return _done(model_admin, request, row, _("Not sent: %(error)s") % {"error": message_of(error)}, messages.ERROR)
     count = result.queued + result.deferred
     if not count:
         reason = next(iter(result.notifications.values_list("failure_reason", flat=True)), "")

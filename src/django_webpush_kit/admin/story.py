@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Attempt, Step
-from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.outbox.rows import QUIET_HOURS
@@ -70,7 +69,7 @@ def row_options(row: Any) -> RowOptions:
     """Return the stored options of a row, or the defaults if they cannot be read."""
     try:
         return RowOptions.from_json(row.options)
-    except (InvalidOption, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - stored data may be anything; `browser_view.payload_of` shows the error
         return RowOptions()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,3 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def push_service() -> Iterator[FakePushService]:
     with FakePushService() as service:
         yield service
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The name of a fresh database."""
+    name = f"host_{secrets.token_hex(4)}"
+    sql = ["psql", "--host", "127.0.0.1", "--username", "postgres", "--quiet", "--command"]
+    subprocess.run([*sql, f"CREATE DATABASE {name}"], check=True)
+    yield name
+    subprocess.run([*sql, f"DROP DATABASE {name} WITH (FORCE)"], check=True)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.host_project import free_port
 from tests.hosts.host import Host, goes_the_whole_way
 
@@ -77,16 +75,6 @@ def test_push_tables_on_a_database_of_their_own_are_served_or_refused_in_words(t
     host.run("manage.py", "createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.com")
     with host.served() as origin:
         goes_the_whole_way(origin, push_service)
-
-
-@pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The name of a fresh database."""
-    name = f"host_{secrets.token_hex(4)}"
-    sql = ["psql", "--host", "127.0.0.1", "--username", "postgres", "--quiet", "--command"]
-    subprocess.run([*sql, f"CREATE DATABASE {name}"], check=True)
-    yield name
-    subprocess.run([*sql, f"DROP DATABASE {name} WITH (FORCE)"], check=True)
 
 
 @contextmanager

@@ -261,6 +261,53 @@ def test_rows_from_the_future_wait_for_their_day(subscription):
     assert set(OutboxDay.objects.values_list("day", flat=True)) == {today()}
 
 
+class TestAClockThatWasWrong:
+    """A cleanup ran while the clock was ahead, and then the clock was set right."""
+
+    AHEAD = timedelta(days=40)
+
+    @pytest.fixture(autouse=True)
+    def _ran_ahead(self, subscription, time_machine):
+        make_notification(subscription)
+        now = timezone.now()
+        time_machine.move_to(now + self.AHEAD, tick=False)
+        roll_up(Bounds())
+        time_machine.move_to(now, tick=False)
+
+    def test_the_statistics_of_the_present_can_be_read(self):
+        report = service.get_report(30)
+        assert (report["totals"]["queued"], report["period"]["last"]) == (1, today())
+        assert report["subscribers"][-1]["active"] == 1
+        assert report["period"]["uncounted_days"] == 0
+
+    def test_days_are_found_and_counted(self, subscription):
+        row = make_notification(subscription, days_ago=20)
+        roll_up(Bounds())
+        make_event(row, "clicked")
+        roll_up(Bounds())
+        assert stored(ago(20))["clicked"] == 1
+        assert OutboxDay.objects.get(day=ago(-40)).checked_until is None
+
+    def test_a_large_day_that_was_counted_then_is_counted_again(self, subscription):
+        row = make_notification(subscription, days_ago=3)
+        future = timezone.now() + self.AHEAD
+        OutboxDay.objects.create(day=ago(3), rolled_up_at=future, build_seconds=50.0, changed_at=future)
+        make_event(row, "clicked")
+        roll_up(Bounds())
+        assert stored(ago(3))["clicked"] == 1
+        assert OutboxDay.objects.get(day=ago(3)).rolled_up_at < future
+
+
+def test_moments_at_the_ends_of_the_calendar_stop_no_cleanup(subscription):
+    last = datetime.max.replace(tzinfo=datetime_timezone.utc)
+    first = datetime.min.replace(tzinfo=datetime_timezone.utc)
+    row = make_notification(subscription)
+    get_notification_model().objects.filter(pk=row.pk).update(created_at=last)
+    OutboxDay.objects.create(day=ago(5), checked_until=first)
+    assert clean_up()["days"] == 2  # today, and the one that says so
+    assert service.get_report(30, user=subscription.user)["totals"]["queued"] == 0
+
+
 class TestMoments:
     """Days in time zones whose clocks change. `time_machine` is the clock of the site."""
 

@@ -149,13 +149,14 @@ class Figures:
 
     @cached_property
     def _states(self) -> dict[date, OutboxDay]:
-        rows = _rows(OutboxDay).filter(day__gte=self._first).defer("progress")
+        rows = _rows(OutboxDay).filter(day__gte=self._first, day__lte=today()).defer("progress")
         return {state.day: state for state in rows}
 
     @cached_property
     def _uncounted(self) -> set[date]:
         """The days, in both periods, without statistics. Days without rows need none once they were looked for."""
-        checked = [state.checked_until for state in self._states.values() if state.checked_until]
+        now = timezone.now()  # a later check was made by a clock that was wrong
+        checked = [one.checked_until for one in self._states.values() if one.checked_until and one.checked_until <= now]
         last = day_of(max(checked)) if checked else self._first - ONE_DAY
         both = {self._first + number * ONE_DAY for number in range(2 * self.days)}
         waiting = {state.day for state in self._states.values() if state.rolled_up_at is None}
@@ -245,6 +246,7 @@ def _count_days(days: Collection[date], ranges: list[tuple[date, date]]) -> dict
 
 def _count_rows(first: date, conditions: Mapping[str, Any]) -> dict[date, DayCounts]:
     tally = DayTally()
-    for page in pages(_rows(get_notification_model()).filter(created_at__gte=start_of(first), **conditions)):
+    period = {"created_at__gte": start_of(first), "created_at__lt": end_of(today())}
+    for page in pages(_rows(get_notification_model()).filter(**period, **conditions)):
         tally.add_page(page)
     return dict(tally.days)

@@ -82,13 +82,18 @@ def find_days() -> None:
     retry_on_conflict(lambda: days.bulk_create([OutboxDay(day=day) for day in sorted(every)], ignore_conflicts=True))
     if changed:
         retry_on_conflict(lambda: days.filter(day__in=changed).update(changed_at=now))
+    retry_on_conflict(lambda: days.filter(checked_until__gt=now + OVERLAP).update(checked_until=None))
     retry_on_conflict(lambda: days.filter(day=day_of(now)).update(checked_until=now))
 
 
 def last_check() -> datetime | None:
-    """Return the time up to which `find_days` has looked for days and events, or None before its first run."""
-    checked: datetime | None = rows_of(OutboxDay).aggregate(last=Max("checked_until"))["last"]
-    return checked
+    """Return the time up to which `find_days` has looked for days and events, or None before its first run.
+
+    A check from the future was made by a clock that was wrong; it does not count. One that is too old finds all days.
+    """
+    checks = rows_of(OutboxDay).filter(checked_until__lte=timezone.now() + OVERLAP)
+    checked: datetime | None = checks.aggregate(last=Max("checked_until"))["last"]
+    return None if checked is None else max(checked, start_of(oldest_kept_day()))
 
 
 def mark_changed(first: date) -> int:
@@ -103,7 +108,7 @@ def mark_changed(first: date) -> int:
 def due_days() -> list[date]:
     """Return the days to count now: today and yesterday, then days never counted, then days that have changed."""
     now, yesterday = timezone.now(), today() - ONE_DAY
-    has_changed = Q(changed_at__gte=F("rolled_up_at")) | Q(unfinished__gt=0)
+    has_changed = Q(changed_at__gte=F("rolled_up_at")) | Q(unfinished__gt=0) | Q(rolled_up_at__gt=now)
     wanted = Q(rolled_up_at=None) | has_changed | Q(day__gte=yesterday)
     states = rows_of(OutboxDay).filter(wanted, day__gte=oldest_kept_day(), day__lte=today()).defer("progress")
     due = [state for state in states if _is_due(state, now)]
@@ -274,6 +279,8 @@ def _is_due(state: OutboxDay, now: datetime) -> bool:
     """Count a large day less often the older it is, so that late events do not keep a worker busy all day."""
     if state.rolled_up_at is None or state.build_seconds < CHEAP_SECONDS:
         return True
+    if state.rolled_up_at > now:
+        return True  # counted by a clock that was wrong
     age = (today() - state.day).days
     return (now - state.rolled_up_at).total_seconds() >= state.build_seconds * (20 + 100 * age)
 
@@ -283,15 +290,15 @@ def _days_with_rows(first: date) -> Iterator[date]:
     subscriptions = rows_of(get_subscription_model())
     sources = [(rows_of(get_notification_model()), "created_at"), (subscriptions, "created_at")]
     sources.append((subscriptions, "deactivated_at"))
-    start = start_of(first)
+    start, end = start_of(first), end_of(today())
     while True:
         moments = [
-            rows.filter(**{f"{name}__gte": start}).order_by(name).values_list(name, flat=True).first()
+            rows.filter(**_between(name, {"gte": start, "lt": end})).order_by(name).values_list(name, flat=True).first()
             for rows, name in sources
         ]
-        day = day_of(min((moment for moment in moments if moment), default=timezone.now()))
-        if day > today() or not any(moments):
+        if not any(moments):
             return
+        day = day_of(min(moment for moment in moments if moment))
         yield day
         start = end_of(day)
 

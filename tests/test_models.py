@@ -1,7 +1,7 @@
 """The models: what the database itself keeps true, and the questions their querysets answer."""
 
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -11,7 +11,9 @@ from django.utils import timezone
 from django_webpush_kit import models
 from django_webpush_kit.models import (
     ApiLocation,
+    DailyStatistics,
     IdempotencyKey,
+    OutboxDay,
     PushBroadcast,
     PushServiceState,
     get_analytics_model,
@@ -146,6 +148,9 @@ def test_rows_can_be_told_apart(subscription):
     assert str(IdempotencyKey(key_hash="0123456789abcdef")) == "0123456789ab"
     assert str(PushServiceState(push_service="example.com")) == "example.com"
     assert str(ApiLocation(path="/push/")) == "/push/"
+    day = date(2026, 11, 26)
+    assert str(OutboxDay(day=day)) == "2026-11-26"
+    assert str(DailyStatistics(day=day, dimension="type", value="news")) == "2026-11-26 type news"
     assert str(PushServiceState(push_service="example.com", vapid_key_id="a")) == "example.com a"
 
 

@@ -1,17 +1,19 @@
 """Whatever one row, its receivers or its stored values raise ends that row, and its neighbours are sent."""
 
 import logging
-from datetime import datetime, timezone
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from django.db import connection
+from django.utils import timezone as django_timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.worker import Worker
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.signals import post_send, pre_send
-from django_webpush_kit.transports import PushResponse, Transport
+from django_webpush_kit.transports import PushResponse, Transport, locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -273,3 +275,38 @@ def test_the_loop_of_a_worker_goes_on(three_rows, monkeypatch, caplog):
     Worker(limit=3).run_for_ever(interval=0.05)
     pre_send.disconnect(receiver)
     assert outcomes() == ["failed"] * 3
+
+
+@contextmanager
+def refusing(model, condition):
+    """A trigger of the project's own that refuses an UPDATE."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER refusing BEFORE UPDATE ON {table} WHEN {condition} "
+            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("DROP TRIGGER refusing")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the trigger is written for SQLite")
+class TestATriggerOfTheProject:
+    def test_that_refuses_an_outcome_fails_that_row_alone(self, three_rows, caplog):
+        model = get_notification_model()
+        with refusing(model, f"NEW.status = 'sent' AND NEW.id = {three_rows[1].pk}"):
+            deliver_due()
+        assert outcomes() == ["sent", "failed", "sent"]
+        three_rows[1].refresh_from_db()
+        assert three_rows[1].failure_reason == "Recording the outcome raised IntegrityError"
+
+    def test_that_refuses_a_deactivation_stops_nothing(self, three_rows, caplog):
+        get_subscription_model().objects.update(created_at=django_timezone.now() - timedelta(days=2))
+        locmem.answers += [PushResponse(id=None, status=410)]
+        with refusing(get_subscription_model(), "NOT NEW.is_active"):
+            deliver_due()
+        assert sorted(outcomes()) == ["failed", "sent", "sent"]
+        assert get_subscription_model().objects.filter(is_active=True).count() == 3
+        assert "Deactivating the subscription raised IntegrityError" in caplog.text

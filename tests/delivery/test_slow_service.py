@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -9,8 +10,10 @@ from django.db.transaction import TransactionManagementError
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.flow import Flow
 from django_webpush_kit.delivery.worker import Worker
 from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.transports import PyWebPushTransport
 from tests.conftest import new_keys
 from tests.transports.conftest import needs_pycurl
 from tests.transports.fault_server import FaultServer
@@ -94,6 +97,15 @@ def test_rows_beyond_the_share_of_their_service_are_sent_as_there_is_room(server
     services.send(user, "Hello")
     assert deliver_due().sent == 90
     assert len(servers[1].received) == 90
+
+
+def test_a_parked_request_does_not_start_when_its_lease_is_about_to_end():
+    flow = Flow(PyWebPushTransport(max_in_flight=2))
+    row = SimpleNamespace(pk=1, push_service="busy.example.com")
+    flow.park(row, None, stop_at=time.monotonic() - 1)
+    flow.park(row, None, stop_at=time.monotonic() + 60)
+    assert len(list(flow.unparked())) == 1
+    assert flow.is_empty
 
 
 def test_with_autocommit_off_the_call_is_refused(subscription):

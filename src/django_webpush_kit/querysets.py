@@ -66,13 +66,13 @@ class PushNotificationQuerySet(models.QuerySet[Row]):
 if TYPE_CHECKING:
     # Type checkers without a Django plugin do not know the methods that `from_queryset` adds to a manager.
 
-    class PushSubscriptionManager(PushSubscriptionQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]
+    class PushSubscriptionManager(PushSubscriptionQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]  # as from_queryset
         """Manager of push subscriptions."""
 
-    class NotificationTemplateManager(NotificationTemplateQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]
+    class NotificationTemplateManager(NotificationTemplateQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]  # as from_queryset
         """Manager of notification templates."""
 
-    class PushNotificationManager(PushNotificationQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]
+    class PushNotificationManager(PushNotificationQuerySet[Row], models.Manager[Row]):  # type: ignore[misc]  # as from_queryset
         """Manager of outbox rows."""
 
 else:

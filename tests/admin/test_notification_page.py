@@ -185,7 +185,7 @@ def test_a_pending_one_is_cancelled(admin_client, subscription):
 
 
 @pytest.mark.parametrize("page", ["again", "to_me", "cancel"])
-def test_it_takes_the_permission_to_change(client, staff, notification, page):  # noqa: F811
+def test_it_takes_the_permission_to_change(client, staff, notification, page):  # noqa: F811  # the fixture
     model = type(notification)
     permit(staff, model, "view")
     for method in (client.get, client.post):

@@ -62,7 +62,7 @@ def test_the_token_is_enough_where_the_site_requires_login_everywhere(client, se
     assert client.get("/metrics/push").status_code == 403
 
 
-def test_the_state_of_the_outbox(busy, scrape):  # noqa: F811
+def test_the_state_of_the_outbox(busy, scrape):  # noqa: F811  # the fixture
     found = scrape()
     assert found["webpush_due", ("lane", "normal")] == 1
     assert found["webpush_oldest_due_seconds", ("lane", "normal")] == pytest.approx(90, abs=60)
@@ -201,7 +201,7 @@ def documented_metrics(text):
 
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])
 @pytest.mark.django_db(transaction=True)
-def test_every_metric_of_the_dashboard_and_the_alerts_exists(name, busy, subscription, push_settings, scrape):  # noqa: F811
+def test_every_metric_of_the_dashboard_and_the_alerts_exists(name, busy, subscription, push_settings, scrape):  # noqa: F811  # the fixture
     push_settings(OBSERVERS=["django_webpush_kit.contrib.prometheus.Metrics"])
     PushServiceState.objects.all().delete()
     PushBroadcast.objects.all().delete()

@@ -12,8 +12,8 @@ from django_webpush_kit.templating.json_values import as_json, with_dates
     ("text", "value"),
     [
         ("2030-05-01", date(2030, 5, 1)),
-        ("2030-05-01T18:30", datetime(2030, 5, 1, 18, 30)),  # noqa: DTZ001
-        ("2030-05-01 18:30:05", datetime(2030, 5, 1, 18, 30, 5)),  # noqa: DTZ001
+        ("2030-05-01T18:30", datetime(2030, 5, 1, 18, 30)),  # noqa: DTZ001  # naive, as typed
+        ("2030-05-01 18:30:05", datetime(2030, 5, 1, 18, 30, 5)),  # noqa: DTZ001  # naive, as typed
         ("2030-05-01T18:30:05.123456Z", datetime(2030, 5, 1, 18, 30, 5, 123456, tzinfo=timezone.utc)),
         ("2030-05-01T18:30+02:00", datetime(2030, 5, 1, 18, 30, tzinfo=timezone(timedelta(hours=2)))),
     ],

@@ -57,7 +57,7 @@ class PreviewingAdmin(ModelAdmin):
         if not self.shows_again(request):
             return form
 
-        class ShownAgain(form):  # type: ignore[misc,valid-type]
+        class ShownAgain(form):  # type: ignore[misc,valid-type]  # a base known at run time only
             def is_valid(self) -> bool:
                 super().is_valid()
                 return False

@@ -130,4 +130,4 @@ def _accept_module_csrf_header(request: HttpRequest) -> None:
 
 
 def _unreachable(request: HttpRequest) -> HttpResponse:
-    raise AssertionError("CsrfViewMiddleware does not call the view")  # pragma: no cover
+    raise AssertionError("CsrfViewMiddleware does not call the view")  # pragma: no cover  # as it says

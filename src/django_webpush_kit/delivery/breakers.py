@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -149,7 +150,7 @@ class Breakers:
         """Write the changes. If a probe is brought forward, the rows that wait for it are due earlier too."""
         changes, self._changes = self._changes, {}
         for key, changes_of_key in changes.items():
-            before, after = retry_on_conflict(lambda key=key, todo=changes_of_key: _write(key, todo))  # type: ignore[misc]
+            before, after = retry_on_conflict(partial(_write, key, changes_of_key))
             self._known[key] = after
             log_breaker(*key, before.paused_until, after.paused_until, after.reason)
             _move_waiting(before.paused_until, after.paused_until)

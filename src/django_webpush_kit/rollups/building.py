@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import timezone as datetime_timezone
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -132,8 +133,7 @@ def build_day(day: date, bounds: Bounds | None = None) -> bool:
         work.after = position_of(page)
         if bounds.are_reached:
             work.seconds += time.monotonic() - started
-            progress = work.as_json()
-            retry_on_conflict(lambda: rows_of(OutboxDay).filter(pk=day).update(progress=progress))  # noqa: B023
+            retry_on_conflict(partial(rows_of(OutboxDay).filter(pk=day).update, progress=work.as_json()))
             return False
     subscriptions = rows_of(get_subscription_model())
     work.tally.add_subscriptions(subscriptions.filter(**_between("created_at", within)), "created_at")

@@ -149,7 +149,7 @@ class DayTally:
                 for key in (TOTAL, *_browser_keys(push_service, user_agent), _key(Dimension.LANGUAGE, language)):
                     self.days[day_of(at)][key].numbers[index] += 1
 
-    def add_opt_out(self, at: datetime, type: str, push_service: str, user_agent: str) -> None:  # noqa: A002
+    def add_opt_out(self, at: datetime, type: str, push_service: str, user_agent: str) -> None:  # noqa: A002  # as in the row
         """Count an opt-out from a type that follows no notification."""
         keys = (TOTAL, _key(Dimension.TYPE, type), *_browser_keys(push_service, user_agent))
         for key in keys:

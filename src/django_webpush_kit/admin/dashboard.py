@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import overview
 from django_webpush_kit.admin.pages import list_url, page_url
-from django_webpush_kit.admin.reading import ReadingAdmin
+from django_webpush_kit.admin.reading import ReadingAdmin, may_view
 from django_webpush_kit.conf import current_key_id, vapid_subject
 from django_webpush_kit.delivery.pacing import forget_rates
 from django_webpush_kit.health import get_health
@@ -95,8 +95,7 @@ def dashboard_context() -> dict[str, Any]:
 
 def panel_context(request: HttpRequest) -> dict[str, Any] | None:
     """Return what the panel on the first page of the admin shows, or None if the user may not see it."""
-    user: Any = request.user
-    if not any(user.has_perm(f"webpush_kit.{action}_workerheartbeat") for action in ("view", "change")):
+    if not may_view(request, WorkerHeartbeat):
         return None
     health = get_health(details=True)
     return {

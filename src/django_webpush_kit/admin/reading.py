@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_permission_codename
@@ -119,6 +119,13 @@ class TypeFilter(admin.SimpleListFilter):
         """Return the rows of the selected type."""
         value = self.value()
         return queryset if value is None else queryset.filter(type=value.replace("\x00", ""))
+
+
+def may_view(request: HttpRequest, model: type[models.Model]) -> bool:
+    """Return whether staff have the permission to view or to change a model."""
+    options, user = model._meta, cast("Any", request.user)
+    codenames = [get_permission_codename(action, options) for action in ("view", "change")]
+    return any(user.has_perm(f"{options.app_label}.{codename}") for codename in codenames)
 
 
 def type_labels() -> dict[str, str]:

@@ -15,6 +15,7 @@ from django_webpush_kit import services
 from django_webpush_kit.admin.json_fields import BoundedJSONField
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
 from django_webpush_kit.admin.message_preview import preview_message
+from django_webpush_kit.admin.reading import may_view
 from django_webpush_kit.admin.template_form import OPTION_FIELDS, RAW, TemplateForm, field_name
 from django_webpush_kit.admin.template_page import history_of, panel_of, starting_sample, uses_of
 from django_webpush_kit.error_reports import error_text
@@ -80,7 +81,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         """Return the form, with sample variables and, if the URL asks for it, buttons as JSON."""
         form = super().get_form(request, obj, change=change, **kwargs)
         template = obj or self.model(**self._known_fields(request))
-        sample = starting_sample(template, with_last=self._may_see_broadcasts(request))
+        sample = starting_sample(template, with_last=may_view(request, PushBroadcast))
         return type(form.__name__, (form,), {"starting_sample": sample, "buttons_as_json": RAW in request.GET})
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         context |= {"may_test": may_test, "raw_parameter": RAW, "is_raw": RAW in request.GET}
         if obj is not None and obj.pk is not None:
             context |= {"uses": uses_of(obj), "history": history_of(obj)}
-            if not self._may_see_broadcasts(request):
+            if not may_view(request, PushBroadcast):
                 context["uses"]["broadcasts"] = []
         return context
 
@@ -148,12 +149,6 @@ class NotificationTemplateAdmin(PreviewingAdmin):
     def _known_fields(self, request: HttpRequest) -> dict[str, str]:
         """Return the type of a new template from the URL or the posted form."""
         return {"type": storable(request.POST.get("type", request.GET.get("type", "")))}
-
-    def _may_see_broadcasts(self, request: HttpRequest) -> bool:
-        user: Any = request.user
-        label = PushBroadcast._meta.label_lower
-        app, name = label.split(".")
-        return any(user.has_perm(f"{app}.{action}_{name}") for action in ("view", "change"))
 
 
 _HELP_TEXTS = {

@@ -94,6 +94,12 @@ def test_rows_are_found_by_user(admin_client, rows, name, query, is_found):
     assert (rows[name] in response.context["cl"].result_list) is is_found
 
 
+@pytest.mark.parametrize(("query", "is_found"), [("order-7", True), ("order", False)])
+def test_an_idempotency_key_is_found_by_its_whole_text(admin_client, rows, query, is_found):
+    response = admin_client.get(url_of(type(rows["key"]), "changelist"), {"q": query})
+    assert (rows["key"] in response.context["cl"].result_list) is is_found
+
+
 def test_lists_are_filtered_by_type_and_push_service(admin_client, rows, push_settings):
     push_settings(NOTIFICATION_TYPES={"news": {"label": "The news"}})
     url = url_of(type(rows["notification"]), "changelist")

@@ -101,6 +101,7 @@ PASSWORD = serialization.BestAvailableEncryption(b"password")
 P384 = ec.derive_private_key(7, ec.SECP384R1())
 RSA = rsa.generate_private_key(65537, 2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+DER = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 OPENSSH = PrivateFormat.OpenSSH
 PUBLIC_SSH = KEY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 COMPRESSED = KEY.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
@@ -170,6 +171,8 @@ REFUSED = {
     "cut raw key": (base64url(raw(KEY))[:-4], "base64 text of 29 bytes in no known form. A raw key has 32 bytes"),
     "zero": (base64url(bytes(32)), "not a private key of the curve P-256"),
     "number above the order": (base64url(b"\xff" * 32), "not a private key of the curve P-256"),
+    "DER with a byte too many": (base64url(DER + b"\0"), "base64 text of 139 bytes in no known form"),
+    "DER without its last byte": (base64url(DER[:-1]), "base64 text of 137 bytes in no known form"),
     "two keys": (PEM + private(ec.derive_private_key(7, ec.SECP256R1())).decode(), "several different private keys"),
     "password": ("correct horse battery staple", "neither a key in a known form nor the path of a readable file"),
     "other password": ("hunter2!", "neither a key in a known form"),

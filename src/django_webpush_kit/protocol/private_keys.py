@@ -185,6 +185,8 @@ def _derived(number: int) -> ec.EllipticCurvePrivateKey | None:
 
 
 def _from_der(data: bytes) -> list[Result]:
+    if not _is_whole_der(data):
+        return []
     try:
         key = load_der_private_key(data, None)
     except TypeError:
@@ -199,6 +201,13 @@ def _from_der(data: bytes) -> list[Result]:
     if key.curve.name != "secp256r1":
         return [Refusal(f"a private key on the curve {key.curve.name}", _P256_NEEDED)]
     return [key]
+
+
+def _is_whole_der(data: bytes) -> bool:
+    """Return whether data is one DER value and nothing else. Older versions of cryptography ignore what follows it."""
+    size = data[1] & 0x7F if len(data) > 1 and data[1] & 0x80 else 0
+    length = data[2 : 2 + size] if size else data[1:2]
+    return bool(length) and len(data) == 2 + size + int.from_bytes(length, "big")
 
 
 def _from_other_der(data: bytes) -> list[Result]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils.functional import lazystr
 
+from django_webpush_kit import services
 from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.templating.renderer import TemplateRenderer
@@ -341,3 +342,29 @@ def test_texts_are_localized(settings, language, expected):
     assert one.title == one.body == one.actions[0]["title"]
     assert one.actions[0]["action"] == "a4711"
     assert body("{{ n|unlocalize }} {{ n|localize }} {{ n|stringformat:'d' }}", n=4711) == "4711 4,711 4711"
+
+
+@pytest.mark.parametrize(
+    ("actions", "problem"),
+    [
+        (["open"], "actions: This must be a list of objects"),
+        ([None], "actions: This must be a list of objects"),
+        ({"action": "open"}, "actions: This must be a list of objects"),
+        (7, "actions: This must be a list of objects"),
+        ([{"action": "open", "title": 7}], r"actions\[0\].title: This must be text, not 7"),
+        ([{"action": None}], r"actions\[0\].action: This must be text, not None"),
+    ],
+)
+@pytest.mark.django_db
+def test_stored_buttons_of_another_shape_concern_the_readers_of_their_language_alone(
+    user, make_user, make_subscription, subscription, actions, problem
+):
+    make_template("news", title_template="News")
+    german = make_template("news", language="de", title_template="Neues")
+    get_template_model().objects.filter(pk=german.pk).update(actions=actions)
+    reader = make_user()
+    make_subscription(reader, language="de")
+    with pytest.raises(TemplateRenderError, match=rf"Template news \(de\), {problem}"):
+        services.send_templated("news", reader)
+    result = services.send_templated("news", [user, reader])
+    assert (result.queued, result.failed) == (1, 1)

@@ -55,7 +55,7 @@ class CompiledTemplate:
                 key: self._compile(f"actions[{number}].{key}", ACTION_TEXTS.get(key, compile_text), text)
                 for key, text in action.items()
             }
-            for number, action in enumerate(template.actions)
+            for number, action in enumerate(self._stored_actions())
         ]
         self.variables: list[TemplateVariable] = merged_variables(map(variables_of, self._all_texts()))
         """The variables in the template, in order of appearance."""
@@ -84,12 +84,20 @@ class CompiledTemplate:
                 **{name: text(name, compiled) for name, compiled in self._texts.items() if name not in replaced},
             )
 
+    def _stored_actions(self) -> list[dict[str, Any]]:
+        actions = self._template.actions or []
+        if not isinstance(actions, list) or not all(isinstance(action, dict) for action in actions):
+            raise TemplateRenderError(f"Template {self._template}, actions: This must be a list of objects.")
+        return actions
+
     def _all_texts(self) -> Iterator[TextTemplate]:
         yield from self._texts.values()
         for action in self._actions:
             yield from action.values()
 
     def _compile(self, name: str, compiler: Any, source: str) -> TextTemplate:
+        if not isinstance(source, str):
+            raise TemplateRenderError(f"Template {self._template}, {name}: This must be text, not {source!r:.50}.")
         try:
             compiled: TextTemplate = compiler(source)
         except TemplateSyntaxError as error:

@@ -121,6 +121,22 @@ def test_one_that_cannot_be_made_is_reported_and_left_out(push_settings, caplog,
     assert problem in caplog.text
 
 
+class Unreadable(list):
+    """A value that cannot even be shown."""
+
+    def __repr__(self):
+        raise KeyError("no name")
+
+
+@pytest.mark.parametrize("given", [7, True, Unreadable([1])], ids=type)
+def test_a_setting_of_another_type_stops_nothing(push_settings, caplog, subscription, given):
+    push_settings(OBSERVERS=given)
+    services.send(subscription, "Hello")
+    deliver_due()
+    assert get_notification_model().objects.get().status == "sent"
+    assert 'WEBPUSH_KIT["OBSERVERS"] cannot be read' in caplog.text
+
+
 def test_settings_that_are_no_dict_are_left_to_the_checks(settings):
     settings.WEBPUSH_KIT = 7
     _connect_observers()

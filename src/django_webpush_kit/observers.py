@@ -78,8 +78,12 @@ def observers() -> tuple[Observer, ...]:
 
     One that cannot be made is logged and left out; `manage.py check` reports it.
     """
-    given = kit_settings.OBSERVERS
-    return _made(repr(given), os.getpid()) if given else ()
+    try:
+        given = kit_settings.OBSERVERS
+        return _made(repr(given), os.getpid()) if given else ()
+    except Exception as error:  # noqa: BLE001 - contained
+        log_error(_logger, 'WEBPUSH_KIT["OBSERVERS"] cannot be read', error=error)
+        return ()
 
 
 def make_observer(spec: str | Mapping[str, Any]) -> Observer:

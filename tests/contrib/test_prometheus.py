@@ -218,3 +218,15 @@ def test_the_dashboard_is_json_with_queries():
     board = json.loads((DOCS / "grafana.json").read_text())
     assert all(target["expr"] for panel in board["panels"] for target in panel["targets"])
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_a_database_that_is_away_while_health_is_cached_leaves_the_other_metrics(scrape, monkeypatch):
+    def away(*arguments):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr("django_webpush_kit.overview.lane_states", away)
+    monkeypatch.setattr("django_webpush_kit.overview.service_states", away)
+    found = scrape()
+    assert found["webpush_health", ("status", "healthy")] == 1
+    assert found["webpush_workers", ("state", "running")] == 0
+    assert ("webpush_due", ("lane", "normal")) not in found

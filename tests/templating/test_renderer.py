@@ -8,6 +8,7 @@ import pytest
 from django.utils.functional import lazystr
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.templating.renderer import TemplateRenderer
@@ -368,3 +369,16 @@ def test_stored_buttons_of_another_shape_concern_the_readers_of_their_language_a
         services.send_templated("news", reader)
     result = services.send_templated("news", [user, reader])
     assert (result.queued, result.failed) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stored_options_that_cannot_be_read_concern_the_readers_of_their_language_alone(
+    user, make_user, make_subscription, subscription
+):
+    make_template("news", title_template="News", options={"urgency": "high"})
+    broadcast = services.broadcast("news")
+    make_subscription(make_user(), language="de")
+    make_template("news", language="de", title_template="Neues", options={"urgency": "soon"})
+    deliver_due()
+    broadcast.refresh_from_db()
+    assert (broadcast.status, broadcast.queued, broadcast.failed) == ("completed", 1, 1)

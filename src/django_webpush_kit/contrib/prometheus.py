@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -82,10 +84,9 @@ class OutboxCollector:
             yield ratio
         if health["oldest_due_seconds"] is None:
             return  # the database does not answer
-        yield from _outbox()
-        yield from _services()
-        yield from _broadcasts()
-        yield from _workers()
+        for part in (_outbox, _services, _broadcasts, _workers):
+            with suppress(DatabaseError):  # it may be away while health is cached
+                yield from part()
 
     def describe(self) -> list[Any]:
         """Return nothing: registering the collector asks no database."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict
-from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError
+from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushBroadcast, get_notification_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import idempotency
@@ -81,10 +81,6 @@ def check(
     draft = TemplateDraft(type, context, options, templates=None if free_text is None else [free_text])
     check_storable(context, "context")
     draft.check()
-    try:
-        lane = draft.lane
-    except InvalidOption as error:
-        raise TemplateRenderError(f"Template {type}: {error}") from error
     return PushBroadcast(
         batch=uuid4(),
         type=draft.type,
@@ -93,7 +89,7 @@ def check(
         options=freeze(_stored(options)),
         texts={} if free_text is None else {"templates": freeze_templates([free_text]), IS_FREE_TEXT: True},
         scheduled_for=options.scheduled_for,
-        lane=lane,
+        lane=draft.lane,
         rate=rate or "",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,8 +121,12 @@ class TemplateDraft(Draft):
 
     @property
     def lane(self) -> Lane:
-        """The lane of the most urgent language."""
-        return min(Lane.for_urgency(self._merged(SendOptions(), template).urgency) for template in self._templates)
+        """The lane of the most urgent language whose options can be read."""
+        lanes = []
+        for template in self._templates:
+            with suppress(InvalidOption):
+                lanes.append(Lane.for_urgency(self._merged(SendOptions(), template).urgency))
+        return min(lanes, default=Lane.NORMAL)
 
     def content_for(self, subscription: Any) -> Content:
         """Return the content for one subscription. Rendered once per language if the template names no recipient."""
@@ -140,8 +145,16 @@ class TemplateDraft(Draft):
         return content
 
     def check(self) -> None:
-        """Render every language. Raises `TemplateRenderError` that names a variable missing from the context."""
+        """Render every language and read its options.
+
+        Raises `TemplateRenderError` that names a variable missing from the context, or an invalid option.
+        """
         self._renderer.check()
+        for template in self._templates:
+            try:
+                self._merged(SendOptions(), template)
+            except InvalidOption as error:
+                raise TemplateRenderError(f"Template {template}: {error}") from error
 
     def _render_or_error(self, language: str, template: Any, time_zone: str) -> Content | Exception:
         """Return the content, or the exception, shared by all recipients of a language and time zone."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.exceptions import TemplateNotFound
+from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
 from django_webpush_kit.templating.compiled import CompiledTemplate, RenderedText, raise_missing
 from django_webpush_kit.templating.context import holds_datetime, plain_context, recipient_values
 from django_webpush_kit.templating.engine import OnMissing
@@ -60,8 +60,12 @@ class TemplateRenderer:
 
     @property
     def names_recipient(self) -> bool:
-        """Whether the template uses `recipient` in any language."""
-        return any(self._compile(language).is_personal for language in self._templates)
+        """Whether the template uses `recipient` in a language. One with errors is left out, as are its recipients."""
+        for language in self._templates:
+            with suppress(TemplateRenderError):
+                if self._compile(language).is_personal:
+                    return True
+        return False
 
     def template_for(self, language: str) -> Any:
         """Return the template row for a recipient's language, by Django's rules. Raises `TemplateNotFound`."""

@@ -26,7 +26,7 @@ from django_webpush_kit.transports import PushResponse, locmem
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(django_webpush_kit.__file__).parent
-PAGE = (ROOT.parents[1] / "docs/reference/loggers.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/loggers.md").read_text(encoding="utf-8")
 SERVICE = "updates.push.services.mozilla.com"
 
 

@@ -104,6 +104,13 @@ def test_progress_counts_what_came_to_an_end():
 
 
 class TestCtrlC:
+    @pytest.fixture(autouse=True)
+    def _interactive(self):
+        """A shell starts programs in the background with SIGINT ignored."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
     def test_ends_a_delivery_cleanly_and_another_run_finishes_it(self, capsys, push_settings):
         push_settings(CHUNK_SIZE=1)
 

@@ -156,12 +156,11 @@ class LargeTableChangeList(ChangeList):
 
     def _edge(self, rows: QuerySet[Any], limit: int) -> Position | None:
         """Return the position of the row with this number, or None if it is not followed by others."""
-        field = self.model_admin.window_field or "pk"
-        edge = list(rows.values_list(field, "pk")[limit - 1 : limit + 1])
+        field = self.model_admin.window_field
+        edge = list(rows.values_list(*filter(None, [field, "pk"]))[limit - 1 : limit + 1])
         if len(edge) < 2:
             return None
-        moment, key = edge[0]
-        return Position(moment if self.model_admin.window_field else None, key)
+        return Position(edge[0][0] if field else None, edge[0][-1])
 
 
 class LargeTableAdmin(ReadingAdmin):

@@ -281,11 +281,17 @@ class _Exchange:
         seconds = self.curl.getinfo(pycurl.TOTAL_TIME)
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if code and not (status >= 200 and self._has_head()):
-            error = TransportError.ADDRESS_REFUSED if self._address_refused else _ERRORS.get(code, TransportError.RESET)
-            return failure(self.request, error, seconds)
+            return failure(self.request, self._error(code), seconds)
         return PushResponse(
             id=self.request.id, status=status, headers=_parse_headers(self._headers), body=self._body, seconds=seconds
         )
+
+    def _error(self, code: int) -> TransportError:
+        if self._address_refused:
+            return TransportError.ADDRESS_REFUSED
+        if self.curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
+            return TransportError.CONNECT  # the proxy refused; older versions of libcurl report a lost connection
+        return _ERRORS.get(code, TransportError.RESET)
 
     def _take_header(self, line: bytes) -> int | None:
         if line.startswith(b"HTTP/"):

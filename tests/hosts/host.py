@@ -21,6 +21,11 @@ SETTINGS = """
 INSTALLED_APPS += ["django_webpush_kit"]
 TEMPLATES[0]["DIRS"] += [BASE_DIR / "templates"]
 STATIC_ROOT = BASE_DIR / "collected"
+DATABASES["default"]["OPTIONS"] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL",
+}
 WEBPUSH_KIT = {
     "VAPID_PRIVATE_KEY": str(BASE_DIR / "vapid.pem"),
     "VAPID_SUBJECT": "mailto:ops@example.com",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -73,13 +74,22 @@ def test_another_browser_is_listed_and_removed(browser: Any, site: Any) -> None:
     assert select(site, active)[0][0] != SECOND
 
 
+def open_until_asked(browser: Any, page: str, step: str) -> None:
+    """Open the page, again if need be: one that a busy browser takes for hidden does not ask before it is visible."""
+    for seconds in (20, 20, 60):
+        browser.open(page)
+        with suppress(TimeoutError):
+            wait_until(lambda: browser.run(step) == "ask", "the question", seconds)
+            return
+    raise AssertionError(browser.run("return `${document.visibilityState} ${document.body.innerText}`"))
+
+
 def test_the_prompt_subscribes_and_not_now_is_remembered(browser: Any, site: Any) -> None:
     browser.allow_notifications(site.origin)
     log_in(browser, site, "zoe")
     page = f"{site.origin}/pages/centre/?prompt"
     step = "return document.querySelector('webpush-prompt')?.step ?? ''"
-    browser.open(page)
-    wait_until(lambda: browser.run(step) == "ask", "the question")
+    open_until_asked(browser, page, step)
     press(browser, "webpush-prompt", "later")
     browser.open(page)
     wait_until(
@@ -88,8 +98,7 @@ def test_the_prompt_subscribes_and_not_now_is_remembered(browser: Any, site: Any
     assert browser.run(f"await new Promise((done) => setTimeout(done, 500)); {step}") == ""
 
     browser.run("sessionStorage.clear(); localStorage.removeItem('webpush-kit-prompt')")
-    browser.open(page)
-    wait_until(lambda: browser.run(step) == "ask", "the question again")
+    open_until_asked(browser, page, step)
     press(browser, "webpush-prompt", "accept")
     wait_until(lambda: browser.run(step) == "done", "the end of it")
     assert select(site, "SELECT is_active FROM webpush_kit_pushsubscription") == [(1,)]

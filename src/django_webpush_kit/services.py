@@ -110,12 +110,12 @@ def broadcast(
 
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
-    """Pause a broadcast. Rows that are already queued are still sent. Returns False if the broadcast had ended."""
+    """Pause a broadcast. Rows that are already queued are still sent. Returns False if it had ended."""
     return broadcasts.pause(broadcast)
 
 
 def resume_broadcast(broadcast: PushBroadcast) -> bool:
-    """Resume a paused or failed broadcast where it stopped. Returns False if it was neither.
+    """Resume a paused or failed broadcast where it stopped. Returns False if it was neither, or was deleted.
 
     A broadcast that failed before it wrote a row starts again with the current templates.
     """

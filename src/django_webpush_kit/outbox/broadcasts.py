@@ -100,17 +100,16 @@ def stored_broadcasts() -> QuerySet[PushBroadcast]:
 
 
 def pause(broadcast: PushBroadcast) -> bool:
-    """Stop a fan-out until it is resumed; False when it had ended."""
+    """Stop a fan-out until it is resumed; False when it had ended or was deleted."""
     return _switch(broadcast, (Status.PENDING, Status.RUNNING), status=Status.PAUSED)
 
 
 def resume(broadcast: PushBroadcast) -> bool:
-    """Continue a paused or failed fan-out where it stopped; False when it was neither.
+    """Continue a paused or failed fan-out where it stopped; False when it was neither, or was deleted.
 
     One that failed before it wrote a row starts over, with the templates as they stand then.
     """
-    broadcast.refresh_from_db(using=outbox_database())
-    if broadcast.status not in (Status.PAUSED, Status.FAILED):
+    if not _refresh(broadcast) or broadcast.status not in (Status.PAUSED, Status.FAILED):
         return False
     values: dict[str, Any] = {"failure_reason": "", "finished_at": None, "next_page_at": None}
     if broadcast.status == Status.FAILED and not broadcast.queued:
@@ -225,5 +224,13 @@ def _stored(options: SendOptions) -> dict[str, Any]:
 def _switch(broadcast: PushBroadcast, before: tuple[str, ...], **values: Any) -> bool:
     switched = stored_broadcasts().filter(pk=broadcast.pk, status__in=before)
     changed = retry_on_conflict(lambda: switched.update(**values))
-    broadcast.refresh_from_db(using=outbox_database())
-    return bool(changed)
+    return _refresh(broadcast) and bool(changed)
+
+
+def _refresh(broadcast: PushBroadcast) -> bool:
+    """Read a broadcast again; False when it was deleted."""
+    try:
+        broadcast.refresh_from_db(using=outbox_database())
+    except PushBroadcast.DoesNotExist:
+        return False
+    return True

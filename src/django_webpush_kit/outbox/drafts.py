@@ -145,9 +145,10 @@ class TemplateDraft(Draft):
         return content
 
     def check(self) -> None:
-        """Render every language and read its options.
+        """Render every language, read its options and check the size, as far as that is the same for all recipients.
 
-        Raises `TemplateRenderError` that names a variable missing from the context, or an invalid option.
+        Raises `TemplateRenderError` that names a variable missing from the context, or an invalid option or text, and
+        `PayloadTooLarge`.
         """
         self._renderer.check()
         for template in self._templates:
@@ -155,6 +156,8 @@ class TemplateDraft(Draft):
                 self._merged(SendOptions(), template)
             except InvalidOption as error:
                 raise TemplateRenderError(f"Template {template}: {error}") from error
+            if not self._renderer.is_personal(template.language):
+                self._render(template.language, template, "", None, is_personal=False)
 
     def _render_or_error(self, language: str, template: Any, time_zone: str) -> Content | Exception:
         """Return the content, or the exception, shared by all recipients of a language and time zone."""

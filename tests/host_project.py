@@ -90,7 +90,7 @@ class HostProject:
     def served_by(self, *command: str, port: int) -> Iterator[str]:
         """Run a server that listens on this port; yields the origin of the site."""
         with self.beside(*command) as server:
-            _wait_for_port(port, server, self.log)
+            wait_for_port(port, server, self.log)
             yield f"http://localhost:{port}"
 
     @contextmanager
@@ -135,7 +135,7 @@ def free_port() -> int:
     return port
 
 
-def _wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     give_up_at = time.monotonic() + 60
     while time.monotonic() < give_up_at and server.poll() is None:
         try:

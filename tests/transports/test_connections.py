@@ -8,6 +8,7 @@ import pytest
 
 from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.transports.connections import Connection, ConnectionPool, ExchangeError, Origin
+from django_webpush_kit.transports.event_loop import EventLoop
 
 ORIGIN = Origin("http", "127.0.0.1", 80)
 HEADERS = [("Host", "127.0.0.1"), ("Content-Length", "4")]
@@ -31,7 +32,26 @@ def reset(sock):
 
 
 def exchange(connection, seconds=5.0):
-    return connection.exchange("/x", HEADERS, b"body", time.monotonic() + seconds)
+    """Post a request over the connection, and return the reply or raise."""
+    return run(connection.exchange("/x", HEADERS, b"body", time.monotonic() + seconds))
+
+
+def run(steps):
+    loop = EventLoop()
+    loop.start(outcome(steps))
+    while not loop.results:
+        loop.run(5)
+    loop.close()
+    if isinstance(loop.results[0], Exception):
+        raise loop.results[0]
+    return loop.results[0]
+
+
+def outcome(steps):
+    try:
+        return (yield from steps)
+    except ExchangeError as error:
+        return error
 
 
 def test_an_idle_connection_is_alive_until_the_server_ends_it(ends):

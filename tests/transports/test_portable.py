@@ -1,4 +1,4 @@
-"""What `PyWebPushTransport` does its own way: threads, and no request that may have arrived is sent twice."""
+"""What `PyWebPushTransport` does its own way: its event loop, and no request that may have arrived is sent twice."""
 
 import socket
 import threading
@@ -79,11 +79,14 @@ def test_a_second_address_is_tried_when_the_first_refuses(transport, browser, se
 
 
 def test_a_machine_without_descriptors_fails_the_request_alone(transport, browser, server, monkeypatch):
-    def no_socket(*arguments, **options):
-        raise OSError(24, "Too many open files")
+    class NoSocket(socket.socket):
+        def __init__(self, family=-1, *arguments, **options):
+            if family in (socket.AF_INET, socket.AF_INET6):
+                raise OSError(24, "Too many open files")
+            super().__init__(family, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("django_webpush_kit.transports.connections.socket.socket", no_socket)
+        patch.setattr("django_webpush_kit.transports.connections.socket.socket", NoSocket)
         (response,) = transport.send([browser.request(server.url("/status/201"))])
     assert response.error == TransportError.CONNECT.value
 
@@ -91,7 +94,7 @@ def test_a_machine_without_descriptors_fails_the_request_alone(transport, browse
 class TestJobThreads:
     @pytest.fixture
     def threads(self):
-        threads = JobThreads(name="test", idle_seconds=30, on_idle=lambda: None)
+        threads = JobThreads(name="test", idle_seconds=30)
         yield threads
         threads.close()
 

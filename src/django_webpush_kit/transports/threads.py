@@ -16,14 +16,12 @@ Job = Callable[[], None]
 class JobThreads:
     """A thread pool without a size limit: starts a daemon thread if no thread is free.
 
-    A thread without a job for `idle_seconds` calls `on_idle` and ends. Jobs must not raise. `free` is the number of
-    threads without a job.
+    A thread without a job for `idle_seconds` ends. Jobs must not raise. `free` is the number of threads without a job.
     """
 
-    def __init__(self, *, name: str, idle_seconds: float, on_idle: Callable[[], None]) -> None:
+    def __init__(self, *, name: str, idle_seconds: float) -> None:
         self._name = name
         self._idle_seconds = idle_seconds
-        self._on_idle = on_idle
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._threads: set[threading.Thread] = set()
@@ -65,7 +63,6 @@ class JobThreads:
             job()
             with self._changed:
                 self.free += 1
-        self._on_idle()
 
     def _next(self) -> Job | None:
         """Wait for a job. Returns None if the thread must end."""

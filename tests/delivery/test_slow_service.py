@@ -118,3 +118,45 @@ def test_with_autocommit_off_the_call_is_refused(subscription):
         connection.rollback()
         connection.set_autocommit(True)
     assert get_notification_model().objects.get().status == "pending"
+
+
+class TestExcess:
+    """Which parked rows are put back, so that rows of others can be claimed."""
+
+    @pytest.fixture
+    def flow(self, monkeypatch):
+        monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+        return Flow(PyWebPushTransport(max_in_flight=40))
+
+    def park(self, flow, push_service, number):
+        rows = [SimpleNamespace(pk=f"{push_service}{count}", push_service=push_service) for count in range(number)]
+        for row in rows:
+            flow.park(row, None, stop_at=time.monotonic() + 60)
+        return rows
+
+    def answer(self, flow, push_service, number):
+        for count in range(number):
+            row = SimpleNamespace(pk=("answered", push_service, count), push_service=push_service)
+            flow.start(row)
+            flow.finish(row.pk)
+
+    def test_a_service_without_answers_keeps_none(self, flow):
+        rows = self.park(flow, "hung.example.com", 5)
+        flow.note_look()
+        assert sorted(row.pk for row in flow.give_up_excess()) == [row.pk for row in rows]
+        assert flow.is_empty
+
+    def test_one_that_answers_keeps_what_it_can_answer_and_the_oldest_first(self, flow):
+        rows = self.park(flow, "busy.example.com", 50)
+        self.park(flow, "hung.example.com", 5)
+        flow.note_look()
+        self.answer(flow, "busy.example.com", 10)  # 20 a second, for looks are half a second apart
+        given_up = flow.give_up_excess()
+        assert {row.pk for row in given_up if row.push_service == "busy.example.com"} == {row.pk for row in rows[20:]}
+        assert len(given_up) == 35
+
+    def test_answers_before_the_last_look_do_not_count(self, flow):
+        self.park(flow, "hung.example.com", 5)
+        self.answer(flow, "hung.example.com", 10)
+        flow.note_look()
+        assert len(flow.give_up_excess()) == 5

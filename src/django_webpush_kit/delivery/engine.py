@@ -307,7 +307,8 @@ def _until_room(recorder: Recorder, flow: Flow) -> Iterator[PushRequest | None]:
     """Wait until there is room for another chunk, if the transport accepts pauses; start parked requests meanwhile."""
     while flow.is_full and flow.accepts_pauses:
         if flow.is_time_to_look():
-            _put_back(flow.give_up_parked(), recorder)
+            _put_back(flow.give_up_excess(), recorder)
+            flow.note_look()
         yield from _started_parked(flow, recorder)
         recorder.flush_if_due()
         if flow.is_full:

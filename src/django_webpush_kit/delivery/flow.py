@@ -24,6 +24,9 @@ SERVICE_SHARE = 0.75
 LOOK_SECONDS = 0.5
 """Interval between two looks for due rows while responses are pending."""
 
+DRAIN_SECONDS = 1.0
+"""Parked rows that their push service will have answered after this time, at its present rate, stay parked."""
+
 STALL_SECONDS = 1.0
 """Maximum wait for rows in flight before an isolated row. After this time the worker stops waiting for them."""
 
@@ -45,6 +48,7 @@ class Flow:
         self._in_flight: Counter[str] = Counter()
         self._parked: dict[str, deque[_Parked]] = {}
         self._looked_at = 0.0
+        self._answered: Counter[str] = Counter()
 
     @property
     def is_empty(self) -> bool:
@@ -80,6 +84,7 @@ class Flow:
     def note_look(self) -> None:
         """Record that the worker looks for due rows now."""
         self._looked_at = time.monotonic()
+        self._answered.clear()
 
     def has_room(self, push_service: str) -> bool:
         """Return whether one more row of this push service may be sent without using up the share of others."""
@@ -104,6 +109,7 @@ class Flow:
         if started is None:
             return None
         self._in_flight[started[0].push_service] -= 1
+        self._answered[started[0].push_service] += 1
         return started[0]
 
     def park(self, row: Row, request: PushRequest, stop_at: float) -> None:
@@ -125,6 +131,17 @@ class Flow:
                     yield parked.row, parked.request
             if not waiting:
                 del self._parked[push_service]
+
+    def give_up_excess(self) -> list[Row]:
+        """Remove and return the parked rows that their push services would not answer within `DRAIN_SECONDS`."""
+        seconds = max(time.monotonic() - self._looked_at, LOOK_SECONDS)
+        excess = []
+        for push_service, waiting in list(self._parked.items()):
+            kept = int(self._answered[push_service] / seconds * DRAIN_SECONDS)
+            excess += [waiting.pop().row for _ in range(len(waiting) - kept)]
+            if not waiting:
+                del self._parked[push_service]
+        return excess
 
     def give_up_parked(self) -> list[Row]:
         """Remove and return all parked rows, so that rows of other push services can be claimed."""

@@ -33,6 +33,9 @@ _logger = logging.getLogger(__name__)
 class PyWebPushTransport(NetworkTransport):
     """Sends over HTTP/1.1, with one connection per request in flight. Options: see `NetworkTransport`."""
 
+    default_max_in_flight = 160
+    encrypt_batch = 16
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         file, directory = trusted_certificates(self.ca_bundle)

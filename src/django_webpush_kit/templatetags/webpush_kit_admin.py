@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 
 from django import template
+from django.apps import apps
 from django.template.context import RequestContext
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from django_webpush_kit.admin.dashboard import panel_context
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.error_reports import log_error
+
+HAS_ADMIN = apps.is_installed("django.contrib.admin")
+"""Django imports the tags of every app, also in projects without the admin, where our admin cannot be imported."""
+
+if HAS_ADMIN:
+    from django_webpush_kit.admin.dashboard import panel_context
 
 register = template.Library()
 
@@ -26,7 +32,9 @@ def webpush_kit_panel(context: RequestContext) -> str | SafeString:
     """
     try:
         request = context.get("request")
-        values = panel_context(request) if kit_settings.ADMIN_PANEL and request is not None else None
+        if request is None or not (HAS_ADMIN and kit_settings.ADMIN_PANEL):
+            return ""
+        values = panel_context(request)
         return "" if values is None else render_to_string("django_webpush_kit/admin/includes/health_panel.html", values)
     except Exception as error:  # noqa: BLE001 - contained
         log_error(_logger, "The panel of the admin could not be shown", error=error)

@@ -53,8 +53,16 @@ class TestConfig:
                 "service_worker": "/api/v1/push/service-worker.js",
             },
             "service_worker_scope": "/",
+            "declarative": False,
             "user": "",
         }
+
+    @pytest.mark.parametrize(("given", "is_declarative"), [(None, True), (False, False)])
+    def test_it_says_whether_messages_need_a_service_worker(
+        self, api: ApiClient, push_settings: Any, given: bool | None, is_declarative: bool
+    ) -> None:
+        push_settings(BASE_URL="https://www.example.com", DECLARATIVE=given)
+        assert api.call("GET", "config").json()["declarative"] is is_declarative
 
     def test_it_describes_the_types_in_the_language_of_the_request(self, api: ApiClient, push_settings: Any) -> None:
         push_settings(

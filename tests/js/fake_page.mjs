@@ -36,7 +36,15 @@ export class FakePage {
   others = [];
   #before = new Map();
 
-  constructor({ supported = true, meta = {}, lang = "de", cookie = "", userAgent = "Test", ...navigator } = {}) {
+  constructor({
+    supported = true,
+    hasWindowPush = false,
+    meta = {},
+    lang = "de",
+    cookie = "",
+    userAgent = "Test",
+    ...navigator
+  } = {}) {
     Object.assign(this.meta, meta);
     this.browser.permission = "default";
     this.browser.answer = (request) => this.server.answer(request);
@@ -78,6 +86,8 @@ export class FakePage {
       customElements: globalThis.customElements ?? new FakeRegistry(),
     });
     if (supported) this.#install({ Notification: this.#notification(), PushManager: class {} });
+    // WebKit, and the Push API since 2025: the subscription of the scope "/", with or without a worker
+    if (hasWindowPush) this.#install({ pushManager: this.browser.worker.context.registration.pushManager });
     delete globalThis[Symbol.for("webpush-kit")];
   }
 
@@ -151,6 +161,7 @@ export class FakePage {
 class FakeServer {
   publicKey = PUBLIC_KEY;
   scope = "/";
+  isDeclarative = false;
   signedIn = true;
   /** The mark of the one who is signed in. */
   user = "7";
@@ -171,6 +182,7 @@ class FakeServer {
         types: {},
         urls: {},
         service_worker_scope: this.scope,
+        declarative: this.isDeclarative,
         user: this.signedIn ? this.user : "",
       });
     const scripted = this.script.shift();
@@ -218,6 +230,10 @@ class FakeStorage {
 
   getItem(key) {
     return this.#items.get(key) ?? null;
+  }
+
+  all() {
+    return Object.fromEntries(this.#items);
   }
 
   clear() {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 
 import { ORIGIN, PUBLIC_KEY } from "./fake_browser.mjs";
+import { FakeIndexedDB } from "./fake_indexeddb.mjs";
 import { FakePage, load, refusal } from "./fake_page.mjs";
 
 const kit = await load("webpush-kit.js");
@@ -741,6 +742,139 @@ describe("other workers and scopes", () => {
     page.registration.active.scriptURL = `${ORIGIN}/former/push/service-worker.js`;
     await push.subscribe();
     assert.equal(page.registration.active.scriptURL, `${ORIGIN}/api/v1/push/service-worker.js`);
+  });
+});
+
+describe("a browser that shows declarative messages without a worker", () => {
+  /** Safari 18.4 and later, in front of a server whose messages are declarative. */
+  function openSafari(options = {}, pageOptions = {}) {
+    const push = open({ publicKey: PUBLIC_KEY, ...options }, { hasWindowPush: true, ...pageOptions });
+    page.server.isDeclarative = true;
+    return push;
+  }
+
+  /** The same where the worker cannot be installed. */
+  function openWithoutWorker(options = {}) {
+    const push = openSafari(options);
+    page.serviceWorker.register = () => Promise.reject(new TypeError("worker-src 'none'"));
+    return push;
+  }
+
+  /** The site's data are gone as after seven days without a visit: the worker, its memory and the page's. */
+  function forgetEverything() {
+    localStorage.clear();
+    page.registration = null;
+    page.browser.indexedDB = new FakeIndexedDB();
+    page.browser.startWorker();
+  }
+
+  for (const [name, openIt] of [
+    ["has no service workers at all", () => openSafari({}, { serviceWorker: undefined })],
+    ["cannot install ours", openWithoutWorker],
+  ]) {
+    test(`subscribes, repairs and unsubscribes where it ${name}`, async () => {
+      const push = openIt();
+      assert.equal(await push.state(), "off");
+      await push.subscribe();
+      assert.equal(await push.state(), "on");
+      assert.equal(page.registration, null);
+      assert.equal(await push.repair({ force: true }), "fresh");
+      assert.deepEqual(await push.preferences(), {});
+      await push.unsubscribe();
+      assert.equal(page.browser.subscription, null);
+      assert.equal(page.server.subscriptions.size, 0);
+      assert.equal(await push.state(), "off");
+    });
+  }
+
+  test("installs the worker where it can, with the same subscription", async () => {
+    const push = openWithoutWorker();
+    await push.subscribe();
+    const { endpoint } = page.browser.subscription;
+    page.serviceWorker.register = async (url, { scope }) => (page.registration = page.makeRegistration(url, scope));
+    assert.equal(await push.repair({ force: true }), "fresh");
+    assert.notEqual(page.registration, null);
+    assert.equal(page.browser.subscription.endpoint, endpoint);
+    assert.equal((await workerState()).endpoint, endpoint);
+  });
+
+  test("keeps the token that proves it in the page's storage, until it is invalid", async () => {
+    const push = openWithoutWorker();
+    await push.subscribe();
+    await push.updatePreferences({ categories: {} });
+    assert.equal(page.browser.requests.at(-1).headers["X-Subscription-Token"], "token-1");
+    await push.repair({ force: true });
+    await push.sendTestNotification();
+    assert.equal(page.browser.requests.at(-1).headers["X-Subscription-Token"], "token-1");
+    await push.detach();
+    await push.repair();
+    const resent = page.browser.requests.findLast(({ url }) => url.endsWith("/subscribe"));
+    assert.equal(resent.headers["X-Subscription-Token"], undefined);
+    assert.equal(await push.state(), "on");
+  });
+
+  test("leaves the token to the worker where there is one", async () => {
+    await openSafari().subscribe();
+    assert.equal((await workerState()).subscriptionToken, "token-1");
+    assert.ok(!Object.values(localStorage.all()).join().includes("token-1"));
+  });
+
+  test("finds the subscription that has outlived everything, once the server has said whose it is", async () => {
+    const push = openSafari();
+    await push.subscribe();
+    const { endpoint } = page.browser.subscription;
+    forgetEverything();
+    assert.equal(await push.state(), "off");
+    assert.equal(await push.repair(), "fresh");
+    assert.equal(await push.state(), "on");
+    assert.equal(page.browser.subscription.endpoint, endpoint);
+    assert.notEqual(page.registration, null);
+  });
+
+  test("leaves the subscription of another user alone that has outlived everything", async () => {
+    const push = openSafari();
+    await push.subscribe();
+    forgetEverything();
+    page.server.user = "8";
+    page.meta.user = "8";
+    assert.equal(await push.repair({ force: true }), "nothing");
+    assert.equal(await push.state(), "off");
+  });
+
+  test("leaves another provider's subscription without a worker alone, unless it is told to replace it", async () => {
+    for (const openIt of [openSafari, openWithoutWorker]) {
+      const push = openIt();
+      const theirs = page.browser.subscribe("https://push.example.net/theirs", kit.base64ToUint8Array(OTHER_KEY));
+      page.browser.permission = "granted";
+      assert.equal(await push.state(), "off");
+      assert.equal(await push.repair({ force: true }), "nothing");
+      await push.unsubscribe();
+      await assert.rejects(push.subscribe(), codeOf("subscription_conflict"));
+      assert.equal(page.browser.subscription, theirs);
+      await kit.createPush({ repair: false, replaceSubscription: true }).subscribe();
+      assert.notEqual(page.browser.subscription, theirs);
+      page.close();
+    }
+  });
+
+  test("needs a worker where messages are not declarative, or the scope is not the whole site", async () => {
+    const classic = openWithoutWorker();
+    page.server.isDeclarative = false;
+    await assert.rejects(classic.subscribe(), codeOf("service_worker_failed"));
+    page.close();
+    await assert.rejects(openWithoutWorker({ scope: "/p/" }).subscribe(), codeOf("service_worker_failed"));
+    assert.equal(page.browser.subscription, null);
+  });
+
+  test("still follows the permission and the user without service workers", async () => {
+    const push = openSafari({}, { serviceWorker: undefined });
+    await push.subscribe();
+    const states = [];
+    push.on("change", (state) => states.push(state));
+    page.browser.permission = "denied";
+    page.document.dispatchEvent(new Event("visibilitychange"));
+    await new Promise(setImmediate);
+    assert.deepEqual(states, ["denied"]);
   });
 });
 

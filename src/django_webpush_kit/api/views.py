@@ -41,7 +41,7 @@ from django_webpush_kit.api.ownership import (
 from django_webpush_kit.api.requests import ApiRequest, api_view
 from django_webpush_kit.api.test_notification import send_test
 from django_webpush_kit.api.throttling import check_rate
-from django_webpush_kit.conf import kit_settings, public_key
+from django_webpush_kit.conf import declarative_base_url, kit_settings, public_key
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch, TokenVoid, TooManySubscriptions
@@ -176,6 +176,7 @@ def config(request: ApiRequest) -> HttpResponse:
                 "service_worker": _url(request.http, "service-worker.js"),
             },
             "service_worker_scope": kit_settings.SERVICE_WORKER_SCOPE,
+            "declarative": bool(declarative_base_url()),
             "user": _visitor_mark(request.http),
         }
     )

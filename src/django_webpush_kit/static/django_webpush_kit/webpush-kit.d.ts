@@ -272,6 +272,10 @@ export type PushConfig = {
      * mark of the signed-in user, "" if nobody is signed in
      */
     user?: string | undefined;
+    /**
+     * whether browsers can show the messages without a service worker
+     */
+    declarative?: boolean | undefined;
 };
 /**
  * a primary key: a number, or text such as a UUID
@@ -381,6 +385,10 @@ export type Memory = {
      */
     checked?: number | undefined;
     detached?: boolean | undefined;
+    /**
+     * the subscription token, where no worker can keep it
+     */
+    token?: string | undefined;
 };
 export type Found = {
     registration: ServiceWorkerRegistration;

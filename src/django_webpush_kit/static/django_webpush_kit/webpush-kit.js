@@ -38,6 +38,7 @@
  * @property {Partial<Record<"subscribe" | "unsubscribe" | "preferences" | "test" | "events" | "service_worker", string>>} urls
  * @property {string} [service_worker_scope]
  * @property {string} [user] mark of the signed-in user, "" if nobody is signed in
+ * @property {boolean} [declarative] whether browsers can show the messages without a service worker
  */
 
 /** @typedef {number | string} Identifier a primary key: a number, or text such as a UUID */
@@ -126,6 +127,7 @@
  * @property {string} [scope]
  * @property {number} [checked] milliseconds since the epoch
  * @property {boolean} [detached]
+ * @property {string} [token] the subscription token, where no worker can keep it
  */
 
 /** @typedef {{registration: ServiceWorkerRegistration, subscription: PushSubscription, known: Memory, isMoved: boolean}} Found */
@@ -222,8 +224,8 @@ export class PushNotificationManager {
   #config = null;
   /** @type {string | undefined} */
   #lastUser;
-  /** @type {Map<string, boolean>} whether a worker is ours, by the URL of its script */
-  #ownScripts = new Map();
+  /** @type {Set<string>} the scripts of workers that have answered as ours do */
+  #answering = new Set();
 
   /** @param {PushOptions} [options] */
   constructor(options = {}) {
@@ -238,7 +240,7 @@ export class PushNotificationManager {
   /** The mark of the signed-in user: "" if nobody is signed in, undefined if unknown. */
   get user() {
     const { user } = this.options;
-    return (typeof user === "function" ? user() : user) ?? metaContent("user");
+    return resolved(user) ?? metaContent("user");
   }
 
   /**
@@ -318,7 +320,8 @@ export class PushNotificationManager {
     const found = await this.#find();
     if (!found) return;
     await this.#remove(found);
-    this.#saveState({ ...found.known, detached: true, user: found.known.user || this.user, scope: this.#scope() });
+    const { known } = found;
+    this.#saveState({ ...known, detached: true, token: "", user: known.user || this.user, scope: this.#scope() });
     await this.#emitIfChanged();
   }
 
@@ -327,8 +330,8 @@ export class PushNotificationManager {
    * @returns {Promise<Preferences>}
    */
   async preferences() {
-    const { data } = await this.#forEndpoint((endpoint, options) => this.api.getPreferences(endpoint, options));
-    return data.preferences;
+    const call = /** @type {EndpointCall} */ ((endpoint, options) => this.api.getPreferences(endpoint, options));
+    return (await this.#forEndpoint(call)).data.preferences;
   }
 
   /** @param {Preferences} preferences replace the stored ones */
@@ -438,8 +441,8 @@ export class PushNotificationManager {
   #listen() {
     const { document, navigator } = globalThis;
     const workers = serviceWorkers();
-    if (!document || !workers) return;
-    workers.addEventListener("message", (event) => this.#onMessage(event));
+    if (!document) return;
+    workers?.addEventListener("message", (event) => this.#onMessage(event));
     document.addEventListener("webpush-navigate", (event) => {
       const { url } = /** @type {CustomEvent<{url: string}>} */ (event).detail;
       this.#emit("navigate", { url, preventDefault: () => event.preventDefault() });
@@ -489,12 +492,11 @@ export class PushNotificationManager {
   /** @returns {string} the URL of the service worker's scope */
   #scope() {
     const said = this.options.scope ?? metaContent("scope") ?? this.#config?.service_worker_scope;
-    const path = said ?? loadState(this.#memoryKey()).scope ?? "/";
-    return new URL(path, document.baseURI).href;
+    return new URL(said ?? loadState(this.#memoryKey()).scope ?? "/", document.baseURI).href;
   }
 
   #memoryKey() {
-    return `${MEMORY_KEY} ${this.api.url("")} ${this.options.scope ?? ""}`.trim();
+    return `${MEMORY_KEY} ${this.api.url("")} ${this.options.scope ?? ""}`;
   }
 
   /** @param {Memory} state */
@@ -503,13 +505,14 @@ export class PushNotificationManager {
   }
 
   /**
-   * The registration with exactly our scope; getRegistration() may return one with a wider scope.
+   * The registration with exactly our scope, or what stands in for it; getRegistration() may return one with a wider
+   * scope.
    * @returns {Promise<ServiceWorkerRegistration | null>}
    */
   async #registration() {
     const scope = this.#scope();
     const found = await registrations((workers) => workers.getRegistration(scope));
-    return found?.scope === scope ? found : null;
+    return found?.scope === scope ? found : withoutWorker(scope);
   }
 
   /**
@@ -546,7 +549,7 @@ export class PushNotificationManager {
       if (!isNested || registration.scope === scope) continue;
       const subscription = await registration.pushManager.getSubscription();
       if (!subscription?.options?.applicationServerKey) continue;
-      const told = await askWorker(registration.active, { type: "webpush-kit:state" });
+      const told = await askState(registration);
       if (!told?.endpoint || !this.#isOwnApi(told.baseUrl)) continue;
       const known = { ...loadState(this.#memoryKey()), endpoint: told.endpoint, key: told.publicKey };
       if (this.#hasOwnKey(subscription, known)) return { registration, subscription, known, isMoved: true };
@@ -567,7 +570,7 @@ export class PushNotificationManager {
   async #known(registration) {
     const state = loadState(this.#memoryKey());
     if (state.endpoint || state.detached) return state;
-    const told = await askWorker(registration.active, { type: "webpush-kit:state" });
+    const told = await askState(registration);
     return told?.endpoint && this.#isOwnApi(told.baseUrl) ? { endpoint: told.endpoint, key: told.publicKey } : {};
   }
 
@@ -586,11 +589,17 @@ export class PushNotificationManager {
    * @param {ServiceWorkerRegistration} registration
    */
   async #isOwnWorker({ active }) {
-    if (!active || new URL(active.scriptURL).pathname === this.#script().pathname) return true;
-    if (!this.#ownScripts.get(active.scriptURL)) {
-      this.#ownScripts.set(active.scriptURL, Boolean(await askWorker(active, { type: "webpush-kit:state" })));
-    }
-    return this.#ownScripts.get(active.scriptURL);
+    if (!active || this.#isOwnScript(active)) return true;
+    const isKnown = this.#answering.has(active.scriptURL) || Boolean(await askState({ active }));
+    if (isKnown) this.#answering.add(active.scriptURL);
+    return isKnown;
+  }
+
+  /** @param {ServiceWorker | null | undefined} worker */
+  #isOwnScript(worker) {
+    return (
+      Boolean(worker) && new URL(/** @type {ServiceWorker} */ (worker).scriptURL).pathname === this.#script().pathname
+    );
   }
 
   #script() {
@@ -624,10 +633,11 @@ export class PushNotificationManager {
   /** @param {Preferences} preferences */
   async #subscribe(preferences) {
     const config = await this.config();
+    const before = await this.#registration();
+    const present = await before?.pushManager.getSubscription();
     const registration = await this.#register();
     const moved = await this.#findMoved();
-    const present = await registration.pushManager.getSubscription();
-    const subscription = await this.#subscribeTo(registration, config);
+    const subscription = await this.#subscribeTo(registration, config, before);
     let answer;
     try {
       answer = await this.#post(registration, subscription, config, preferences, moved?.subscription.endpoint);
@@ -661,7 +671,7 @@ export class PushNotificationManager {
     const registration = await this.#register();
     const isRenewed = !hasKey(subscription, config.public_key);
     if (!known.detached) {
-      const subscriptionToken = await askForToken(found.registration.active);
+      const subscriptionToken = await this.#token(found.registration);
       const answer = await this.api.getPreferences(subscription.endpoint, { subscriptionToken });
       const isSignedOut = [401, 403].includes(answer.status);
       if (!answer.success && !isSignedOut && answer.status !== 404) throw toPushError(answer);
@@ -695,35 +705,36 @@ export class PushNotificationManager {
     if (!known.endpoint) return "nothing";
     const answer = await this.#remove(found);
     if (!answer.success || !known.user) await subscription.unsubscribe();
-    this.#saveState(known.user ? { ...known, detached: true, scope: this.#scope() } : {});
+    this.#saveState(known.user ? { ...known, detached: true, token: "", scope: this.#scope() } : {});
     return "ended";
   }
 
   /** @param {Found} found in a scope that we no longer use */
   async #endMoved({ registration, subscription }) {
     await subscription.unsubscribe();
-    await askWorker(registration.active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
-    const isOurScript =
-      registration.active && new URL(registration.active.scriptURL).pathname === this.#script().pathname;
-    if (isOurScript) await registration.unregister?.();
+    await tellEnd(registration);
+    if (this.#isOwnScript(registration.active)) await registration.unregister?.();
   }
 
   /**
-   * The registration of our active worker. Another worker is only replaced with `replaceServiceWorker`.
+   * The registration of our active worker. Another worker is only replaced with `replaceServiceWorker`. Where no worker
+   * can be installed, declarative messages do without.
    * @returns {Promise<ServiceWorkerRegistration>}
    */
   async #register() {
     const scope = this.#scope();
     const script = this.#script();
     const present = await this.#registration();
-    if (present?.active && new URL(present.active.scriptURL).pathname !== script.pathname) {
-      const answer = await askWorker(present.active, { type: "webpush-kit:state" });
+    if (present?.active && !this.#isOwnScript(present.active)) {
+      const answer = await askState(present);
       if (answer?.isImported) return present; // the site's own worker imports ours
       if (!answer && !this.options.replaceServiceWorker) throw conflict(present, script);
     }
     try {
       return await untilActive(await serviceWorkers().register(trusted(script.href), { scope }));
     } catch (cause) {
+      const standIn = this.#config?.declarative && withoutWorker(scope);
+      if (standIn) return standIn;
       throw new PushError("service_worker_failed", /** @type {Error} */ (cause).message, { cause });
     }
   }
@@ -732,17 +743,20 @@ export class PushNotificationManager {
    * The current subscription if it was created with this key, else a new one.
    * @param {ServiceWorkerRegistration} registration
    * @param {PushConfig} config
+   * @param {ServiceWorkerRegistration | null} before the registration as it was found
    * @returns {Promise<PushSubscription>}
    */
-  async #subscribeTo(registration, config) {
+  async #subscribeTo(registration, config, before = registration) {
     const present = await registration.pushManager.getSubscription();
     if (present && hasKey(present, config.public_key)) return present;
     if (present) {
       const known = await this.#known(registration);
       const isOwn = known.endpoint === present.endpoint || known.detached || this.#hasOwnKey(present, known);
-      const isShared =
-        registration.active && new URL(registration.active.scriptURL).pathname !== this.#script().pathname;
-      if (!isOwn && isShared && !this.options.replaceSubscription) throw new PushError("subscription_conflict");
+      const isShared = (before && !before.active) || !this.#isOwnScript(registration.active);
+      const mayEnd = isOwn || !isShared || this.options.replaceSubscription;
+      if (!mayEnd && !(await this.api.getPreferences(present.endpoint)).success) {
+        throw new PushError("subscription_conflict");
+      }
       await present.unsubscribe();
     }
     return subscribeWith(registration, config.public_key);
@@ -758,7 +772,7 @@ export class PushNotificationManager {
    * @returns {Promise<SubscriptionAnswer>}
    */
   async #post(registration, subscription, config, preferences, oldEndpoint) {
-    const subscriptionToken = await askForToken(registration.active);
+    const subscriptionToken = await this.#token(registration);
     const post = (/** @type {PushSubscription} */ one) =>
       this.api.createSubscription(one, preferences, {
         subscriptionToken,
@@ -773,8 +787,18 @@ export class PushNotificationManager {
     }
     if (!answer.success) throw toPushError(answer);
     await this.#tellWorker(registration.active, current, config.public_key, answer.data);
-    this.#remember(current, config.public_key, this.user ?? answer.data.user);
+    const token = registration.active ? "" : answer.data.subscription_token;
+    this.#remember(current, config.public_key, this.user ?? answer.data.user, undefined, token);
     return answer.data;
+  }
+
+  /**
+   * The subscription token, which authenticates a browser without a session. The worker keeps it, if there is one.
+   * @param {ServiceWorkerRegistration} registration
+   * @returns {Promise<string | undefined>}
+   */
+  async #token(registration) {
+    return (await askState(registration))?.subscriptionToken ?? loadState(this.#memoryKey()).token;
   }
 
   /**
@@ -796,9 +820,9 @@ export class PushNotificationManager {
 
   /** @param {Found} found */
   async #remove({ registration, subscription }) {
-    const subscriptionToken = await askForToken(registration.active);
+    const subscriptionToken = await this.#token(registration);
     const answer = await this.api.removeSubscription(subscription.endpoint, { subscriptionToken });
-    await askWorker(registration.active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
+    await tellEnd(registration);
     return answer;
   }
 
@@ -809,7 +833,7 @@ export class PushNotificationManager {
   async #forEndpoint(call) {
     const found = await this.#find();
     if (!found) throw new PushError("not_subscribed");
-    const subscriptionToken = await askForToken(found.registration.active);
+    const subscriptionToken = await this.#token(found.registration);
     const answer = await call(found.subscription.endpoint, { subscriptionToken });
     if (!answer.success) throw toPushError(answer);
     return answer;
@@ -820,9 +844,10 @@ export class PushNotificationManager {
    * @param {string} key
    * @param {string | undefined} user the owner
    * @param {string | undefined} [asked] who is signed in
+   * @param {string | undefined} [token]
    */
-  #remember({ endpoint }, key, user, asked = user) {
-    this.#saveState({ endpoint, key, user, asked, scope: this.#scope(), checked: Date.now() });
+  #remember({ endpoint }, key, user, asked = user, token = loadState(this.#memoryKey()).token) {
+    this.#saveState({ endpoint, key, user, asked, token, scope: this.#scope(), checked: Date.now() });
   }
 
   /**
@@ -832,10 +857,13 @@ export class PushNotificationManager {
    * @param {string | undefined} user who is signed in
    */
   #isFresh(known, subscription, user) {
-    const key = this.options.publicKey ?? known.key;
     const isUnchanged =
       !known.detached && known.endpoint === subscription.endpoint && user !== undefined && known.asked === user;
-    return isUnchanged && hasKey(subscription, key) && Date.now() - (known.checked ?? 0) < CHECK_INTERVAL_MS;
+    return (
+      isUnchanged &&
+      hasKey(subscription, this.options.publicKey ?? known.key) &&
+      Date.now() - (known.checked ?? 0) < CHECK_INTERVAL_MS
+    );
   }
 }
 
@@ -868,7 +896,7 @@ export class PushNotificationAPI {
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       old_endpoint: oldEndpoint,
     };
-    return this.makeRequest("subscribe", { method: "POST", body: JSON.stringify(body), subscriptionToken });
+    return this.#send("subscribe", body, subscriptionToken);
   }
 
   /**
@@ -877,7 +905,7 @@ export class PushNotificationAPI {
    * @returns {Promise<APIResponse>}
    */
   removeSubscription(endpoint, { subscriptionToken } = {}) {
-    return this.makeRequest("unsubscribe", { method: "POST", body: JSON.stringify({ endpoint }), subscriptionToken });
+    return this.#send("unsubscribe", { endpoint }, subscriptionToken);
   }
 
   /**
@@ -896,8 +924,7 @@ export class PushNotificationAPI {
    * @returns {Promise<APIResponse>}
    */
   updatePreferences(endpoint, preferences, { subscriptionToken } = {}) {
-    const body = JSON.stringify({ endpoint, preferences });
-    return this.makeRequest("preferences", { method: "PUT", body, subscriptionToken });
+    return this.#send("preferences", { endpoint, preferences }, subscriptionToken, "PUT");
   }
 
   /**
@@ -906,7 +933,17 @@ export class PushNotificationAPI {
    * @returns {Promise<APIResponse>}
    */
   sendTestNotification(endpoint, { subscriptionToken } = {}) {
-    return this.makeRequest("test", { method: "POST", body: JSON.stringify({ endpoint }), subscriptionToken });
+    return this.#send("test", { endpoint }, subscriptionToken);
+  }
+
+  /**
+   * @param {string} path
+   * @param {Record<string, unknown>} body
+   * @param {string | undefined} subscriptionToken
+   * @param {string} [method]
+   */
+  #send(path, body, subscriptionToken, method = "POST") {
+    return this.makeRequest(path, { method, body: JSON.stringify(body), subscriptionToken });
   }
 
   /** @returns {Promise<APIResponse<PushConfig>>} */
@@ -961,7 +998,7 @@ export class PushNotificationAPI {
   async #headers(url, init, subscriptionToken) {
     const { headers } = this.options;
     /** @type {Record<string, string>} */
-    const all = { Accept: "application/json", ...(typeof headers === "function" ? await headers() : headers) };
+    const all = { Accept: "application/json", ...(await resolved(headers)) };
     if (init.body) all["Content-Type"] = "application/json";
     if (subscriptionToken) all["X-Subscription-Token"] = subscriptionToken;
     const token = init.method && init.method !== "GET" ? this.#csrfToken(url) : "";
@@ -975,7 +1012,7 @@ export class PushNotificationAPI {
    */
   #csrfToken(url) {
     const { csrfToken, csrfCookie = "csrftoken" } = this.options;
-    if (csrfToken) return typeof csrfToken === "function" ? csrfToken() : csrfToken;
+    if (csrfToken) return resolved(csrfToken);
     if (new URL(url).origin !== globalThis.location?.origin) return "";
     const cookies = document.cookie.split("; ").map((cookie) => cookie.split("="));
     return metaContent("csrf") || decodeURIComponent(cookies.find(([name]) => name === csrfCookie)?.[1] ?? "");
@@ -1022,7 +1059,7 @@ export class PushNotificationIntegration {
  * @returns {string}
  */
 export function arrayBufferToBase64(buffer) {
-  const text = btoa(String.fromCharCode(...new Uint8Array(buffer ?? new ArrayBuffer(0))));
+  const text = btoa(String.fromCharCode(...new Uint8Array(/** @type {ArrayBuffer} */ (buffer))));
   return text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
@@ -1037,17 +1074,13 @@ export function base64ToUint8Array(text) {
 
 /** Whether this browser supports push. */
 export function isSupported() {
-  return ["Notification", "PushManager"].every((name) => name in globalThis) && Boolean(serviceWorkers());
+  const { Notification, PushManager, pushManager } = /** @type {any} */ (globalThis);
+  return Boolean(Notification && PushManager && (pushManager ?? serviceWorkers()));
 }
 
 /** iOS and iPadOS support push only for sites on the home screen: true in a browser tab. */
 export function needsInstall() {
-  const {
-    userAgent = "",
-    platform = "",
-    maxTouchPoints = 0,
-    standalone = false,
-  } = /** @type {any} */ (globalThis.navigator ?? {});
+  const { userAgent, platform, maxTouchPoints, standalone } = /** @type {any} */ (globalThis.navigator ?? {});
   const isIos = /iPhone|iPad|iPod/.test(userAgent) || (platform === "MacIntel" && maxTouchPoints > 1);
   const isInstalled = standalone || Boolean(globalThis.matchMedia?.("(display-mode: standalone)").matches);
   return isIos && !isInstalled && !isSupported();
@@ -1057,38 +1090,30 @@ export function needsInstall() {
 function findObstacle() {
   if (globalThis.isSecureContext === false) return "insecure";
   if (isFramed()) return "framed";
-  if (isStorageBlocked()) return "storage_blocked";
+  if (serviceWorkers(null) === null) return "storage_blocked";
   if (isSupported()) return "";
   return needsInstall() ? "needs_install" : "unsupported";
 }
 
 /** Whether this page is in a sandbox, or in a frame of another site: browsers refuse notifications there. */
 function isFramed() {
-  if (globalThis.origin === "null") return true;
   try {
-    return Boolean(globalThis.top && globalThis.top !== globalThis.self && !globalThis.top.location.href);
-  } catch {
-    return true;
-  }
-}
-
-function isStorageBlocked() {
-  try {
-    return !globalThis.navigator?.serviceWorker && false;
+    return globalThis.origin === "null" || Boolean(globalThis.top && !globalThis.top.location.href);
   } catch {
     return true;
   }
 }
 
 /**
- * Access throws in a sandbox, and if cookies are blocked.
+ * Access throws in a sandbox, and if cookies are blocked: then `blocked`.
+ * @param {any} [blocked]
  * @returns {ServiceWorkerContainer}
  */
-function serviceWorkers() {
+function serviceWorkers(blocked) {
   try {
     return globalThis.navigator?.serviceWorker;
   } catch {
-    return /** @type {any} */ (undefined);
+    return blocked;
   }
 }
 
@@ -1099,11 +1124,24 @@ function serviceWorkers() {
  * @returns {Promise<T>}
  */
 async function registrations(ask) {
+  const workers = serviceWorkers();
   try {
-    return await ask(serviceWorkers());
+    return workers && (await ask(workers));
   } catch (cause) {
     throw new PushError("storage_blocked", "", { cause });
   }
+}
+
+/**
+ * What stands in for a registration where there is no service worker: some browsers keep a subscription of the scope "/"
+ * for the page itself, and show declarative messages without a worker. If a worker is installed there, it has the same
+ * subscription. The subscription outlives it.
+ * @param {string} scope
+ * @returns {any}
+ */
+function withoutWorker(scope) {
+  const { pushManager } = /** @type {any} */ (globalThis);
+  return pushManager && new URL(scope).pathname === "/" ? { scope, pushManager } : null;
 }
 
 /**
@@ -1120,10 +1158,9 @@ async function subscribeWith(registration, publicKey) {
   try {
     return await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
   } catch (cause) {
-    const { name } = /** @type {Error} */ (cause);
-    if (name === "NotAllowedError") throw new PushError("denied", "", { cause });
-    if (name === "InvalidAccessError") throw new PushError("invalid_key", "", { cause });
-    throw new PushError("push_service_unavailable", "", { cause });
+    /** @type {Record<string, string>} */
+    const codes = { NotAllowedError: "denied", InvalidAccessError: "invalid_key" };
+    throw new PushError(codes[/** @type {Error} */ (cause).name] ?? "push_service_unavailable", "", { cause });
   }
 }
 
@@ -1204,12 +1241,19 @@ function askWorker(worker, message) {
 }
 
 /**
- * The subscription token, stored by the worker. It authenticates a browser without a session.
- * @param {ServiceWorker | null | undefined} worker
- * @returns {Promise<string | undefined>}
+ * What the worker has stored.
+ * @param {{active: ServiceWorker | null}} registration
  */
-async function askForToken(worker) {
-  return (await askWorker(worker, { type: "webpush-kit:state" }))?.subscriptionToken;
+function askState({ active }) {
+  return askWorker(active, { type: "webpush-kit:state" });
+}
+
+/**
+ * The subscription is no longer the worker's.
+ * @param {ServiceWorkerRegistration} registration
+ */
+function tellEnd({ active }) {
+  return askWorker(active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
 }
 
 /** @param {APIResponse<any>} answer */
@@ -1224,6 +1268,15 @@ function toPushError({ code, message, status, errors }) {
 function conflict({ active, scope }, script) {
   const mend = `let it importScripts("${script.pathname}"), or set replaceServiceWorker.`;
   return new PushError("service_worker_conflict", `${active?.scriptURL} already serves ${scope}: ${mend}`);
+}
+
+/**
+ * @template T
+ * @param {T | (() => T)} given a value, or a function that returns it
+ * @returns {T}
+ */
+function resolved(given) {
+  return typeof given === "function" ? /** @type {any} */ (given)() : given;
 }
 
 /** The language of this page, else the language of the browser. */
@@ -1247,7 +1300,7 @@ function metaContent(name) {
  */
 function loadState(key) {
   try {
-    return JSON.parse(localStorage.getItem(key) ?? "{}") ?? {};
+    return JSON.parse(/** @type {string} */ (localStorage.getItem(key))) ?? {};
   } catch {
     return {};
   }

@@ -1,5 +1,6 @@
 """The dashboard, the panel on the first page of the admin, and the list of workers."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_webpush_kit import overview
-from django_webpush_kit.admin import dashboard
+from django_webpush_kit.admin import dashboard, large_tables
 from django_webpush_kit.conf import current_key_id
 from django_webpush_kit.database import clock_difference, database_now
 from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat
@@ -104,6 +105,13 @@ class TestDashboard:
             "Not sent before its deadline",
         ):
             assert text in page, text
+
+    def test_a_failure_leads_to_its_rows_wherever_they_are(self, busy, admin_client, monkeypatch):
+        monkeypatch.setattr(large_tables, "SCAN_LIMIT", 1)
+        page = admin_client.get(url()).content.decode()
+        [link] = set(re.findall(r'href="([^"]*pushnotification/\?[^"]*=failed)"', page))
+        rows = admin_client.get(link).context["cl"].result_list
+        assert [row.failure_reason for row in rows] == ["HTTP 413"] * 3
 
     def test_queries_are_few_and_do_not_grow(self, busy, subscription, admin_client, django_assert_max_num_queries):
         admin_client.get(url())

@@ -21,7 +21,7 @@ from django_webpush_kit.models import (
 )
 from django_webpush_kit.tokens import NotificationIdentity
 from tests.admin.test_admin import choose, confirm, messages_of, own_filters, url_of
-from tests.factories import make_event, make_notification
+from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db
 
@@ -178,10 +178,17 @@ class TestFilters:
         changelist = listed(admin_client, get_analytics_model(), notification=row.pk)
         assert list(changelist.result_list) == events[:1]
 
-    @pytest.mark.parametrize("name", ["user", "subscription", "batch"])
+    @pytest.mark.parametrize("name", ["user", "subscription", "batch", "template"])
     @pytest.mark.parametrize("value", ["x", "", "\x00", "9" * 40, "-1"])
     def test_odd_keys_find_nothing(self, admin_client, many, name, value):
         assert titles(admin_client, **{name: value}) == []
+
+    def test_notifications_of_a_template_are_found_before_the_newest_window(self, admin_client, many, monkeypatch):
+        monkeypatch.setattr(reading, "COUNT_LIMIT", 2)
+        monkeypatch.setattr(large_tables, "SCAN_LIMIT", 2)
+        template = make_template("news")
+        get_notification_model().objects.filter(pk=many[-1].pk).update(template=template)
+        assert titles(admin_client, template=template.pk) == [many[-1].title]
 
     def test_a_filter_in_use_can_be_left(self, admin_client, many, user):
         page = admin_client.get(url_of(get_notification_model(), "changelist"), {"user": user.pk}).content.decode()

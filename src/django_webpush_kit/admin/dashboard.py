@@ -122,7 +122,7 @@ def _figures() -> dict[str, Any]:
             (broadcast, page_url(PushBroadcast, "change", broadcast.pk)) for broadcast in overview.open_broadcasts()
         ],
         "errors": [
-            (NotificationStatus(status).label, reason, count, list_url(get_notification_model(), status__exact=status))
+            (NotificationStatus(status).label, reason, count, list_url(get_notification_model(), status=status))
             for status, reason, count in overview.recent_errors()
         ],
         "key_id": current_key_id(),

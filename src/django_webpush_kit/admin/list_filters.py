@@ -136,6 +136,13 @@ class SubscriptionFilter(KeyFilter):
     parameter_name = "subscription"
 
 
+class TemplateFilter(KeyFilter):
+    """Notifications written with one template."""
+
+    title = _("template")
+    parameter_name = "template"
+
+
 class NotificationFilter(KeyFilter):
     """Events of one notification."""
 

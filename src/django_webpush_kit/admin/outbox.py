@@ -27,6 +27,7 @@ from django_webpush_kit.admin.list_filters import (
     PositionFilter,
     StatusFilter,
     SubscriptionFilter,
+    TemplateFilter,
     UserFilter,
 )
 from django_webpush_kit.admin.pages import link, list_url, row_link
@@ -62,6 +63,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         BatchFilter,
         UserFilter,
         SubscriptionFilter,
+        TemplateFilter,
         StatusFilter,
         DateFilter,
         TypeFilter,

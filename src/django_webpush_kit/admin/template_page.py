@@ -80,7 +80,7 @@ def uses_of(template: Any) -> dict[str, Any]:
     return {
         "notification_count": min(number, COUNT_LIMIT),
         "has_more_notifications": number > COUNT_LIMIT,
-        "notifications_url": list_url(get_notification_model(), template__id__exact=template.pk),
+        "notifications_url": list_url(get_notification_model(), template=template.pk),
         "broadcasts": [(row, page_url(PushBroadcast, "change", row.pk)) for row in broadcasts],
     }
 

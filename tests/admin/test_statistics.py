@@ -255,8 +255,17 @@ class TestExport:
         assert f"'{name}" in [row[2] for row in rows]
         assert not [cell for row in rows for cell in row if cell.startswith(start)]
 
-    def test_any_text_is_a_cell(self):
-        assert harmless("news, 'daily'") == "news, 'daily'"
+    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+    @pytest.mark.parametrize("end", [";", ",", "|", "\t", "\n", '"', '";"', "; "])
+    def test_no_part_of_a_cell_is_a_formula_for_a_spreadsheet_with_another_separator(self, start, end):
+        assert harmless(f"a{end}{start}cmd|' /C calc'!A0") == f"a{end}'{start}cmd|' /C calc'!A0"
+        assert harmless(f" {start}1+1") == f" '{start}1+1"
+
+    @pytest.mark.parametrize(
+        "text", ["news, 'daily'", "pt-br", "a=b", "me@example.com", "HTTP 500 - down", "Rock 'n'-roll"]
+    )
+    def test_any_text_is_a_cell(self, text):
+        assert harmless(text) == text
 
 
 def test_hostile_values_are_text_on_the_page(open_page, subscription, user):

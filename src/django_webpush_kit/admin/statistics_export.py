@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,11 @@ from django_webpush_kit.rollups.counts import COUNTERS, percentile
 
 COLUMNS = ("day", "dimension", "value", *COUNTERS, "p50_seconds", "p95_seconds")
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet may run a cell that begins with one of these."""
+FORMULA = re.compile(r"""((?:^|[;,|\t\r\n"]) *)(?=[=+@\-\t\r\n\uff1d\uff0b\uff0d\uff20])""")
+"""Where a spreadsheet may see the start of a formula: at the start of a cell, and after a character that ends one.
+
+Which one that is depends on the settings of a country. U+FF1D and the others are full-width forms of "=+-@".
+"""
 
 
 def export_csv(figures: Figures) -> StreamingHttpResponse:
@@ -29,8 +33,8 @@ def export_json(figures: Figures) -> StreamingHttpResponse:
 
 
 def harmless(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: with an apostrophe in front if it looks like one."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    """Return a cell that no spreadsheet takes for a formula: with an apostrophe in front of what looks like one."""
+    return FORMULA.sub(r"\1'", text)
 
 
 class _Echo:

@@ -27,6 +27,13 @@ def test_deactivating_asks_with_the_number_and_changes_nothing_before(admin_clie
     assert active() == 3
 
 
+def test_a_second_click_on_the_button_sends_no_second_test(admin_client, browsers):
+    page = choose(admin_client, "send_test", *browsers[:2])
+    for _ in range(2):
+        assert messages_of(confirm(admin_client, page)) == ["2 test notifications were queued."]
+    assert get_notification_model().objects.count() == 2
+
+
 def test_all_rows_of_a_filtered_list_are_those_that_match_the_filter(admin_client, browsers):
     user = browsers[0].user
     page = choose(admin_client, "deactivate", browsers[0], query=f"?q={user.username}", select_across="1")

@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from django_webpush_kit import services
+from django_webpush_kit.admin.outbox import PushNotificationAdmin
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.services import subscribe
@@ -115,6 +116,34 @@ def test_it_is_sent_again_after_a_question(admin_client, notification):
     assert (copy.options["ttl"], copy.language, copy.topic, copy.max_retries) == (60, "de", "order-7", 1)
     assert (copy.subscription, copy.status) == (notification.subscription, "pending")
     assert url_of(model, "change", copy.pk) in message
+
+
+@pytest.mark.parametrize("page", ["again", "to_me"])
+def test_a_second_click_on_the_button_sends_nothing_more(
+    admin_client, admin_user, notification, make_subscription, page
+):
+    make_subscription(admin_user)
+    model = type(notification)
+    asked = admin_client.get(url_of(model, page, notification.pk))
+    answers = [messages_of(confirm(admin_client, asked)) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert model.objects.count() == 2
+    confirm(admin_client, admin_client.get(url_of(model, page, notification.pk)))
+    assert model.objects.count() == 3, "a question asked again is another one"
+
+
+@pytest.mark.parametrize("asked", ["\x00", "a" * 5000, " ", "\U0001f514"])
+def test_odd_values_of_the_question_do_no_harm(admin_client, notification, asked):
+    url = url_of(type(notification), "again", notification.pk)
+    for _ in range(2):
+        page = admin_client.post(url, {"confirmed": "1", "asked": asked}, follow=True)
+        assert page.status_code == 200
+    assert type(notification).objects.count() in (2, 3)
+
+
+def test_a_row_that_staff_may_not_see_is_not_sent(admin_client, notification, monkeypatch):
+    monkeypatch.setattr(PushNotificationAdmin, "has_view_permission", lambda self, request, obj=None: obj is None)
+    assert admin_client.get(url_of(type(notification), "again", notification.pk)).status_code == 403
 
 
 def test_it_is_never_sent_again_to_somebody_else_s_browser(admin_client, notification, make_user):

@@ -165,7 +165,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
     def control_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Pause, resume or cancel a broadcast, or send its failed notifications again."""
         broadcast = self._broadcast(request, object_id)
-        if not self.has_act_permission(request):
+        if not (self.has_act_permission(request) and self.has_view_permission(request, broadcast)):
             raise PermissionDenied
         controls: dict[str, Callable[[HttpRequest, Any], HttpResponse | None]] = {
             "pause": self._pause_one,

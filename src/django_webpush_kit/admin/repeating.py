@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
-from django_webpush_kit.admin.confirmation import Question, ask
+from django_webpush_kit.admin.confirmation import Question, ask, idempotency_key
 from django_webpush_kit.admin.pages import page_url, row_link
 from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.options import RowOptions
@@ -42,6 +42,8 @@ def _row(model_admin: Any, request: HttpRequest, object_id: str) -> Any:
     row = model_admin.get_object(request, object_id)
     if row is None:
         raise Http404
+    if not model_admin.has_view_permission(request, row):
+        raise PermissionDenied
     return row
 
 
@@ -88,6 +90,7 @@ def _ask(model_admin: Any, request: HttpRequest, row: Any, title: str, consequen
 
 def _send(model_admin: Any, request: HttpRequest, row: Any, *, to: Any = None, **changes: Any) -> HttpResponse:
     try:
+        changes["idempotency_key"] = idempotency_key(request)
         result = _sent(row, row.subscription if to is None else to, changes)
     except Exception as error:  # noqa: BLE001 - a function of the project, or a stored value; shown instead
         return _done(model_admin, request, row, _("Not sent: %(error)s") % {"error": message_of(error)}, messages.ERROR)

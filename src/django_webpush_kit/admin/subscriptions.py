@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import services
+from django_webpush_kit.admin.confirmation import idempotency_key
 from django_webpush_kit.admin.finding import find_subscriptions
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import ActiveFilter, PositionFilter, UserFilter
@@ -128,6 +129,7 @@ class PushSubscriptionAdmin(LargeTableAdmin):
             str(_("Test notification")),
             str(_("If you can read this, notifications arrive.")),
             critical=True,
+            idempotency_key=idempotency_key(request),
         )
         count = result.queued + result.deferred
         text = ngettext("%d test notification was queued.", "%d test notifications were queued.", count) % count

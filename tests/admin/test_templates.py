@@ -505,3 +505,43 @@ def test_a_form_without_options_keeps_them(editable):
     form = form_class({"title_template": "x"}, instance=row)
     assert form.is_valid(), form.errors
     assert form.save().options == {"ttl": 60}
+
+
+class TestTwoPeople:
+    """Two people edit one template."""
+
+    TAKEN = "Somebody changed this template after you had opened it."
+
+    def opened(self, client, row):
+        """What the form of a page posts."""
+        page = client.get(page_of(row))
+        version = page.context["adminform"].form["version"].value()
+        assert f'name="version" value="{version}"' in page.content.decode()
+        return {**filled_in(), "version": version}
+
+    def test_the_second_one_does_not_replace_what_the_first_one_wrote(self, admin_client, editable):
+        row = make_template("news", title_template="Old")
+        hers, his = self.opened(admin_client, row), self.opened(admin_client, row)
+        assert admin_client.post(page_of(row), {**hers, "title_template": "Hers"}).status_code == 302
+        answer = admin_client.post(page_of(row), {**his, "title_template": "His"})
+        assert self.TAKEN in words(answer)
+        assert 'value="His"' in answer.content.decode()
+        row.refresh_from_db()
+        assert row.title_template == "Hers"
+        again = self.opened(admin_client, row)
+        assert admin_client.post(page_of(row), {**again, "title_template": "His"}).status_code == 302
+
+    def test_a_preview_and_a_copy_replace_nothing(self, admin_client, editable):
+        row = make_template("news", title_template="Old")
+        form = self.opened(admin_client, row)
+        admin_client.post(page_of(row), {**form, "title_template": "Hers"})
+        copy = {**form, "title_template": "His", "language": "de", "_saveasnew": "1"}
+        assert admin_client.post(page_of(row), copy).status_code == 302
+        assert get_template_model().objects.get(language="de").title_template == "His"
+
+    def test_a_form_without_a_version_is_saved(self, admin_client, editable):
+        """A project may have a template of its own for the page."""
+        row = make_template("news")
+        assert admin_client.post(page_of(row), {**filled_in(), "title_template": "New"}).status_code == 302
+        entry = LogEntry.objects.latest("pk")
+        assert "version" not in entry.change_message.lower()

@@ -146,7 +146,7 @@ class PushNotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("title"))
     def short_title(self, notification: Any) -> str:
         """Return the title, which the list shortens to its column."""
-        return format_html('<span class="webpush-kit-short" title="{0}">{0}</span>', notification.title)
+        return format_html('<span class="webpush-kit-short" dir="auto" title="{0}">{0}</span>', notification.title)
 
     @admin.display(description=_("user"))
     def recipient(self, notification: Any) -> str:

@@ -137,6 +137,21 @@ class SampleField(VariablesField):
         return False
 
 
+CHANGED_MEANWHILE = _(
+    "Somebody changed this template after you had opened it. Copy your text, then open the page again."
+)
+
+
+class VersionField(forms.CharField):
+    """The time of the last change, as it was when the form was opened."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return False, so that the history of the template does not mention it."""
+        return False
+
+
 _UNSET = ("", _("default"))
 
 _YES_OR_NO = [_UNSET, ("true", _("yes")), ("false", _("no"))]
@@ -213,6 +228,7 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
         widget=AdminTextareaWidget(attrs={"rows": 6}),
         help_text=_("JSON for the preview and the test; not stored. Taken from the latest broadcast of the type."),
     )
+    version = VersionField(required=False, max_length=40)
     for _name, _field in OPTION_FIELDS.items():
         locals()[f"option_{_name}"] = _field
     del _name, _field
@@ -220,6 +236,7 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["sample_context"].initial = self.starting_sample
+        self.fields["version"].initial = self._version = str(self.instance.updated_at or "")
         self.fields["actions"].widget.is_raw = self.buttons_as_json
         if "options" in self.fields:
             self.fields["options"].show_hidden_initial = False  # it would hold the options of the fields, too
@@ -233,8 +250,13 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
             self.initial.setdefault(field_name(name), shown)
 
     def clean(self) -> dict[str, Any]:
-        """Put the options together. If the form has no fields for them, the JSON is all of them."""
+        """Put the options together. If the form has no fields for them, the JSON is all of them.
+
+        Refuses to replace a template that somebody else has changed since the form was opened.
+        """
         given: dict[str, Any] = super().clean() or {}
+        if self.instance.pk and given.get("version") and given["version"] != self._version:
+            self.add_error(None, CHANGED_MEANWHILE)
         options = given.get("options")
         posted = [name for name in OPTION_FIELDS if self.add_prefix(field_name(name)) in self.data]
         if posted and options in (None, "") and "options" not in self.errors:

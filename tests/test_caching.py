@@ -1,5 +1,7 @@
 """What is remembered, for how long, and that it is never needed."""
 
+import time
+
 import pytest
 
 from django_webpush_kit.caching import remember
@@ -31,6 +33,22 @@ def test_a_shared_cache_answers_the_second_time(shared_cache):
 def test_what_differs_in_a_part_is_computed_apart(shared_cache):
     compute = counter()
     assert [remember("x", 1, compute=compute), remember("x", 2, compute=compute)] == [1, 2]
+
+
+def test_what_takes_long_is_kept_longer(shared_cache):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        time.sleep(0.05)
+        return len(calls)
+
+    for share, wanted in ((0.0005, [1, 1]), (1.0, [2, 3])):
+        found = []
+        for _ in range(2):
+            found.append(remember(f"x-{share}", compute=compute, seconds=0.001, share=share))
+            time.sleep(0.1)
+        assert found == wanted
 
 
 def test_none_is_remembered_too(shared_cache):

@@ -5,6 +5,7 @@ Only a cache shared by all processes is used. Otherwise, the results of differen
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -22,10 +23,13 @@ from django_webpush_kit.outages import guard_of
 Value = TypeVar("Value")
 
 
-def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: float | None = None) -> Value:
+def remember(
+    name: str, *parts: object, compute: Callable[[], Value], seconds: float | None = None, share: float = 1.0
+) -> Value:
     """Return the cached result of `compute()`, at most `seconds` old (default: `STATISTICS_CACHE_SECONDS`).
 
-    `name` and `parts` form the cache key. If the cache does not answer, the result is computed.
+    `name` and `parts` form the cache key. If the cache does not answer, the result is computed. A result that takes
+    long is kept longer than `seconds`, so that computing it takes at most this `share` of the time.
     """
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0:
@@ -35,7 +39,9 @@ def remember(name: str, *parts: object, compute: Callable[[], Value], seconds: f
     if kept is not None:
         found: Value = kept[0]
         return found
+    started = time.monotonic()
     value = compute()
+    seconds = max(seconds, (time.monotonic() - started) / share)
     ask_cache(lambda cache: cache.set(key, (value,), seconds))
     return value
 

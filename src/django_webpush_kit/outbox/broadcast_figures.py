@@ -18,6 +18,9 @@ from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStat
 CACHE_SECONDS = 3
 """The figures are cached for this long, so that many viewers of a page do not each count the rows."""
 
+CACHE_SHARE = 0.1
+"""Counting a very large broadcast takes seconds. It may take this share of the time while its page is open."""
+
 MAX_REASONS = 10
 """The most frequent reasons that are returned."""
 
@@ -46,10 +49,13 @@ class BroadcastFigures:
 
 
 def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
-    """Return the figures of a broadcast, at most `CACHE_SECONDS` old, and refresh the broadcast's own fields."""
+    """Return the figures of a broadcast, and refresh the broadcast's own fields.
+
+    They are at most `CACHE_SECONDS` old, or older if counting takes longer than `CACHE_SHARE` of that time.
+    """
     broadcast.refresh_from_db(using=outbox_database())
-    state = (broadcast.status, broadcast.processed, broadcast.queued)
-    return remember("broadcast", str(broadcast.batch), state, compute=lambda: _count(broadcast), seconds=CACHE_SECONDS)
+    key = (str(broadcast.batch), broadcast.status)
+    return remember("broadcast", *key, compute=lambda: _count(broadcast), seconds=CACHE_SECONDS, share=CACHE_SHARE)
 
 
 def _count(broadcast: PushBroadcast) -> BroadcastFigures:

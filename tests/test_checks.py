@@ -350,6 +350,12 @@ class TestSQLite:
     def test_a_cluster_beside_well_set_up_sqlite_is_fine(self, options):
         assert found() == {}
 
+    def test_a_worker_without_a_queue_needs_them_too(self, options, push_settings):
+        push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        assert found() == {}
+        options["transaction_mode"] = None
+        assert set(found()) == {"W021"}
+
     @pytest.mark.parametrize(
         ("name", "value"),
         [("transaction_mode", None), ("timeout", None), ("timeout", 5), ("timeout", "long"), ("init_command", "")],
@@ -360,10 +366,10 @@ class TestSQLite:
         assert name in found()["W021"].msg
         assert "IMMEDIATE" in found()["W021"].hint
 
-    def test_without_a_cluster_there_is_no_message(self, options, push_settings):
+    def test_without_workers_there_is_no_message(self, options, push_settings):
         options.clear()
-        push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
-        assert found() == {}
+        push_settings(TASK_BACKEND=f"{BACKENDS}.ImmediateBackend")
+        assert set(found()) == {"I001"}
 
 
 class TestQueues:

@@ -17,7 +17,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.http import JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
 from django_webpush_kit.conf import vapid_keyring
@@ -34,6 +34,8 @@ from django_webpush_kit.protocol.vapid import generate_vapid_keys
 from tests.factories import make_notification, make_template
 
 pytestmark = pytest.mark.django_db
+
+REFUSED = "Browsers refuse the scope / of the service worker: {}"
 
 DJANGO_Q = "django_webpush_kit.task_backends.DjangoQBackend"
 
@@ -444,6 +446,45 @@ class TestLinks:
         [text] = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/other/")
         assert text.endswith("is not the push API.")
 
+    @pytest.mark.parametrize(
+        ("status", "content_type", "allowed", "wanted"),
+        [
+            (200, "text/javascript", "/", None),
+            (200, "application/javascript; charset=utf-8", "/", None),
+            (404, "text/html", "/", "Browsers cannot subscribe: {} answers 404."),
+            (200, "text/html", "/", "Browsers cannot subscribe: {} is text/html, not JavaScript."),
+            (
+                200,
+                "text/javascript",
+                None,
+                f"{REFUSED} allows /push/, because its header Service-Worker-Allowed is missing.",
+            ),
+            (200, "text/javascript", "/app/", f"{REFUSED} allows /app/."),
+        ],
+    )
+    def test_the_service_worker_is_fetched(
+        self, live_server, settings, push_settings, status, content_type, allowed, wanted
+    ):
+        def worker(request):
+            headers = {"Service-Worker-Allowed": allowed} if allowed else {}
+            return HttpResponse("// ours", status=status, content_type=content_type, headers=headers)
+
+        settings.ROOT_URLCONF = (
+            path("push/config", lambda request: JsonResponse({"public_key": "x"})),
+            path("push/service-worker.js", worker),
+        )
+        found = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/push/")
+        url = f"{live_server.url}/push/service-worker.js"
+        assert found == ([wanted.format(url)] if wanted else [])
+
+    def test_a_scope_below_the_worker_needs_no_header(self, live_server, settings, push_settings):
+        settings.ROOT_URLCONF = (
+            path("push/config", lambda request: JsonResponse({"public_key": "x"})),
+            path("push/service-worker.js", lambda request: HttpResponse("", content_type="text/javascript")),
+        )
+        values = {"BASE_URL": live_server.url, "API_PATH": "/push/", "SERVICE_WORKER_SCOPE": "/push/app/"}
+        assert self.findings(push_settings, **values) == []
+
     def test_a_site_that_does_not_answer_is_a_warning(self, push_settings):
         [text] = self.findings(push_settings, BASE_URL="http://127.0.0.1:9")
         assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")
@@ -473,3 +514,41 @@ def test_workers_that_are_gone_are_an_error_once_something_is_due(subscription):
     printed, error = run()
     assert error == "1 error found."
     assert "Start deliver_push or the queue's workers, and read their log." in printed
+
+
+class TestStaticFiles:
+    """Pages load the browser modules from the collected files."""
+
+    @pytest.fixture
+    def root(self, settings, tmp_path):
+        settings.STATIC_ROOT = str(tmp_path / "static")
+        return Path(settings.STATIC_ROOT)
+
+    def findings(self):
+        return [found for found in findings() if found[1] == "static files"]
+
+    def test_files_that_were_not_collected_are_a_warning(self, root, settings):
+        [(level, _area, text)] = self.findings()
+        assert level == "warning"
+        assert text == "STATIC_ROOT has no django_webpush_kit/webpush-kit.js, so pages cannot load it."
+        call_command("collectstatic", "--no-input", verbosity=0)
+        assert self.findings() == []
+        settings.DEBUG = True
+        (root / "django_webpush_kit" / "webpush-kit.js").unlink()
+        assert self.findings() == []
+
+    @pytest.mark.parametrize("storage", ["AggregatingStorage", "HashedOnlyStorage"])
+    def test_a_manifest_without_them_is_an_error(self, root, settings, storage):
+        settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": f"tests.hashed_files.{storage}"}}
+        [(level, _area, text)] = self.findings()
+        assert level == "error"
+        assert text.startswith("Pages with {% webpush_kit_head %} fail: Missing staticfiles manifest entry")
+        call_command("collectstatic", "--no-input", verbosity=0)
+        assert self.findings() == []
+
+    def test_files_that_are_served_in_another_way_are_not_looked_for(self, settings):
+        settings.STORAGES = {
+            **settings.STORAGES,
+            "staticfiles": {"BACKEND": "django.core.files.storage.InMemoryStorage", "OPTIONS": {"base_url": "/s/"}},
+        }
+        assert self.findings() == []

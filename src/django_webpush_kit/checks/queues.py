@@ -10,7 +10,7 @@ from django.db import connections
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.database import outbox_database
-from django_webpush_kit.task_backends import CeleryBackend, DjangoQBackend, DjangoTasksBackend, get_task_backend
+from django_webpush_kit.task_backends import CeleryBackend, DjangoTasksBackend, ImmediateBackend, get_task_backend
 
 MIN_SQLITE_TIMEOUT = 20
 """Recommended wait for another connection's write lock, in seconds. Python's default is 5."""
@@ -25,16 +25,16 @@ def _queue() -> Messages:
         backend: object = get_task_backend()
     except (ImproperlyConfigured, ImportError):
         return  # the check of TASK_BACKEND reports the problem
-    if isinstance(backend, DjangoQBackend):
+    if not isinstance(backend, ImmediateBackend):  # then workers write beside requests
         yield from _sqlite(outbox_database())
-    elif isinstance(backend, CeleryBackend):
+    if isinstance(backend, CeleryBackend):
         yield from _celery(backend)
     elif isinstance(backend, DjangoTasksBackend):
         yield from _django_tasks(backend)
 
 
 def _sqlite(alias: str) -> Messages:
-    if connections[alias].vendor != "sqlite":
+    if alias not in connections or connections[alias].vendor != "sqlite":
         return
     options = connections[alias].settings_dict.get("OPTIONS") or {}
     missing = []
@@ -47,7 +47,7 @@ def _sqlite(alias: str) -> Messages:
     if missing:
         yield messages.warning(
             21,
-            f'DATABASES["{alias}"] is SQLite without the options {", ".join(missing)}. While qcluster runs, '
+            f'DATABASES["{alias}"] is SQLite without the options {", ".join(missing)}. While a worker runs, '
             'send() can fail with "database is locked".',
             f"Set {SQLITE_OPTIONS}.",
         )

@@ -33,6 +33,7 @@ from django_webpush_kit.health import UNHEALTHY, get_health
 from django_webpush_kit.management.findings import Finding, failure, guarded, in_words
 from django_webpush_kit.management.link_diagnosis import examine_links, known_base
 from django_webpush_kit.management.queue_diagnosis import examine_queue
+from django_webpush_kit.management.static_diagnosis import examine_static_files
 from django_webpush_kit.models import get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.states import UNFINISHED
 from django_webpush_kit.templating.lint import lint_templates
@@ -102,6 +103,7 @@ def _urls() -> Iterator[Finding]:
             f"Add {INCLUDE} to the URLconf.",
         )
     yield from examine_links()
+    yield from examine_static_files()
 
 
 def _cache() -> Iterator[Finding]:

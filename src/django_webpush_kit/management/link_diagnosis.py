@@ -1,11 +1,11 @@
-"""Check of `push_doctor`: fetch a link to the API as a browser does. Messages contain such links."""
+"""Check of `push_doctor`: fetch a link to the API and the service worker as a browser does."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from urllib.error import HTTPError
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from urllib.request import urlopen
 
 from django.db import DatabaseError
@@ -18,7 +18,7 @@ FETCH_SECONDS = 10
 
 
 def examine_links() -> Iterator[Finding]:
-    """Check that the API answers under `BASE_URL`."""
+    """Check that the API answers under `BASE_URL`, and that browsers get the service worker there."""
     base = known_base()
     if base and kit_settings.BASE_URL:
         yield from _fetched(urljoin(kit_settings.BASE_URL, f"{base}config"))
@@ -44,5 +44,30 @@ def _fetched(url: str) -> Iterator[Finding]:
     except (OSError, ValueError) as error:
         yield Finding("warning", "urls", f"Links in messages could not be checked: {url}: {error}", fix)
     else:
-        if not isinstance(answer, dict) or "public_key" not in answer:
+        if isinstance(answer, dict) and "public_key" in answer:
+            yield from _service_worker(urljoin(url, "service-worker.js"))
+        else:
             yield Finding("error", "urls", f"Links in messages are wrong: {url} is not the push API.", fix)
+
+
+def _service_worker(url: str) -> Iterator[Finding]:
+    """Request the service worker: a proxy may look for a static file instead, or drop its header."""
+    fix = "Let the proxy pass this path to Django, with all headers: the service worker is not a static file."
+    try:
+        with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310  # the scheme is checked with BASE_URL
+            kind, allowed = response.headers.get_content_type(), response.headers.get("Service-Worker-Allowed", "")
+    except HTTPError as error:
+        error.close()
+        yield Finding("error", "urls", f"Browsers cannot subscribe: {url} answers {error.code}.", fix)
+        return
+    except OSError as error:
+        yield Finding("warning", "urls", f"The service worker could not be fetched: {url}: {error}", fix)
+        return
+    if not kind.endswith("javascript"):
+        yield Finding("error", "urls", f"Browsers cannot subscribe: {url} is {kind}, not JavaScript.", fix)
+        return
+    scope, reach = kit_settings.SERVICE_WORKER_SCOPE, allowed or urlsplit(url).path.rpartition("/")[0] + "/"
+    if not scope.startswith(reach):
+        text = f"Browsers refuse the scope {scope} of the service worker: {url} allows {reach}"
+        cause = "" if allowed else ", because its header Service-Worker-Allowed is missing"
+        yield Finding("error", "urls", f"{text}{cause}.", fix)

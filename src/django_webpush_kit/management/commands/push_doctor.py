@@ -22,7 +22,7 @@ from django_webpush_kit.management.findings import Finding
 
 
 class Command(BaseCommand):
-    """Examine settings, URLs, cache, proxy, database, clock, keys, queue, retention, templates, health and rates."""
+    """Examine settings, URLs, files, cache, proxy, database, clock, keys, queue, retention, templates and health."""
 
     help = "Report what is wrong with this installation and how to fix it. Exit code 1 if there is an error."
     requires_system_checks = []

@@ -130,8 +130,10 @@ def test_the_export_has_the_broadcasts_that_the_user_started(user, bob):
     assert [(row["type"], row["context"]) for row in exported] == [("news", {"day": "Monday"})]
 
 
-def test_export_and_erasure_go_through_any_number_of_rows(user, subscription, monkeypatch):
+@pytest.mark.parametrize("keys_at_once", [1, 2, 3, 5, 100])
+def test_export_and_erasure_go_through_any_number_of_rows(user, subscription, monkeypatch, keys_at_once):
     monkeypatch.setattr(privacy, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(privacy, "KEYS_AT_ONCE", keys_at_once)
     for number in range(5):
         make_event(make_notification(subscription, title=f"Number {number}", days_ago=number // 2), "clicked")
     titles = [row["title"] for row in export_user(user)["notifications"]]
@@ -151,6 +153,16 @@ def test_the_export_is_read_page_by_page(user, subscription, monkeypatch):
         first = len(read)
         list(pieces)
     assert len(read) - first >= 2 * 2, "two more pages, each with its events"
+
+
+def test_what_is_erased_during_an_export_is_left_out(user, subscription, monkeypatch):
+    monkeypatch.setattr(privacy, "CHUNK_SIZE", 2)
+    for number in range(4):
+        make_notification(subscription, title=f"Number {number}")
+    rows = privacy.exported_notifications(user)
+    titles = [next(rows)["title"]]
+    get_notification_model().objects.filter(title="Number 2").delete()
+    assert titles + [row["title"] for row in rows] == ["Number 0", "Number 1", "Number 3"]
 
 
 LARGE_TABLES = (get_notification_model, get_analytics_model, get_subscription_model)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 500
 """Rows per statement. Databases limit the number of parameters."""
 
+KEYS_AT_ONCE = 50_000
+"""Primary keys read by one statement. Each such statement goes through all rows of the user."""
+
 ERASE_ATTEMPTS = 5
 """Attempts to erase a user while notifications to the same user are being written."""
 
@@ -111,10 +114,11 @@ def _delete(rows: QuerySet[Any]) -> Counter[str]:
     """Delete rows in chunks. Returns the number of deleted rows by model label, cascades included."""
     deleted: Counter[str] = Counter()
     logged = _logged_keys(rows.model)
-    while keys := list(rows.values_list("pk", flat=True)[:CHUNK_SIZE]):
-        _blank_log(rows.model, logged.intersection(map(str, keys)))
-        _count, by_model = rows.model._base_manager.using(rows.db).filter(pk__in=keys).delete()
-        deleted.update(by_model)
+    while found := list(rows.values_list("pk", flat=True)[:KEYS_AT_ONCE]):
+        for keys in _chunks(found):
+            _blank_log(rows.model, logged.intersection(map(str, keys)))
+            _count, by_model = rows.model._base_manager.using(rows.db).filter(pk__in=keys).delete()
+            deleted.update(by_model)
     return deleted
 
 
@@ -160,21 +164,27 @@ def exported_head(user: Any) -> dict[str, Any]:
 def exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
     """Yield notifications with their events, in the order of creation. Rows are read in pages."""
     database = outbox_database()
-    rows = get_notification_model().objects.using(database).filter(user=user).order_by("created_at", "pk")
-    page = list(rows[:CHUNK_SIZE])
-    while page:
-        keys = [row.pk for row in page]
+    model = get_notification_model()
+    for keys in _keys_in_order(model.objects.using(database).filter(user=user)):
         events: dict[Any, list[dict[str, Any]]] = {}
         reported = get_analytics_model().objects.using(database).filter(notification__in=keys)
         for event in reported.order_by("timestamp", "pk"):
             events.setdefault(event.notification_id, []).append(_fields(event))
-        for row in page:
+        page = model.objects.using(database).in_bulk(keys)
+        for row in (page[key] for key in keys if key in page):
             yield {**_fields(row), "events": events.get(row.pk, [])}
-        if len(page) < CHUNK_SIZE:
+
+
+def _keys_in_order(rows: QuerySet[Any]) -> Iterator[list[Any]]:
+    """Yield the primary keys of the rows in the order of creation, in chunks."""
+    rest = rows.order_by("created_at", "pk")
+    while found := list(rest.values_list("created_at", "pk")[:KEYS_AT_ONCE]):
+        yield from _chunks([key for _created_at, key in found])
+        if len(found) < KEYS_AT_ONCE:
             return
-        last = page[-1]
-        after = Q(created_at__gt=last.created_at) | Q(created_at=last.created_at, pk__gt=last.pk)
-        page = list(rows.filter(after)[:CHUNK_SIZE])
+        created_at, key = found[-1]
+        after = Q(created_at__gt=created_at) | Q(created_at=created_at, pk__gt=key)
+        rest = rows.filter(after, created_at__gte=created_at).order_by("created_at", "pk")
 
 
 def _chunks(keys: list[Any]) -> Iterator[list[Any]]:

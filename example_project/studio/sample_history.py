@@ -22,6 +22,7 @@ from django_webpush_kit.models import (
 )
 
 DAYS = 90
+COUNTED_DAYS = DAYS + 31  # the first subscriptions began a month before
 MEMBERS = 100
 PREFIX = "sample-"
 NEWS = "sample_news"
@@ -113,7 +114,7 @@ def _subscriptions(dice, now):
         subscription.push_service = _pick(dice, SERVICES)
         by_service.setdefault(subscription.push_service, []).append(subscription.pk)
         started = (subscription.deactivated_at or now) - timedelta(days=dice.uniform(1, DAYS))
-        subscription.created_at = max(started, now - timedelta(days=DAYS + 30))
+        subscription.created_at = max(started, now - timedelta(days=COUNTED_DAYS - 1))
     for service, keys in by_service.items():
         model.objects.filter(pk__in=keys).update(push_service=service)
     model.objects.bulk_update(made, ["created_at"], batch_size=200)

@@ -17,10 +17,11 @@ from django.test import TestCase, override_settings
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.analytics import NotificationAnalyticsService
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.testing import PushTestCaseMixin
-from studio import bookings
+from studio import bookings, sample_history
 from studio.models import Booking, Course
 
 
@@ -172,10 +173,20 @@ class SampleHistoryTests(StudioTestCase):
         running = PushBroadcast.objects.get(status="running")
         self.client.force_login(get_user_model().objects.get(username="admin"))
         self.assertContains(self.client.get(f"/admin/webpush_kit/pushbroadcast/{running.pk}/change/"), "per second")
+        report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
+        assert report["period"]["uncounted_days"] == 0
+        assert report["totals"]["queued"] == number
+        assert all(entry["accepted"] for entry in report["daily"][-sample_history.DAYS : -1])
+        for dimension in ("type", "push_service", "language", "template", "broadcast"):
+            assert len(report["breakdowns"][dimension]) > 1
         self.assertContains(self.client.get("/admin/webpush_kit/pushnotification/statistics/"), "booking_reminder")
         call_command("seed_history", "--again", verbosity=0)
         assert get_notification_model().objects.filter(type="sample_news").exists()
+        report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
+        assert report["totals"]["queued"] == get_notification_model().objects.count()
         call_command("seed_history", "--forget", verbosity=0)
+        report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
+        assert report["totals"]["queued"] == 0
         assert not get_notification_model().objects.exists()
         assert not PushBroadcast.objects.exists()
 

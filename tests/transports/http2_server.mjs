@@ -8,6 +8,7 @@ let sessions = 0;
 let open = 0;
 let most = 0;
 let refusals = 0;
+const received = {}; // how often each path was read to its end
 
 // Small TLS records: what one read of the client's brings is many of them.
 server.on("secureConnection", (socket) => socket.setMaxSendFragment(512));
@@ -36,6 +37,7 @@ const faults = {
     stream.session.close();
   },
   die: (stream) => stream.session.destroy(),
+  refuse: (stream) => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM),
   half: (stream) => {
     stream.respond({ ":status": 201 });
     stream.write("half");
@@ -50,7 +52,7 @@ const faults = {
     stream.on("drain", pour);
     pour();
   },
-  counts: (stream) => answer(stream, 400, JSON.stringify({ sessions, most })),
+  counts: (stream) => answer(stream, 400, JSON.stringify({ sessions, most, received })),
 };
 
 server.on("stream", (stream, headers) => {
@@ -60,7 +62,10 @@ server.on("stream", (stream, headers) => {
   stream.on("close", () => (open -= 1));
   const [, name, argument] = headers[":path"].split("/");
   stream.resume();
-  stream.on("end", () => faults[name](stream, argument));
+  stream.on("end", () => {
+    received[headers[":path"]] = (received[headers[":path"]] ?? 0) + 1;
+    faults[name](stream, argument);
+  });
 });
 
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));

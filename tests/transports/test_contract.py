@@ -1,7 +1,6 @@
 """What every network transport promises, over real connections on loopback."""
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import resource
@@ -20,13 +19,14 @@ from django_webpush_kit.protocol.endpoints import Endpoint, EndpointPolicy, Push
 from django_webpush_kit.protocol.responses import TransportError
 from django_webpush_kit.protocol.vapid import verify_authorization
 from django_webpush_kit.testing.certificates import write_certificate
-from django_webpush_kit.transports import MAX_REPLY_BYTES
+from django_webpush_kit.transports import MAX_REPLY_BYTES, PyWebPushTransport
 from django_webpush_kit.transports.network import trusted_certificates
 
 from ..browser.waiting import wait_until
 from ..protocol.hostile_endpoints import HOSTILE_URLS
 from .fault_server import FaultServer
 from .forking import in_child
+from .tunnel_proxy import TunnelProxy
 
 
 class AnyPort(EndpointPolicy):
@@ -336,59 +336,6 @@ class TestProxy:
             assert (response.status, response.error) == (None, TransportError.CONNECT.value)
 
 
-class TunnelProxy:
-    """An HTTP proxy that knows CONNECT alone and connects to one port of loopback."""
-
-    def __init__(self, port, answer=b"HTTP/1.1 200 OK\r\nRetry-After: 99\r\n\r\n"):
-        self.target_port, self.answer, self.targets, self._tunnels = port, answer, [], []
-        self.heads = []
-
-    def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        for end in (self._listener, *self._tunnels):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with client:
-                self.heads.append(client.recv(65536))
-                self.targets.append(self.heads[-1].split()[1].decode())
-                client.sendall(self.answer)
-                if b" 200 " in self.answer:
-                    self._tunnel(client)
-
-    def _tunnel(self, client):
-        with socket.create_connection(("127.0.0.1", self.target_port)) as server:
-            self._tunnels += [client, server]
-            threads = [threading.Thread(target=_copy, args=pair) for pair in ((client, server), (server, client))]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-
-
-def _copy(source, sink):
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
 class TestBounds:
     def test_requests_are_pulled_lazily_and_in_the_callers_thread(self, make_transport, browser, server):
         pulled = []
@@ -428,6 +375,20 @@ class TestBounds:
             assert send(server.url("/then-close"), transport).status == 201
             wait_until(lambda: not server.open_connections, "the end of the connection")
         assert (server.connections, len(server.received)) == (3, 3)
+
+    @pytest.mark.parametrize("fault", ["/close", "/reset"])
+    def test_a_message_is_not_sent_more_than_twice_by_one_request(self, make_transport, browser, send, server, fault):
+        """The server reads it on a connection that was kept, and ends the connection without an answer.
+
+        The portable transport then reports that; libcurl sends it again, once.
+        """
+        transport = make_transport()
+        kept = [browser.request(server.url("/late"), id=number) for number in range(8)]
+        assert {response.status for response in transport.send(kept)} == {201}
+        assert server.connections > 1
+        assert send(server.url(fault), transport).error == TransportError.RESET.value
+        number = sum(request.path == fault for request in server.received)
+        assert number == 1 if isinstance(transport, PyWebPushTransport) else 1 <= number <= 2
 
     def test_nothing_to_send(self, make_transport):
         assert list(make_transport().send([])) == []

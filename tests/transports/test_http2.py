@@ -94,6 +94,23 @@ def test_a_connection_that_dies_is_replaced(post):
     assert post("/status/201")[0, "/status/201"].status == 201
 
 
+@pytest.mark.parametrize("fault", ["/die", "/refuse"])
+def test_a_message_is_not_sent_more_than_twice_by_one_request(post, counts, fault):
+    """libcurl repeats it on another connection: after a connection it had used before died, and as the server asks."""
+    post(*["/slow/200"] * 450)
+    assert counts()["sessions"] > 1
+    assert post(f"{fault}/1")[0, f"{fault}/1"].error == TransportError.RESET.value
+    assert 1 <= counts()["received"][f"{fault}/1"] <= 2
+
+
+def test_the_other_messages_on_a_connection_that_dies_are_not_sent_more_than_twice(post, counts):
+    paths = [f"/slow/300/{number}" for number in range(90)]
+    post("/status/201")
+    post(*paths, "/die/x")
+    received = counts()["received"]
+    assert {received[path] for path in paths} <= {1, 2}
+
+
 def test_a_silent_stream_is_cut_off_alone(post, transport):
     transport.timeout = 1
     responses = post("/silent", "/slow/100")

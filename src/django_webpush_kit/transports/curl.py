@@ -33,6 +33,13 @@ MAX_STREAMS = 100
 
 MAX_REPLY_HEADER_BYTES = 32768
 
+MAX_STARTS = 2
+"""How often libcurl may start one request.
+
+When a connection that was used before dies without an answer, or the push service refuses a stream, libcurl sends the
+request again, up to five times. After the first failure the push service may have accepted the message.
+"""
+
 
 class CurlTransport(NetworkTransport):
     """Sends over HTTP/2 if the push service supports it: hundreds of concurrent requests on a few connections.
@@ -234,6 +241,7 @@ class _Exchange:
         self._header_bytes = 0
         self._body = b""
         self._address_refused = False
+        self._starts = 0
         file, directory = trusted_certificates(transport.ca_bundle)
         # Unset what is not given, because libcurl may have been built with other trusted certificates.
         for option, path in ((pycurl.CAINFO, file), (pycurl.CAPATH, directory)):
@@ -257,6 +265,8 @@ class _Exchange:
             pycurl.HEADERFUNCTION: self._take_header,
             pycurl.WRITEFUNCTION: self._take_body,
         }
+        if hasattr(pycurl, "PREREQFUNCTION"):
+            options[pycurl.PREREQFUNCTION] = self._start
         for option, value in options.items():
             curl.setopt(option, value)
         if transport.proxy:
@@ -273,6 +283,7 @@ class _Exchange:
         self._header_bytes = 0
         self._body = b""
         self._address_refused = False
+        self._starts = 0
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in request.headers.items()])
         curl.setopt(pycurl.POSTFIELDS, request.body)
@@ -292,6 +303,11 @@ class _Exchange:
         if self.curl.getinfo(pycurl.HTTP_CONNECTCODE) >= 300:
             return TransportError.CONNECT  # the proxy refused; older versions of libcurl report a lost connection
         return _ERRORS.get(code, TransportError.RESET)
+
+    def _start(self, *_addresses: Any) -> int:
+        """Called by libcurl before it sends the request, also when it sends it again."""
+        self._starts += 1
+        return int(pycurl.PREREQFUNC_OK if self._starts <= MAX_STARTS else pycurl.PREREQFUNC_ABORT)
 
     def _take_header(self, line: bytes) -> int | None:
         if line.startswith(b"HTTP/"):

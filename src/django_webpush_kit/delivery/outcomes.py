@@ -28,7 +28,7 @@ from django_webpush_kit.delivery.heartbeats import note_progress
 from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
 from django_webpush_kit.models import get_notification_model, get_subscription_model
-from django_webpush_kit.protocol.responses import Answer, Outcome, classify
+from django_webpush_kit.protocol.responses import NO_SUBSCRIBER_STATUS, Answer, Outcome, classify
 from django_webpush_kit.signals import emit, post_send
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
@@ -296,9 +296,10 @@ class Recorder:
 def fault_of(answer: Answer, status: int | None) -> Fault | None:
     """Return the kind of fault if the answer may affect a whole push service, or None if only its subscription.
 
-    A push service that answers with a status below 500 works.
+    A push service that answers with a status below 500, or that nobody listens to one of its topics, works.
     """
-    if answer.outcome is Outcome.UNAVAILABLE and (status is not None and status < 500):
+    works = status is not None and (status < 500 or status == NO_SUBSCRIBER_STATUS)
+    if answer.outcome is Outcome.UNAVAILABLE and works:
         return None
     return _FAULTS[answer.outcome]
 

@@ -31,6 +31,10 @@ GONE_STATUSES = (404, 410)
 """HTTP statuses by which push services report that a subscription has ended."""
 
 
+NO_SUBSCRIBER_STATUS = 507
+"""HTTP status by which ntfy reports that nobody listens to a topic. All others of the same server may work."""
+
+
 class Outcome(str, Enum):
     """The outcome of one request, normalized for all push services."""
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 _LIFETIME = datetime.timedelta(days=7)
 
 
-def write_certificate(folder: Path) -> None:
+def write_certificate(folder: Path, *hostnames: str) -> None:
     """Write `ca.pem` (for clients to trust) and `server.pem` (key and certificate for localhost, 127.0.0.1 and ::1).
 
+    `hostnames` are further names that the certificate is for.
     The private key of the certificate authority is never stored, so nobody can sign other certificates with it.
     """
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -41,6 +42,7 @@ def write_certificate(folder: Path) -> None:
             x509.SubjectAlternativeName(
                 [
                     x509.DNSName("localhost"),
+                    *(x509.DNSName(hostname) for hostname in hostnames),
                     x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
                     x509.IPAddress(ipaddress.ip_address("::1")),
                 ]

@@ -10,13 +10,18 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
 from django.db import connections
 
 RESTART_SECONDS = 1.0
-"""Minimum interval between two replacements of a process that dies."""
+MAX_RESTART_SECONDS = 30.0
+"""Interval between two starts in one place: the first doubles with each process that dies early, up to the second."""
+
+HEALTHY_SECONDS = 10.0
+"""A process that lived longer has not died early, and is replaced at once."""
 
 LOOK_SECONDS = 0.1
 
@@ -25,18 +30,39 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Place:
+    """A place for one process. While it is empty, `start_at` is when the next process starts there."""
+
+    process_id: int | None = None
+    start_at: float = 0.0
+    started_at: float = 0.0
+    early_deaths: int = 0
+    predecessor: tuple[int, str] | None = None
+    """The process that died here, and how it ended."""
+
+    def note_death(self, process_id: int, how: str) -> float:
+        """Empty the place. Returns the seconds until the next start."""
+        now = time.monotonic()
+        lived = now - self.started_at
+        self.early_deaths = self.early_deaths + 1 if lived < HEALTHY_SECONDS else 0
+        wait = min(RESTART_SECONDS * 2.0 ** min(self.early_deaths - 1, 30), MAX_RESTART_SECONDS)
+        self.start_at = now + (max(wait - lived, 0.0) if self.early_deaths else 0.0)
+        self.process_id, self.predecessor = None, (process_id, how)
+        return self.start_at - now
+
+
 class WorkerProcesses:
     """Forks `count` processes that each call `work`, until all have returned or SIGTERM or SIGINT arrives.
 
     A process that dies, or whose `work` raises, is replaced. The new one first calls `note_death` with the id of the
-    other and how that one ended. Each signal is passed on to the processes as SIGTERM.
+    other and how that one ended. The first signal is passed on to the processes as SIGTERM; a second one kills them.
     """
 
     def __init__(self, count: int, work: Callable[[], None], note_death: Callable[[int, str], None]) -> None:
-        self._count = count
         self._work = work
         self._note_death = note_death
-        self._started: dict[int, float] = {}
+        self._places = [_Place() for _ in range(count)]
         self._signals = 0
         self._signals_passed_on = 0
 
@@ -44,21 +70,27 @@ class WorkerProcesses:
         """Start the processes and wait until all have ended."""
         connections.close_all()  # two processes must not share a connection
         with self._noting_signals():
-            for _ in range(self._count):
-                self._start()
-            while self._started:
+            while self._places:
+                for place in list(self._places):
+                    self._look_after(place)
                 self._pass_signals_on()
-                for process_id in list(self._started):
-                    self._look_after(process_id)
                 time.sleep(LOOK_SECONDS)
 
-    def _start(self, *, after: tuple[int, str] | None = None) -> None:
-        """Start a process. `after` names the one that it replaces, and says how that one ended."""
+    def _look_after(self, place: _Place) -> None:
+        """Start a process in an empty place when it is time, and empty the place of one that has ended."""
+        if place.process_id is not None:
+            self._note_end(place, place.process_id)
+        elif self._signals:
+            self._places.remove(place)
+        elif time.monotonic() >= place.start_at:
+            self._start(place)
+
+    def _start(self, place: _Place) -> None:
         # blocked, so that a signal to a new process is not swallowed by the handler it has from us
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            process_id = os.fork() or self._be_child(mask, after)
-            self._started[process_id] = time.monotonic()
+            place.started_at = time.monotonic()
+            place.process_id = os.fork() or self._be_child(mask, place.predecessor)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -82,26 +114,27 @@ class WorkerProcesses:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _look_after(self, process_id: int) -> None:
-        """Replace the process if it has died."""
+    def _note_end(self, place: _Place, process_id: int) -> None:
         ended, status = os.waitpid(process_id, os.WNOHANG)
         if not ended:
             return
-        started = self._started.pop(process_id)
         if status == 0 or self._signals:
+            self._places.remove(place)
             return
         exit_code = os.waitstatus_to_exitcode(status)
-        _logger.error("Worker process %d ended with %d; a new one is started", process_id, exit_code)
-        time.sleep(max(started + RESTART_SECONDS - time.monotonic(), 0))
         how = f"killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
-        self._start(after=(process_id, how))  # a signal that came meanwhile is passed on to it
+        seconds = place.note_death(process_id, how)
+        _logger.error("Worker process %d ended with %d; a new one is started in %.0f s", process_id, exit_code, seconds)
 
     def _pass_signals_on(self) -> None:
+        """Pass on the first signal as SIGTERM. systemd may have sent the same one to the processes itself."""
         if self._signals > self._signals_passed_on:
+            number = signal.SIGKILL if self._signals_passed_on else signal.SIGTERM
             self._signals_passed_on += 1
-            for process_id in self._started:
-                with suppress(ProcessLookupError):
-                    os.kill(process_id, signal.SIGTERM)
+            for place in self._places:
+                if place.process_id is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(place.process_id, number)
 
     @contextmanager
     def _noting_signals(self) -> Iterator[None]:

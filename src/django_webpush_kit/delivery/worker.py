@@ -89,14 +89,17 @@ class Worker:
                 time.sleep(max(0.0, min(wait, self._end - time.monotonic())))
 
     @contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """Stop after the chunk in flight on SIGTERM or SIGINT. A second signal has its usual effect."""
+    def stopped_by_signals(self, *, afterwards: signal.Handlers | None = None) -> Iterator[None]:
+        """Stop after the chunk in flight on SIGTERM or SIGINT.
+
+        A second signal has its usual effect, or that of the handler `afterwards`.
+        """
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def stop(number: int, frame: FrameType | None) -> None:
             # only a flag: the interrupted code may hold the lock of an Event
             self._is_stopped = True
-            signal.signal(number, before[signal.Signals(number)])
+            signal.signal(number, before[signal.Signals(number)] if afterwards is None else afterwards)
 
         for number in before:
             signal.signal(number, stop)
@@ -112,7 +115,7 @@ class Worker:
         if self._limit is not None:
             size = min(size, self._limit - self.claimed)
         report = DeliveryReport()
-        bounds = Bounds(size, None, self._end, lambda: self._is_stopped, get_task_backend().wake_all)
+        bounds = Bounds(size, None, self._end, self._shall_stop, get_task_backend().wake_all)
         try:
             with garbage_collector.pause():
                 deliver_within(bounds, report)
@@ -123,7 +126,10 @@ class Worker:
 
     def _is_done(self) -> bool:
         is_full = self._limit is not None and self.claimed >= self._limit
-        return self._is_stopped or self._is_abandoned() or is_full or time.monotonic() >= self._end
+        return self._shall_stop() or is_full or time.monotonic() >= self._end
+
+    def _shall_stop(self) -> bool:
+        return self._is_stopped or self._is_abandoned()
 
     def _seconds_to_next(self, now: datetime, default: float) -> float:
         """Return the seconds until the next row is due. Queries each lane, because each query uses the index."""

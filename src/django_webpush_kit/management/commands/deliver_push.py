@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -61,16 +62,28 @@ class Command(BaseCommand):
                 "--processes needs fork(), which this system does not have. Start several workers instead."
             )
         parent = os.getpid()
-        WorkerProcesses(
-            options["processes"], lambda: self._work(options, lambda: os.getppid() != parent), note_death
-        ).run()
 
-    def _work(self, options: dict[str, Any], is_abandoned: Callable[[], bool] = lambda: False) -> None:
+        def work() -> None:
+            # systemd signals the parent and this process, and the parent passes its signal on: that is one signal
+            self._work(options, lambda: os.getppid() != parent, afterwards=signal.SIG_IGN)
+
+        WorkerProcesses(options["processes"], work, note_death).run()
+
+    def _work(
+        self,
+        options: dict[str, Any],
+        is_abandoned: Callable[[], bool] = lambda: False,
+        *,
+        afterwards: signal.Handlers | None = None,
+    ) -> None:
         started = time.monotonic()
         worker = Worker(limit=options["limit"], seconds=options["seconds"], is_abandoned=is_abandoned)
         command = "deliver_push --loop" if options["loop"] else "deliver_push"
         try:
-            with worker.stopped_by_signals(), worker_heartbeat(command, is_loop=options["loop"]) as heartbeat:
+            with (
+                worker.stopped_by_signals(afterwards=afterwards),
+                worker_heartbeat(command, is_loop=options["loop"]) as heartbeat,
+            ):
                 if options["loop"]:
                     worker.run_for_ever(options["interval"])
                 else:

@@ -1086,6 +1086,16 @@ describe("the API client", () => {
     assert.deepEqual([gateway.success, gateway.code], [false, "http_502"]);
   });
 
+  test("takes a page for an error: a site that answers every path has answered, not the API", async () => {
+    const html = { ok: true, status: 200, statusText: "OK", json: async () => JSON.parse("<!doctype html>") };
+    const push = open({ fetch: async () => html });
+    const { success, code, message } = await push.api.createSubscription({ endpoint: "https://push.example/1" });
+    assert.deepEqual([success, code], [false, "http_200"]);
+    assert.match(message, /\/api\/v1\/push\/subscribe$/);
+    await assert.rejects(push.subscribe(), codeOf("http_200"));
+    assert.equal(await push.state(), "off");
+  });
+
   test("understands paths as the API names them, and with /push/ before them", () => {
     const { api } = open({ baseUrl: "/hooks/push" });
     for (const path of ["subscribe", "/subscribe", "push/subscribe", "/push/subscribe"]) {
@@ -1169,6 +1179,28 @@ describe("the mock API", () => {
     assert.equal((await push.api.getPreferences(endpoint)).status, 404);
     assert.deepEqual((await push.api.makeRequest("/push/anything")).success, true);
     assert.deepEqual(page.requests, []);
+  });
+
+  test("knows its subscriptions after a reload, and works without storage", async () => {
+    const options = { delay: 0 };
+    await open({ api: new MockPushNotificationAPI(options) }).subscribe({ categories: { news: true } });
+    const push = kit.createPush({ repair: false, api: new MockPushNotificationAPI(options) });
+    assert.deepEqual(await push.preferences(), { categories: { news: true } });
+    await push.unsubscribe();
+    assert.equal(new MockPushNotificationAPI(options).mockSubscriptions.size, 0);
+    localStorage.setItem("webpush-kit-mock", "{");
+    assert.equal(new MockPushNotificationAPI(options).mockSubscriptions.size, 0);
+  });
+
+  test("fails on demand, and keeps what it knew", async () => {
+    let code = "network_error";
+    const api = new MockPushNotificationAPI({ delay: 0, fail: (method) => (method === "getConfig" ? "" : code) });
+    const push = open({ api });
+    await assert.rejects(push.subscribe(), codeOf("network_error"));
+    assert.equal(await push.state(), "off");
+    code = "";
+    await push.subscribe();
+    assert.equal(await push.state(), "on");
   });
 
   test("answers after the delay it is given", async (context) => {

@@ -10,8 +10,8 @@
  * @property {string | ((method: string) => string)} [fail]
  */
 /**
- * Same methods and answers as PushNotificationAPI; subscriptions live in memory. It imports nothing, for storages of
- * hashed static files change the module's name.
+ * Same methods and answers as PushNotificationAPI. Subscriptions outlive the page where it has a `localStorage`, for the
+ * browser's own do. It imports nothing, for storages of hashed static files change the module's name.
  */
 export class MockPushNotificationAPI {
     /** @param {MockOptions} [options] */

@@ -8,6 +8,8 @@
 
 const MOCK_PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p03nfVSb5FTeQ2hxQxVlZFbvp5h9NKsPE";
 
+const STORAGE_KEY = "webpush-kit-mock"; // in localStorage
+
 /** @typedef {{id: Identifier, subscription: PushSubscription | PushSubscriptionJSON, preferences: Preferences}} MockSubscription */
 
 /**
@@ -21,8 +23,8 @@ const MOCK_PUBLIC_KEY = "BLImh2B_aoqI7HC-QC7TyGd6vYzO2P7sgrApxVnsq-ksX4br6GNOn8p
  */
 
 /**
- * Same methods and answers as PushNotificationAPI; subscriptions live in memory. It imports nothing, for storages of
- * hashed static files change the module's name.
+ * Same methods and answers as PushNotificationAPI. Subscriptions outlive the page where it has a `localStorage`, for the
+ * browser's own do. It imports nothing, for storages of hashed static files change the module's name.
  */
 export class MockPushNotificationAPI {
   /** @param {MockOptions} [options] */
@@ -32,7 +34,7 @@ export class MockPushNotificationAPI {
     this.config = config;
     this.fail = fail;
     /** @type {Map<string, MockSubscription>} by endpoint */
-    this.mockSubscriptions = new Map();
+    this.mockSubscriptions = load();
     this.nextId = Date.now();
   }
 
@@ -135,7 +137,11 @@ export class MockPushNotificationAPI {
   async #answer(method, make) {
     await this.delay(this.delayMilliseconds);
     const code = typeof this.fail === "function" ? this.fail(method) : this.fail;
-    if (!code) return make();
+    if (!code) {
+      const made = make();
+      save([...this.mockSubscriptions]);
+      return made;
+    }
     const status = /** @type {Record<string, number>} */ (STATUSES)[code] ?? 400;
     return answer(status, { message: `The mock was told to fail with ${code}.`, code });
   }
@@ -160,6 +166,24 @@ function showHere() {
     new Notification("Test notification", { body: "Push notifications reach this browser.", tag: "webpush-kit-test" });
   } catch {
     // Chrome on Android shows notifications of service workers only
+  }
+}
+
+/** @returns {Map<string, MockSubscription>} */
+function load() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]"));
+  } catch {
+    return new Map();
+  }
+}
+
+/** @param {[string, MockSubscription][]} entries */
+function save(entries) {
+  try {
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(entries));
+  } catch {
+    // without storage they end with the page
   }
 }
 

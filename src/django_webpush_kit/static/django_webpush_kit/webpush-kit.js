@@ -233,7 +233,6 @@ export class PushNotificationManager {
     this.options = { publicKey: metaContent("key") || undefined, ...options };
     /** @type {PushAPI} */
     this.api = options.api ?? new PushNotificationAPI(options);
-    this.#lastUser = this.user;
     this.#listen();
   }
 
@@ -441,7 +440,8 @@ export class PushNotificationManager {
   #listen() {
     const { document, navigator } = globalThis;
     const workers = serviceWorkers();
-    if (!document) return;
+    if (!document) return; // on a server, where `options.user` may not be called
+    this.#lastUser = this.user;
     workers?.addEventListener("message", (event) => this.#onMessage(event));
     document.addEventListener("webpush-navigate", (event) => {
       const { url } = /** @type {CustomEvent<{url: string}>} */ (event).detail;
@@ -975,12 +975,14 @@ export class PushNotificationAPI {
         ...init,
         headers: { ...(await this.#headers(url, init, subscriptionToken)), ...init.headers },
       });
-      const data = await response.json().catch(() => ({}));
+      // a page instead of JSON: the request has not reached the API, but a site that answers every path
+      const data = await response.json().catch(() => ({ success: false }));
+      const success = data.success ?? response.ok;
       return {
-        success: response.ok && data.success !== false,
+        success,
         status: response.status,
-        message: data.message ?? (response.ok ? "" : response.statusText),
-        code: data.code ?? (response.ok ? "" : `http_${response.status}`),
+        message: data.message ?? (success ? "" : url),
+        code: data.code ?? (success ? "" : `http_${response.status}`),
         errors: data.errors ?? {},
         data,
       };
@@ -1090,7 +1092,7 @@ export function needsInstall() {
 function findObstacle() {
   if (globalThis.isSecureContext === false) return "insecure";
   if (isFramed()) return "framed";
-  if (serviceWorkers(null) === null) return "storage_blocked";
+  if (serviceWorkers() === null) return "storage_blocked";
   if (isSupported()) return "";
   return needsInstall() ? "needs_install" : "unsupported";
 }
@@ -1105,15 +1107,14 @@ function isFramed() {
 }
 
 /**
- * Access throws in a sandbox, and if cookies are blocked: then `blocked`.
- * @param {any} [blocked]
+ * Undefined where the browser has none. Null where access throws: in a sandbox, and if cookies are blocked.
  * @returns {ServiceWorkerContainer}
  */
-function serviceWorkers(blocked) {
+function serviceWorkers() {
   try {
     return globalThis.navigator?.serviceWorker;
   } catch {
-    return blocked;
+    return /** @type {any} */ (null);
   }
 }
 

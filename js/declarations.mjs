@@ -1,5 +1,6 @@
 /**
- * Checks the types of the browser modules and generates their declarations (`.d.ts`) from their JSDoc.
+ * Checks the types of the browser modules and generates their declarations (`.d.ts`) from their JSDoc. The React hook is
+ * one of them, in `npm/`.
  *
  *   node declarations.mjs            write them beside the modules
  *   node declarations.mjs --check    fail if those in place differ
@@ -12,7 +13,9 @@ import { fileURLToPath } from "node:url";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const STATIC = join(HERE, "../src/django_webpush_kit/static/django_webpush_kit");
+const NPM = join(HERE, "npm");
 const MODULES = ["webpush-kit", "webpush-kit-elements", "webpush-kit-mock"];
+const DECLARED = { ...Object.fromEntries(MODULES.map((name) => [name, STATIC])), react: NPM };
 const NOTE = "// Generated from the JSDoc of the module by js/declarations.mjs: change that, not this.\n";
 
 // elsewhere: declarations in place would be read instead of the modules
@@ -22,6 +25,7 @@ try {
   const inputs = [...texts, ...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
   for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
   cpSync(join(STATIC, "admin/live.js"), join(folder, "live.js"));
+  cpSync(join(NPM, "react.js"), join(folder, "react.js"));
   const common = { allowJs: true, checkJs: true, strict: true, skipDefaultLibCheck: true, target: "es2022", types: [] };
   run("modules", {
     compilerOptions: {
@@ -31,10 +35,11 @@ try {
       lib: ["es2023", "dom", "dom.iterable"],
       declaration: true,
       emitDeclarationOnly: true,
+      paths: { react: [join(HERE, "node_modules/@types/react")] },
     },
-    files: MODULES.map((name) => `${name}.js`),
+    files: Object.keys(DECLARED).map((name) => `${name}.js`),
   });
-  const stale = MODULES.filter((name) => !isFresh(`${name}.d.ts`));
+  const stale = Object.keys(DECLARED).filter((name) => !isFresh(`${name}.d.ts`, DECLARED[name]));
   for (const name of stale) console.error(`${name}.d.ts is not what the JSDoc of ${name}.js says: npm run types`);
   if (stale.length) {
     process.exitCode = 1;
@@ -63,10 +68,10 @@ function run(name, config) {
   }
 }
 
-/** Writes the declaration, or compares it with what is in place. */
-function isFresh(name) {
+/** Writes the declaration to where its module is, or compares it with what is in place. */
+function isFresh(name, home) {
   const generated = NOTE + readFileSync(join(folder, name), "utf8");
-  const place = join(STATIC, name);
+  const place = join(home, name);
   if (process.argv.includes("--check")) return readFileSync(place, "utf8") === generated;
   writeFileSync(place, generated);
   return true;

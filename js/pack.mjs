@@ -1,24 +1,25 @@
 /**
  * Makes the npm package in `dist/`: the same files that Django serves, a React hook, and a package.json with the version
- * of pyproject.toml. `npm pack ./dist` makes the archive of it.
+ * of pyproject.toml. `npm pack ./dist` makes the archive of it. It needs nothing but Node.
+ *
+ *   node pack.mjs [folder]
  */
-import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
-const DIST = at("dist/");
+const DIST = `${resolve(process.argv[2] ?? at("dist"))}/`;
 const STATIC = at("../src/django_webpush_kit/static/django_webpush_kit/");
 
 const project = readFileSync(at("../pyproject.toml"), "utf8");
 const [, version] = /^version = "(.+)"$/m.exec(project);
 
 rmSync(DIST, { recursive: true, force: true });
-mkdirSync(DIST);
+mkdirSync(DIST, { recursive: true });
 for (const name of readdirSync(STATIC)) if (/\.(js|d\.ts)$/.test(name)) cpSync(STATIC + name, DIST + name);
 for (const name of readdirSync(at("npm/"))) cpSync(at(`npm/${name}`), DIST + name);
 cpSync(at("../LICENSE"), `${DIST}LICENSE`);
-declareReact();
 writeFileSync(`${DIST}package.json`, `${JSON.stringify(manifest(), null, 2)}\n`);
 
 function manifest() {
@@ -42,18 +43,10 @@ function manifest() {
       "./package.json": "./package.json",
     },
     sideEffects: ["./webpush-kit-elements.js", "./service-worker.js"],
-    peerDependencies: { react: ">=18" },
-    peerDependenciesMeta: { react: { optional: true } },
+    // the types of the elements extend those of React and Vue
+    peerDependencies: { "@types/react": ">=18", react: ">=18", vue: ">=3.3" },
+    peerDependenciesMeta: Object.fromEntries(
+      ["@types/react", "react", "vue"].map((name) => [name, { optional: true }]),
+    ),
   };
-}
-
-/** Checks the hook's types and generates its declaration. */
-function declareReact() {
-  const options = "--allowJs --checkJs --strict --declaration --emitDeclarationOnly --target es2022 --module esnext";
-  const rest = ["--moduleResolution", "bundler", "--types", "react", "--outDir", DIST];
-  const compiler = at("node_modules/typescript/bin/tsc");
-  execFileSync(process.execPath, [compiler, ...options.split(" "), ...rest, "react.js"], {
-    cwd: DIST,
-    stdio: "inherit",
-  });
 }

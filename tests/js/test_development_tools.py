@@ -34,6 +34,7 @@ def test_a_stale_declaration_is_noticed(tmp_path):
     tools = tmp_path / "js"
     tools.mkdir()
     shutil.copy(TOOLS / "declarations.mjs", tools)
+    shutil.copytree(TOOLS / "npm", tools / "npm")
     (tools / "node_modules").symlink_to(TOOLS / "node_modules")
     static = shutil.copytree(STATIC, tmp_path / STATIC.relative_to(ROOT))
     declaration = static / "webpush-kit.d.ts"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,22 @@ export function Bell() {
 push.on("changed", () => undefined);
 // @ts-expect-error: no such option
 createPush({ baseURL: "/push/" });
+"""
+
+
+VUE_APP = """
+<script setup lang="ts">
+import { createPush } from "django-webpush-kit";
+import "django-webpush-kit/elements";
+
+const push = createPush({ baseUrl: "/push/" });
+</script>
+
+<template>
+  <webpush-toggle label="News" :push="push" />
+  <webpush-preferences theme="dark" />
+  <webpush-prompt %s />
+</template>
 """
 
 
@@ -113,19 +130,84 @@ def test_an_entry_can_be_imported_on_a_server(project, entry, name):
     assert finished.stdout == "function\n", finished.stderr
 
 
-def test_a_typescript_project_with_react_passes_and_its_mistakes_are_found(project):
+def test_a_manager_can_be_made_on_a_server_where_nobody_is_signed_in(project):
+    script = """
+        import { createPush } from "django-webpush-kit";
+        const push = createPush({ user: () => localStorage.getItem("user"), headers: () => ({ A: document.cookie }) });
+        console.log(await push.state());
+    """
+    finished = node(project, "--input-type=module", "--eval", script)
+    assert finished.stdout == "unsupported\n", finished.stderr
+
+
+def compile_app(folder, *options, compiler="typescript/bin/tsc"):
+    """Check the types of the program in a folder's `tsconfig.json`."""
+    return node(folder, TOOLS / "node_modules" / compiler, "--noEmit", *options)
+
+
+def node(folder, *arguments):
+    return subprocess.run(["node", *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def write_tsconfig(folder, files, **options):
+    strict = {"strict": True, "target": "es2022", "skipDefaultLibCheck": True, "exactOptionalPropertyTypes": True}
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": {**strict, **options}, "files": files}))
+
+
+@pytest.mark.parametrize("resolution", ["bundler", "node16", "nodenext"])
+@pytest.mark.parametrize("types", ["@types/react", "types-react-18"])
+def test_a_typescript_project_with_react_passes_and_its_mistakes_are_found(project, resolution, types):
+    types_of_react = project / "node_modules" / "@types" / "react"
+    types_of_react.unlink()
+    types_of_react.symlink_to(TOOLS / "node_modules" / types)
     (project / "app.tsx").write_text(APP)
-    compiler = TOOLS / "node_modules" / "typescript" / "bin" / "tsc"
-    options = "--noEmit --strict --skipDefaultLibCheck --target es2022 --module esnext --moduleResolution bundler"
-    finished = subprocess.run(
-        ["node", compiler, *options.split(), "--jsx", "react-jsx", "--types", "react", "app.tsx"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    (project / "package.json").write_text('{"type": "module"}')
+    module = "esnext" if resolution == "bundler" else resolution
+    write_tsconfig(project, ["app.tsx"], module=module, moduleResolution=resolution, jsx="react-jsx", types=["react"])
+    finished = compile_app(project)
     assert finished.returncode == 0, finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("attribute", "mistakes"), [(":delay='20' install", 0), (":delay='[20]'", 1)], ids=["right", "with a mistake"]
+)
+def test_a_vue_project_without_react(project, tmp_path, attribute, mistakes):
+    modules = tmp_path / "node_modules"
+    modules.mkdir()
+    shutil.copytree(project / "node_modules" / "django-webpush-kit", modules / "django-webpush-kit")
+    (modules / "vue").symlink_to(TOOLS / "node_modules" / "vue")
+    (tmp_path / "App.vue").write_text(VUE_APP % attribute)
+    write_tsconfig(tmp_path, ["App.vue"], module="esnext", moduleResolution="bundler", types=[])
+    finished = compile_app(tmp_path, compiler="vue-tsc/bin/vue-tsc.js")
+    assert finished.stdout.count("error TS") == mistakes, finished.stdout
+
+
+def test_a_project_without_a_framework(project, tmp_path):
+    modules = tmp_path / "node_modules"
+    modules.mkdir()
+    shutil.copytree(project / "node_modules" / "django-webpush-kit", modules / "django-webpush-kit")
+    (tmp_path / "app.ts").write_text(
+        'import "django-webpush-kit/elements"; document.querySelector("webpush-prompt")?.show();'
+    )
+    write_tsconfig(tmp_path, ["app.ts"], module="esnext", moduleResolution="bundler", types=[])
+    finished = compile_app(tmp_path)
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_publint_finds_nothing(project):
+    finished = npm("exec", "--", "publint", str(project / "node_modules" / "django-webpush-kit"), "--strict")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "All good!" in finished.stdout
+
+
+def test_the_types_are_right_for_every_way_of_resolution_of_modules(project):
+    """An ES module cannot be required; and the worker has no types, for no page imports it."""
+    archive = next(project.glob("*.tgz"))
+    finished = npm(
+        "exec", "--", "attw", str(archive), "--profile", "esm-only", "--exclude-entrypoints", "service-worker.js"
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "django-webpush-kit/react" in finished.stdout
 
 
 def test_a_bundler_leaves_out_what_is_not_used(project):

@@ -58,8 +58,16 @@ declare global {
   }
 }
 
+// @ts-ignore: projects without React have no such module
 declare module "react" {
   namespace JSX {
     interface IntrinsicElements extends Elements {}
   }
+}
+
+type VueComponents = { [Name in keyof Elements]: new () => { $props: Elements[Name] } };
+
+// @ts-ignore: projects without Vue have no such module
+declare module "vue" {
+  interface GlobalComponents extends VueComponents {}
 }

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DataError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connection
 from django.db.models import FloatField, Func, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -61,6 +61,26 @@ def personal():
 def fresh(row):
     row.refresh_from_db()
     return row
+
+
+class TestABroadcastThatCannotBeRead:
+    @pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL stores no such values")
+    @pytest.mark.parametrize(("column", "value"), [("batch", "x"), ("texts", "7"), ("context", "[]"), ("rate", "soon")])
+    def test_fails_alone(self, people, column, value):
+        """Only a project that writes past Django stores such values."""
+        make_template("news", title_template="News")
+        odd, other = services.broadcast("news", urgency="high"), services.broadcast("news")
+        table = connection.ops.quote_name(PushBroadcast._meta.db_table)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [value, odd.pk])
+        except DatabaseError:
+            pytest.skip("This database refuses the value.")
+        deliver_due()
+        statuses = dict(PushBroadcast.objects.values_list("pk", "status"))
+        assert statuses == {odd.pk: Status.FAILED, other.pk: Status.COMPLETED}
+        assert PushBroadcast.objects.filter(pk=odd.pk).exclude(failure_reason="").exists()
+        assert len(outbox) == len(people)
 
 
 class TestARecipientThatFails:
@@ -303,6 +323,27 @@ class TestPauseAndCancel:
         assert fan_out() == 0
         assert (fresh(row).status, row.queued, row.started_at) == (status, 0, None)
         assert not get_notification_model().objects.exists()
+
+    @pytest.mark.parametrize(
+        ("act", "status"), [(services.pause_broadcast, Status.PAUSED), (services.cancel, Status.CANCELLED)]
+    )
+    def test_between_the_lease_and_the_start_wins(self, people, caplog, act, status):
+        make_template("news", title_template="News")
+        row = services.broadcast("news")
+        is_leased = False
+
+        def act_after_the_lease(execute, sql, *rest):
+            nonlocal is_leased
+            result = execute(sql, *rest)
+            if sql.startswith("UPDATE") and "lease_until" in sql and not is_leased:
+                is_leased = True
+                act(row)
+            return result
+
+        with connection.execute_wrapper(act_after_the_lease):
+            assert fan_out() == 0
+        assert (is_leased, fresh(row).status, row.failure_reason) == (True, status, "")
+        assert "cannot continue" not in caplog.text
 
     @pytest.mark.parametrize(
         ("act", "status"), [(services.pause_broadcast, Status.PAUSED), (services.cancel, Status.CANCELLED)]

@@ -90,7 +90,10 @@ class FanOut:
 
     def run(self, deadline: float) -> int:
         """Write pages until the broadcast ends, is far enough ahead, or time is up. Returns the recipients read."""
-        if self._broadcast.status == Status.PENDING and not _start(self._broadcast):
+        if self._broadcast.status == Status.PENDING:
+            if not _start(self._broadcast):
+                return 0
+        elif self._broadcast.status != Status.RUNNING:  # it was paused or cancelled while it was leased
             return 0
         draft = _draft(self._broadcast)
         members = audience(self._broadcast.audience, self._broadcast.type, with_users=draft.needs_user)
@@ -188,13 +191,21 @@ def _lease_next() -> PushBroadcast | None:
         Q(next_page_at=None) | Q(next_page_at__lte=now),
     )
     ahead = kit_settings.BROADCAST_AHEAD
-    for candidate in free.order_by("lane", "pk").only("pk", "batch"):
-        if ahead - due_rows(candidate) < max(1, min(PAGE_SIZE, ahead // ROOM_SHARE)):
-            continue
-        token, mine = uuid4(), free.filter(pk=candidate.pk)
-        lease = partial(mine.update, lease_token=token, lease_until=_lease_end())
-        if retry_on_conflict(lease):
-            return stored_broadcasts().get(pk=candidate.pk)
+    for key in list(free.order_by("lane", "pk").values_list("pk", flat=True)):
+        token, mine = uuid4(), free.filter(pk=key)
+        try:
+            candidate = mine.only("pk", "batch").first()
+            if candidate is None or ahead - due_rows(candidate) < max(1, min(PAGE_SIZE, ahead // ROOM_SHARE)):
+                continue
+            if retry_on_conflict(partial(mine.update, lease_token=token, lease_until=_lease_end())):
+                return stored_broadcasts().get(pk=key)
+        except Exception as error:
+            if not is_contained(error):
+                raise
+            log_error(_logger, "Broadcast %s cannot be read", key, error=error)
+            failed = {"status": Status.FAILED, "finished_at": now, "failure_reason": error_text(error)}
+            unfinished = stored_broadcasts().filter(pk=key, status__in=(Status.PENDING, Status.RUNNING))
+            retry_on_conflict(partial(unfinished.update, **failed))
     return None
 
 

@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timezone
 
 import pytest
+from django.db import connection
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
@@ -35,6 +36,24 @@ def test_a_malformed_row_fails_alone(subscription, make_subscription, user, valu
     assert (malformed.status, malformed.failure_reason[: len(reason)]) == ("failed", reason)
     assert sound.status == "sent"
     assert len(locmem.sent) == 1
+
+
+LARGEST = {"sqlite": 2**63 - 1, "postgresql": 2**31 - 1, "mysql": 2**32 - 1}
+"""The largest number that each database stores in a column for positive integers."""
+
+
+@pytest.mark.parametrize("column", ["claims", "retry_count", "max_retries"])
+def test_a_row_with_the_largest_number_stops_nobody(subscription, make_subscription, user, column):
+    make_subscription(user)
+    model = get_notification_model()
+    odd, sound = services.send(user, "Hello").notifications
+    table = connection.ops.quote_name(model._meta.db_table)
+    key = model._meta.pk.get_db_prep_value(odd.pk, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [LARGEST[connection.vendor], key])
+    deliver_due()
+    sound.refresh_from_db()
+    assert sound.status == "sent"
 
 
 def test_direction_and_time_reach_the_browser(subscription):

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Expression, F, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Least
 from django.utils import timezone
 
 from django_webpush_kit import attempt_log
@@ -33,6 +33,9 @@ from django_webpush_kit.tokens import identity_text
 
 LAPSES_BEFORE_ISOLATION = 2
 """Number of lapsed leases after which a row is claimed alone."""
+
+MAX_COUNTED = 1_000_000
+"""`claims` is not counted further: with a row at the largest integer, the UPDATE would fail for all rows of a claim."""
 
 SHARE_FOR_RECORDING = 0.05
 """Fraction of the lease reserved for writing results after the last response may arrive."""
@@ -201,7 +204,7 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     values = {
         "status": NotificationStatus.SENDING,
         "lease_token": lease.token,
-        "claims": F("claims") + 1,
+        "claims": Least(F("claims"), MAX_COUNTED) + 1,
         "next_attempt_at": lease.ends_at,
     }
 

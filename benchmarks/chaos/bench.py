@@ -36,14 +36,16 @@ ALWAYS_SHOWN = 2
 
 
 class PushService(FakePushService):
-    """A push service that can be reached through a proxy: then browsers are given the proxy's port."""
+    """A push service that can be reached through a proxy, or by another name: browsers are given these."""
 
     public_port = 0
+    public_hostname = ""
 
     @property
     def origin(self) -> str:
         """Where the outside world sees it."""
-        return f"http://{self.hostname}:{self.public_port or self.port}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{self.public_hostname or self.hostname}:{self.public_port or self.port}"
 
 
 @final

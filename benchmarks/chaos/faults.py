@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.chaos import anybody, databases, kills, leases, network, schedulers, urgent, wakeups
+from benchmarks.chaos import (
+    anybody,
+    crossings,
+    databases,
+    kills,
+    leases,
+    network,
+    odd_rows,
+    odd_values,
+    outages,
+    replica,
+    schedulers,
+    sleepers,
+    urgent,
+    wakeups,
+)
 from benchmarks.chaos.bench import Bench
 from benchmarks.chaos.verdict import Finding
 
@@ -50,7 +65,19 @@ FAULTS = [
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),
     Fault("disk-full", databases.disk_full, databases=("sqlite",)),
     Fault("file-limit", databases.file_limit, databases=("sqlite",)),
-    Fault("anybody-outages", anybody.outages, browsers=10),
+    Fault("anybody-outages", outages.answers, browsers=10),
+    Fault("anybody-ways", outages.ways, browsers=1),
+    Fault("anybody-topics", sleepers.topics, browsers=10),
+    Fault("anybody-replica", replica.behind, browsers=10),
+    Fault("anybody-erasing", crossings.erasing, browsers=10),
+    Fault("anybody-keys", crossings.keys, browsers=10),
+    Fault("anybody-pausing", crossings.pausing, browsers=10),
+    Fault("anybody-preferences", crossings.preferences, browsers=10),
+    Fault("anybody-rows", odd_rows.stored, browsers=10, is_timed=True),
+    Fault("anybody-recipients", odd_values.recipients, browsers=10, is_timed=True),
+    Fault("anybody-messages", odd_values.messages, browsers=10, is_timed=True),
+    Fault("anybody-sleepers", sleepers.sleepers, browsers=10, is_timed=True),
+    Fault("anybody-turns", sleepers.turns, browsers=10, is_timed=True),
     Fault("anybody-code", anybody.code, browsers=10, is_timed=True),
     Fault("anybody-answers", anybody.answers, browsers=10, is_timed=True),
     Fault("anybody-services", anybody.push_services, is_timed=True),

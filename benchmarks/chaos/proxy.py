@@ -18,16 +18,17 @@ class Proxy:
 
     `mode` is one of: `pass`; `refuse`, every connection is cut, old and new; `reset`, cut with RST once the client has
     sent something; `half`, cut after the first bytes of the reply; `drip`, a byte of an endless header every 50 ms
-    instead of the reply; `hole`, never an answer.
+    instead of the reply; `hole`, never an answer. `target` is the port behind it; `port` is its own, 0 for any
+    free one.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, target: int, port: int = 0) -> None:
+        self.target = target
         self._mode: Mode = "pass"
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-        self.port = 0
+        self.port = port
 
     def __enter__(self) -> Proxy:  # noqa: PYI034  # Self is not in Python 3.10
         self._thread.start()
@@ -50,7 +51,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()
@@ -69,7 +70,7 @@ class Proxy:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the server behind."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._target)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.target)
         self._writers.add(writer)
         return reader, writer
 

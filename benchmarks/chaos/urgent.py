@@ -49,7 +49,7 @@ def overtake_fan_out(bench: Bench) -> Finding:
     get_template_model().objects.create(type="news", title_template="News")
     bench.push_service.script(bench.browsers[0].endpoint, Fault(status=None, times=None))
     bench.push_service.script(None, Fault(status=201, times=None))
-    _add_subscribers(bench, 3_000 if bench.small else 20_000)
+    add_subscribers(bench, 3_000 if bench.small else 20_000)
     started = services.broadcast("news", urgency="low")
     # as in production: a chunk of 500, a hundred requests in flight
     bench.start(kit={"LEASE_SECONDS": 60, "CHUNK_SIZE": 500, "TRANSPORT": "auto"})
@@ -84,7 +84,7 @@ def _send_passwords(bench: Bench, finding: Finding, count: int) -> list[int]:
     return passed
 
 
-def _add_subscribers(bench: Bench, count: int) -> None:
+def add_subscribers(bench: Bench, count: int) -> None:
     """Subscriptions of browsers that nobody looks at."""
     model = get_subscription_model()
     keys = {"p256dh_key": "", "auth_key": "", **model.objects.values("p256dh_key", "auth_key").first()}

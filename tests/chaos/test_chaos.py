@@ -54,6 +54,26 @@ def test_nobody_harms_anybody_else():
 
 
 @on_this_database
+def test_odd_values_harm_nobody_else():
+    try_faults("anybody-rows", "anybody-recipients", "anybody-messages")
+
+
+@on_this_database
+def test_those_who_wait_harm_nobody_else():
+    try_faults("anybody-sleepers", "anybody-turns", "anybody-topics", "anybody-replica")
+
+
+@on_this_database
+def test_what_people_do_at_once_harms_nobody_else():
+    try_faults("anybody-erasing", "anybody-keys", "anybody-pausing", "anybody-preferences")
+
+
+@on_this_database
+def test_the_way_to_the_push_service_is_broken():
+    try_faults("anybody-ways")
+
+
+@on_this_database
 def test_connections_break():
     try_faults("connections", *(["sqlite-busy", "file-limit"] if DATABASE == "sqlite" else ["database-away"]))
 

@@ -50,7 +50,7 @@ ANSWERS = st.sampled_from(
 
 QUIET = {"quiet_hours": {"enabled": True, "start": "22:00", "end": "07:30", "timezone": "Europe/Berlin"}}
 
-world = SimpleNamespace(answers=[], requests=[])
+world = SimpleNamespace(answers=[], requests=[], outage=None)
 
 
 class WorldTransport(Transport):
@@ -58,7 +58,7 @@ class WorldTransport(Transport):
 
     def send(self, requests):
         for request in requests:
-            response = world.answers.pop() if world.answers else PushResponse(id=None, status=201)
+            response = world.outage or (world.answers.pop() if world.answers else PushResponse(id=None, status=201))
             row = get_notification_model().objects.select_related("subscription").get(pk=request.id)
             world.requests.append((row, row.subscription, django_timezone.now(), response.status))
             yield PushResponse(id=request.id, status=response.status, headers=response.headers, error=response.error)

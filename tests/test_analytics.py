@@ -33,7 +33,7 @@ def test_without_traffic_there_is_no_rate():
     assert service.get_type_stats() == []
 
 
-def test_the_delivery_rate_is_what_was_accepted_of_what_was_tried(subscription):
+def test_the_delivery_rate_is_accepted_by_attempted(subscription):
     for status in ("sent", "sent", "failed", "pending", "suppressed", "expired", "cancelled", "sending"):
         make_notification(subscription, status)
     assert service.get_notification_stats(days=7) == {
@@ -44,7 +44,7 @@ def test_the_delivery_rate_is_what_was_accepted_of_what_was_tried(subscription):
     }
 
 
-def test_what_is_older_than_the_period_does_not_count(subscription):
+def test_rows_older_than_the_period_do_not_count(subscription):
     old = make_notification(subscription, days_ago=8)
     make_event(old, "clicked")
     make_notification(subscription, days_ago=6)
@@ -58,7 +58,7 @@ def test_what_is_older_than_the_period_does_not_count(subscription):
     }
 
 
-def test_engagement_counts_notifications_not_reports(subscription):
+def test_engagement_counts_notifications_not_events(subscription):
     first, second, third = (make_notification(subscription) for _ in range(3))
     for row in (first, second, third):
         make_event(row, "delivered")
@@ -100,7 +100,7 @@ def test_a_period_has_at_least_a_day():
         service.get_notification_stats(days=0)
 
 
-def test_types_come_with_their_rates_the_most_sent_first(subscription):
+def test_types_have_rates_and_are_sorted_by_sent(subscription):
     make_notification(subscription, "failed", type="a")
     rows = [make_notification(subscription, type="b") for _ in range(4)]
     for row in rows[:3]:
@@ -148,14 +148,14 @@ def test_every_day_of_the_period_has_an_entry(subscription):
     ]
 
 
-def test_a_day_is_a_day_of_the_sites_time_zone_whatever_zone_is_active(subscription):
+def test_days_are_those_of_the_site_time_zone_whichever_is_active(subscription):
     make_notification(subscription)
     with timezone.override("Pacific/Kiritimati"):
         assert [day["sent"] for day in service.get_daily_stats(days=2)] == [0, 1]
         assert service.get_daily_stats(days=1)[0]["date"] == timezone.now().date()
 
 
-def test_queries_do_not_grow_with_what_is_counted(subscription):
+def test_the_number_of_queries_is_constant(subscription):
     def queries():
         with CaptureQueriesContext(connection) as captured:
             service.get_report()
@@ -167,7 +167,7 @@ def test_queries_do_not_grow_with_what_is_counted(subscription):
     assert before - 1 <= queries() <= before + 1 <= 13
 
 
-def test_figures_survive_a_shared_cache(settings, tmp_path, subscription):
+def test_figures_can_be_cached(settings, tmp_path, subscription):
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
     }

@@ -58,6 +58,6 @@ def test_a_log_keeps_its_latest_steps(subscription):
         "[" * 100_000,
     ],
 )
-def test_a_line_that_cannot_be_read_is_left_out(text):
+def test_a_malformed_line_is_skipped(text):
     good = line(Step.RETRY, at=NOON)
     assert attempts(f"{text}\n{good}") == [Attempt(NOON, Step.RETRY, None, "", None)]

@@ -72,7 +72,7 @@ def found(*, deploy=False):
     return {message.id.removeprefix("webpush_kit."): message for message in messages}
 
 
-def test_the_settings_of_this_suite_are_fine():
+def test_the_settings_of_this_suite_have_no_messages():
     assert found() == {}
 
 
@@ -193,7 +193,7 @@ def test_valid_values_have_no_message(push_settings, values):
     assert set(found()) <= {"W002", "I002"}
 
 
-def test_a_matching_public_key_in_any_base64_is_right(push_settings, settings):
+def test_a_matching_public_key_is_accepted_in_any_base64(push_settings, settings):
     public_key = VapidKey.load(settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]).public_key
     push_settings(VAPID_PUBLIC_KEY=public_key.replace("-", "+").replace("_", "/") + "=")
     assert found() == {}
@@ -211,7 +211,7 @@ def test_settings_that_are_not_a_dict_are_one_error(settings):
     assert found(deploy=True) == {}
 
 
-def test_without_time_zones_nothing_works(settings):
+def test_use_tz_is_required(settings):
     settings.USE_TZ = False
     assert set(found()) == {"E003"}
 
@@ -250,7 +250,7 @@ def test_a_missing_pycurl_is_only_a_hint(push_settings, monkeypatch):
         ("WEBPUSH_KIT_TEMPLATE_MODEL", "auth.Group", "is not a subclass of AbstractNotificationTemplate"),
     ],
 )
-def test_a_model_setting_that_cannot_be_used_says_why(settings, setting, value, words):
+def test_an_unusable_model_setting_is_explained(settings, setting, value, words):
     setattr(settings, setting, value)
     messages = found()
     assert set(messages) == {"E015"}
@@ -285,7 +285,7 @@ def test_an_unknown_option_lists_the_known_ones(push_settings):
 
 
 class TestProject:
-    def test_urls_that_are_not_included_are_warned_of(self, settings):
+    def test_missing_urls_are_a_warning(self, settings):
         settings.ROOT_URLCONF = "django.contrib.auth.urls"
         assert set(found()) == {"W009"}
         assert 'include("django_webpush_kit.urls")' in found()["W009"].hint
@@ -313,7 +313,7 @@ class TestProject:
         host.urlconf = "django.contrib.auth.urls"
         assert set(found()) == {"W009"}
 
-    def test_any_csrf_header_will_do(self, settings):
+    def test_any_csrf_header_name_is_accepted(self, settings):
         settings.CSRF_HEADER_NAME = "HTTP_X_XSRF_TOKEN"
         assert found() == {}
 
@@ -351,7 +351,7 @@ class TestSQLite:
         options.clear()
         options.update(before)
 
-    def test_a_cluster_beside_well_set_up_sqlite_is_fine(self, options):
+    def test_a_cluster_with_well_configured_sqlite_has_no_message(self, options):
         assert found() == {}
 
     def test_a_worker_without_a_queue_needs_them_too(self, options, push_settings):
@@ -394,20 +394,20 @@ class TestQueues:
         )
         return result.stderr
 
-    def test_celerys_default_app_is_warned_of(self, tmp_path):
+    def test_the_default_app_of_celery_is_a_warning(self, tmp_path):
         pytest.importorskip("celery")
         code = f"WEBPUSH_KIT['TASK_BACKEND'] = '{BACKENDS}.CeleryBackend'\n"
         assert "webpush_kit.W022" in self.check(tmp_path, code)
         code += "import celery\napp = celery.Celery('mysite', broker='memory://')\napp.set_current()\n"
         assert "webpush_kit.W022" not in self.check(tmp_path, code)
 
-    def test_an_app_that_is_not_installed_is_named(self, tmp_path):
+    def test_an_app_missing_from_installed_apps_is_reported(self, tmp_path):
         code = "INSTALLED_APPS.remove('django_webpush_kit')\n"
         printed = self.check(tmp_path, code)
         assert 'ImproperlyConfigured: Add "django_webpush_kit" to INSTALLED_APPS' in printed
 
     @needs_tasks
-    def test_django_tasks_need_a_backend_that_exists_and_runs_them_elsewhere(self, push_settings, settings):
+    def test_django_tasks_require_an_existing_asynchronous_backend(self, push_settings, settings):
         module = "django.tasks" if find_spec("django.tasks") else "django_tasks"
         settings.TASKS = {
             "default": {"BACKEND": f"{module}.backends.immediate.ImmediateBackend"},
@@ -530,7 +530,7 @@ def test_dangerous_values_are_reported_only_with_deploy(production, push_setting
     assert message_id not in found()
 
 
-def test_anonymous_subscriptions_with_a_rate_limit_are_fine(production, push_settings):
+def test_anonymous_subscriptions_with_a_rate_limit_have_no_message(production, push_settings):
     push_settings(ALLOW_ANONYMOUS=True)
     assert found(deploy=True) == {}
 
@@ -574,7 +574,7 @@ def test_a_proxy_in_other_settings_must_be_counted(production, push_settings, na
     assert found(deploy=True) == {}
 
 
-def test_a_key_file_that_others_can_read_is_warned_of(production, push_settings, tmp_path):
+def test_a_key_file_that_others_can_read_is_a_warning(production, push_settings, tmp_path):
     path = tmp_path / "vapid.pem"
     path.write_text(VapidKey.generate().pem())
     path.chmod(0o644)
@@ -584,7 +584,7 @@ def test_a_key_file_that_others_can_read_is_warned_of(production, push_settings,
     assert found(deploy=True) == {}
 
 
-def test_missing_and_malformed_keys_are_no_files(production, push_settings):
+def test_missing_and_malformed_keys_are_not_taken_for_files(production, push_settings):
     push_settings(VAPID_PRIVATE_KEY="", VAPID_FALLBACK_PRIVATE_KEYS=[7, "x\0y"])
     assert found(deploy=True) == {}
 

@@ -9,13 +9,13 @@ from django_webpush_kit.conf import KitSettings, Setting, kit_settings, vapid_ke
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
 
 
-def test_a_setting_is_read_through_on_an_instance_and_describes_itself_on_the_class(settings):
+def test_a_setting_is_read_from_an_instance_and_described_by_the_class(settings):
     settings.WEBPUSH_KIT = {"MAX_RETRIES": 7}
     assert kit_settings.MAX_RETRIES == 7
     assert isinstance(KitSettings.MAX_RETRIES, Setting)
 
 
-def test_a_subscription_that_names_no_key_was_made_with_the_current_one():
+def test_a_subscription_without_a_key_id_uses_the_current_key():
     keyring = vapid_keyring()
     assert keyring.find("") is keyring.current
     assert keyring.find(keyring.current.key_id) is keyring.current

@@ -26,23 +26,23 @@ def failing(times, code="the database is away"):
     return statement
 
 
-def test_what_fails_now_and_then_is_tried_again():
+def test_transient_errors_are_retried():
     assert retry_on_conflict(failing(2)) == "done"
 
 
-def test_it_gives_up_in_the_end():
+def test_a_persistent_error_is_raised():
     with pytest.raises(OperationalError):
         retry_on_conflict(failing(database.ATTEMPTS))
 
 
-def test_a_conflict_is_worth_more_attempts_than_a_database_that_is_away():
+def test_conflicts_are_retried_more_often_than_outages():
     deadlock = 1213
     assert retry_on_conflict(failing(database.ATTEMPTS, deadlock)) == "done"
     with pytest.raises(OperationalError):
         retry_on_conflict(failing(database.CONFLICT_ATTEMPTS, deadlock))
 
 
-def test_inside_a_transaction_only_its_owner_can_start_over():
+def test_errors_inside_a_transaction_are_raised_to_its_owner():
     with transaction.atomic(), pytest.raises(OperationalError):
         retry_on_conflict(failing(1))
     assert connection.is_usable()

@@ -67,7 +67,7 @@ def test_the_example_passes_its_own_tests_and_checks(tmp_path):
 
 @linux_only
 @pytest.mark.slow
-def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path):
+def test_the_demo_ends_by_itself_and_cleans_up(tmp_path):
     demo = start(tmp_path, str(EXAMPLE / "demo.py"))
     output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
@@ -81,7 +81,7 @@ def test_the_demo_ends_by_itself_and_leaves_nothing(tmp_path):
 @linux_only
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
+def test_an_interrupted_demo_cleans_up(tmp_path, number):
     demo = start(tmp_path, str(EXAMPLE / "demo.py"))
     assert demo.stdout is not None
     for line in demo.stdout:
@@ -116,7 +116,7 @@ def test_a_demo_without_its_cluster_fails(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_port_that_somebody_listens_on_is_refused(tmp_path, address):
+def test_a_port_in_use_is_an_error(tmp_path, address):
     with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as other:
         port = other.getsockname()[1]
         serve = start(tmp_path, str(EXAMPLE / "serve.py"), f"--port={port}", f"--data={tmp_path / 'data'}")
@@ -124,7 +124,7 @@ def test_a_port_that_somebody_listens_on_is_refused(tmp_path, address):
     assert (serve.returncode, output) == (1, f"Port {port} is taken. Try: make serve PORT={port + 1}\n")
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
     serve = start(tmp_path, str(EXAMPLE / "serve.py"), f"--data={tmp_path / 'file' / 'data'}")
     output, _ = serve.communicate(timeout=120)

@@ -50,7 +50,7 @@ def test_migrations_see_plain_columns():
     assert field.db_type(connection).endswith("(64)")
 
 
-def test_a_copy_in_a_migrations_state_keeps_what_is_stored():
+def test_a_historical_model_keeps_the_stored_values():
     field = get_subscription_model()._meta.get_field("endpoint_hash").clone()
     field.set_attributes_from_name("endpoint_hash")
     row = new()

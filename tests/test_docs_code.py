@@ -100,7 +100,7 @@ def test_task_backends_take_their_options(name):
 
 
 @pytest.mark.parametrize("name", sorted(HOST_MODULES))
-def test_a_hosts_modules_compile(name):
+def test_project_modules_compile(name):
     compile(PYTHON[name], name, "exec")
 
 
@@ -111,7 +111,7 @@ def test_other_code_runs(name):
 
 
 @pytest.mark.parametrize("name", [name for name, (language, _) in BLOCKS.items() if language == "json"])
-def test_json_is_json(name):
+def test_json_blocks_are_valid(name):
     json.loads(BLOCKS[name][1])
 
 
@@ -218,13 +218,13 @@ def test_commands_take_these_arguments(arguments):
 
 
 @pytest.mark.parametrize("name", blocks_in("sh"))
-def test_shell_code_is_shell_code(name):
+def test_shell_blocks_are_valid(name):
     finished = subprocess.run(["sh", "-n"], input=BLOCKS[name][1], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in blocks_in("ini") if "/systemd/" in BLOCKS[name][1]])
-def test_units_of_systemd_have_their_sections(name):
+def test_systemd_units_have_the_required_sections(name):
     unit = configparser.ConfigParser(interpolation=None)
     unit.optionxform = str
     unit.read_string(BLOCKS[name][1])
@@ -234,18 +234,18 @@ def test_units_of_systemd_have_their_sections(name):
 
 
 @pytest.mark.parametrize("name", blocks_in("yaml"))
-def test_yaml_is_yaml(name):
+def test_yaml_blocks_are_valid(name):
     yaml = pytest.importorskip("yaml")
     assert yaml.safe_load(BLOCKS[name][1])
 
 
 @pytest.mark.parametrize("name", [name for name in blocks_in("html", "django") if "templates.md" not in name])
-def test_pages_are_templates(name):
+def test_html_blocks_are_valid_templates(name):
     engines["django"].from_string(BLOCKS[name][1])
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-def test_javascript_is_javascript():
+def test_javascript_blocks_are_valid():
     code = {name: BLOCKS[name][1] for name in blocks_in("js")}
     check = (
         "const vm = require('node:vm');"
@@ -263,7 +263,7 @@ def test_javascript_is_javascript():
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "images").glob("*.svg")), ids=lambda path: path.name)
-def test_diagrams_can_be_read(path):
+def test_diagrams_are_valid(path):
     root = ET.fromstring(path.read_text())  # a file of this repository
     title = root.find("{http://www.w3.org/2000/svg}title")
     assert root.get("aria-labelledby") == title.get("id")
@@ -367,7 +367,7 @@ def test_audiences_are_reached(user, make_subscription, push_settings):
 
 
 @pytest.mark.django_db
-def test_a_text_of_gettext_is_sent_in_each_browsers_language(user, make_subscription):
+def test_a_lazy_translation_is_sent_in_each_browsers_language(user, make_subscription):
     for language in ("de", "en"):
         make_subscription(user, language=language)
     run(find("how-to/languages", "def tell_cancelled"))["tell_cancelled"](user)
@@ -408,13 +408,13 @@ def test_a_transport_of_your_own(subscription, tmp_path, monkeypatch, push_setti
 
 
 @pytest.mark.django_db
-def test_a_mistake_in_a_call_is_caught(subscription, capsys):
+def test_errors_of_callers_are_handled(subscription, capsys):
     run(find("reference/exceptions", "def tell"))["tell"](subscription.user, SimpleNamespace(number=4711))
     assert "Order 4711: no notification" in capsys.readouterr().out
 
 
 @pytest.mark.django_db
-def test_requests_of_persons_are_answered(subscription):
+def test_data_protection_requests_are_answered(subscription):
     answers = run(find("explanation/privacy", "def answer_access_request"))
     assert len(answers["answer_access_request"](subscription.user)["subscriptions"]) == 1
     assert answers["answer_erasure_request"](subscription.user)["subscriptions"] == 1

@@ -32,7 +32,7 @@ def test_error_codes():
     assert documented("PushError") == set(re.findall(r"^  (\w+):", table, re.MULTILINE))
 
 
-def test_codes_that_are_made_are_in_the_table_of_codes():
+def test_codes_in_the_source_are_in_the_table_of_codes():
     made = set(re.findall(r"new PushError\(\s*\"(\w+)\"", MODULE))
     assert made
     assert made <= documented("PushError")

@@ -133,7 +133,7 @@ def test_every_function_has_its_section_and_its_line():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_signatures_are_true(name):
+def test_signatures_are_those_of_the_code(name):
     blocks = re.search(r"```text\n(.*?)```", SECTIONS[name], re.DOTALL)[1]
     assert signature_of(name) in [one_line(signature) for signature in re.split(r"\n(?=\w)", blocks.strip())]
 

@@ -34,7 +34,7 @@ def test_every_setting_has_its_row_and_no_other():
 
 
 @pytest.mark.parametrize("name", known_settings())
-def test_a_row_is_true_to_the_code(name):
+def test_a_row_matches_the_code(name):
     setting = known_settings()[name]
     types, default, meaning = ROWS[name]
     written = LONG_DEFAULTS[name] if default == "[below](#long-defaults)" else ast.literal_eval(default.strip("`"))

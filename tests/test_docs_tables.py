@@ -64,7 +64,7 @@ def names(cells):
 class TestSignals:
     PAGE = page("reference/signals.md")
 
-    def test_arguments_are_those_that_are_sent(self):
+    def test_arguments_match_the_code(self):
         (table,) = tables(self.PAGE.partition("\n## ")[0])
         assert {row[0].strip("`"): names([row[1]]) for row in table} == sent_arguments()
 
@@ -75,11 +75,11 @@ class TestSignals:
             ("post_send", [outcome.value for outcome in Outcome]),
         ],
     )
-    def test_values_are_those_of_the_code(self, heading, values):
+    def test_values_match_the_code(self, heading, values):
         (table,) = tables(section(self.PAGE, heading))
         assert [json.loads(name) for name in names(row[0] for row in table)] == values
 
-    def test_events_are_those_that_browsers_report(self):
+    def test_events_match_the_code(self):
         assert sorted(re.findall(r'`"(\w+)"`', section(self.PAGE, "event_recorded"))) == sorted(ActionType.values)
 
 
@@ -130,7 +130,7 @@ class TestModels:
     def test_every_model_has_its_section(self):
         assert re.findall(r"^## (\w+)$", self.PAGE, re.MULTILINE) == [*SWAPPABLE, *FIXED]
 
-    def test_every_fixed_model_of_the_module_is_here(self):
+    def test_every_fixed_model_is_tested_here(self):
         defined = {
             name
             for name, value in vars(models).items()
@@ -192,7 +192,7 @@ class TestExceptions:
         assert sorted(names(row[0] for row in self.TABLE)) == sorted(every)
 
     @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0].strip("`"))
-    def test_bases_are_true(self, row):
+    def test_base_classes_match_the_code(self, row):
         exception = getattr(exceptions, row[0].strip("`"))
         bases = [base.__name__ for base in exception.__bases__ if base not in (exceptions.WebPushKitError, Exception)]
         assert names([row[1]]) == bases
@@ -201,7 +201,7 @@ class TestExceptions:
 class TestTemplateTag:
     ARGUMENTS, METAS = tables(page("reference/template-tags.md"))
 
-    def test_arguments_and_defaults_are_true(self):
+    def test_arguments_and_defaults_match_the_code(self):
         parameters = list(inspect.signature(webpush_kit_head).parameters.values())[1:]
         expected = [(parameter.name, parameter.default) for parameter in parameters]
         assert [(row[0].strip("`"), ast.literal_eval(row[1].strip("`"))) for row in self.ARGUMENTS] == expected
@@ -225,7 +225,7 @@ class TestTemplateLanguage:
         listed = section(self.PAGE, "Filters").partition("\n\nEverything")[0]
         assert names([listed]) == sorted(FILTERS)
 
-    def test_variables_of_the_bundled_templates_are_true(self):
+    def test_variables_of_the_bundled_templates_match_them(self):
         (table,) = tables(section(self.PAGE, "Bundled templates"))
         written = {row[0].strip("`"): (set(names([row[1]])), set(names([row[2]]))) for row in table}
         assert written == bundled_variables()
@@ -289,7 +289,7 @@ class TestTestingKit:
         (table,) = tables(section(self.PAGE, name))
         assert sorted(re.match(r"`(\w+)", row[0])[1] for row in table) == sorted(own)
 
-    def test_faults_have_these_defaults(self):
+    def test_defaults_of_faults_match_the_code(self):
         (table,) = tables(section(self.PAGE, "Fault"))
         written = {row[0].strip("`"): ast.literal_eval(row[1].strip("`")) for row in table}
         fault = testing.Fault()
@@ -339,7 +339,7 @@ class TestRunbook:
         assert given
         assert given <= set(self.REASONS)
 
-    def test_what_health_says_is_what_it_says(self):
+    def test_problems_reported_by_health_are_explained(self):
         source = "".join(MODULES[f"django_webpush_kit.{name}"] for name in ("health", "delivery.problems"))
         for row in tables(section(page("how-to/runbook.md"), "Look"))[0]:
             for part in row[0].strip('"').split("..."):

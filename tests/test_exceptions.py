@@ -13,7 +13,7 @@ CLASSES = sorted(
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_an_exception_without_a_message_says_what_it_means(name):
+def test_an_exception_without_a_message_has_a_default_message(name):
     error = getattr(exceptions, name)
     assert str(error()).endswith(".")
     assert str(error("Other words.")) == "Other words."

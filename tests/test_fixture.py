@@ -53,7 +53,7 @@ def test_each_template_is_valid_and_renders(templates):
         assert "{" not in text.title + text.body
 
 
-def test_the_two_languages_differ_and_dates_are_written_as_each_does(templates):
+def test_the_two_languages_differ_and_format_dates_differently(templates):
     renderer = TemplateRenderer(
         "booking_reminder", CONTEXT, templates=get_template_model().objects.filter(type="booking_reminder")
     )
@@ -67,7 +67,7 @@ def test_each_type_can_be_sent(templates, subscription):
         assert send_templated(type_, to=subscription, context=CONTEXT).queued == 1
 
 
-def test_loading_again_puts_the_texts_back_and_doubles_nothing(templates):
+def test_loading_again_restores_the_texts_without_duplicates(templates):
     changed = templates[0]
     get_template_model().objects.filter(pk=changed.pk).update(title_template="Changed")
     call_command("loaddata", "notification_templates", verbosity=0)
@@ -77,7 +77,7 @@ def test_loading_again_puts_the_texts_back_and_doubles_nothing(templates):
     }
 
 
-def test_what_dumpdata_writes_by_natural_keys_can_be_loaded_elsewhere(templates, tmp_path):
+def test_a_dump_with_natural_keys_can_be_loaded_elsewhere(templates, tmp_path):
     dump = tmp_path / "templates.json"
     call_command("dumpdata", "webpush_kit.notificationtemplate", natural_primary=True, output=str(dump))
     get_template_model().objects.exclude(type="welcome").delete()

@@ -21,7 +21,7 @@ def collector(request):
     (gc.enable if was_enabled else gc.disable)()
 
 
-def test_the_garbage_collector_works_again_when_the_last_thread_has_left(collector):
+def test_the_garbage_collector_resumes_after_the_last_thread(collector):
     garbage_collector = GarbageCollectorPause()
     first_is_in, first_may_leave = threading.Event(), threading.Event()
 
@@ -40,7 +40,7 @@ def test_the_garbage_collector_works_again_when_the_last_thread_has_left(collect
     assert gc.isenabled() is collector
 
 
-def test_a_thread_that_leaves_others_behind_collects_what_is_young(collector):
+def test_each_leaving_thread_collects_the_young_generations(collector):
     class Ring:
         pass
 

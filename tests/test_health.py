@@ -28,120 +28,181 @@ def refuse_credentials(key_id):
     )
 
 
-def test_without_traffic_it_is_healthy_and_has_no_rate():
-    health = get_health()
-    assert datetime.fromisoformat(health.pop("timestamp")).tzinfo is not None
-    assert health == {
-        "status": "healthy",
-        "success_rate": None,
-        "active_subscriptions": 0,
-        "recent_notifications": 0,
-    }
+class TestSuccessRate:
+    def test_without_traffic_it_is_healthy_and_has_no_rate(self):
+        health = get_health()
+        assert datetime.fromisoformat(health.pop("timestamp")).tzinfo is not None
+        assert health == {
+            "status": "healthy",
+            "success_rate": None,
+            "active_subscriptions": 0,
+            "recent_notifications": 0,
+        }
+
+    def test_figures_cover_the_last_24_hours_and_active_subscriptions(self, subscription, make_subscription):
+        gone = make_subscription()
+        gone.is_active = False
+        gone.save()
+        for _ in range(9):
+            make_notification(subscription)
+        make_notification(subscription, "failed")
+        make_notification(subscription, "suppressed")
+        make_notification(subscription, "failed", days_ago=1.1)
+        health = get_health()
+        assert (health["status"], health["success_rate"]) == ("healthy", 90.0)
+        assert (health["active_subscriptions"], health["recent_notifications"]) == (1, 11)
+
+    def test_below_90_percent_it_is_degraded_with_status_200(self, subscription):
+        for status in ("sent", "failed"):
+            make_notification(subscription, status)
+        health = get_health(details=True)
+        assert (health["status"], health["success_rate"], http_status(health, strict=True)) == ("degraded", 50.0, 200)
+        assert health["findings"][0]["text"] == "Push services accepted only 50 % of the messages of the last 24 hours."
+
+    def test_gone_subscriptions_do_not_lower_it(self, subscription):
+        for status in (404, 410):
+            make_notification(subscription, "failed", response_status=status)
+        assert get_health()["success_rate"] is None
+        make_notification(subscription, "sent")
+        health = get_health()
+        assert (health["status"], health["success_rate"]) == ("healthy", 100.0)
+        make_notification(subscription, "failed", response_status=413)
+        assert get_health()["success_rate"] == 50.0
+
+    def test_expired_messages_lower_it(self, subscription):
+        for _ in range(9):
+            make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
+        assert status_and_areas() == ("degraded", ["success"])
+        make_notification(subscription, "expired", failure_reason="timed out")
+        assert status_and_areas() == ("unhealthy", ["success"]), "nothing is accepted any more"
+        make_notification(subscription, "sent")
+        assert status_and_areas() == ("degraded", ["success"])
 
 
-def test_the_figures_are_of_the_last_24_hours_and_of_active_subscriptions(subscription, make_subscription):
-    gone = make_subscription()
-    gone.is_active = False
-    gone.save()
-    for _ in range(9):
-        make_notification(subscription)
-    make_notification(subscription, "failed")
-    make_notification(subscription, "suppressed")
-    make_notification(subscription, "failed", days_ago=1.1)
-    health = get_health()
-    assert (health["status"], health["success_rate"]) == ("healthy", 90.0)
-    assert (health["active_subscriptions"], health["recent_notifications"]) == (1, 11)
+class TestOutbox:
+    @pytest.mark.parametrize("status", ["pending", "sending"])
+    def test_a_row_overdue_for_too_long_makes_it_unhealthy(self, subscription, status):
+        make_notification(subscription, status, days_ago=310 / 86400)
+        health = get_health(details=True)
+        assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
+        assert health["oldest_due_seconds"] >= 310
+        assert "worker runs" in health["problems"][0]
+
+    def test_the_limit_for_overdue_rows_is_a_setting(self, subscription, push_settings):
+        push_settings(HEALTH_MAX_LAG_SECONDS=3600)
+        make_notification(subscription, "pending", days_ago=310 / 86400)
+        assert get_health()["status"] == "healthy"
+
+    def test_scheduled_rows_are_healthy(self, subscription):
+        make_notification(subscription, "pending", next_attempt_at=timezone.now() + timedelta(days=1))
+        health = get_health(details=True)
+        assert (health["status"], health["oldest_due_seconds"]) == ("healthy", 0.0)
+
+    def test_rows_under_a_lease_are_healthy(self, subscription):
+        make_notification(subscription, "sending", next_attempt_at=timezone.now() + timedelta(minutes=5))
+        assert status_and_areas() == ("healthy", [])
+        assert get_health(details=True)["oldest_due_seconds"] == 0.0
 
 
-def test_below_90_percent_it_is_degraded_and_still_answers_200(subscription):
-    for status in ("sent", "failed"):
-        make_notification(subscription, status)
-    health = get_health(details=True)
-    assert (health["status"], health["success_rate"], http_status(health, strict=True)) == ("degraded", 50.0, 200)
-    assert health["findings"][0]["text"] == "Push services accepted only 50 % of the messages of the last 24 hours."
+class TestKeys:
+    def test_refused_credentials_make_it_unhealthy_and_name_the_service(self):
+        refuse_credentials(vapid_keyring().current.key_id)
+        health = get_health(details=True)
+        assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
+        assert SERVICE in health["problems"][0]
+        assert health["refused_credentials"][0]["reason"] == "credentials: HTTP 403"
+        assert health["paused_services"][0]["push_service"] == SERVICE
+
+    @pytest.mark.parametrize("keys", [{"VAPID_PRIVATE_KEY": ""}, {"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}])
+    def test_subscribers_without_a_usable_key_make_it_unhealthy(self, request, push_settings, keys):
+        push_settings(**keys)
+        assert get_health()["status"] == "healthy", "a site that has not set push up yet"
+        caches["default"].clear()
+        request.getfixturevalue("subscription")
+        health = get_health(details=True)
+        assert (health["status"], http_status(health, strict=True), health["oldest_due_seconds"]) == (
+            "unhealthy",
+            503,
+            0.0,
+        )
+        assert health["problems"][0].startswith(f'Notifications cannot be sent: WEBPUSH_KIT["{next(iter(keys))}')
+        assert "nonsense" not in health["problems"][0]
+
+    def test_breakers_of_former_keys_are_ignored(self):
+        refuse_credentials("an-older-key")
+        assert get_health()["status"] == "healthy"
+
+    def test_with_unreadable_keys_every_breaker_counts(self, push_settings):
+        push_settings(VAPID_PRIVATE_KEY="nonsense")
+        refuse_credentials("some-key")
+        assert get_health()["status"] == "unhealthy"
+
+    def test_subscriptions_of_a_removed_key_are_reported(self, make_subscription):
+        for _ in range(50):
+            make_subscription()
+        subscriptions = get_subscription_model().objects
+        first = subscriptions.first()
+        subscriptions.filter(pk=first.pk).update(vapid_key_id="replaced")
+        health = get_health(details=True)
+        assert (health["status"], health["findings"][0]["area"]) == ("degraded", "keys")
+        assert health["problems"][0].startswith("1 of 50 active subscriptions were made with a VAPID key")
+        subscriptions.update(vapid_key_id="replaced")
+        assert status_and_areas() == ("unhealthy", ["keys"])
+        subscriptions.update(vapid_key_id="")
+        assert status_and_areas() == ("healthy", [])
 
 
-@pytest.mark.parametrize("status", ["pending", "sending"])
-def test_a_row_that_is_due_for_too_long_makes_it_unhealthy(subscription, status):
-    make_notification(subscription, status, days_ago=310 / 86400)
-    health = get_health(details=True)
-    assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
-    assert health["oldest_due_seconds"] >= 310
-    assert "worker runs" in health["problems"][0]
+class TestPushServices:
+    """Breakers, manual pauses and send rates."""
+
+    def test_a_pause_makes_it_degraded(self, subscription):
+        PushServiceState.objects.create(
+            push_service=SERVICE, reason="throttled: HTTP 429", paused_until=timezone.now() + timedelta(minutes=1)
+        )
+        health = get_health(details=True)
+        assert (health["status"], health["refused_credentials"]) == ("degraded", [])
+        assert health["problems"][0].startswith(f"{SERVICE} is paused (throttled: HTTP 429); its notifications wait.")
+        assert health["paused_services"][0]["reason"] == "throttled: HTTP 429"
+
+    def test_a_breaker_without_recent_probes_is_ignored(self):
+        PushServiceState.objects.create(
+            push_service=SERVICE, reason="outage: timed out", paused_until=timezone.now() - timedelta(hours=1)
+        )
+        assert status_and_areas() == ("healthy", [])
+
+    def test_a_manual_pause_is_reported_instead_of_its_effects(self, subscription):
+        make_notification(subscription, "pending", days_ago=1)
+        PushBroadcast.objects.create(type="news", created_at=timezone.now() - timedelta(days=1))
+        pause()
+        health = get_health(details=True)
+        assert status_and_areas() == ("degraded", ["services"])
+        assert health["problems"][0].startswith("Sending to all push services is paused by hand since")
+        assert "push_resume" in health["problems"][0]
+        assert health["paused_by_hand"][0]["push_service"] == ""
+        resume(paused_by_hand())
+        assert status_and_areas() == ("unhealthy", ["lag", "broadcasts"])
+
+    def test_a_manually_paused_service_is_named(self):
+        pause(SERVICE)
+        assert get_health(details=True)["problems"][0].startswith(f"Sending to {SERVICE} is paused by hand since")
+
+    def test_learned_rates_are_details(self, push_settings):
+        push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
+        now = timezone.now()
+        PushServiceState.objects.create(push_service=SERVICE, rate=950, rate_changed_at=now)
+        health = get_health(details=True)
+        assert health["status"] == "healthy"
+        assert health["send_rates"] == [
+            {"push_service": "fcm.googleapis.com", "per_minute": 900.0, "throttled_at": None},
+            {"push_service": SERVICE, "per_minute": 950.0, "throttled_at": now.isoformat()},
+        ]
+
+    def test_a_malformed_rate_does_not_break_the_response(self, push_settings):
+        push_settings(SEND_RATES={SERVICE: "fast"})
+        assert get_health(details=True)["send_rates"] == []
 
 
-def test_how_long_is_too_long_is_a_setting(subscription, push_settings):
-    push_settings(HEALTH_MAX_LAG_SECONDS=3600)
-    make_notification(subscription, "pending", days_ago=310 / 86400)
-    assert get_health()["status"] == "healthy"
-
-
-def test_rows_that_wait_for_later_are_nothing_to_worry_about(subscription):
-    make_notification(subscription, "pending", next_attempt_at=timezone.now() + timedelta(days=1))
-    health = get_health(details=True)
-    assert (health["status"], health["oldest_due_seconds"]) == ("healthy", 0.0)
-
-
-def test_refused_credentials_make_it_unhealthy_and_name_the_service():
-    refuse_credentials(vapid_keyring().current.key_id)
-    health = get_health(details=True)
-    assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
-    assert SERVICE in health["problems"][0]
-    assert health["refused_credentials"][0]["reason"] == "credentials: HTTP 403"
-    assert health["paused_services"][0]["push_service"] == SERVICE
-
-
-@pytest.mark.parametrize("keys", [{"VAPID_PRIVATE_KEY": ""}, {"VAPID_FALLBACK_PRIVATE_KEYS": ["nonsense"]}])
-def test_with_subscribers_and_without_usable_keys_it_is_unhealthy_before_anything_is_due(request, push_settings, keys):
-    push_settings(**keys)
-    assert get_health()["status"] == "healthy", "a site that has not set push up yet"
-    caches["default"].clear()
-    request.getfixturevalue("subscription")
-    health = get_health(details=True)
-    assert (health["status"], http_status(health, strict=True), health["oldest_due_seconds"]) == ("unhealthy", 503, 0.0)
-    assert health["problems"][0].startswith(f'Notifications cannot be sent: WEBPUSH_KIT["{next(iter(keys))}')
-    assert "nonsense" not in health["problems"][0]
-
-
-def test_what_was_held_against_a_key_that_is_not_used_any_more_is_history():
-    refuse_credentials("an-older-key")
-    assert get_health()["status"] == "healthy"
-
-
-def test_with_unreadable_keys_every_alarm_counts(push_settings):
-    push_settings(VAPID_PRIVATE_KEY="nonsense")
-    refuse_credentials("some-key")
-    assert get_health()["status"] == "unhealthy"
-
-
-def test_a_pause_makes_it_degraded(subscription):
-    PushServiceState.objects.create(
-        push_service=SERVICE, reason="throttled: HTTP 429", paused_until=timezone.now() + timedelta(minutes=1)
-    )
-    health = get_health(details=True)
-    assert (health["status"], health["refused_credentials"]) == ("degraded", [])
-    assert health["problems"][0].startswith(f"{SERVICE} is paused (throttled: HTTP 429); its notifications wait.")
-    assert health["paused_services"][0]["reason"] == "throttled: HTTP 429"
-
-
-def test_rates_are_details(push_settings):
-    push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
-    now = timezone.now()
-    PushServiceState.objects.create(push_service=SERVICE, rate=950, rate_changed_at=now)
-    health = get_health(details=True)
-    assert health["status"] == "healthy"
-    assert health["send_rates"] == [
-        {"push_service": "fcm.googleapis.com", "per_minute": 900.0, "throttled_at": None},
-        {"push_service": SERVICE, "per_minute": 950.0, "throttled_at": now.isoformat()},
-    ]
-
-
-def test_a_malformed_rate_does_not_end_the_answer(push_settings):
-    push_settings(SEND_RATES={SERVICE: "fast"})
-    assert get_health(details=True)["send_rates"] == []
-
-
-def test_strangers_learn_only_the_five_public_fields(subscription):
+def test_visitors_see_only_the_five_public_fields(subscription):
     make_notification(subscription, "failed")
     assert set(get_health()) == {
         "status",
@@ -152,34 +213,56 @@ def test_strangers_learn_only_the_five_public_fields(subscription):
     }
 
 
-def test_details_name_what_is_in_use():
+def test_details_name_the_components_in_use():
     health = get_health(details=True)
     assert health["transport"] == "django_webpush_kit.transports.LocmemTransport"
     assert health["task_backend"] == "django_webpush_kit.task_backends.NullBackend"
 
 
-def test_settings_that_cannot_be_used_are_no_reason_to_fail(push_settings):
+def test_unusable_settings_do_not_break_the_response(push_settings):
     push_settings(TRANSPORT={"PATH": "x"})
     assert get_health(details=True)["transport"] == "unusable"
 
 
-def test_a_table_that_does_not_answer_makes_it_unhealthy_instead_of_an_error(transactional_db):
-    table = get_notification_model()._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
-        try:
-            health = get_health(details=True)
-        finally:
-            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
-    assert (health["status"], http_status(health, strict=True), health["success_rate"]) == ("unhealthy", 503, None)
-    assert health["problems"] == ["The database does not answer. Start it, or correct DATABASES."]
+class TestComponents:
+    """The database, its clock and the broker."""
 
+    def test_a_missing_table_makes_it_unhealthy_and_is_no_error(self, transactional_db):
+        table = get_notification_model()._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+            try:
+                health = get_health(details=True)
+            finally:
+                cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+        assert (health["status"], http_status(health, strict=True), health["success_rate"]) == ("unhealthy", 503, None)
+        assert health["problems"] == ["The database does not answer. Start it, or correct DATABASES."]
 
-def test_queries_are_few_and_do_not_grow(subscription, django_assert_max_num_queries):
-    for _ in range(20):
-        make_notification(subscription)
-    with django_assert_max_num_queries(18):
-        get_health(details=True)
+    def test_the_number_of_queries_is_small_and_constant(self, subscription, django_assert_max_num_queries):
+        for _ in range(20):
+            make_notification(subscription)
+        with django_assert_max_num_queries(18):
+            get_health(details=True)
+
+    @pytest.mark.parametrize(("seconds", "status"), [(1, "healthy"), (10, "degraded"), (3600, "unhealthy")])
+    @pytest.mark.parametrize("direction", [1, -1])
+    def test_a_wrong_clock_is_reported(self, time_machine, seconds, status, direction):
+        time_machine.move_to(timezone.now() + direction * timedelta(seconds=seconds))
+        assert get_health()["status"] == status
+
+    def test_a_broker_outage_is_reported(self, push_settings):
+        backend = "tests.test_health.BackendWithoutBroker"
+        push_settings(TASK_BACKEND=backend)
+        assert status_and_areas() == ("healthy", [])
+        with pytest.raises(ConnectionError):
+            BackendWithoutBroker().wake()
+        health = get_health(details=True)
+        assert status_and_areas() == ("degraded", ["queue"])
+        assert "does not answer (ConnectionError)" in health["problems"][0]
+
+    def test_a_task_backend_that_cannot_be_imported_is_left_to_the_checks(self, push_settings):
+        push_settings(TASK_BACKEND="tests.nowhere.Backend")
+        assert get_health()["status"] == "healthy"
 
 
 def status_and_areas():
@@ -187,101 +270,11 @@ def status_and_areas():
     return health["status"], [finding["area"] for finding in health["findings"]]
 
 
-def test_browsers_that_are_gone_are_no_failure(subscription):
-    for status in (404, 410):
-        make_notification(subscription, "failed", response_status=status)
-    assert get_health()["success_rate"] is None
-    make_notification(subscription, "sent")
-    health = get_health()
-    assert (health["status"], health["success_rate"]) == ("healthy", 100.0)
-    make_notification(subscription, "failed", response_status=413)
-    assert get_health()["success_rate"] == 50.0
-
-
-def test_messages_that_expire_are_not_accepted(subscription):
-    for _ in range(9):
-        make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
-    assert status_and_areas() == ("degraded", ["success"])
-    make_notification(subscription, "expired", failure_reason="timed out")
-    assert status_and_areas() == ("unhealthy", ["success"]), "nothing is accepted any more"
-    make_notification(subscription, "sent")
-    assert status_and_areas() == ("degraded", ["success"])
-
-
-def test_rows_that_are_being_sent_under_a_lease_are_fine(subscription):
-    make_notification(subscription, "sending", next_attempt_at=timezone.now() + timedelta(minutes=5))
-    assert status_and_areas() == ("healthy", [])
-    assert get_health(details=True)["oldest_due_seconds"] == 0.0
-
-
-def test_subscriptions_of_a_key_that_was_replaced_are_noticed(make_subscription):
-    for _ in range(50):
-        make_subscription()
-    subscriptions = get_subscription_model().objects
-    first = subscriptions.first()
-    subscriptions.filter(pk=first.pk).update(vapid_key_id="replaced")
-    health = get_health(details=True)
-    assert (health["status"], health["findings"][0]["area"]) == ("degraded", "keys")
-    assert health["problems"][0].startswith("1 of 50 active subscriptions were made with a VAPID key")
-    subscriptions.update(vapid_key_id="replaced")
-    assert status_and_areas() == ("unhealthy", ["keys"])
-    subscriptions.update(vapid_key_id="")
-    assert status_and_areas() == ("healthy", [])
-
-
-def test_a_breaker_that_nobody_probes_any_more_is_history():
-    PushServiceState.objects.create(
-        push_service=SERVICE, reason="outage: timed out", paused_until=timezone.now() - timedelta(hours=1)
-    )
-    assert status_and_areas() == ("healthy", [])
-
-
-def test_sending_that_is_paused_by_hand_is_said_instead_of_what_follows_from_it(subscription):
-    make_notification(subscription, "pending", days_ago=1)
-    PushBroadcast.objects.create(type="news", created_at=timezone.now() - timedelta(days=1))
-    pause()
-    health = get_health(details=True)
-    assert status_and_areas() == ("degraded", ["services"])
-    assert health["problems"][0].startswith("Sending to all push services is paused by hand since")
-    assert "push_resume" in health["problems"][0]
-    assert health["paused_by_hand"][0]["push_service"] == ""
-    resume(paused_by_hand())
-    assert status_and_areas() == ("unhealthy", ["lag", "broadcasts"])
-
-
-def test_a_service_that_is_paused_by_hand_is_named():
-    pause(SERVICE)
-    assert get_health(details=True)["problems"][0].startswith(f"Sending to {SERVICE} is paused by hand since")
-
-
-@pytest.mark.parametrize(("seconds", "status"), [(1, "healthy"), (10, "degraded"), (3600, "unhealthy")])
-@pytest.mark.parametrize("direction", [1, -1])
-def test_a_wrong_clock_is_noticed(time_machine, seconds, status, direction):
-    time_machine.move_to(timezone.now() + direction * timedelta(seconds=seconds))
-    assert get_health()["status"] == status
-
-
-def test_a_broker_that_is_away_is_noticed(push_settings):
-    backend = "tests.test_health.BackendWithoutBroker"
-    push_settings(TASK_BACKEND=backend)
-    assert status_and_areas() == ("healthy", [])
-    with pytest.raises(ConnectionError):
-        BackendWithoutBroker().wake()
-    health = get_health(details=True)
-    assert status_and_areas() == ("degraded", ["queue"])
-    assert "does not answer (ConnectionError)" in health["problems"][0]
-
-
 class BackendWithoutBroker(QueueBackend):
     """A queue whose broker refuses connections."""
 
     def enqueue(self):
         raise ConnectionError
-
-
-def test_a_task_backend_that_cannot_be_imported_is_left_to_the_checks(push_settings):
-    push_settings(TASK_BACKEND="tests.nowhere.Backend")
-    assert get_health()["status"] == "healthy"
 
 
 class TestBroadcasts:
@@ -294,21 +287,21 @@ class TestBroadcasts:
         given = {"created_at": now - self.hour_ago, "started_at": now - self.hour_ago, "processed": 500}
         return PushBroadcast.objects.create(type="news", status=status, **{**given, **fields})
 
-    def test_one_that_nobody_writes_to_stands_still(self):
+    def test_one_without_progress_is_stalled(self):
         broadcast = self.make()
         health = get_health(details=True)
         assert status_and_areas() == ("unhealthy", ["broadcasts"])
         assert health["problems"][0].startswith(f"Broadcast {broadcast.pk} (news) stands still at 500 recipients.")
 
-    def test_one_whose_lease_lapsed_stands_still(self):
+    def test_one_with_a_lapsed_lease_is_stalled(self):
         self.make(lease_until=timezone.now() - self.hour_ago)
         assert status_and_areas() == ("unhealthy", ["broadcasts"])
 
-    def test_one_that_nobody_starts_stands_still(self):
+    def test_one_that_no_worker_starts_is_stalled(self):
         self.make("pending", started_at=None)
         assert status_and_areas() == ("unhealthy", ["broadcasts"])
 
-    def test_one_that_was_due_an_hour_ago_stands_still(self):
+    def test_one_that_was_due_an_hour_ago_is_stalled(self):
         self.make("pending", started_at=None, scheduled_for=timezone.now() - self.hour_ago)
         assert status_and_areas() == ("unhealthy", ["broadcasts"])
 
@@ -323,33 +316,33 @@ class TestBroadcasts:
             {"status": "pending", "created_at": -30, "started_at": None},
         ],
     )
-    def test_one_that_has_just_been_served_or_waits_is_fine(self, fields):
+    def test_one_with_recent_progress_or_a_later_start_is_healthy(self, fields):
         now = timezone.now()
         moments = {k: v if isinstance(v, str | None) else now + timedelta(seconds=v) for k, v in fields.items()}
         self.make(**moments)
         assert status_and_areas() == ("healthy", [])
 
-    def test_one_that_wrote_rows_lately_moves(self, subscription):
+    def test_one_with_recent_rows_is_healthy(self, subscription):
         make_notification(subscription, batch=self.make().batch)
         assert status_and_areas() == ("healthy", [])
 
-    def test_one_that_is_far_enough_ahead_waits(self, subscription, push_settings):
+    def test_one_with_enough_pending_rows_is_healthy(self, subscription, push_settings):
         push_settings(BROADCAST_AHEAD=1, HEALTH_MAX_LAG_SECONDS=60)
         late = timezone.now() - timedelta(seconds=30)
         make_notification(subscription, "pending", batch=self.make().batch, days_ago=0.1, next_attempt_at=late)
         assert status_and_areas() == ("healthy", [])
 
-    def test_while_one_moves_others_may_wait_for_their_turn(self):
+    def test_others_may_wait_while_one_makes_progress(self):
         self.make()
         self.make(lease_until=timezone.now() + timedelta(seconds=30))
         assert status_and_areas() == ("healthy", [])
 
     @pytest.mark.parametrize("status", ["paused", "completed", "cancelled"])
-    def test_those_that_ended_or_were_paused_are_fine(self, status):
+    def test_finished_and_paused_ones_are_healthy(self, status):
         self.make(status)
         assert status_and_areas() == ("healthy", [])
 
-    def test_one_that_failed_is_told_for_a_day(self):
+    def test_a_failed_one_is_reported_for_a_day(self):
         broadcast = self.make("failed", finished_at=timezone.now() - self.hour_ago, failure_reason="No such audience")
         health = get_health(details=True)
         assert status_and_areas() == ("degraded", ["broadcasts"])

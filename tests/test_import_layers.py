@@ -119,7 +119,7 @@ def is_allowed(source: str, target: str) -> bool:
     return target in ONLY[source] if source in ONLY else heights[target] <= heights[source]
 
 
-def test_every_room_has_its_layer():
+def test_every_package_has_a_layer():
     known = {name for _, names in LAYERS for name in names.split()}
     assert {room(module) for module in MODULES} - {""} <= known
 
@@ -142,11 +142,11 @@ def test_imports_point_downward():
         ("conf", "models"),
     ],
 )
-def test_the_rule_refuses_what_it_should(source, target):
+def test_the_rule_detects_violations(source, target):
     assert not is_allowed(source, target)
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_there_are_no_import_cycles():
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in INSIDE:
         # a submodule brings its package along, but a package may well import its own modules
@@ -163,7 +163,7 @@ def test_no_modules_import_each_other_in_a_circle():
 @pytest.mark.parametrize(
     ("layer", "refused"), [("protocol", "django"), ("transports", "django.conf"), ("transports", "django.db")]
 )
-def test_the_wire_side_knows_neither_models_nor_settings(layer, refused):
+def test_protocol_and_transports_import_neither_models_nor_settings(layer, refused):
     foreign = [found for found in IMPORTS if room(found.source) == layer]
     assert foreign
     assert [str(found) for found in foreign if f"{found.target}.".startswith(f"{refused}.")] == []
@@ -180,6 +180,6 @@ def test_transports_load_without_settings():
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
 
 
-def test_no_module_is_a_drawer_for_everything():
+def test_no_module_is_called_utils_or_helpers():
     parts = {part for module in MODULES for part in module.split(".")}
     assert parts.isdisjoint({"utils", "util", "helpers", "helper", "misc", "common"})

@@ -45,7 +45,7 @@ def test_no_migration_is_missing(settings, labels):
     assert "No changes detected" in run_python(*command, settings=settings)
 
 
-def test_the_first_migration_holds_no_relation_among_the_four_models():
+def test_the_first_migration_has_no_relations_among_the_four_models():
     tree = ast.parse((MIGRATIONS / "0001_initial.py").read_text(encoding="utf-8"))
     targets = [
         ast.unparse(keyword.value)

@@ -52,7 +52,7 @@ def _connected(push_settings):
     observers.disconnect()
 
 
-def test_the_whole_way_is_told(subscription, caplog):
+def test_every_step_is_observed(subscription, caplog):
     locmem.answers.append(PushResponse(id=None, status=413))
     batch = services.send(subscription, "Hello", type="news").batch
     deliver_due()
@@ -74,7 +74,7 @@ def test_the_whole_way_is_told(subscription, caplog):
     assert caplog.records[0].message == "Raising raised in on_chunk"
 
 
-def test_rows_that_are_not_sent_have_no_request(subscription):
+def test_rows_that_are_not_sent_have_no_request_event(subscription):
     services.send(subscription, "Hello")
     services.unsubscribe(subscription)
     deliver_due()
@@ -82,12 +82,12 @@ def test_rows_that_are_not_sent_have_no_request(subscription):
     assert seen[-1][1].requests == []
 
 
-def test_observers_are_made_once():
+def test_observers_are_created_once():
     assert observers.observers() is observers.observers()
     assert observers.observers()[1].name == "one"
 
 
-def test_without_observers_nothing_is_watched(push_settings):
+def test_without_observers_nothing_is_recorded(push_settings):
     push_settings(OBSERVERS=[])
     observers.disconnect()
     _connect_observers()
@@ -109,7 +109,7 @@ def test_base_class_ignores_everything():
         ("collections.Counter", "is not a subclass of observers.Observer"),
     ],
 )
-def test_one_that_cannot_be_made_is_reported_and_left_out(push_settings, caplog, subscription, spec, problem):
+def test_an_observer_that_cannot_be_created_is_reported_and_skipped(push_settings, caplog, subscription, spec, problem):
     push_settings(OBSERVERS=[spec, NOTING])
     with pytest.raises(ImproperlyConfigured, match="OBSERVERS") as raised:
         make_observer(spec)
@@ -129,7 +129,7 @@ class Unreadable(list):
 
 
 @pytest.mark.parametrize("given", [7, True, Unreadable([1])], ids=type)
-def test_a_setting_of_another_type_stops_nothing(push_settings, caplog, subscription, given):
+def test_a_setting_of_the_wrong_type_stops_nothing(push_settings, caplog, subscription, given):
     push_settings(OBSERVERS=given)
     services.send(subscription, "Hello")
     deliver_due()
@@ -137,6 +137,6 @@ def test_a_setting_of_another_type_stops_nothing(push_settings, caplog, subscrip
     assert 'WEBPUSH_KIT["OBSERVERS"] cannot be read' in caplog.text
 
 
-def test_settings_that_are_no_dict_are_left_to_the_checks(settings):
+def test_settings_that_are_not_a_dict_are_left_to_the_checks(settings):
     settings.WEBPUSH_KIT = 7
     _connect_observers()

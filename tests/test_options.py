@@ -147,7 +147,7 @@ def test_values_that_are_accepted(name, value, kept):
         ("idempotency_key", "x" * 201, "idempotency_key has 201 characters"),
     ],
 )
-def test_values_that_are_refused_name_the_option_and_what_is_accepted(name, value, message):
+def test_errors_name_the_option_and_the_accepted_values(name, value, message):
     with pytest.raises(InvalidOption, match=message) as refusal:
         SendOptions.parse({name: value})
     assert isinstance(refusal.value, WebPushKitError)
@@ -217,19 +217,19 @@ def test_no_value_raises_anything_but_invalid_option(name, value):
 
 
 @given(some_options, some_options, some_options)
-def test_the_stronger_wins_option_by_option(explicit, of_template, defaults):
+def test_options_are_merged_by_precedence(explicit, of_template, defaults):
     merged = SendOptions.parse(explicit).over(SendOptions.parse(of_template)).over(SendOptions.parse(defaults))
     assert merged == SendOptions.parse({**defaults, **of_template, **explicit})
 
 
 @given(some_options)
-def test_a_row_keeps_what_has_no_column_of_its_own(given_options):
+def test_options_without_a_column_are_stored_in_the_row(given_options):
     kept = SendOptions.parse(given_options).to_json()
     assert kept == {name: value for name, value in given_options.items() if name in ROW_OPTIONS}
 
 
 @given(st.text())
-def test_what_is_stored_is_encodable_and_has_no_nul(text):
+def test_stored_text_is_encodable_and_has_no_nul(text):
     kept = storable(text)
     assert "\x00" not in kept
     kept.encode()
@@ -237,154 +237,132 @@ def test_what_is_stored_is_encodable_and_has_no_nul(text):
         assert kept == text
 
 
-# the declarations, and what follows from them
+class TestDeclarations:
+    def test_an_option_with_a_column_is_a_field_of_the_outbox(self):
+        columns = {field.name for field in get_notification_model()._meta.get_fields()}
+        assert {name for name, declared in OPTIONS.items() if declared.place is Place.COLUMN} <= columns
+        assert set(ROW_OPTIONS) == {name for name, declared in OPTIONS.items() if declared.place is Place.ROW}
+
+    def test_type_checkers_know_every_option(self):
+        assert set(SendOptionsDict.__annotations__) == set(OPTIONS)
+        assert set(BroadcastOptionsDict.__annotations__) == {*OPTIONS, "rate", "created_by"}
+
+    @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+    def test_generated_files_are_up_to_date(self, path):
+        assert path.read_text() == GENERATED[path]()
+
+    def test_a_new_option_needs_one_declaration(self, monkeypatch):
+        """A new field of RowOptions is checked, stored, read back and documented without another edit."""
+
+        @dataclass(frozen=True, slots=True, kw_only=True)
+        class Extended(RowOptions):
+            colour: str | None = option(checks.choice("red", "blue"), '`"red"`, `"blue"`', "Colour of the text.")
+
+        declared = declared_options(Extended)
+        assert Extended(colour="red", ttl=60).to_json() == {"ttl": 60, "colour": "red"}
+        assert Extended.from_json({"colour": "red"}) == Extended(colour="red")
+        with pytest.raises(InvalidOption, match="colour must be one of red, blue"):
+            Extended.from_json({"colour": "green"})
+        assert '| `colour` | `"red"`, `"blue"` | Colour of the text. |' in options_table(declared)
+
+    def test_a_shown_option_needs_one_attribute_of_the_message(self):
+        @dataclass(slots=True, kw_only=True)
+        class Extended(Message):
+            text_colour: str = member("textColour", "string")
+
+        assert Extended(title="x", text_colour="red").notification() == {"title": "x", "textColour": "red"}
+        assert "  textColour?: string;\n" in payload_types(Extended)
 
 
-def test_an_option_with_a_column_is_a_field_of_the_outbox():
-    columns = {field.name for field in get_notification_model()._meta.get_fields()}
-    assert {name for name, declared in OPTIONS.items() if declared.place is Place.COLUMN} <= columns
-    assert set(ROW_OPTIONS) == {name for name, declared in OPTIONS.items() if declared.place is Place.ROW}
+class TestStoredOptions:
+    @given(some_options)
+    def test_a_row_reads_back_what_was_stored(self, given_options):
+        options = SendOptions.parse(given_options)
+        stored = json.loads(json.dumps(options.to_json()))
+        assert RowOptions.from_json(stored).to_json() == stored
 
+    def test_a_timestamp_is_stored_as_text(self):
+        options = SendOptions.parse({"timestamp": NOON})
+        assert options.to_json() == {"timestamp": "2026-11-22T12:00:00+00:00"}
+        assert RowOptions.from_json(options.to_json()) == RowOptions(timestamp=NOON)
 
-def test_type_checkers_know_every_option():
-    assert set(SendOptionsDict.__annotations__) == set(OPTIONS)
-    assert set(BroadcastOptionsDict.__annotations__) == {*OPTIONS, "rate", "created_by"}
+    def test_unknown_names_and_null_are_ignored(self):
+        assert RowOptions.from_json({"ttl": 60, "of_a_newer_version": 1, "url": None, "data": {}}) == RowOptions(ttl=60)
 
-
-@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
-def test_generated_files_are_up_to_date(path):
-    assert path.read_text() == GENERATED[path]()
-
-
-def test_one_declaration_makes_an_option(monkeypatch):
-    """A new field of RowOptions is checked, stored, read back and documented without another edit."""
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Extended(RowOptions):
-        colour: str | None = option(checks.choice("red", "blue"), '`"red"`, `"blue"`', "Colour of the text.")
-
-    declared = declared_options(Extended)
-    assert Extended(colour="red", ttl=60).to_json() == {"ttl": 60, "colour": "red"}
-    assert Extended.from_json({"colour": "red"}) == Extended(colour="red")
-    with pytest.raises(InvalidOption, match="colour must be one of red, blue"):
-        Extended.from_json({"colour": "green"})
-    assert '| `colour` | `"red"`, `"blue"` | Colour of the text. |' in options_table(declared)
-
-
-def test_one_attribute_of_the_message_shows_an_option():
-    @dataclass(slots=True, kw_only=True)
-    class Extended(Message):
-        text_colour: str = member("textColour", "string")
-
-    assert Extended(title="x", text_colour="red").notification() == {"title": "x", "textColour": "red"}
-    assert "  textColour?: string;\n" in payload_types(Extended)
-
-
-# what a row stores
-
-
-@given(some_options)
-def test_a_row_reads_back_what_was_stored(given_options):
-    options = SendOptions.parse(given_options)
-    stored = json.loads(json.dumps(options.to_json()))
-    assert RowOptions.from_json(stored).to_json() == stored
-
-
-def test_a_timestamp_is_stored_as_text():
-    options = SendOptions.parse({"timestamp": NOON})
-    assert options.to_json() == {"timestamp": "2026-11-22T12:00:00+00:00"}
-    assert RowOptions.from_json(options.to_json()) == RowOptions(timestamp=NOON)
-
-
-def test_names_of_a_newer_version_and_null_are_ignored():
-    assert RowOptions.from_json({"ttl": 60, "of_a_newer_version": 1, "url": None, "data": {}}) == RowOptions(ttl=60)
-
-
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
-        ([], "options must be a JSON object, not list"),
-        ("x", "options must be a JSON object, not str"),
-        (None, "options must be a JSON object, not NoneType"),
-        ({"ttl": "soon"}, "ttl must be int or float, not str"),
-        ({"ttl": 1e300}, "ttl must be from 0"),
-        ({"urgency": 7}, "urgency must be one of"),
-        ({"actions": [7]}, r"actions\[0\] must be dict, not int"),
-        ({"retry_base": [1]}, "retry_base must be int or float, not list"),
-        ({"timestamp": 1764000000}, "timestamp must be str, not int"),
-        ({"timestamp": "yesterday"}, "timestamp must be an ISO 8601 date and time, not 'yesterday'"),
-        ({"timestamp": "2026-11-22T12:00:00"}, "timestamp must be an aware datetime"),
-    ],
-)
-def test_malformed_stored_options_are_one_kind_of_error(stored, message):
-    with pytest.raises(InvalidOption, match=message):
-        RowOptions.from_json(stored)
-
-
-@given(st.dictionaries(st.sampled_from(sorted(ROW_OPTIONS)), anything) | anything)
-def test_no_stored_value_raises_anything_but_invalid_option(stored):
-    try:
-        RowOptions.from_json(stored)
-    except InvalidOption:
-        assert stored != {}
-
-
-def test_a_row_without_options_has_the_defaults():
-    assert (RowOptions().ttl_seconds, RowOptions().urgency_header) == (DEFAULT_TTL, "normal")
-    assert (RowOptions(ttl=0).ttl_seconds, RowOptions(urgency="low").urgency_header) == (0, "low")
-
-
-# the setting DEFAULTS
-
-
-def test_defaults_come_from_the_settings(push_settings):
-    push_settings(DEFAULTS={"ttl": timedelta(hours=1), "icon": "/icon.png"})
-    assert default_options() == SendOptions(ttl=3600, icon="/icon.png")
-
-
-@pytest.mark.parametrize(
-    ("defaults", "message"),
-    [
-        ({"tll": 1}, r'WEBPUSH_KIT\["DEFAULTS"\] does not accept \'tll\'. Accepted options: actions'),
-        ({"idempotency_key": "x"}, "does not accept 'idempotency_key'"),
-        ({"ttl": -1}, r'WEBPUSH_KIT\["DEFAULTS"\]: ttl must be from 0'),
-    ],
-)
-def test_a_mistake_in_the_defaults_is_one_of_the_configuration(push_settings, defaults, message):
-    push_settings(DEFAULTS=defaults)
-    with pytest.raises(ImproperlyConfigured, match=message):
-        default_options()
-
-
-def test_templates_and_defaults_hold_only_options_that_exist():
-    assert TEMPLATE_OPTIONS < DEFAULT_OPTIONS < set(OPTIONS)
-
-
-# templates
-
-
-def test_a_template_sets_options_by_fields_and_by_json():
-    template = get_template_model()(
-        type="news",
-        require_interaction=True,
-        silent=False,
-        vibrate_pattern=[100],
-        options={"ttl": 60, "data": {"a": 1}, "topic": "news"},
+    @pytest.mark.parametrize(
+        ("stored", "message"),
+        [
+            ([], "options must be a JSON object, not list"),
+            ("x", "options must be a JSON object, not str"),
+            (None, "options must be a JSON object, not NoneType"),
+            ({"ttl": "soon"}, "ttl must be int or float, not str"),
+            ({"ttl": 1e300}, "ttl must be from 0"),
+            ({"urgency": 7}, "urgency must be one of"),
+            ({"actions": [7]}, r"actions\[0\] must be dict, not int"),
+            ({"retry_base": [1]}, "retry_base must be int or float, not list"),
+            ({"timestamp": 1764000000}, "timestamp must be str, not int"),
+            ({"timestamp": "yesterday"}, "timestamp must be an ISO 8601 date and time, not 'yesterday'"),
+            ({"timestamp": "2026-11-22T12:00:00"}, "timestamp must be an aware datetime"),
+        ],
     )
-    assert template_options(template) == SendOptions(
-        require_interaction=True, vibrate=[100], ttl=60, data={"a": 1}, topic="news"
+    def test_malformed_stored_options_raise_one_type_of_error(self, stored, message):
+        with pytest.raises(InvalidOption, match=message):
+            RowOptions.from_json(stored)
+
+    @given(st.dictionaries(st.sampled_from(sorted(ROW_OPTIONS)), anything) | anything)
+    def test_no_stored_value_raises_anything_but_invalid_option(self, stored):
+        try:
+            RowOptions.from_json(stored)
+        except InvalidOption:
+            assert stored != {}
+
+    def test_a_row_without_options_has_the_defaults(self):
+        assert (RowOptions().ttl_seconds, RowOptions().urgency_header) == (DEFAULT_TTL, "normal")
+        assert (RowOptions(ttl=0).ttl_seconds, RowOptions(urgency="low").urgency_header) == (0, "low")
+
+    def test_defaults_come_from_the_settings(self, push_settings):
+        push_settings(DEFAULTS={"ttl": timedelta(hours=1), "icon": "/icon.png"})
+        assert default_options() == SendOptions(ttl=3600, icon="/icon.png")
+
+    @pytest.mark.parametrize(
+        ("defaults", "message"),
+        [
+            ({"tll": 1}, r'WEBPUSH_KIT\["DEFAULTS"\] does not accept \'tll\'. Accepted options: actions'),
+            ({"idempotency_key": "x"}, "does not accept 'idempotency_key'"),
+            ({"ttl": -1}, r'WEBPUSH_KIT\["DEFAULTS"\]: ttl must be from 0'),
+        ],
     )
+    def test_invalid_defaults_are_a_configuration_error(self, push_settings, defaults, message):
+        push_settings(DEFAULTS=defaults)
+        with pytest.raises(ImproperlyConfigured, match=message):
+            default_options()
+
+    def test_templates_and_defaults_hold_only_options_that_exist(self):
+        assert TEMPLATE_OPTIONS < DEFAULT_OPTIONS < set(OPTIONS)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "options must be an object; accepted options: "),
-        ({"url": "/x"}, "options cannot hold 'url'"),
-        ({"scheduled_for": "now"}, "options cannot hold 'scheduled_for'"),
-        ({"urgency": "urgent"}, "urgency must be one of"),
-    ],
-)
-def test_unusable_options_of_a_template_are_refused(options, message):
-    with pytest.raises(InvalidOption, match=message):
-        template_options(get_template_model()(type="news", options=options))
+class TestTemplates:
+    def test_a_template_sets_options_by_fields_and_by_json(self):
+        template = get_template_model()(
+            type="news",
+            require_interaction=True,
+            silent=False,
+            vibrate_pattern=[100],
+            options={"ttl": 60, "data": {"a": 1}, "topic": "news"},
+        )
+        assert template_options(template) == SendOptions(
+            require_interaction=True, vibrate=[100], ttl=60, data={"a": 1}, topic="news"
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ([], "options must be an object; accepted options: "),
+            ({"url": "/x"}, "options cannot hold 'url'"),
+            ({"scheduled_for": "now"}, "options cannot hold 'scheduled_for'"),
+            ({"urgency": "urgent"}, "urgency must be one of"),
+        ],
+    )
+    def test_unusable_options_of_a_template_are_refused(self, options, message):
+        with pytest.raises(InvalidOption, match=message):
+            template_options(get_template_model()(type="news", options=options))

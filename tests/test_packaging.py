@@ -45,7 +45,7 @@ class TestInstalled:
     def test_has_the_version_of_the_project_file(self):
         assert version("django-webpush-kit") == PROJECT["version"]
 
-    def test_is_cited_with_the_version_of_the_project_file(self):
+    def test_has_a_citation_file_with_the_same_version(self):
         assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
     def test_offers_every_extra_of_the_project_file(self):
@@ -53,7 +53,7 @@ class TestInstalled:
             PROJECT["optional-dependencies"]
         )
 
-    def test_holds_every_file_of_the_source(self):
+    def test_contains_every_source_file(self):
         spec = find_spec("django_webpush_kit")
         assert spec is not None
         folder = Path(str(spec.origin)).parent.parent
@@ -70,10 +70,10 @@ class TestInstalled:
             "static/django_webpush_kit/webpush-kit.d.ts",
         ],
     )
-    def test_holds_what_hosts_rely_on(self, name):
+    def test_contains_the_files_that_projects_rely_on(self, name):
         assert f"django_webpush_kit/{name}" in source_files()
 
-    def test_needs_nothing_but_its_few_dependencies(self):
+    def test_has_few_dependencies(self):
         names = [requirement.partition(">")[0] for requirement in PROJECT["dependencies"]]
         assert names == ["django", "pywebpush", "cryptography", "h11", "certifi"]
 
@@ -105,7 +105,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 
 @pytest.mark.packaging
 class TestDistributions:
-    def test_the_wheel_holds_the_package_and_nothing_else(self, distributions):
+    def test_the_wheel_contains_only_the_package(self, distributions):
         with zipfile.ZipFile(distributions[1]) as archive:
             names = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert names == source_files()
@@ -121,7 +121,7 @@ class TestDistributions:
         assert {f"src/{name}" for name in source_files()} <= names
         assert not [name for name in names if name.endswith((".pyc", ".sqlite3")) or "node_modules" in name]
 
-    def test_a_host_with_the_core_alone_checks_migrates_and_collects(self, distributions, tmp_path):
+    def test_a_project_without_extras_can_check_migrate_and_collectstatic(self, distributions, tmp_path):
         venv.create(tmp_path / "venv", with_pip=True)
         python = str(tmp_path / "venv" / "bin" / "python")
         run(python, "-m", "pip", "install", "--quiet", str(distributions[1]), cwd=tmp_path)

@@ -44,7 +44,7 @@ def quick_start(folder):
 
 
 @pytest.mark.slow
-def test_the_code_does_what_the_text_says(tmp_path):
+def test_the_code_has_the_described_results(tmp_path):
     pytest.importorskip("django_q")
     blocks, first_message, host = quick_start(tmp_path)
     key = VapidKey.load(str(tmp_path / "vapid.pem")).public_key
@@ -68,7 +68,7 @@ print(*get_notification_model().objects.filter(type="booking_reminder").values_l
 
 
 @pytest.mark.parametrize("page", ["README.md", "example_project/README.md"])
-def test_what_is_linked_exists(page):
+def test_links_lead_to_existing_pages(page):
     text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
     pages = re.findall(r"\(https://django-webpush-kit\.readthedocs\.io/en/latest/([^)#]+)\.html[)#]", text)
@@ -82,7 +82,7 @@ def test_what_is_linked_exists(page):
         assert f"](images/{name})" in (ROOT / "docs/index.md").read_text(), name
 
 
-def test_the_extras_and_targets_it_names_exist():
+def test_named_extras_and_targets_exist():
     packaging, makefile = (ROOT / "pyproject.toml").read_text(), (ROOT / "Makefile").read_text()
     extras = {extra for names in re.findall(r"checkout\[([\w,]+)\]", README) for extra in names.split(",")}
     assert extras

@@ -63,7 +63,7 @@ def test_a_report_to_another_tenant_is_refused(subscription, client):
     assert client.post("/api/v1/push/events", **body).json()["recorded"] == 1
 
 
-def test_what_is_remembered_belongs_to_one_tenant():
+def test_cached_values_belong_to_one_tenant():
     assert remember("health", compute=lambda: "of a", seconds=60) == "of a"
     tenant.set("b")
     assert remember("health", compute=lambda: "of b", seconds=60) == "of b"
@@ -71,7 +71,7 @@ def test_what_is_remembered_belongs_to_one_tenant():
     assert remember("health", compute=lambda: "new", seconds=60) == "of a"
 
 
-def test_a_wake_up_of_one_tenant_does_not_swallow_anothers():
+def test_a_pending_wake_up_of_one_tenant_does_not_suppress_anothers():
     queue = CountingQueue()
     queue.wake()
     tenant.set("b")
@@ -109,7 +109,7 @@ def test_a_scope_is_text_or_a_function(settings, scope, text):
         ("tests.test_scope.__doc__", "is not callable"),
     ],
 )
-def test_a_scope_that_cannot_be_asked_is_named(settings, scope, message):
+def test_a_scope_that_raises_is_an_error_that_names_the_setting(settings, scope, message):
     settings.WEBPUSH_KIT = {"SCOPE": scope}
     with pytest.raises(ImproperlyConfigured, match=rf'WEBPUSH_KIT\["SCOPE"\].*{message}'):
         current_scope()

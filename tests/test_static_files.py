@@ -47,7 +47,7 @@ def load(root: Path, name: str) -> set[str]:
     return found
 
 
-def test_the_scripts_of_the_head_tag_are_found(root: Path) -> None:
+def test_the_scripts_of_the_head_tag_exist(root: Path) -> None:
     for arguments in ("", "elements=False"):
         for name in scripts(arguments):
             load(root, name)
@@ -58,7 +58,7 @@ def test_the_module_is_loaded_once(root: Path) -> None:
     assert len([name for name in loaded if re.search(r"/webpush-kit(\.\w+)?\.js$", name)]) == 1
 
 
-def test_the_elements_are_told_the_url_of_the_module(root: Path) -> None:
+def test_the_elements_get_the_url_of_the_module(root: Path) -> None:
     html = Template("{% load webpush_kit %}{% webpush_kit_head %}").render(Context())
     told = re.findall(r'<meta name="webpush-kit-module" content="/static/([^"]+)"', html)
     assert told == scripts("elements=False")

@@ -15,12 +15,12 @@ from tests.factories import make_notification
 pytestmark = pytest.mark.django_db
 
 
-def test_the_name_that_queues_carry_is_that_of_the_function():
+def test_task_names_are_those_of_the_functions():
     assert f"{tasks.wake_up.__module__}.{tasks.wake_up.__qualname__}" == WAKE_UP_TASK
 
 
 @pytest.mark.parametrize("sweep", [tasks.wake_up, tasks.send_scheduled_notifications, tasks.retry_failed_notifications])
-def test_each_sweep_delivers_what_is_due_whatever_the_reason(subscription, sweep):
+def test_each_sweep_task_delivers_all_due_rows(subscription, sweep):
     hour = timedelta(hours=1)
     now = timezone.now()
     services.send(subscription, "Now")
@@ -33,7 +33,7 @@ def test_each_sweep_delivers_what_is_due_whatever_the_reason(subscription, sweep
     assert sweep() == {}
 
 
-def test_a_task_whose_time_is_up_wakes_another(user, make_subscription, push_settings, monkeypatch):
+def test_a_task_that_reaches_its_time_limit_wakes_another(user, make_subscription, push_settings, monkeypatch):
     push_settings(CHUNK_SIZE=1, TASK_BACKEND="tests.backends.RecordingBackend")
     backends.woken.clear()
     monkeypatch.setattr(backends.RecordingBackend, "seconds", 0.0)
@@ -85,14 +85,14 @@ def test_pruning_goes_in_small_steps(subscription, monkeypatch):
     assert not get_notification_model().objects.exists()
 
 
-def test_one_notification_as_a_task(subscription):
+def test_a_task_for_a_single_notification(subscription):
     done = tasks.send_push_notification_task(subscription.pk, "Hello", "World", {"a": 1})
     row = get_notification_model().objects.get()
     assert done == {"success": True, "notification_id": row.pk}
     assert (row.title, row.body, row.data) == ("Hello", "World", {"a": 1})
 
 
-def test_a_task_for_a_subscription_that_is_gone_ends_instead_of_being_repeated(subscription):
+def test_a_task_for_an_inactive_subscription_is_not_retried(subscription):
     key = subscription.pk
     subscription.delete()
     assert tasks.send_push_notification_task(key, "Hello") == {

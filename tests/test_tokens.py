@@ -33,7 +33,7 @@ def test_a_token_made_under_an_older_secret_key_is_still_read():
         assert read_notification_token(token, max_age=DAY) == NotificationIdentity.of(ROW)
 
 
-def test_an_identity_is_short_and_its_own_for_each_database():
+def test_identities_are_short_and_differ_between_databases():
     assert str(NotificationIdentity.of(ROW)) == "7.fBwaU5sOSlWeC2o_ChssPQ"
     assert str(NotificationIdentity("7", uuid4())) != str(NotificationIdentity("7", uuid4()))
 
@@ -44,7 +44,7 @@ def test_an_identity_is_read_back(key, batch):
 
 
 @pytest.mark.parametrize("text", ["", "7", "7.", "7.short", "7.ümlaut", f"7.{'x' * 23}", f"7.{'x' * 40}"])
-def test_any_other_text_is_no_identity(text):
+def test_other_text_is_not_an_identity(text):
     assert NotificationIdentity.parse(text) is None
     signed = TimestampSigner(salt=EVENT_SALT).sign(text)
     assert read_notification_token(signed, max_age=DAY) is None

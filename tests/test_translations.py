@@ -38,7 +38,7 @@ def catalog_of(locale):
         return gettext.GNUTranslations(file)._catalog
 
 
-def test_these_are_the_languages():
+def test_the_languages_are_listed():
     assert {path.name for path in (PACKAGE / "locale").iterdir()} == set(LANGUAGES)
 
 
@@ -58,7 +58,7 @@ def test_every_translation_has_the_placeholders_of_its_text(locale):
 
 @needs_gettext
 @pytest.mark.parametrize("locale", LANGUAGES)
-def test_the_compiled_file_is_that_of_the_source(locale, tmp_path):
+def test_compiled_files_are_up_to_date(locale, tmp_path):
     folder = PACKAGE / "locale" / locale / "LC_MESSAGES"
     compiled = tmp_path / "django.mo"
     subprocess.run(["msgfmt", "--check-format", "-o", compiled, folder / "django.po"], check=True)
@@ -86,7 +86,7 @@ def test_all_texts_of_the_package_are_translated(tmp_path):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("locale", "code"), LANGUAGES.items())
-def test_the_pages_of_the_admin_open_in_every_language(locale, code, admin_client, settings, subscription):
+def test_admin_pages_open_in_every_language(locale, code, admin_client, settings, subscription):
     settings.LANGUAGE_CODE = code
     template = make_template("news")
     row = make_notification(subscription, "failed", type="news", template=template)

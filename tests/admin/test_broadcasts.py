@@ -77,14 +77,14 @@ class TestStartingABroadcast:
         confirm(admin_client, admin_client.post(self.url, self.filled_in(admin_client)))
         assert PushBroadcast.objects.count() == 2
 
-    def test_it_can_wait(self, admin_client):
+    def test_it_can_be_scheduled(self, admin_client):
         moment = {"scheduled_for_0": "2030-01-02", "scheduled_for_1": "08:30:00"}
         page = admin_client.post(self.url, self.filled_in(admin_client, **moment))
         assert "It goes out at Jan. 2, 2030, 8:30 a.m." in page.content.decode()
         confirm(admin_client, page)
         assert PushBroadcast.objects.get().scheduled_for.year == 2030
 
-    def test_the_page_that_asks_says_what_will_happen(self, admin_client, make_user, make_subscription):
+    def test_the_confirmation_page_says_what_will_happen(self, admin_client, make_user, make_subscription):
         ada = make_user()
         make_subscription(ada)
         make_subscription(ada)
@@ -98,17 +98,17 @@ class TestStartingABroadcast:
         assert "<strong>Order 7 is on its way</strong>" in page
         assert re.search(r"<strong>Bestellung 7</strong>\s+<p>&lt;b&gt;</p>", page)
 
-    def test_without_a_ttl_nothing_is_said_of_it(self, admin_client, push_settings):
+    def test_without_a_ttl_the_confirmation_page_does_not_mention_it(self, admin_client, push_settings):
         push_settings(DEFAULTS={})
         assert "or not at all" not in self.asked(admin_client, options="{}")
 
-    def test_a_template_that_is_broken_meanwhile_is_named_instead_of_shown(self):
+    def test_a_template_broken_before_confirmation_is_reported_instead_of_previewed(self):
         models.get_template_model().objects.update(title_template="{% debug %}")
         review = broadcast_review.Review({"context": {}}, list(models.get_template_model().objects.all()))
         assert "Invalid block tag" in review.messages[0].problems[0]
         assert (review.variables, review.left_empty) == ([], [])
 
-    def test_an_audience_that_raises_or_is_large_is_named(
+    def test_the_confirmation_page_reports_an_audience_that_raises_or_is_large(
         self, admin_client, push_settings, monkeypatch, make_subscription
     ):
         push_settings(AUDIENCES={"odd": lambda: 1 / 0})
@@ -118,7 +118,9 @@ class TestStartingABroadcast:
             make_subscription()
         assert "Audience all: more than 1 browser of 1 person now." in self.asked(admin_client)
 
-    def test_those_who_opted_out_and_an_empty_audience_are_named(self, admin_client, make_user, make_subscription):
+    def test_the_confirmation_page_reports_opt_outs_and_an_empty_audience(
+        self, admin_client, make_user, make_subscription
+    ):
         assert "Nobody will get it." in self.asked(admin_client)
         for wants in (False, False, True):
             make_subscription(make_user(), preferences={"categories": {"news": wants}}, language="de-AT")
@@ -138,14 +140,14 @@ class TestStartingABroadcast:
             '"at" must be a date such as "2030-05-01" or "2030-05-01T18:00".',
         ]
 
-    def test_every_missing_variable_is_named_at_the_field(self, admin_client, push_settings):
+    def test_the_field_lists_every_missing_variable(self, admin_client, push_settings):
         make_template("news", language="de", title_template="{{ order.number }} {{ recipient.first_name }}")
         errors = self.errors(admin_client, context="")
         assert [str(problem) for problem in errors["context"]] == ["Missing variables: number, order.number."]
         push_settings(MISSING_VARIABLES="empty")
         assert "Left empty: number, order.number." in self.asked(admin_client, context="")
 
-    def test_it_goes_out_by_each_recipients_own_clock(self, admin_client, settings):
+    def test_it_can_be_scheduled_in_each_recipients_local_time(self, admin_client, settings):
         settings.TIME_ZONE = "Europe/Berlin"
         moment = {"scheduled_for_0": "2030-07-02", "scheduled_for_1": "08:30", "is_local": "on"}
         page = admin_client.post(self.url, self.filled_in(admin_client, **moment))
@@ -177,7 +179,7 @@ class TestStartingABroadcast:
         monkeypatch.setattr(reach, "READ_LIMIT", 1)
         assert "This takes" not in self.asked(admin_client, rate="1/d"), "the size of the audience is unknown"
 
-    def test_a_text_typed_here_needs_no_template(self, admin_client, make_user, make_subscription):
+    def test_a_message_entered_in_the_form_needs_no_template(self, admin_client, make_user, make_subscription):
         models.get_template_model().objects.all().delete()
         make_subscription(make_user(first_name="Ada"), language="de")
         given = {
@@ -200,14 +202,16 @@ class TestStartingABroadcast:
         page = admin_client.get(url_of(PushBroadcast, "change", broadcast_row.pk)).content.decode()
         assert "<strong>Hello [recipient.first_name]</strong>" in page
 
-    def test_a_text_typed_here_wins_over_the_types_templates(self, admin_client, make_user, make_subscription):
+    def test_a_message_entered_in_the_form_replaces_the_templates_of_its_type(
+        self, admin_client, make_user, make_subscription
+    ):
         make_subscription(make_user())
         page = admin_client.post(self.url, self.filled_in(admin_client, content="text", title="Typed", context=""))
         confirm(admin_client, page)
         fan_out()
         assert models.get_notification_model().objects.get().title == "Typed"
 
-    def test_the_form_is_shown_again_with_what_was_typed(self, admin_client):
+    def test_the_form_keeps_the_input_after_an_error(self, admin_client):
         given = self.filled_in(admin_client, context='{"number": 77}', _preview="Update the preview")
         page = admin_client.post(self.url, given)
         assert not PushBroadcast.objects.exists()
@@ -218,7 +222,7 @@ class TestStartingABroadcast:
         assert "<strong>Order 77 is on its way</strong>" in asked.content.decode(), "back from the page that asks"
         assert not PushBroadcast.objects.exists()
 
-    def test_the_preview_follows_what_is_typed(self, admin_client, make_user, make_subscription):
+    def test_the_preview_shows_unsaved_input(self, admin_client, make_user, make_subscription):
         make_subscription(make_user())
         url = reverse("admin:webpush_kit_pushbroadcast_preview")
         assert url in admin_client.get(self.url).content.decode()
@@ -234,7 +238,7 @@ class TestStartingABroadcast:
         assert admin_client.get(url).status_code == 405
         assert admin_client.post(url, {}).status_code == 200
 
-    def test_an_audience_that_raises_is_named_in_the_preview(self, admin_client, push_settings):
+    def test_the_preview_reports_an_audience_that_raises(self, admin_client, push_settings):
         push_settings(AUDIENCES={"odd": lambda: 1 / 0})
         url = reverse("admin:webpush_kit_pushbroadcast_preview")
         page = admin_client.post(url, self.filled_in(admin_client, audience="odd")).content.decode()
@@ -249,12 +253,12 @@ class TestStartingABroadcast:
         assert "no_such_column" in page
 
     @pytest.mark.parametrize("value", ["%00", "nothing", "%F0%9F%8F%BA"])
-    def test_a_url_that_asks_for_what_is_not_there_shows_the_form(self, admin_client, value):
+    def test_unknown_values_in_the_url_show_the_empty_form(self, admin_client, value):
         page = admin_client.get(f"{self.url}?type={value}&audience={value}&rate={value}&context={value}")
         assert page.status_code == 200
         assert "Order [number] is on its way" in page.content.decode()
 
-    def test_a_changed_form_starts_another(self, admin_client):
+    def test_a_changed_form_starts_another_broadcast(self, admin_client):
         form = {**self.filled_in(admin_client), "confirmed": "1"}
         admin_client.post(self.url, form)
         page = admin_client.post(self.url, form, follow=True)
@@ -263,7 +267,7 @@ class TestStartingABroadcast:
         assert messages_of(page)[-1].startswith("The broadcast news")
         assert PushBroadcast.objects.count() == 2
 
-    def test_the_list_is_shown_to_those_who_may_not_view(self, client, make_user):
+    def test_without_the_view_permission_it_redirects_to_the_admin_index(self, client, make_user):
         user = make_user(is_staff=True)
         client.force_login(user)
         permit(user, PushBroadcast, "add")
@@ -272,7 +276,7 @@ class TestStartingABroadcast:
         assert response.url == reverse("admin:index")
         assert PushBroadcast.objects.count() == 1
 
-    def test_the_composer_asks_few_queries(
+    def test_the_composer_runs_few_queries(
         self, admin_client, make_user, make_subscription, settings, django_assert_max_num_queries
     ):
         for code, _name in settings.LANGUAGES[:20]:
@@ -287,7 +291,7 @@ class TestStartingABroadcast:
         """The page that asks before the broadcast starts."""
         return client.post(self.url, self.filled_in(client, **changes)).content.decode()
 
-    def test_types_with_a_template_and_audiences_are_offered(self, admin_client, push_settings):
+    def test_the_form_offers_types_with_templates_and_all_audiences(self, admin_client, push_settings):
         push_settings(AUDIENCES={"staff": "tests.backends.nowhere"}, NOTIFICATION_TYPES={"news": {"label": "News!"}})
         fields = admin_client.get(self.url).context["adminform"].form.fields
         assert list(fields["type"].choices) == [("news", "News!")]
@@ -325,7 +329,7 @@ class TestStartingABroadcast:
             ("is_local", "on"),
         ],
     )
-    def test_mistakes_are_named_and_nothing_is_started(self, admin_client, field, value):
+    def test_invalid_input_is_reported_and_starts_nothing(self, admin_client, field, value):
         named = {"expires_at_1": "expires_at", "is_local": "scheduled_for"}.get(field, field)
         assert list(self.errors(admin_client, **{field: value})) == [named]
 
@@ -359,10 +363,12 @@ class TestStartingABroadcast:
             ),
         ],
     )
-    def test_mistakes_in_a_text_typed_here_are_named(self, admin_client, given, field):
+    def test_invalid_messages_entered_in_the_form_are_reported(self, admin_client, given, field):
         assert list(self.errors(admin_client, **{"content": "text", **given})) == [field]
 
-    def test_a_local_time_has_passed_once_it_has_passed_everywhere(self, admin_client, admin_user, time_machine):
+    def test_a_local_time_is_refused_only_after_it_has_passed_in_every_time_zone(
+        self, admin_client, admin_user, time_machine
+    ):
         time_machine.move_to(datetime(2030, 1, 1, 12, tzinfo=fixed.utc), tick=False)
         admin_client.force_login(admin_user)
         local = {"scheduled_for_0": "2030-01-01", "is_local": "on"}
@@ -370,11 +376,11 @@ class TestStartingABroadcast:
         moment = {**local, "scheduled_for_0": "2029-12-31", "scheduled_for_1": "23:00"}
         assert list(self.errors(admin_client, **moment)) == ["scheduled_for"]
 
-    def test_a_template_that_is_broken_is_named(self, admin_client):
+    def test_a_broken_template_is_reported(self, admin_client):
         models.get_template_model().objects.update(title_template="{% if %}")
         assert list(self.errors(admin_client)) == ["context"]
 
-    def test_it_takes_the_permission_to_add(self, client, make_user):
+    def test_it_requires_the_add_permission(self, client, make_user):
         client.force_login(make_user(is_staff=True))
         assert client.get(self.url).status_code == 403
 
@@ -411,7 +417,7 @@ class TestTheFigures:
     def rows(self):
         return models.get_notification_model().objects
 
-    def test_under_way(self, running, time_machine):
+    def test_of_a_running_broadcast(self, running, time_machine):
         time_machine.move_to(PushBroadcast.objects.get().started_at + timedelta(seconds=10), tick=False)
         figures, summary = self.figures(running)
         assert figures == {"recipients": 4, "accepted": 0, "shown": 0, "clicked": 0, "pending": 4}
@@ -423,18 +429,18 @@ class TestTheFigures:
         self.rows.update(status="sent")
         assert self.figures(running)[1] == "It is finished."
 
-    def test_while_it_is_written(self, running):
+    def test_while_its_rows_are_being_written(self, running):
         PushBroadcast.objects.update(status="running", total=1000, processed=400, failure_reason="KeyError: 'x'")
         summary = self.figures(running)[1]
         assert summary.startswith("Notifications are being written: 400 of 1,000 recipients so far.")
         assert summary.endswith("Last error: KeyError: 'x'")
 
-    def test_a_fast_one_shows_whole_numbers(self, running, time_machine):
+    def test_a_high_rate_is_shown_without_decimals(self, running, time_machine):
         time_machine.move_to(PushBroadcast.objects.get().started_at + timedelta(seconds=0.1), tick=False)
         self.rows.filter(pk=self.rows.first().pk).update(status="sent")
         assert "10 per second, about 1 second left." in self.figures(running)[1]
 
-    def test_before_it_starts(self):
+    def test_before_the_start(self):
         row = PushBroadcast.objects.create(type="news")
         assert self.figures(row)[1] == "It waits for a worker to start it."
         row.scheduled_for = datetime(2031, 5, 1, 9, 30, tzinfo=fixed.utc)
@@ -442,7 +448,7 @@ class TestTheFigures:
         assert self.figures(row)[1] == "It starts at May 1, 2031, 9:30 a.m.."
         assert self.controls(row) == ["pause", "cancel"]
 
-    def test_when_all_of_them_failed(self, running):
+    def test_when_all_messages_failed(self, running):
         self.rows.update(status="failed", failure_reason="HTTP 403", response_status=403)
         figures, summary = self.figures(running)
         assert figures == {"recipients": 4, "accepted": 0, "shown": 0, "clicked": 0, "failed": 4}
@@ -450,13 +456,13 @@ class TestTheFigures:
         assert broadcast_page(running).reasons == [("failed", "HTTP 403", 4)]
         assert self.controls(running) == ["retry"]
 
-    def test_when_it_failed_itself(self, running):
+    def test_when_the_broadcast_failed(self, running):
         PushBroadcast.objects.update(status="failed", failure_reason="")
         self.rows.all().delete()
         assert self.figures(running)[1] == "It failed: no reason was recorded."
         assert self.controls(running) == ["resume"]
 
-    def test_when_it_is_paused_or_cancelled_no_remaining_time_is_promised(self, running):
+    def test_a_paused_or_cancelled_broadcast_has_no_remaining_time(self, running):
         self.rows.filter(pk=self.rows.first().pk).update(status="sent")
         PushBroadcast.objects.update(status="running", total=10)
         pause_broadcast(running)
@@ -469,7 +475,7 @@ class TestTheFigures:
         assert (figures["accepted"], figures["cancelled"], summary) == (1, 3, "It was cancelled.")
         assert self.controls(running) == []
 
-    def test_those_that_wait_for_their_time_are_named(self, running):
+    def test_deferred_rows_are_counted(self, running):
         moment = timezone.now() + timedelta(hours=5)
         self.rows.filter(pk=self.rows.last().pk).update(next_attempt_at=moment)
         self.rows.filter(pk=self.rows.first().pk).update(status="sent")
@@ -477,7 +483,7 @@ class TestTheFigures:
         assert "about 5 hours left" in summary
         assert "The last one is due at" in summary
 
-    def test_opted_out_skipped_suppressed_expired_and_deleted_ones_are_counted(self, running):
+    def test_every_reason_for_not_sending_is_counted(self, running):
         first, second, third, _fourth = self.rows.order_by("pk")
         self.rows.filter(pk=first.pk).update(status="suppressed", failure_reason="")
         self.rows.filter(pk=second.pk).update(status="expired")
@@ -487,7 +493,7 @@ class TestTheFigures:
         others = {"opted out": 7, "skipped": 2, "suppressed later": 1, "expired": 1, "deleted": 1, "pending": 1}
         assert {name: figures[name] for name in others} == others
 
-    def test_what_browsers_reported_and_who_unsubscribed(self, running):
+    def test_browser_events_and_opt_outs_are_counted(self, running):
         first, second, *_others = self.rows.order_by("pk")
         sent_at = timezone.now() - timedelta(hours=3)
         self.rows.update(status="sent", sent_at=sent_at)
@@ -501,14 +507,14 @@ class TestTheFigures:
         figures, _summary = self.figures(running)
         assert (figures["shown"], figures["clicked"], figures["unsubscribed"]) == (2, 1, 1)
 
-    def test_the_page_and_its_figures_ask_few_queries(self, admin_client, running, django_assert_max_num_queries):
+    def test_the_page_and_its_refresh_run_few_queries(self, admin_client, running, django_assert_max_num_queries):
         for page in ("change", "figures"):
             with django_assert_max_num_queries(14):
                 text = admin_client.get(url_of(PushBroadcast, page, running.pk)).content.decode()
             assert "4 notifications are pending." in text
             assert "data-live" in text
 
-    def test_the_page_refreshes_itself_while_something_changes(self, admin_client, running):
+    def test_the_page_refreshes_only_while_something_can_change(self, admin_client, running):
         page = admin_client.get(url_of(PushBroadcast, "change", running.pk)).content.decode()
         assert f'data-webpush-kit-refresh="{url_of(PushBroadcast, "figures", running.pk)}"' in page
         assert '<noscript><meta http-equiv="refresh"' in page
@@ -518,7 +524,7 @@ class TestTheFigures:
         assert "data-live" not in page
         assert "http-equiv" not in page
 
-    def test_a_similar_one_starts_from_the_page(self, admin_client, running):
+    def test_the_page_links_to_a_copy_of_the_broadcast(self, admin_client, running):
         page = admin_client.get(url_of(PushBroadcast, "change", running.pk))
         query = parse_qs(urlsplit(page.context["again_url"]).query)
         assert query == {"type": ["news"], "audience": ["all"]}
@@ -526,11 +532,11 @@ class TestTheFigures:
         assert form["type"].value() == "news"
 
     @pytest.mark.parametrize("texts", [{"templates": 7}, {"templates": [7]}, {"templates": [{"x": 1}]}, []])
-    def test_stored_texts_of_any_shape_do_not_break_the_page(self, admin_client, texts):
+    def test_malformed_stored_texts_do_not_break_the_page(self, admin_client, texts):
         row = PushBroadcast.objects.create(type="news", texts=texts)
         assert admin_client.get(url_of(PushBroadcast, "change", row.pk)).status_code == 200
 
-    def test_its_notifications_are_listed(self, admin_client, running, subscription):
+    def test_the_page_links_to_its_notifications(self, admin_client, running, subscription):
         make_notification(subscription)
         page = admin_client.get(url_of(PushBroadcast, "change", running.pk))
         listed = admin_client.get(page.context["page"].notifications_url).context["cl"].result_list
@@ -570,7 +576,7 @@ class TestControls:
         notes = LogEntry.objects.filter(object_id=row.pk, user=admin_user).order_by("pk")
         assert [note.get_change_message() for note in notes] == ["Paused.", "Resumed.", "Cancelled."]
 
-    def test_failed_ones_are_sent_again(self, admin_client, row):
+    def test_failed_notifications_are_sent_again(self, admin_client, row):
         fan_out()
         failed = models.get_notification_model().objects
         failed.update(status="failed", failure_reason="HTTP 500")
@@ -581,20 +587,20 @@ class TestControls:
         assert (failed.get().status, failed.get().failure_reason) == ("pending", "")
         assert messages_of(self.press(admin_client, row, "retry")) == ["0 notifications are pending again."]
 
-    def test_too_many_failed_ones_are_left_to_the_command(self, admin_client, row, monkeypatch, subscription):
+    def test_too_many_failed_notifications_are_left_to_the_command(self, admin_client, row, monkeypatch, subscription):
         monkeypatch.setattr(broadcasts, "COUNT_LIMIT", 1)
         for _ in range(2):
             make_notification(subscription, "failed", batch=row.batch)
         page = self.press(admin_client, row, "retry")
         assert messages_of(page) == ["More than 1 notifications failed. Run the command push_retry instead."]
 
-    def test_what_is_not_there_is_not_found(self, admin_client, row):
+    def test_unknown_objects_are_404(self, admin_client, row):
         assert self.press(admin_client, row, "explode").status_code == 404
         assert self.press(admin_client, PushBroadcast(pk=row.pk + 1), "pause").status_code == 404
         assert admin_client.get(url_of(PushBroadcast, "figures", "x")).status_code == 404
         assert admin_client.get(url_of(PushBroadcast, "control", row.pk)).status_code == 405
 
-    def test_each_page_asks_for_its_permission(self, client, staff, row):
+    def test_each_button_requires_its_permission(self, client, staff, row):
         figures = url_of(PushBroadcast, "figures", row.pk)
         preview = url_of(PushBroadcast, "preview")
         assert [client.get(figures).status_code, client.post(preview, {}).status_code] == [403, 403]
@@ -622,7 +628,7 @@ class TestControls:
         (86_400 * 3, "3 days"),
     ],
 )
-def test_durations_are_rough(seconds, words):
+def test_durations_are_rounded(seconds, words):
     assert duration(seconds) == words
 
 

@@ -35,7 +35,7 @@ def texts(story):
     return [entry.text for entry in story.entries]
 
 
-def test_a_story_with_everything():
+def test_all_kinds_of_steps_are_told_in_order():
     notification = row(
         "sent",
         (0, Step.WAIT, None, "Quiet hours", 3600),
@@ -69,7 +69,7 @@ def test_a_story_with_everything():
     assert (story.why, story.outlook) == ("", [])
 
 
-def test_what_was_accepted_at_once_and_not_shown_yet():
+def test_a_notification_accepted_at_once_and_not_shown_yet():
     story = tell(row("sent", sent_at=at(1), options={"ttl": 60}), [], now=at(30))
     assert texts(story) == ["Queued", "Accepted by FCM"]
     assert story.outlook == [
@@ -86,7 +86,7 @@ def test_a_browser_may_report_before_the_acceptance_is_recorded():
     assert texts(tell(row("sending"), [event(1, "delivered")], now=at(3)))[-1] == "Shown"
 
 
-def test_what_waits_says_when_it_goes_out():
+def test_a_pending_notification_says_when_it_is_due():
     waiting = row(
         "pending",
         (0, Step.ANSWER, 503, "HTTP 503", 42),
@@ -108,14 +108,14 @@ def test_what_waits_says_when_it_goes_out():
     assert late.outlook[0] == "Due since noon: the next free worker sends it."
 
 
-def test_what_is_scheduled_says_for_when():
+def test_a_scheduled_notification_shows_its_time():
     scheduled = row("pending", scheduled_for=at(86_400), next_attempt_at=at(86_400), options={"ttl": 0})
     story = tell(scheduled, [], now=at(0))
     assert texts(story) == ["Queued", "Scheduled for March 2, 2026, noon"]
     assert story.outlook == ["Due at March 2, 2026, noon, in 1 d."]
 
 
-def test_what_is_being_sent_says_what_happens_if_its_worker_dies():
+def test_a_notification_being_sent_says_what_happens_if_its_worker_dies():
     story = tell(row("sending", (5, Step.LAPSE, None, "", None), next_attempt_at=at(300)), [], now=at(6))
     assert texts(story)[1:] == [
         "A worker took it and did not report an outcome; it is sent again",
@@ -135,31 +135,31 @@ def test_what_is_being_sent_says_what_happens_if_its_worker_dies():
         ("failed", [(1, Step.RETRY, None, "", None)], "By hand", "Not sent: By hand", "not tried"),
     ],
 )
-def test_what_was_not_sent_says_why(status, steps, reason, text, outlook):
+def test_a_notification_that_was_not_sent_says_why(status, steps, reason, text, outlook):
     story = tell(row(status, *steps, failure_reason=reason), [], now=at(60))
     assert text in texts(story)[-1]
     assert outlook in story.outlook[0]
     assert len(story.entries) == 1 + max(1, len(steps) + (reason == "By hand"))
 
 
-def test_a_log_that_was_cut_says_so():
+def test_a_truncated_log_says_so():
     cut = row("pending")
     cut.attempt_log = "x" * MAX_LENGTH
     assert texts(tell(cut, [], now=NOON))[1] == "Earlier steps are not kept"
 
 
 @pytest.mark.parametrize("options", [[], "x", None, {"ttl": "soon"}, {"actions": 7}])
-def test_stored_options_that_cannot_be_read_do_not_end_the_story(options):
+def test_malformed_stored_options_do_not_break_the_story(options):
     story = tell(row("sent", sent_at=at(1), options=options), [event(2, "action_clicked", "x")], now=at(9))
     assert texts(story)[-1] == "Clicked: x"
 
 
 @pytest.mark.parametrize(("host", "name"), [("push.example.com", "push.example.com"), ("", "The push service")])
-def test_other_push_services_are_named_by_their_host(host, name):
+def test_unknown_push_services_are_named_by_their_host(host, name):
     assert f"Accepted by {name}" in texts(tell(row("sent", push_service=host), [], now=NOON))
 
 
-def test_a_wait_without_an_end_is_told():
+def test_a_pause_without_an_end_is_shown():
     assert "until ?" in texts(tell(row("pending", (0, Step.WAIT, None, "Odd", None)), [], now=NOON))[1]
 
 
@@ -171,12 +171,12 @@ def test_durations_have_two_units_at_most(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_first_meaning_that_fits_is_the_closest():
+def test_the_most_specific_explanation_of_a_reason_comes_first():
     starts = [start for start, _text in MEANINGS]
     for number, start in enumerate(starts):
         assert not any(start.startswith(earlier) for earlier in starts[:number])
 
 
 @pytest.mark.parametrize("reason", ["", "Something else"])
-def test_an_unknown_reason_has_no_meaning(reason):
+def test_an_unknown_reason_has_no_explanation(reason):
     assert tell(row("failed", failure_reason=reason), [], now=NOON).why == ""

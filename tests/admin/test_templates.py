@@ -84,7 +84,7 @@ def test_text_that_cannot_be_stored_is_an_error_at_its_field(editable, rf, admin
 
 
 @pytest.mark.parametrize("value", ["javascript:alert(1)", "//evil.example", "http://example.com/"])
-def test_a_link_that_browsers_would_not_open_is_an_error_at_its_field(submit, value):
+def test_a_link_that_browsers_cannot_open_is_an_error_at_its_field(submit, value):
     response = submit(
         url_template=value, icon_template=value, actions=json.dumps([{"action": "a", "title": "A", "url": value}])
     )
@@ -126,7 +126,7 @@ def words(response):
     return re.sub(r"\s+", " ", response.content.decode())
 
 
-def test_languages_of_the_project_without_a_text_are_offered(admin_client, editable, settings):
+def test_missing_languages_of_the_project_are_offered(admin_client, editable, settings):
     settings.LANGUAGES = [("en-us", "English"), ("de", "German"), ("pt-br", "Portuguese"), ("fr", "French")]
     row = make_template("a", language="de")
     url = page_of() + "?type=a&amp;language=%s"
@@ -143,7 +143,7 @@ def test_languages_of_the_project_without_a_text_are_offered(admin_client, edita
 
 
 @pytest.mark.urls("tests.urls_without_api")
-def test_where_the_admin_has_no_such_page_names_are_shown_without_links():
+def test_without_an_admin_page_names_are_shown_without_links():
     row = make_template("a")
     make_template("a", language="de")
     panel = template_page.panel_of(row, {})
@@ -155,7 +155,7 @@ def test_where_the_admin_has_no_such_page_names_are_shown_without_links():
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases store no such text")
-def test_a_row_that_was_stored_with_such_text_can_be_opened_and_mended(admin_client, editable):
+def test_a_stored_row_with_invalid_text_can_be_opened_and_corrected(admin_client, editable):
     row = make_template("a", actions=[{"action": "a", "title": "\ud800", "icon": "{{ \ud801 }}"}])
     page = admin_client.get(page_of(row))
     assert page.status_code == 200
@@ -209,10 +209,10 @@ class TestFields:
         assert save(row, **{**buttons, "actions-0-title": "", "actions-0-url": ""}).actions[0]["action"] == "later"
         assert save(row).actions == []
 
-    def test_a_button_without_a_title_is_named(self, save):
+    def test_a_button_without_a_title_is_an_error_at_its_field(self, save):
         assert save(**{"actions-1-url": "/x/"}) == {"actions": ["Button 1: enter a title."]}
 
-    def test_json_is_possible(self, save, admin_client):
+    def test_buttons_can_be_entered_as_json(self, save, admin_client):
         row = save(actions='[{"action": "a", "title": "A"}]')
         assert row.actions == [{"action": "a", "title": "A"}]
         page = admin_client.get(page_of(row) + "?raw=1").content.decode()
@@ -221,7 +221,7 @@ class TestFields:
         assert save(row, actions="").actions == []
 
     @pytest.mark.parametrize("actions", [7, [7], [{"action": "a", "titel": "A"}], [{"action": "a", "title": 7}]])
-    def test_stored_buttons_that_rows_cannot_show_are_json(self, admin_client, editable, actions):
+    def test_stored_buttons_with_other_keys_are_shown_as_json(self, admin_client, editable, actions):
         row = make_template("a", actions=actions)
         assert '<textarea name="actions"' in admin_client.get(page_of(row)).content.decode()
 
@@ -229,14 +229,14 @@ class TestFields:
         ("typed", "stored"),
         [("100, 50 100", [100, 50, 100]), ("", []), ("[1, 2]", [1, 2]), (" 7 ", [7]), ("[]", []), ("5,", [5])],
     )
-    def test_vibration_is_numbers(self, save, admin_client, typed, stored):
+    def test_vibration_is_entered_as_numbers(self, save, admin_client, typed, stored):
         row = save(vibrate_pattern=typed)
         assert row.vibrate_pattern == stored
         value = admin_client.get(page_of(row)).context["adminform"].form["vibrate_pattern"].value()
         assert value == ", ".join(map(str, stored))
 
     @pytest.mark.parametrize("typed", ["fast", "1; 2", "[true]", "-1", "99999", "1 2 3 x", "\u0661"])
-    def test_vibration_that_is_none_is_an_error(self, save, typed):
+    def test_an_invalid_vibration_is_an_error(self, save, typed):
         assert list(save(vibrate_pattern=typed)) == ["vibrate_pattern"]
 
     def test_options_are_fields(self, save, admin_client):
@@ -258,7 +258,7 @@ class TestFields:
         assert json.loads(form["options"].value()) == {"data": {"a": 1}}
         assert save(row).options == {}
 
-    def test_options_as_json_alone_are_kept(self, save, submit):
+    def test_options_entered_as_json_are_kept(self, save, submit):
         row = save(options='{"ttl": 60}')
         assert row.options == {"ttl": 60}
         assert save(row, option_ttl="60", options='{"ttl": 60}').options == {"ttl": 60}
@@ -278,10 +278,10 @@ class TestFields:
             ("max_retries", "1000"),
         ],
     )
-    def test_an_option_that_is_wrong_is_named_at_its_field(self, save, option, value):
+    def test_an_invalid_option_is_an_error_at_its_field(self, save, option, value):
         assert list(save(**{f"option_{option}": value})) == [f"option_{option}"]
 
-    def test_stored_options_of_any_shape_can_be_mended(self, admin_client, save, editable):
+    def test_malformed_stored_options_can_be_corrected(self, admin_client, save, editable):
         row = make_template("news", options={"ttl": "soon", "urgency": "low"})
         form = admin_client.get(page_of(row)).context["adminform"].form
         assert json.loads(form["options"].value()) == {"ttl": "soon"}
@@ -301,7 +301,7 @@ class TestPreview:
         assert response.status_code == 200
         return words(response)
 
-    def test_it_shows_what_is_typed_and_saves_nothing(self, admin_client, editable, django_assert_max_num_queries):
+    def test_it_shows_unsaved_input_and_saves_nothing(self, admin_client, editable, django_assert_max_num_queries):
         row = make_template("news", title_template="Old")
         with django_assert_max_num_queries(12):
             page = self.panel(
@@ -322,12 +322,12 @@ class TestPreview:
         row.refresh_from_db()
         assert row.title_template == "Old"
 
-    def test_a_variable_that_is_a_link_has_a_sample_that_is_one(self, admin_client, editable):
+    def test_a_variable_used_as_a_link_gets_a_sample_link(self, admin_client, editable):
         page = self.panel(admin_client, url_template="{{ url }}", icon_template="{{ icon|lower }}?")
         assert "errorlist" not in page
         assert "webpush-kit-lint" not in page
 
-    def test_a_new_template_has_one_too(self, admin_client, editable):
+    def test_a_new_template_has_a_preview_too(self, admin_client, editable):
         assert "<strong>Order [number]</strong>" in self.panel(admin_client, title_template="Order {{ number }}")
 
     @pytest.mark.parametrize(
@@ -345,10 +345,10 @@ class TestPreview:
             ({"type": "\x00"}, "Null characters are not allowed."),
         ],
     )
-    def test_what_is_wrong_is_said(self, admin_client, editable, values, problem):
+    def test_errors_are_shown(self, admin_client, editable, values, problem):
         assert problem in self.panel(admin_client, **values)
 
-    def test_lint_and_pictures(self, admin_client, editable):
+    def test_it_shows_lint_findings_and_images(self, admin_client, editable):
         make_template("news", language="de", title_template="Neues")
         values = {"language": "fr", "icon_template": "/static/icon.png", "option_image": "/static/sale.jpg"}
         page = self.panel(admin_client, **values)
@@ -362,12 +362,12 @@ class TestPreview:
         )
         assert "<img" not in page, "nothing is loaded from elsewhere"
 
-    def test_what_is_not_there_is_not_found(self, admin_client, editable):
+    def test_unknown_objects_are_404(self, admin_client, editable):
         url = page_of().replace("add/", "")
         assert admin_client.post(f"{url}77/preview/", {}).status_code == 404
         assert admin_client.get(f"{url}preview/").status_code == 405
 
-    def test_it_asks_for_permission(self, client, make_user, editable):
+    def test_it_requires_a_permission(self, client, make_user, editable):
         row = make_template("news")
         user = make_user(is_staff=True)
         client.force_login(user)
@@ -395,7 +395,7 @@ class TestSample:
     def sample(self, client, row):
         return json.loads(client.get(page_of(row)).context["adminform"].form["sample_context"].value() or "{}")
 
-    def test_they_are_placeholders_and_those_of_the_latest_broadcast(self, admin_client, editable):
+    def test_the_latest_broadcast_provides_values_else_placeholders_do(self, admin_client, editable):
         row = make_template("news", title_template="{{ number }} {{ who.name }} {{ until|date:'Y' }}")
         assert self.sample(admin_client, row)["number"] == "[number]"
         make_context = {"number": 1, "until": {"$type": "date", "value": "2030-05-01"}}
@@ -406,7 +406,7 @@ class TestSample:
         PushBroadcast.objects.create(type="news", context=[7])
         assert self.sample(admin_client, row)["number"] == "[number]"
 
-    def test_contexts_of_broadcasts_are_for_those_who_may_see_broadcasts(self, client, make_user, editable):
+    def test_values_of_broadcasts_require_the_permission_to_view_them(self, client, make_user, editable):
         row = make_template("news", title_template="{{ number }}")
         PushBroadcast.objects.create(type="news", context={"number": 5})
         user = make_user(is_staff=True)
@@ -419,13 +419,13 @@ class TestSample:
         assert self.sample(client, row) == {"number": 5}
         assert "news → all" in client.get(page_of(row)).content.decode()
 
-    def test_a_url_with_characters_that_databases_refuse_shows_the_form(self, admin_client, editable):
+    def test_a_url_with_characters_that_databases_refuse_shows_the_empty_form(self, admin_client, editable):
         assert admin_client.get(page_of() + "?type=%00a&language=%00").status_code == 200
 
-    def test_a_broken_template_has_none(self, admin_client, editable):
+    def test_a_broken_template_has_no_sample(self, admin_client, editable):
         assert self.sample(admin_client, make_template("news", title_template="{% debug %}")) == {}
 
-    def test_they_are_not_stored_and_not_in_the_history(self, save, admin_client):
+    def test_they_are_neither_stored_nor_logged(self, save, admin_client):
         row = save(sample_context='{"a": 1}', body_template="old")
         save(row, sample_context='{"a": 2}', body_template="new")
         assert LogEntry.objects.order_by("-pk")[0].get_change_message() == "Changed Body."
@@ -439,7 +439,7 @@ class TestSendToMyself:
     def send(self, client, row=None, **values):
         return messages_of(client.post(page_of(row), filled_in(_send_to_me="x", **values)))
 
-    def test_it_is_sent_as_typed_to_ones_own_browsers(self, admin_client, admin_user, make_subscription, editable):
+    def test_unsaved_input_is_sent_to_ones_own_browsers(self, admin_client, admin_user, make_subscription, editable):
         make_subscription()
         mine = make_subscription(admin_user, preferences={"categories": {"news": False}})
         row = make_template("news", title_template="Old")
@@ -455,7 +455,7 @@ class TestSendToMyself:
     def test_without_a_browser_it_says_so(self, admin_client, editable):
         assert self.send(admin_client)[0].startswith("You have no browser")
 
-    def test_errors_are_said_and_nothing_is_sent(
+    def test_errors_are_shown_and_nothing_is_sent(
         self, admin_client, admin_user, make_subscription, editable, push_settings
     ):
         make_subscription(admin_user)
@@ -465,7 +465,7 @@ class TestSendToMyself:
         assert self.send(admin_client) == ["ZeroDivisionError: division by zero"]
         assert not get_notification_model().objects.exists()
 
-    def test_it_takes_the_permission_to_change(self, client, make_user, editable, make_subscription):
+    def test_it_requires_the_change_permission(self, client, make_user, editable, make_subscription):
         row = make_template("news")
         user = make_user(is_staff=True)
         make_subscription(user)
@@ -475,7 +475,7 @@ class TestSendToMyself:
         assert not get_notification_model().objects.exists()
 
 
-def test_where_it_is_used_is_shown(admin_client, editable, subscription, monkeypatch):
+def test_the_page_shows_where_the_template_is_used(admin_client, editable, subscription, monkeypatch):
     row = make_template("news")
     for _ in range(3):
         make_notification(subscription, template=row)
@@ -486,20 +486,20 @@ def test_where_it_is_used_is_shown(admin_client, editable, subscription, monkeyp
     assert re.search("More than <a [^>]*>2 notifications</a>", words(admin_client.get(page_of(row))))
 
 
-def test_the_page_asks_few_queries(admin_client, editable, django_assert_max_num_queries):
+def test_the_page_runs_few_queries(admin_client, editable, django_assert_max_num_queries):
     rows = [make_template("news", language=language) for language in ("", "de", "fr", "es", "it", "ja")]
     with django_assert_max_num_queries(14):
         assert admin_client.get(page_of(rows[0])).status_code == 200
 
 
-def test_a_message_that_cannot_be_shown_says_why():
+def test_a_message_without_a_preview_says_why():
     template = get_template_model()(type="a", title_template="{{ a }}", language="tlh")
     message = preview_message(template, {"a": object()})
     assert "object" in message.problems[0]
     assert (message.text.title, message.language_name) == ("", "tlh")
 
 
-def test_a_form_without_options_keeps_them(editable):
+def test_a_form_without_option_fields_keeps_the_options(editable):
     row = make_template("news", options={"ttl": 60})
     form_class = modelform_factory(type(row), form=TemplateForm, fields=["title_template"])
     form = form_class({"title_template": "x"}, instance=row)

@@ -81,7 +81,7 @@ def test_authorized_callers_may(world: World, actor: str, action: str) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(("actor", "status"), REFUSALS.items())
-def test_others_may_not_and_learn_nothing(world: World, actor: str, status: int, action: str) -> None:
+def test_unauthorized_callers_may_not_and_learn_nothing(world: World, actor: str, status: int, action: str) -> None:
     before = get_subscription_model().objects.values().get(pk=world.subscription.pk)
     known, unknown = world.ask(actor, action), world.ask(actor, action, new_endpoint())
     assert known.status_code == status

@@ -126,7 +126,7 @@ class TestAnAuthenticatorThatFails:
         push_settings(AUTHENTICATORS=[unreadable])
         assert api.subscribe(new_body()).json()["code"] == "authentication_failed"
 
-    def test_it_may_say_that_it_cannot_check_them_now(self, api: ApiClient, push_settings: Any) -> None:
+    def test_it_may_answer_that_it_is_unavailable(self, api: ApiClient, push_settings: Any) -> None:
         def away(request: HttpRequest) -> None:
             raise AuthenticationUnavailable("The directory does not answer.")
 
@@ -144,7 +144,7 @@ class TestAnAuthenticatorThatFails:
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
     @pytest.mark.parametrize("value", [7, "ada", object(), ["ada"]])
-    def test_one_that_returns_another_object_refuses_them_too(
+    def test_a_return_value_that_is_not_a_user_refuses_them_too(
         self, api: ApiClient, push_settings: Any, value: Any
     ) -> None:
         push_settings(AUTHENTICATORS=[lambda request: value])
@@ -154,11 +154,11 @@ class TestAnAuthenticatorThatFails:
         push_settings(AUTHENTICATORS=[lambda request: 1 / 0, SESSION])
         assert login(user).subscribe(new_body()).status_code == 201
 
-    def test_an_anonymous_user_is_nobody(self, api: ApiClient, push_settings: Any) -> None:
+    def test_an_anonymous_user_counts_as_no_user(self, api: ApiClient, push_settings: Any) -> None:
         push_settings(AUTHENTICATORS=[lambda request: AnonymousUser()])
         assert api.subscribe(new_body()).json()["code"] == "not_authenticated"
 
-    def test_a_code_of_its_own_is_passed_on(self, api: ApiClient, push_settings: Any) -> None:
+    def test_its_own_error_code_is_passed_on(self, api: ApiClient, push_settings: Any) -> None:
         def locked(request: HttpRequest) -> None:
             raise AuthenticationFailed("This account is locked.", status=403, code="account_locked")
 

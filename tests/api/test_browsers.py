@@ -39,7 +39,7 @@ def is_active(subscription: Any) -> bool:
 
 
 class TestList:
-    def test_it_names_each_browser_by_family_and_date_the_newest_first(self, user: Any, login: Any) -> None:
+    def test_it_has_family_and_date_of_each_browser_newest_first(self, user: Any, login: Any) -> None:
         rows = [make_subscription(user, user_agent=stored) for stored in ("Firefox", OTHER_CHROME, "curl/8.9")]
         found = listed(login(user), rows[1].endpoint)
         assert [one["browser"] for one in found] == ["", "Chrome", "Firefox"]
@@ -69,7 +69,7 @@ class TestList:
         rows = [make_subscription(user) for _ in range(3)]
         assert [str(one["id"]) for one in listed(login(user))] == [str(row.pk) for row in rows[:0:-1]]
 
-    def test_an_endpoint_that_is_no_endpoint_is_nobodys(self, user: Any, login: Any) -> None:
+    def test_an_invalid_endpoint_matches_no_browser(self, user: Any, login: Any) -> None:
         make_subscription(user)
         assert [one["is_current"] for one in listed(login(user), "nonsense")] == [False]
 
@@ -102,7 +102,7 @@ class TestRemoval:
         assert is_active(theirs)
 
     @pytest.mark.parametrize("query", ["", "id=", f"id={'9' * 65}", "id=%00"])
-    def test_a_bad_id_is_named(self, user: Any, login: Any, query: str) -> None:
+    def test_an_invalid_id_is_400(self, user: Any, login: Any, query: str) -> None:
         answer = login(user).call("DELETE", f"subscriptions?{query}")
         assert (answer.status_code, [*answer.json()["errors"]]) == (400, ["id"])
 

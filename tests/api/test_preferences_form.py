@@ -64,7 +64,7 @@ class TestTag:
         assert "Once a week" in html
         assert "Firefox, since " in html
 
-    def test_it_shows_what_is_stored_of_quiet_hours(self, user: Any) -> None:
+    def test_it_shows_the_stored_quiet_hours(self, user: Any) -> None:
         window = {"enabled": True, "start": "21:15", "end": "05:45", "timezone": "Asia/Tokyo"}
         make_subscription(user, preferences={"quiet_hours": window})
         html = tag(user)
@@ -72,7 +72,7 @@ class TestTag:
         assert 'value="21:15"' in html
         assert '<option value="Asia/Tokyo" selected>' in html
 
-    def test_it_has_no_form_for_nobody_and_none_without_browsers(self, user: Any) -> None:
+    def test_visitors_and_users_without_browsers_get_no_form(self, user: Any) -> None:
         assert "Sign in to receive notifications." in tag()
         html = tag(user)
         assert "None of your browsers receives notifications." in html
@@ -90,7 +90,7 @@ class TestTag:
     @pytest.mark.parametrize(
         "stored", [["x"], "x", {"quiet_hours": 5}, {"quiet_hours": {"start": {}, "timezone": 7}, "categories": [1]}]
     )
-    def test_stored_preferences_that_are_none_do_not_matter(self, user: Any, member: Client, stored: Any) -> None:
+    def test_malformed_stored_preferences_are_ignored(self, user: Any, member: Client, stored: Any) -> None:
         row = make_subscription(user)
         get_subscription_model().objects.filter(pk=row.pk).update(preferences=stored)
         assert "<form" in tag(user)
@@ -116,20 +116,20 @@ class TestPage:
         assert "<form" in answer.content.decode()
         assert "no-store" in answer.headers["Cache-Control"]
 
-    def test_a_stranger_is_led_to_the_login(self, settings: Any) -> None:
+    def test_a_visitor_is_redirected_to_the_login(self, settings: Any) -> None:
         settings.LOGIN_URL = "/login/"
         for answer in (Client().get(FORM), Client().post(FORM, {"back": "/account/"})):
             assert answer.status_code == 302
             assert answer.headers["Location"].startswith("/login/?next=/")
 
-    def test_a_request_without_authentication_is_a_strangers(self) -> None:
+    def test_without_authentication_middleware_everybody_is_a_visitor(self) -> None:
         from django_webpush_kit.api.preferences_form import form_context, preferences_form
 
         request = RequestFactory().get(FORM)
         assert preferences_form(request).status_code == 302
         assert form_context(request)["form"] is None
 
-    def test_it_is_limited(self, member: Client, push_settings: Any) -> None:
+    def test_it_is_rate_limited(self, member: Client, push_settings: Any) -> None:
         push_settings(RATE_LIMITS={"preferences-form": "1/h"})
         assert [member.get(FORM).status_code for _ in range(2)] == [200, 429]
 
@@ -145,7 +145,7 @@ class TestSaving:
         assert [preferences(row) for row in rows] == [wanted, wanted]
         assert preferences(theirs) == {}
 
-    def test_it_can_be_about_one_browser(self, user: Any, member: Client) -> None:
+    def test_it_can_change_a_single_browser(self, user: Any, member: Client) -> None:
         first, second = make_subscription(user), make_subscription(user)
         member.post(FORM, {"types": ["orders"], "browser": str(first.pk)})
         assert preferences(first)["categories"] == {"orders": True, "news": False}
@@ -168,7 +168,7 @@ class TestSaving:
             ({"browser": "nobody's"}, "browser"),
         ],
     )
-    def test_what_is_wrong_is_shown_beside_its_field_and_nothing_is_stored(
+    def test_errors_are_shown_beside_their_fields_and_nothing_is_stored(
         self, user: Any, member: Client, change: dict[str, Any], field: str
     ) -> None:
         row = make_subscription(user)
@@ -190,7 +190,7 @@ class TestSaving:
         assert urlsplit(target).netloc == ""
         assert (urlsplit(target).path, parse_qs(urlsplit(target).query)) == (FORM, {"webpush-kit-saved": ["1"]})
 
-    def test_returning_twice_says_it_once(self, user: Any, member: Client) -> None:
+    def test_the_saved_mark_is_not_added_to_the_url_twice(self, user: Any, member: Client) -> None:
         make_subscription(user)
         back = "/account/?webpush-kit-saved=1"
         assert member.post(FORM, {"back": back}).headers["Location"] == back
@@ -222,7 +222,7 @@ class TestOtherButtons:
         member.post(FORM, {"remove": str(first.pk), "timezone": "Mars/Olympus"})
         assert [is_active(first), is_active(second)] == [False, True]
 
-    def test_nobody_elses_can(self, member: Client, make_user: Any) -> None:
+    def test_a_browser_of_another_user_cannot_be_removed(self, member: Client, make_user: Any) -> None:
         theirs = make_subscription(make_user())
         for key in (theirs.pk, "x", "0"):
             assert member.post(FORM, {"remove": str(key)}).status_code == 302
@@ -233,7 +233,7 @@ class TestTranslations:
     ROOT = Path(django_webpush_kit.__file__).parent
 
     @pytest.mark.parametrize("language", ["ar", "de", "es", "fr", "ja", "pt-br"])
-    def test_the_form_speaks_as_the_element_does(self, user: Any, language: str) -> None:
+    def test_the_form_uses_the_texts_of_the_element(self, user: Any, language: str) -> None:
         make_subscription(user, user_agent="Firefox")
         with translation.override(language):
             html = tag(user)

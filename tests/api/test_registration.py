@@ -45,7 +45,7 @@ def test_an_insert_that_conflicts_is_retried(user: Any) -> None:
     assert (subscription.user, get_subscription_model().objects.count()) == (user, 1)
 
 
-def test_it_gives_up_after_some_attempts(user: Any) -> None:
+def test_an_insert_that_always_conflicts_is_raised(user: Any) -> None:
     with overtaken(INSERT_ATTEMPTS) as seen, pytest.raises(IntegrityError):
         services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user)
     assert len(seen) == INSERT_ATTEMPTS
@@ -56,7 +56,7 @@ def test_a_site_without_a_key_may_store_subscriptions(user: Any, push_settings: 
     assert services.subscribe(endpoint=new_endpoint(), **new_keys(), user=user).vapid_key_id == ""
 
 
-def test_host_code_may_make_a_subscription_anonymous(subscription: Any) -> None:
+def test_project_code_may_make_a_subscription_anonymous(subscription: Any) -> None:
     keys = {"p256dh": subscription.p256dh_key, "auth": subscription.auth_key}
     assert services.subscribe(endpoint=subscription.endpoint, **keys).user is None
 

@@ -119,7 +119,7 @@ def test_the_message_of_a_bad_token_is_a_sentence(api: ApiClient) -> None:
         ({}, ""),
     ],
 )
-def test_details_of_any_shape_are_read(
+def test_error_details_of_any_shape_become_a_message(
     api: ApiClient, settings: Any, monkeypatch: Any, detail: Any, message: str
 ) -> None:
     settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [f"{__name__}.Refusing"]}
@@ -136,12 +136,12 @@ class TestStatelessUsers:
             "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication"]
         }
 
-    def test_are_looked_up(self, user: Any, api: ApiClient, bearer: dict[str, str]) -> None:
+    def test_are_looked_up_in_the_database(self, user: Any, api: ApiClient, bearer: dict[str, str]) -> None:
         assert api.subscribe(new_body(), headers=bearer).status_code == 201
         assert get_subscription_model().objects.get().user == user
 
     @pytest.mark.parametrize("key", ["999999", "no key"])
-    def test_that_do_not_exist_are_refused_with_a_message(self, api: ApiClient, key: str) -> None:
+    def test_are_refused_with_a_message_if_they_do_not_exist(self, api: ApiClient, key: str) -> None:
         from rest_framework_simplejwt.tokens import AccessToken
 
         token = AccessToken()
@@ -163,7 +163,7 @@ def test_a_class_that_cannot_check_the_credentials_now_is_503(api: ApiClient, se
     assert answer.json()["message"] == "The directory does not answer."
 
 
-def test_a_class_that_knows_nobody_may_say_so_with_none(api: ApiClient, settings: Any) -> None:
+def test_a_class_may_return_none_for_an_unknown_user(api: ApiClient, settings: Any) -> None:
     settings.REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "DEFAULT_AUTHENTICATION_CLASSES": [JWT]}
     assert api.subscribe(new_body()).json()["code"] == "not_authenticated"
 

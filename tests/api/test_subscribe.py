@@ -128,14 +128,14 @@ class TestAnnouncement:
             login(user).subscribe(body)
         assert announced == [(user, "new")]
 
-    def test_one_whose_subscription_had_ended(self, user: Any, login: Any, announced: list[Any]) -> None:
+    def test_a_reactivated_subscription(self, user: Any, login: Any, announced: list[Any]) -> None:
         body = new_body()
         login(user).subscribe(body)
         services.unsubscribe(the_row())
         login(user).subscribe(body)
         assert announced == [(user, "new"), (user, "reactivated")]
 
-    def test_one_whose_subscription_had_expired(self, user: Any, login: Any, announced: list[Any]) -> None:
+    def test_an_expired_subscription(self, user: Any, login: Any, announced: list[Any]) -> None:
         body = new_body()
         login(user).subscribe(body)
         for days in (1, -1):
@@ -143,13 +143,13 @@ class TestAnnouncement:
             login(user).subscribe(body)
         assert announced == [(user, "new"), (user, "reactivated")]
 
-    def test_one_that_moves_to_another_user(self, user: Any, make_user: Any, login: Any, announced: list[Any]) -> None:
+    def test_a_browser_that_changes_its_user(self, user: Any, make_user: Any, login: Any, announced: list[Any]) -> None:
         body, other = new_body(), make_user()
         for owner in (user, other):
             login(owner).subscribe(body)
         assert announced == [(user, "new"), (other, "new_owner")]
 
-    def test_one_that_was_nobodys(
+    def test_an_anonymous_subscription_that_gets_a_user(
         self, user: Any, login: Any, api: ApiClient, push_settings: Any, announced: list[Any]
     ) -> None:
         push_settings(ALLOW_ANONYMOUS=True)
@@ -158,7 +158,7 @@ class TestAnnouncement:
             client.subscribe(body)
         assert announced == [(None, "new"), (user, "new_owner")]
 
-    def test_a_new_endpoint_of_the_same_browser_is_none(
+    def test_a_new_endpoint_of_the_same_browser_is_not_announced(
         self, user: Any, login: Any, api: ApiClient, announced: list[Any]
     ) -> None:
         body, renewed = new_body(), new_body()
@@ -322,7 +322,7 @@ class TestAnonymous:
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
         assert answer.headers["WWW-Authenticate"]
 
-    def test_unless_the_host_allows_it(self, api: ApiClient, push_settings: Any) -> None:
+    def test_a_setting_allows_it(self, api: ApiClient, push_settings: Any) -> None:
         push_settings(ALLOW_ANONYMOUS=True)
         body = new_body()
         token = api.subscribe(body).json()["subscription_token"]
@@ -331,14 +331,14 @@ class TestAnonymous:
         assert api.on("GET preferences", endpoint).status_code == 401
         assert api.on("GET preferences", endpoint, token=token).status_code == 200
 
-    def test_without_a_session_nothing_is_taken_from_its_owner(
+    def test_it_takes_no_active_subscription_from_its_owner(
         self, subscription: Any, user: Any, api: ApiClient, push_settings: Any
     ) -> None:
         push_settings(ALLOW_ANONYMOUS=True)
         assert api.subscribe({"subscription": subscription.subscription_info}).status_code == 200
         assert the_row().user == user
 
-    def test_but_an_inactive_subscription_loses_its_owner(
+    def test_it_removes_the_owner_of_an_inactive_subscription(
         self, subscription: Any, api: ApiClient, push_settings: Any
     ) -> None:
         push_settings(ALLOW_ANONYMOUS=True)

@@ -75,14 +75,14 @@ def test_a_page_in_the_background_comes_to_the_front_at_the_target(browser, stud
         wait_for_front(browser, f"{studio.origin}{target}")
 
 
-def test_a_page_that_leads_off_the_site_comes_to_the_front(browser, studio, another_site):
+def test_a_page_that_redirects_to_another_site_comes_to_the_front(browser, studio, another_site):
     visit(browser, f"{studio.origin}/pages/first/")
     with browser.other_tab(another_site):
         click(browser, studio, "/pages/away/")
         wait_until(lambda: browser.front() != another_site, "another tab in front")
 
 
-def test_a_window_opens_where_no_page_of_the_site_is_open(browser, studio, another_site):
+def test_a_window_opens_if_no_page_of_the_site_is_open(browser, studio, another_site):
     browser.open(another_site)
     target = f"/pages/opened-{next(_numbers)}/"
     click(browser, studio, target)
@@ -90,7 +90,7 @@ def test_a_window_opens_where_no_page_of_the_site_is_open(browser, studio, anoth
     browser.close_front()
 
 
-def test_a_page_counts_for_where_it_is_now(browser, studio, another_site):
+def test_the_current_url_of_a_page_counts(browser, studio, another_site):
     visit(browser, f"{studio.origin}/pages/first/")
     browser.run("history.pushState(null, '', '/pages/elsewhere/')")
     with browser.other_tab(another_site):
@@ -104,7 +104,7 @@ def test_a_page_counts_for_where_it_is_now(browser, studio, another_site):
     assert browser.run("return window.kept") == "draft"
 
 
-def test_a_router_may_take_over(browser, studio, another_site):
+def test_a_router_may_handle_the_click(browser, studio, another_site):
     visit(browser, f"{studio.origin}/pages/first/")
     browser.run(
         """
@@ -122,7 +122,7 @@ def test_a_router_may_take_over(browser, studio, another_site):
 
 
 @pytest.mark.parametrize("is_page_open", [True, False], ids=["a page was open", "no page was open"])
-def test_the_page_that_is_opened_hears_of_the_click(browser, studio, another_site, is_page_open):
+def test_the_opened_page_gets_the_click_event(browser, studio, another_site, is_page_open):
     visit(browser, f"{studio.origin}/pages/first/" if is_page_open else another_site)
     target = f"/pages/told-{next(_numbers)}/"
     with browser.other_tab(another_site):

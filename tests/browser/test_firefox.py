@@ -65,7 +65,7 @@ def test_a_forgotten_browser_subscribes_anew(firefox, push_service: FakePushServ
     firefox.wait_for_notification("found")
 
 
-def test_what_was_held_back_arrives_with_the_topic_replaced(firefox, push_service: FakePushService, site):
+def test_held_messages_arrive_with_their_topic_replaced(firefox, push_service: FakePushService, site):
     server = ApplicationServer()
     subscription = subscribe(firefox, site, server)
     push_service.hold()

@@ -40,7 +40,7 @@ def studio(browser, studio_folder):
         yield running
 
 
-def test_a_repeat_of_what_is_on_screen_is_not_noticed(browser, studio, titles):
+def test_a_repeat_of_a_shown_notification_is_invisible(browser, studio, titles):
     repeated, last = titles
     seen_before = len(browser.alerts())
     send_and_die(studio, "push_send", "zoe", repeated, "--now")
@@ -59,7 +59,7 @@ def test_a_repeat_of_what_is_on_screen_is_not_noticed(browser, studio, titles):
 
 
 @pytest.mark.parametrize("is_watched", [True, False], ids=["with a page open", "with no page open"])
-def test_a_repeat_of_what_was_dismissed_does_not_come_back(browser, studio, titles, is_watched):
+def test_a_repeat_of_a_dismissed_notification_is_not_shown(browser, studio, titles, is_watched):
     repeated, last = titles
     seen_before = len(browser.alerts())
     send_and_die(studio, "push_send", "zoe", repeated, "--now")

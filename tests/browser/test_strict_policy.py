@@ -18,7 +18,7 @@ NAMES = ["with origins", "with a nonce and Trusted Types", "with a nonce alone"]
 
 
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
-def test_a_policy_lets_everything_work(browser, studio_folder, number):
+def test_everything_works_under_the_documented_policy(browser, studio_folder, number):
     environment = {**relayed_to(browser), "DJANGO_SETTINGS_MODULE": "tests.browser.strict_settings"}
     page, clicked = f"/policies/{number}/", f"/policies/{number}/?clicked"
     collect_static_files(studio_folder, environment)

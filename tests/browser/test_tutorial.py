@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 TUTORIAL = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text()
 
 
-def test_every_step_does_what_the_text_says(firefox: Browser, push_service, tmp_path):
+def test_every_step_has_the_described_result(firefox: Browser, push_service, tmp_path):
     steps = [BLOCK.findall(step) for step in TUTORIAL.split("\n## ")]
     start, shop, texts, _first, everybody, results, tests = steps[1:8]
     host = HostProject(tmp_path)
@@ -46,7 +46,7 @@ def test_every_step_does_what_the_text_says(firefox: Browser, push_service, tmp_
         host.do(*block)
 
 
-def test_nothing_is_left_out():
+def test_every_block_is_run_or_is_a_console_session():
     """Each block that is not run is a console session, and says nothing that the others do not do."""
     languages = [language for language, _ in BLOCK.findall(TUTORIAL)]
     assert languages.count("console") == 2

@@ -11,7 +11,7 @@ def judged(states, received, alerts=(), unrecorded=None):
     return finding
 
 
-def test_what_is_sent_and_received_once_breaks_nothing():
+def test_a_message_sent_and_received_once_keeps_every_promise():
     finding = judged({"1": "sent", "2": "sent"}, ["2", "1"], [("a", "1"), ("b", "2")])
     assert finding.broken == []
     assert (finding.figures["rows"], finding.figures["lost"], finding.figures["repeats"]) == (2, 0, 0)
@@ -23,7 +23,7 @@ def test_a_row_that_was_not_sent_is_lost(state):
     assert judged({"1": state}, []).broken
 
 
-def test_a_row_that_counts_as_sent_and_came_nowhere_is_lost():
+def test_a_row_marked_sent_but_never_received_is_lost():
     assert judged({"1": "sent"}, []).broken
 
 
@@ -36,6 +36,6 @@ def test_a_row_may_be_repeated_as_often_as_workers_died_with_it_in_hand():
     assert judged({"1": "sent"}, ["1", "1", "1"], unrecorded={"1": 1}).broken
 
 
-def test_what_one_user_noticed_twice_is_a_broken_promise():
+def test_a_message_noticed_twice_is_a_broken_promise():
     assert judged({"1": "sent"}, ["1"], [("a", "1"), ("b", "1")]).broken == []
     assert judged({"1": "sent"}, ["1"], [("a", "1"), ("a", "1")]).broken

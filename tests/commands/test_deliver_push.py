@@ -52,7 +52,7 @@ def on_send():
         pre_send.disconnect(receiver)
 
 
-def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, push_settings):
+def test_one_pass_delivers_due_rows_and_reports_them(subscription, push_outbox, push_settings):
     push_settings(CHUNK_SIZE=2, TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
     for number in range(5):
         send(subscription, f"Number {number}")
@@ -64,7 +64,7 @@ def test_one_pass_delivers_what_is_due_and_says_so(subscription, push_outbox, pu
     assert statuses() == {"sent": 5, "pending": 1}
 
 
-def test_nothing_due_is_said_and_no_word_at_verbosity_0():
+def test_it_says_if_nothing_is_due_and_is_silent_at_verbosity_0():
     assert run() == "No notifications were due.\n"
     assert run(verbosity=0) == ""
 
@@ -96,12 +96,12 @@ def test_seconds_bound_a_loop(subscription):
         ("--processes", "2", "--loop", "--limit", "1"),
     ],
 )
-def test_senseless_bounds_are_refused(arguments):
+def test_invalid_bounds_are_refused(arguments):
     with pytest.raises(CommandError, match=arguments[0]):
         run(*arguments)
 
 
-def test_processes_need_a_system_that_forks(monkeypatch):
+def test_several_processes_require_fork(monkeypatch):
     monkeypatch.delattr(os, "fork")
     with pytest.raises(CommandError, match=r"needs fork\(\)"):
         run("--loop", "--processes", "2")
@@ -173,7 +173,7 @@ def interrupts():
 
 
 @pytest.mark.usefixtures("interrupts")
-def test_a_second_signal_does_what_it_did_before():
+def test_a_second_signal_has_its_usual_effect():
     with Worker().stopped_by_signals():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -269,7 +269,7 @@ def children(process):
 
 @on_a_copy
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_several_processes_deliver_and_what_dies_is_replaced(subscription, tmp_path, number):
+def test_several_processes_deliver_and_a_dead_one_is_replaced(subscription, tmp_path, number):
     for count in range(3):
         send(subscription, f"Number {count}")
     with running(tmp_path, "--loop", "--processes", "3") as (process, copy):
@@ -351,5 +351,5 @@ def wait_for(condition, seconds):
     return True
 
 
-def test_the_summary_counts_what_happened_and_leaves_out_what_did_not():
+def test_the_summary_counts_outcomes_and_omits_zeros():
     assert summary(3, Counter(sent=2, retried=1, failed=0), 1.23) == "3 claimed in 1.2 s: 1 retried, 2 sent"

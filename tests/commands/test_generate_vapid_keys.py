@@ -47,7 +47,7 @@ def test_a_pem_file_serves_as_the_setting(tmp_path, settings):
 
 
 @pytest.mark.parametrize("form", ["env", "json", "pem"])
-def test_a_written_private_key_is_not_printed_and_readable_by_its_owner_alone(tmp_path, form):
+def test_a_private_key_file_is_not_printed_and_only_its_owner_can_read_it(tmp_path, form):
     path = tmp_path / "keys"
     printed = run("--format", form, "--output", str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -82,7 +82,7 @@ def test_force_does_not_write_through_a_link(tmp_path):
     assert elsewhere.read_text() == "precious"
 
 
-def test_an_impossible_place_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(CommandError, match="nowhere"):
         run("--output", str(tmp_path / "nowhere" / "keys"))
 

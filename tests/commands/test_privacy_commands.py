@@ -24,7 +24,7 @@ def run(*arguments):
     return out.getvalue()
 
 
-def test_an_export_reads_well(subscription, make_subscription, user):
+def test_an_export_is_readable_text(subscription, make_subscription, user):
     make_event(make_notification(subscription, title="Shipped"), "clicked")
     make_notification(subscription, "pending", title="Soon")
     PushBroadcast.objects.create(type="news", created_by=user)
@@ -55,14 +55,14 @@ def test_an_unknown_user_is_an_error(command):
         run(command, "nobody")
 
 
-def test_erasing_without_a_question(subscription):
+def test_erasing_with_no_input(subscription):
     make_notification(subscription)
     assert run("push_erase", "ada", "--no-input") == "Deleted: 0 events, 1 notifications, 1 subscriptions\n"
     assert not get_notification_model().objects.exists()
 
 
 @pytest.mark.parametrize(("answer", "is_erased"), [("yes", True), ("y", False), ("", False)])
-def test_erasing_asks_first(subscription, monkeypatch, answer, is_erased):
+def test_erasing_asks_for_confirmation(subscription, monkeypatch, answer, is_erased):
     monkeypatch.setattr("builtins.input", lambda question: answer)
     if is_erased:
         run("push_erase", "ada")

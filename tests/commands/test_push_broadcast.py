@@ -77,7 +77,7 @@ def test_pause_resume_and_cancel_by_number(capsys):
     assert "is cancelled" in run(capsys, cancel=broadcast.pk)
 
 
-def test_mistakes_are_named(capsys):
+def test_invalid_arguments_are_reported(capsys):
     with pytest.raises(CommandError, match="Pass a TYPE"):
         run(capsys)
     with pytest.raises(CommandError, match="Broadcast 77 does not exist"):
@@ -88,14 +88,14 @@ def test_mistakes_are_named(capsys):
         run(capsys, "news", "--context", "[]")
 
 
-def test_the_line_has_rate_and_remaining_time_once_they_are_known():
+def test_progress_shows_rate_and_remaining_time_once_known():
     assert push_broadcast.progress_line(BroadcastProgress()).endswith("0 of 0")
     state = BroadcastProgress(10_000, 6_000, 6_000, 5_000, 5_000, rate=2500.0, remaining=2.0)
     line = push_broadcast.progress_line(state)
     assert line.endswith("5,000 of 10,000  2,500/s  2 s left")
 
 
-def test_progress_counts_what_came_to_an_end():
+def test_progress_counts_finished_rows():
     broadcast = services.broadcast("news", context={"number": 7})
     assert progress(broadcast) == BroadcastProgress()
     deliver_due()
@@ -146,7 +146,7 @@ class TestCtrlC:
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
 
-    def test_is_for_the_main_thread_alone(self):
+    def test_is_handled_only_in_the_main_thread(self):
         before = signal.getsignal(signal.SIGINT)
         found = []
 
@@ -160,14 +160,14 @@ class TestCtrlC:
         assert found == [(before, False)]
 
 
-def test_a_broadcast_that_failed_is_an_error_that_says_how_to_go_on(capsys, push_settings):
+def test_a_failed_broadcast_is_an_error_that_says_how_to_resume(capsys, push_settings):
     push_settings(AUDIENCES={"broken": lambda: 1 / 0})
     with pytest.raises(CommandError, match=r"failed: ZeroDivisionError: .* push_broadcast --resume \d+") as error:
         run(capsys, "news", "--deliver", "--audience", "broken", context={"number": 7})
     assert error.value.returncode == 1
 
 
-def test_a_rate_is_kept_to_the_end(capsys, monkeypatch, make_subscription):
+def test_a_rate_limit_holds_until_the_end(capsys, monkeypatch, make_subscription):
     monkeypatch.setattr(push_broadcast, "WATCH_SECONDS", 0.05)
     for _ in range(3):
         make_subscription()
@@ -178,7 +178,7 @@ def test_a_rate_is_kept_to_the_end(capsys, monkeypatch, make_subscription):
         run(capsys, "news", "--rate", "fast", context={"number": 7})
 
 
-def test_rows_that_no_push_service_accepted_are_told():
+def test_rows_that_were_not_accepted_are_reported():
     by_status = {"sent": 3, "failed": 2}
     state = BroadcastProgress(total=5, processed=5, written=5, ended=5, accepted=3, by_status=by_status)
     assert push_broadcast.progress_line(state).endswith("5 of 5  2 not accepted")

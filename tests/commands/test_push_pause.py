@@ -43,13 +43,13 @@ def test_one_service_is_paused_by_its_name(capsys, subscription):
 
 
 @pytest.mark.parametrize("name", ["fcm.google.com", ""])
-def test_a_misspelt_service_is_refused_with_those_in_use(subscription, name):
+def test_an_unknown_service_is_refused_and_the_known_ones_are_listed(subscription, name):
     with pytest.raises(CommandError, match=f"In use: {MOZILLA}"):
         call_command("push_pause", name)
     assert paused_by_hand() == {}
 
 
 @pytest.mark.parametrize("arguments", [(), (MOZILLA, "--all")])
-def test_what_to_pause_has_to_be_said(arguments):
+def test_a_service_or_all_is_required(arguments):
     with pytest.raises(CommandError):
         call_command("push_pause", *arguments)

@@ -20,7 +20,7 @@ def run(capsys, *arguments):
     return capsys.readouterr().out.strip()
 
 
-def test_the_failed_rows_of_a_batch_are_sent_again_with_all_their_retries(capsys, subscription, monkeypatch):
+def test_failed_rows_of_a_batch_are_sent_again_with_a_fresh_retry_count(capsys, subscription, monkeypatch):
     monkeypatch.setattr(retries, "RETRIED_AT_ONCE", 2)
     batch = uuid.uuid4()
     failed = {"retry_count": 3, "claims": 2, "failure_reason": "HTTP 500", "response_status": 500, "batch": batch}
@@ -39,7 +39,7 @@ def test_the_failed_rows_of_a_batch_are_sent_again_with_all_their_retries(capsys
     assert get_notification_model().objects.filter(status="failed").count() == 1
 
 
-def test_rows_are_chosen_by_type_and_time(capsys, subscription):
+def test_rows_can_be_selected_by_type_and_time(capsys, subscription):
     make_notification(subscription, "failed", type="news")
     make_notification(subscription, "failed", type="news", days_ago=3)
     make_notification(subscription, "failed", type="olds")
@@ -52,7 +52,7 @@ def test_rows_are_chosen_by_type_and_time(capsys, subscription):
     assert get_notification_model().objects.filter(status="failed").count() == 3
 
 
-def test_subscriptions_that_ended_are_left_out(capsys, subscription):
+def test_rows_of_inactive_subscriptions_are_skipped(capsys, subscription):
     row = make_notification(subscription, "failed", type="news")
     type(subscription).objects.update(is_active=False, deactivated_at=timezone.now())
     assert run(capsys, "--type", "news").endswith(": 0")
@@ -63,6 +63,6 @@ def test_subscriptions_that_ended_are_left_out(capsys, subscription):
 @pytest.mark.parametrize(
     "arguments", [(), ("--dry-run",), ("--since", "yesterday"), ("--until", "2026-13-01"), ("--batch", "x")]
 )
-def test_rows_have_to_be_chosen_in_a_form_that_can_be_read(arguments):
+def test_a_valid_selection_of_rows_is_required(arguments):
     with pytest.raises(CommandError):
         call_command("push_retry", *arguments)

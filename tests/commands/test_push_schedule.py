@@ -12,7 +12,7 @@ from django_q.models import Schedule
 pytestmark = pytest.mark.django_db
 
 
-def test_schedules_are_installed_once_however_often_it_runs(push_settings):
+def test_installing_schedules_twice_makes_no_duplicates(push_settings):
     push_settings(TASK_BACKEND="django_webpush_kit.task_backends.DjangoQBackend")
     out = StringIO()
     call_command("push_schedule", stdout=out)

@@ -47,19 +47,19 @@ def test_a_template_is_rendered_with_its_context(subscription):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_now_delivers_and_tells_the_outcome(subscription, push_outbox):
+def test_now_delivers_and_reports_the_outcome(subscription, push_outbox):
     printed = run("ada", "Hello", "--now")
     assert printed.splitlines()[1] == "updates.push.services.mozilla.com: sent"
     assert [message.title for message in push_outbox] == ["Hello"]
 
 
-def test_what_the_user_does_not_want_is_told_unless_it_is_critical(make_subscription, user):
+def test_rows_suppressed_by_preferences_are_reported_unless_critical(make_subscription, user):
     make_subscription(user, preferences={"categories": {"news": False}})
     assert "0 queued, 0 for later, 1 suppressed" in run("ada", "Hello", "--type", "news")
     assert "1 queued" in run("ada", "Hello", "--type", "news", "--critical")
 
 
-def test_suppressed_rows_tell_why(make_subscription, user, transactional_db):
+def test_reasons_of_suppressed_rows_are_reported(make_subscription, user, transactional_db):
     make_subscription(user, preferences={"categories": {"news": False}})
     assert run("ada", "Hello", "--type", "news", "--now").endswith("suppressed: Blocked by user preferences\n")
 
@@ -82,12 +82,12 @@ def test_an_idempotency_key_sends_once(subscription):
         (("ada", "Hello", "--data", "{"), "data"),
     ],
 )
-def test_mistakes_are_told_in_words(subscription, arguments, words):
+def test_errors_are_reported_without_a_traceback(subscription, arguments, words):
     with pytest.raises(CommandError, match=words):
         run(*arguments)
     assert not get_notification_model().objects.exists()
 
 
-def test_a_user_without_browsers_is_told(user):
+def test_a_user_without_subscriptions_is_reported(user):
     with pytest.raises(CommandError, match="no active subscription"):
         run("ada", "Hello")

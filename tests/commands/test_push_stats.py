@@ -31,7 +31,7 @@ def test_without_traffic_there_are_no_rates():
     assert lines[2].startswith("Today's figures are as of ")
 
 
-def test_totals_and_a_line_for_each_type(subscription):
+def test_it_prints_totals_and_a_line_per_type(subscription):
     row = make_notification(subscription, type="news")
     make_event(row, "clicked")
     make_event(row, "delivered")
@@ -44,7 +44,7 @@ def test_totals_and_a_line_for_each_type(subscription):
     assert lines[6].split() == ["news", "1", "0", "100.0", "%", "100.0", "%", "100.0", "%"]
 
 
-def test_json_holds_all_of_it(subscription):
+def test_json_has_all_figures(subscription):
     make_notification(subscription, type="news")
     make_notification(subscription, type="offers")
     stats = json.loads(run("--json", "--days", "2", "--type", "news"))
@@ -57,18 +57,18 @@ def test_json_holds_all_of_it(subscription):
     assert [entry["value"] for entry in every["breakdowns"]["type"]] == ["news", "offers"]
 
 
-def test_one_filter_at_a_time():
+def test_two_filters_are_refused():
     with pytest.raises(CommandError, match="filter by one of type, browser"):
         run("--type", "news", "--browser", "Firefox")
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "1000000"])
-def test_a_period_has_a_length_that_dates_allow(days):
+def test_a_period_of_invalid_length_is_refused(days):
     with pytest.raises(CommandError, match="--days must be 1 or more"):
         run("--days", days)
 
 
-def test_days_that_wait_to_be_counted_are_named(subscription, monkeypatch):
+def test_uncounted_days_are_listed(subscription, monkeypatch):
     monkeypatch.setattr(figures, "LIVE_ROWS", 1)
     for days_ago in (1, 1, 2):
         make_notification(subscription, days_ago=days_ago)
@@ -79,7 +79,7 @@ def test_days_that_wait_to_be_counted_are_named(subscription, monkeypatch):
     assert "not been counted" not in run()
 
 
-def test_a_rebuild_ends_cleanly_on_ctrl_c_and_is_continued(subscription, monkeypatch):
+def test_a_rebuild_ends_cleanly_on_ctrl_c_and_can_be_continued(subscription, monkeypatch):
     for days_ago in (1, 3, 5):
         make_notification(subscription, days_ago=days_ago)
 
@@ -97,7 +97,7 @@ def test_a_rebuild_ends_cleanly_on_ctrl_c_and_is_continued(subscription, monkeyp
     assert not OutboxDay.objects.filter(rolled_up_at=None).exists()
 
 
-def test_limited_push_services_are_named(push_settings):
+def test_push_services_with_a_rate_limit_are_listed(push_settings):
     push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     assert run().splitlines()[-1] == "fcm.googleapis.com is sent at most 900 messages a minute (SEND_RATES)."
     assert json.loads(run("--json"))["send_rates"] == [

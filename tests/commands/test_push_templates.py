@@ -30,14 +30,14 @@ def write(tmp_path):
     return write
 
 
-def test_the_shipped_templates_are_imported_into_whichever_model_is_in_use():
+def test_the_bundled_templates_are_imported_into_the_configured_model():
     assert run("import") == "10 created, 0 updated, 0 unchanged\n"
     assert run("import") == "0 created, 0 updated, 10 unchanged\n"
     assert get_template_model().objects.get(type="welcome", language="de").title_template.startswith("Willkommen")
     assert run("lint").endswith("No errors found.\n")
 
 
-def test_what_is_exported_can_be_imported_elsewhere(write):
+def test_an_export_can_be_imported_elsewhere(write):
     make_template(language="de", options={"ttl": 60}, actions=[{"action": "a", "title": "Öffnen"}])
     make_template()
     exported = run("export")
@@ -47,7 +47,7 @@ def test_what_is_exported_can_be_imported_elsewhere(write):
     assert run("export") == exported
 
 
-def test_a_changed_template_is_updated_unless_it_is_to_be_kept(write):
+def test_a_changed_template_is_updated_unless_keep_is_given(write):
     make_template("a", title_template="Old")
     path = write([{"type": "a", "title_template": "New"}])
     assert run("import", path, "--keep") == "0 created, 0 updated, 1 unchanged\n"
@@ -56,7 +56,7 @@ def test_a_changed_template_is_updated_unless_it_is_to_be_kept(write):
     assert get_template_model().objects.get().title_template == "New"
 
 
-def test_templates_come_from_standard_input_too(monkeypatch):
+def test_templates_can_be_read_from_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", StringIO('[{"type": "a", "title_template": "x"}]'))
     assert run("import", "-") == "1 created, 0 updated, 0 unchanged\n"
 
@@ -83,7 +83,7 @@ def test_templates_come_from_standard_input_too(monkeypatch):
         ([{"type": "a", "language": "de"}], r"Template a \(de\): title_template"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_and_nothing_of_it_is_kept(write, content, words):
+def test_an_error_in_a_file_is_reported_and_nothing_is_imported(write, content, words):
     good = {"type": "good", "title_template": "x"}
     value = [*content, good][::-1] if isinstance(content, list) and content != [7] else content
     if isinstance(value, list) and value is not content:
@@ -93,7 +93,7 @@ def test_a_mistake_in_a_file_is_named_and_nothing_of_it_is_kept(write, content, 
     assert not get_template_model().objects.exists()
 
 
-def test_a_missing_file_is_named():
+def test_a_missing_file_is_reported():
     with pytest.raises(CommandError, match=r"nowhere\.json could not be read"):
         run("import", "nowhere.json")
 

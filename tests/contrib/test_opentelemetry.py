@@ -102,26 +102,26 @@ def test_spans_of_requests_are_bounded(subscription, spans, push_settings):
     assert Counter(span.name for span in spans()) == {"webpush.send": 5, "webpush.request": 2, "webpush.chunk": 1}
 
 
-def test_nothing_is_written_for_batches_that_are_not_chosen(subscription, spans, push_settings):
+def test_unsampled_batches_record_nothing(subscription, spans, push_settings):
     push_settings(OBSERVERS=[{"BACKEND": PATH, "OPTIONS": {"ratio": 0}}])
     services.send(subscription, "Hello")
     deliver_due()
     assert spans() == ()
 
 
-def test_about_the_wanted_part_is_chosen():
+def test_the_sampling_ratio_is_kept_approximately():
     traces = Traces(ratio=0.25)
     chosen = sum(traces._root(uuid.uuid4()).trace_flags.sampled for _ in range(2000))
     assert 350 < chosen < 650
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
-def test_a_ratio_beyond_its_range_is_refused(ratio):
+def test_a_ratio_outside_0_to_1_is_refused(ratio):
     with pytest.raises(ValueError, match="ratio must be from 0 to 1"):
         Traces(ratio=ratio)
 
 
-def test_without_a_caller_and_without_rows_there_is_nothing_to_link(subscription, spans):
+def test_without_a_parent_and_without_rows_there_are_no_links(subscription, spans):
     services.send(subscription, "Hello")
     (send,) = named(spans, "webpush.send")
     assert send.links == ()

@@ -54,7 +54,7 @@ urlpatterns = [path("metrics/push", prometheus.metrics)]
 
 
 @pytest.mark.urls(__name__)
-def test_the_token_is_enough_where_the_site_requires_login_everywhere(client, settings, monkeypatch):
+def test_the_token_works_on_a_site_that_requires_login_everywhere(client, settings, monkeypatch):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
     monkeypatch.setenv(prometheus.TOKEN_VARIABLE, "secret")
     assert client.get("/metrics/push", headers={"authorization": "Bearer secret"}).status_code == 200
@@ -83,14 +83,14 @@ def test_the_state_of_the_outbox(busy, scrape):  # noqa: F811  # the fixture
     assert found["webpush_accepted_ratio",] == 0
 
 
-def test_without_traffic_there_are_no_samples_of_unknown_things(scrape):
+def test_without_traffic_unknown_values_have_no_samples(scrape):
     found = scrape()
     assert ("webpush_accepted_ratio",) not in found
     assert ("webpush_worker_last_seen_seconds",) not in found
     assert found["webpush_health", ("status", "healthy")] == 1
 
 
-def test_a_database_that_does_not_answer_is_a_metric(scrape, monkeypatch):
+def test_an_unreachable_database_is_reported_as_a_metric(scrape, monkeypatch):
     def raise_it(*arguments):
         raise OperationalError
 
@@ -101,7 +101,7 @@ def test_a_database_that_does_not_answer_is_a_metric(scrape, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_this_process_sends_is_counted(subscription, push_settings, scrape):
+def test_messages_sent_by_this_process_are_counted(subscription, push_settings, scrape):
     push_settings(OBSERVERS=["django_webpush_kit.contrib.prometheus.Metrics"])
     service = ("push_service", "updates.push.services.mozilla.com")
     before = scrape()
@@ -123,7 +123,7 @@ def test_what_this_process_sends_is_counted(subscription, push_settings, scrape)
     assert growth("webpush_request_duration_seconds_count", service) == 2
 
 
-def test_a_scrape_asks_few_questions_however_much_there_is(subscription, scrape, django_assert_max_num_queries):
+def test_a_scrape_runs_a_small_constant_number_of_queries(subscription, scrape, django_assert_max_num_queries):
     get_notification_model().objects.bulk_create(
         [make_unsaved(subscription, status) for status in ("pending", "failed") for _ in range(200)]
     )
@@ -149,22 +149,22 @@ class TestAccess:
             request.user = user
         return prometheus.metrics(request).status_code
 
-    def test_strangers_are_refused(self, user, monkeypatch):
+    def test_anonymous_requests_are_refused(self, user, monkeypatch):
         assert [self.ask(), self.ask(AnonymousUser()), self.ask(user)] == [403, 403, 403]
         assert self.ask(authorization="Bearer ") == 403
         monkeypatch.setenv(prometheus.TOKEN_VARIABLE, "secret")
         assert self.ask(authorization="Bearer secrèt") == 403
         assert self.ask(authorization="Bearer secret") == 200
 
-    def test_staff_may_see_them(self, make_user):
+    def test_staff_are_allowed(self, make_user):
         assert self.ask(make_user(is_staff=True)) == 200
         assert self.ask(make_user(is_staff=True, is_active=False)) == 403
 
-    def test_nothing_is_written_by_it(self):
+    def test_a_scrape_writes_nothing(self):
         assert prometheus.metrics(RequestFactory().post("/metrics")).status_code == 405
 
 
-def test_all_processes_are_counted_in_multiprocess_mode(tmp_path):
+def test_multiprocess_mode_adds_up_all_processes(tmp_path):
     """Two processes count, a third one answers for both."""
     count = (
         "import django; django.setup()\n"
@@ -220,7 +220,7 @@ def test_the_dashboard_is_json_with_queries():
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-def test_a_database_that_is_away_while_health_is_cached_leaves_the_other_metrics(scrape, monkeypatch):
+def test_a_database_outage_with_cached_health_keeps_the_other_metrics(scrape, monkeypatch):
     def away(*arguments):
         raise OperationalError("server closed the connection")
 

@@ -205,10 +205,10 @@ def _world(push_settings):
     signals.post_send.disconnect(post_send_receiver)
 
 
-def test_any_short_life_beside_a_culprit_ends_well():
+def test_every_short_sequence_spares_the_neighbour():
     run_machine(examples=10, steps=20, machine=AnybodyElse)
 
 
 @pytest.mark.slow
-def test_any_long_life_beside_a_culprit_ends_well():
+def test_every_long_sequence_spares_the_neighbour():
     run_machine(examples=100, steps=40, machine=AnybodyElse)

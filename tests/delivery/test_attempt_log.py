@@ -38,7 +38,7 @@ def test_an_accepted_message_has_no_log(subscription):
     assert steps() == []
 
 
-def test_each_refused_attempt_is_logged_with_the_next(subscription):
+def test_each_refused_attempt_is_logged_with_the_time_of_the_next(subscription):
     answer(503, 500)
     services.send(subscription, "Hello")
     deliver_due()
@@ -52,7 +52,7 @@ def test_each_refused_attempt_is_logged_with_the_next(subscription):
     assert get_notification_model().objects.get().status == "sent"
 
 
-def test_the_end_and_a_retry_are_logged(subscription):
+def test_the_final_outcome_and_a_manual_retry_are_logged(subscription):
     answer(413)
     services.send(subscription, "Hello")
     deliver_due()
@@ -65,7 +65,7 @@ def test_the_end_and_a_retry_are_logged(subscription):
     ]
 
 
-def test_what_is_not_sent_at_all_is_logged(subscription):
+def test_rows_that_are_never_sent_are_logged(subscription):
     services.send(subscription, "Hello", expires_at=timezone.now() + timedelta(hours=1))
     get_notification_model().objects.update(expires_at=timezone.now())
     deliver_due()
@@ -90,7 +90,7 @@ def test_a_lapsed_lease_is_logged(subscription):
     assert steps() == [(Step.LAPSE, None, "")]
 
 
-def test_a_row_that_is_isolated_is_logged(subscription):
+def test_isolating_a_row_is_logged(subscription):
     services.send(subscription, "Hello")
     chunk = claim(1)
     recorder = Recorder(outcomes={})

@@ -85,13 +85,13 @@ def end_pause():
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS)
 class TestOpening:
-    def test_two_subscriptions_are_no_evidence(self, browsers, fault, kind):
+    def test_two_subscriptions_do_not_open_it(self, browsers, fault, kind):
         for browser in browsers[:2]:
             answer(**fault)
             assert send_to(browser).status == "pending"
         assert send_to(browsers[2]).status == "sent"
 
-    def test_three_subscriptions_open_it_for_all(self, browsers, fault, kind):
+    def test_three_subscriptions_open_it(self, browsers, fault, kind):
         for browser in browsers[:3]:
             answer(**fault)
             send_to(browser)
@@ -101,7 +101,7 @@ class TestOpening:
         assert state.reason.startswith(kind)
         assert timedelta(seconds=3) < state.paused_until - timezone.now() <= timedelta(seconds=5)
 
-    def test_the_same_subscription_again_and_again_is_no_evidence(self, browsers, fault, kind):
+    def test_repeated_faults_of_one_subscription_do_not_open_it(self, browsers, fault, kind):
         answer(**fault)
         row = send_to(browsers[0])
         for _ in range(3):
@@ -109,18 +109,18 @@ class TestOpening:
             make_due(row)
         assert send_to(browsers[1]).status == "sent"
 
-    def test_a_success_in_between_takes_the_evidence_away(self, browsers, fault, kind):
+    def test_a_success_clears_the_evidence(self, browsers, fault, kind):
         for browser in browsers[:4]:
             answer(**fault)
             send_to(browser)
             assert send_to(browsers[4]).status == "sent"
 
-    def test_all_subscriptions_of_a_service_are_evidence_however_few(self, subscription, fault, kind):
+    def test_all_subscriptions_of_a_small_service_open_it(self, subscription, fault, kind):
         answer(**fault)
         row = send_to(subscription)
         assert row.next_attempt_at == PushServiceState.objects.get().paused_until
 
-    def test_it_consumes_no_retry(self, browsers, fault, kind):
+    def test_an_open_breaker_consumes_no_retry(self, browsers, fault, kind):
         for browser in browsers:
             answer(**fault)
             send_to(browser, max_retries=0)
@@ -135,7 +135,7 @@ class TestOpening:
         make_due()
         assert set(rows().values_list("status", flat=True)) == {"sent"}
 
-    def test_one_probe_at_a_time_goes_out_and_each_failure_doubles_the_pause(self, browsers, fault, kind):
+    def test_it_sends_one_probe_at_a_time_and_each_failure_doubles_the_pause(self, browsers, fault, kind):
         open_breaker(browsers, **fault)
         sent = len(locmem.sent)
         for pause in (10, 20, 40, 80, 160, 300, 300):
@@ -147,7 +147,7 @@ class TestOpening:
             wait = PushServiceState.objects.get().paused_until - timezone.now()
             assert timedelta(seconds=pause - 3) < wait <= timedelta(seconds=pause)
 
-    def test_a_probe_that_is_accepted_lets_all_others_go(self, browsers, fault, kind):
+    def test_an_accepted_probe_closes_it(self, browsers, fault, kind):
         open_breaker(browsers, **fault)
         late = send_to(browsers[0])
         end_pause()
@@ -158,7 +158,7 @@ class TestOpening:
         make_due()
         assert set(rows().values_list("status", flat=True)) == {"sent"}
 
-    def test_kinds_are_not_added_up(self, browsers, fault, kind):
+    def test_faults_of_different_kinds_are_not_added_up(self, browsers, fault, kind):
         others = [{"status": 403}, {"status": 429}, {"status": 500}]
         for browser, other in zip(browsers[:3], others, strict=True):
             answer(**other)
@@ -182,7 +182,7 @@ class AnsweringLateTransport(Transport):
             yield PushResponse(id=request.id, status=429, headers=headers)
 
 
-def test_a_longer_retry_after_in_a_later_answer_stretches_a_pause_in_force(browsers, push_settings):
+def test_a_longer_retry_after_extends_a_current_pause(browsers, push_settings):
     push_settings(TRANSPORT=f"{__name__}.AnsweringLateTransport")
     services.send(browsers[0].user, "Hello")
     deliver_due()
@@ -191,7 +191,7 @@ def test_a_longer_retry_after_in_a_later_answer_stretches_a_pause_in_force(brows
     assert state.failures == 1
 
 
-def test_one_of_many_that_is_throttled_for_a_day_waits_alone(browsers):
+def test_a_single_subscription_throttled_for_a_day_waits_alone(browsers):
     answer(status=503, retry_after="86400")
     services.send(browsers[0].user, "Hello")
     deliver_due()
@@ -201,7 +201,7 @@ def test_one_of_many_that_is_throttled_for_a_day_waits_alone(browsers):
     assert waiting.retry_count == 0
 
 
-def test_a_wait_that_is_longer_than_the_message_lives_is_shortened(browsers):
+def test_a_retry_after_beyond_the_deadline_is_shortened(browsers):
     answer(status=503, retry_after="86400")
     row = send_to(browsers[0], ttl=7200)
     assert row.status == "pending"
@@ -209,7 +209,7 @@ def test_a_wait_that_is_longer_than_the_message_lives_is_shortened(browsers):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_subscription_made_with_another_key_is_deactivated_after_waiting(browsers, status):
+def test_a_subscription_of_another_key_is_deactivated_after_a_wait(browsers, status):
     answer(status=status)
     row = send_to(browsers[0])
     assert row.status == "pending"
@@ -223,7 +223,7 @@ def test_a_subscription_made_with_another_key_is_deactivated_after_waiting(brows
     assert browsers[0].deactivation_reason == "made with another VAPID key"
 
 
-def test_a_subscription_that_is_refused_while_nothing_else_is_sent_keeps_waiting(browsers):
+def test_a_refused_subscription_keeps_waiting_while_nothing_else_is_sent(browsers):
     answer(status=403)
     row = send_to(browsers[0])
     for _ in range(3):
@@ -233,7 +233,7 @@ def test_a_subscription_that_is_refused_while_nothing_else_is_sent_keeps_waiting
     assert (row.status, browsers[0].is_active) == ("pending", True)
 
 
-def test_a_row_without_retries_fails_once_others_are_accepted_after_its_first_fault(browsers):
+def test_a_row_without_retries_fails_once_others_are_accepted(browsers):
     answer(status=500)
     row = send_to(browsers[0], max_retries=0)
     assert (row.status, row.retry_count) == ("pending", 0)
@@ -249,7 +249,7 @@ def test_an_answer_below_500_is_no_outage(subscription):
     assert (row.status, PushServiceState.objects.count()) == ("failed", 0)
 
 
-def test_health_is_red_while_a_credentials_breaker_is_open_only(browsers):
+def test_health_is_unhealthy_only_while_a_credentials_breaker_is_open(browsers):
     answer(2, status=403)
     services.send(browsers[0].user, "Hello")
     deliver_due()
@@ -267,7 +267,7 @@ def test_a_message_without_ttl_waits_for_a_short_pause_and_not_for_a_long_one(br
     assert send_to(browsers[0], ttl=0).status == "expired"
 
 
-def test_waiting_rows_go_back_in_one_statement_with_one_moment(browsers, django_assert_max_num_queries):
+def test_rows_of_a_paused_service_are_postponed_in_one_statement(browsers, django_assert_max_num_queries):
     open_breaker(browsers, status=500)
     for _ in range(40):
         services.send(browsers[0].user, "Hello")
@@ -277,7 +277,7 @@ def test_waiting_rows_go_back_in_one_statement_with_one_moment(browsers, django_
     assert moments == {PushServiceState.objects.get().paused_until}
 
 
-def test_a_probe_is_sent_to_a_subscription_that_has_not_met_the_fault(browsers):
+def test_the_probe_goes_to_a_subscription_without_a_fault(browsers):
     for browser in browsers[:3]:
         answer(status=403)
         send_to(browser)
@@ -287,7 +287,7 @@ def test_a_probe_is_sent_to_a_subscription_that_has_not_met_the_fault(browsers):
     assert locmem.sent[3].id == waiting.pk
 
 
-def test_a_probe_that_cannot_be_built_makes_room_for_the_next(browsers):
+def test_another_probe_follows_one_that_cannot_be_built(browsers):
     open_breaker(browsers, status=500)
     rows().exclude(pk=rows().first().pk).delete()
     rows().update(title="x" * 200, body="x" * 5000)
@@ -300,7 +300,7 @@ def test_a_probe_that_cannot_be_built_makes_room_for_the_next(browsers):
     assert other.status == "sent"
 
 
-def test_a_gone_probe_makes_room_for_the_next(browsers):
+def test_another_probe_follows_one_that_is_gone(browsers):
     open_breaker(browsers, status=500)
     end_pause()
     answer(status=410)
@@ -309,7 +309,7 @@ def test_a_gone_probe_makes_room_for_the_next(browsers):
     assert rows().filter(status="sent").exists()
 
 
-def test_the_evidence_of_several_workers_adds_up(browsers):
+def test_evidence_of_several_workers_is_added_up(browsers):
     answer(3, status=429)
     errors = []
 
@@ -344,7 +344,7 @@ class TestTwoWorkers:
             values = {"reason": "500", "retry_after": None, "now": timezone.now()}
             worker.blame(key, self.row(browser), breaker.Fault.OUTAGE, **values)
 
-    def test_unwritten_changes_stay_in_force_when_the_state_is_read_again(self, browsers, key):
+    def test_rereading_the_state_keeps_unwritten_changes(self, browsers, key):
         worker = Breakers()
         self.blame(worker, key, browsers[:3])
         worker.refresh()
@@ -352,7 +352,7 @@ class TestTwoWorkers:
         worker.write()
         assert Breakers().paused_until(key) == worker.paused_until(key)
 
-    def test_only_one_takes_the_probe(self, browsers, key):
+    def test_only_one_worker_sends_the_probe(self, browsers, key):
         first = Breakers()
         self.blame(first, key, browsers[:3])
         first.write()
@@ -363,7 +363,7 @@ class TestTwoWorkers:
         assert not second.take_probe(key, lease, now)
         assert second.paused_until(key) == now + lease
 
-    def test_a_success_here_changes_nothing_once_another_worker_has_closed_it(self, browsers, key):
+    def test_a_success_changes_nothing_if_another_worker_has_closed_it(self, browsers, key):
         first, now = Breakers(), timezone.now()
         self.blame(first, key, browsers[:3])
         first.write()
@@ -375,7 +375,7 @@ class TestTwoWorkers:
         second.write()
         assert not PushServiceState.objects.exists()
 
-    def test_the_row_of_the_state_may_appear_between_reading_and_writing(self, browsers, key, monkeypatch):
+    def test_another_worker_may_insert_the_state_between_reading_and_writing(self, browsers, key, monkeypatch):
         first, second = Breakers(), Breakers()
         self.blame(first, key, browsers[:2])
         self.blame(second, key, browsers[2:3])
@@ -398,7 +398,7 @@ class TestTwoWorkers:
         first.write()
         assert Breakers().paused_until(key) > timezone.now()
 
-    def test_rows_that_were_held_are_sent_when_it_closes_meanwhile(self, browsers, make_subscription, user):
+    def test_held_rows_are_sent_if_another_worker_closes_it(self, browsers, make_subscription, user):
         other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
         answer(3, status=500)
         services.send(user, "Hello")
@@ -428,7 +428,7 @@ def test_stored_evidence_that_cannot_be_read_is_ignored(browsers):
     assert send_to(browsers[1]).status == "sent"
 
 
-def test_a_worker_that_is_refused_itself_deactivates_nobody(browsers):
+def test_a_worker_that_is_always_refused_deactivates_no_subscription(browsers):
     """As with a wrong clock: this worker is refused for all, while what another one sends is accepted."""
     refused = []
     for browser in browsers[:3]:
@@ -446,13 +446,13 @@ def test_a_worker_that_is_refused_itself_deactivates_nobody(browsers):
     assert refused[0].status == "failed"
 
 
-def test_the_only_subscription_is_tried_again_as_soon_as_its_message_asks(subscription):
+def test_the_only_subscription_of_a_service_is_retried_as_its_message_asks(subscription):
     answer(status=500)
     assert send_to(subscription, retry_base=0).status == "sent"
     assert not PushServiceState.objects.filter(paused_until__isnull=False).exists()
 
 
-def test_later_pauses_do_not_follow_the_message(subscription):
+def test_later_pauses_ignore_the_retry_delay_of_the_message(subscription):
     answer(5, status=500)
     assert send_to(subscription, retry_base=0).status == "pending"
     assert len(locmem.sent) == 2

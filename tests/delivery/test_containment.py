@@ -59,7 +59,7 @@ ODD_OPTIONS = [
 
 
 @pytest.mark.parametrize("options", ODD_OPTIONS)
-def test_odd_options_end_at_most_their_own_row(three_rows, options):
+def test_malformed_options_fail_at_most_their_own_row(three_rows, options):
     store(three_rows[1], "options", options)
     deliver_due()
     statuses = outcomes()
@@ -69,7 +69,7 @@ def test_odd_options_end_at_most_their_own_row(three_rows, options):
 
 @pytest.mark.parametrize("column", ["data", "options"])
 @pytest.mark.parametrize("text", ["[]", "null", '"text"', "5", "true"])
-def test_odd_json_in_any_column_ends_at_most_its_own_row(three_rows, column, text):
+def test_malformed_json_fails_at_most_its_own_row(three_rows, column, text):
     store(three_rows[1], column, text)
     deliver_due()
     statuses = outcomes()
@@ -89,7 +89,7 @@ def test_odd_json_in_any_column_ends_at_most_its_own_row(three_rows, column, tex
         ("max_retries", "x"),
     ],
 )
-def test_values_that_cannot_be_read_end_at_most_their_own_row(three_rows, column, value):
+def test_unreadable_values_fail_at_most_their_own_row(three_rows, column, value):
     store(three_rows[1], column, value)
     deliver_due()
     statuses = outcomes()
@@ -99,7 +99,7 @@ def test_values_that_cannot_be_read_end_at_most_their_own_row(three_rows, column
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases refuse text in another encoding")
 @pytest.mark.parametrize("column", ["title", "body", "language", "type", "topic", "data", "options", "failure_reason"])
-def test_text_in_another_encoding_ends_at_most_its_own_row(three_rows, column):
+def test_text_in_another_encoding_fails_at_most_its_own_row(three_rows, column):
     table = connection.ops.quote_name(three_rows[1]._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA ignore_check_constraints = ON")
@@ -113,7 +113,7 @@ def test_text_in_another_encoding_ends_at_most_its_own_row(three_rows, column):
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases refuse text in another encoding")
 @pytest.mark.parametrize("column", ["endpoint", "p256dh_key", "auth_key", "preferences", "timezone", "vapid_key_id"])
-def test_a_subscription_in_another_encoding_holds_up_no_other(three_rows, column):
+def test_a_subscription_in_another_encoding_blocks_no_other(three_rows, column):
     table = connection.ops.quote_name(get_subscription_model()._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA ignore_check_constraints = ON")
@@ -144,7 +144,7 @@ def test_a_subscription_in_another_encoding_holds_up_no_other(three_rows, column
     ],
     ids=str,
 )
-def test_an_odd_subscription_holds_up_no_other(three_rows, values):
+def test_a_malformed_subscription_blocks_no_other(three_rows, values):
     get_subscription_model().objects.filter(pk=three_rows[1].subscription_id).update(**values)
     deliver_due()
     statuses = outcomes()
@@ -187,7 +187,7 @@ def changing(**values):
         (changing(data={1: {2}}), "Building the message raised TypeError"),
     ],
 )
-def test_a_pre_send_receiver_ends_only_the_row_it_was_asked_about(subscription, receiver, reason, caplog):
+def test_a_pre_send_receiver_that_raises_fails_only_its_row(subscription, receiver, reason, caplog):
     pre_send.connect(receiver)
     for title in ("first", "odd", "odd", "last"):
         services.send(subscription, title)
@@ -213,7 +213,7 @@ def test_a_post_send_receiver_that_raises_stops_nothing(three_rows):
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases keep their columns' types")
-def test_a_row_that_post_send_cannot_read_stops_no_other(three_rows):
+def test_a_row_that_cannot_be_read_for_post_send_stops_no_other(three_rows):
     heard = []
 
     def listen(notification, **kwargs):
@@ -251,7 +251,7 @@ class OddTransport(Transport):
         lambda request: PushResponse(id=request.id, status=10**9),
     ],
 )
-def test_an_odd_answer_ends_at_most_its_own_row(three_rows, push_settings, monkeypatch, response):
+def test_a_malformed_answer_fails_at_most_its_own_row(three_rows, push_settings, monkeypatch, response):
     push_settings(TRANSPORT=f"{__name__}.OddTransport")
     monkeypatch.setattr(OddTransport, "response", staticmethod(response))
     deliver_due()
@@ -259,7 +259,7 @@ def test_an_odd_answer_ends_at_most_its_own_row(three_rows, push_settings, monke
     assert (statuses[0], statuses[2]) == ("sent", "sent")
 
 
-def test_a_deadline_beyond_the_calendar_ends_only_its_own_row(three_rows):
+def test_a_deadline_out_of_range_fails_only_its_own_row(three_rows):
     odd = get_notification_model().objects.filter(pk=three_rows[1].pk)
     odd.update(created_at=datetime(9999, 12, 31, tzinfo=timezone.utc))
     deliver_due()
@@ -294,7 +294,7 @@ def refusing(model, condition):
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the trigger is written for SQLite")
 class TestATriggerOfTheProject:
-    def test_that_refuses_an_outcome_fails_that_row_alone(self, three_rows, caplog):
+    def test_that_refuses_an_outcome_fails_only_that_row(self, three_rows, caplog):
         model = get_notification_model()
         with refusing(model, f"NEW.status = 'sent' AND NEW.id = {three_rows[1].pk}"):
             deliver_due()

@@ -84,7 +84,7 @@ class TestABroadcastThatCannotBeRead:
 
 
 class TestARecipientThatFails:
-    def test_is_counted_skipped_and_logged_and_the_broadcast_goes_on(self, people, personal, caplog):
+    def test_is_counted_skipped_and_logged(self, people, personal, caplog):
         row = services.broadcast("hello")
         deliver_due()
         assert (fresh(row).status, row.total, row.processed, row.queued, row.failed) == ("completed", 8, 8, 7, 1)
@@ -92,13 +92,13 @@ class TestARecipientThatFails:
         assert len(outbox) == 7
         assert "Traceback" in caplog.text
 
-    def test_fails_a_broadcast_of_which_nobody_could_be_written(self, people, personal):
+    def test_fails_a_broadcast_without_other_recipients(self, people, personal):
         get_subscription_model().objects.exclude(pk=people[3].pk).delete()
         row = services.broadcast("hello")
         deliver_due()
         assert (fresh(row).status, row.queued, row.failed) == (Status.FAILED, 0, 1)
 
-    def test_is_found_among_others_when_the_database_refuses_its_row(self, people, monkeypatch):
+    def test_is_found_if_the_database_refuses_its_row(self, people, monkeypatch):
         make_template("news", title_template="News")
         build = fan_out_module.build_page
 
@@ -144,7 +144,7 @@ class TestARecipientThatFails:
         deliver_due()
         assert (fresh(row).status, row.queued, row.failed) == ("completed", 8, 0)
 
-    def test_cannot_be_read_because_of_its_stored_data(self, people):
+    def test_has_malformed_stored_data(self, people):
         make_template("news", title_template="News")
         table = connection.ops.quote_name(get_subscription_model()._meta.db_table)
         if connection.vendor != "sqlite":
@@ -160,7 +160,7 @@ class TestARecipientThatFails:
 
 
 class TestAnAudienceThatFails:
-    def test_fails_its_broadcast_and_no_other(self, people, caplog):
+    def test_fails_only_its_own_broadcast(self, people, caplog):
         make_template("news", title_template="News")
         broken = services.broadcast("news", "raising")
         good = services.broadcast("news")
@@ -171,7 +171,7 @@ class TestAnAudienceThatFails:
         )
         assert (fresh(good).status, good.queued) == (Status.COMPLETED, 8)
 
-    def test_that_returns_no_queryset_is_named(self, people):
+    def test_must_return_a_queryset(self, people):
         make_template("news", title_template="News")
         row = services.broadcast("news", "a list")
         deliver_due()
@@ -179,7 +179,7 @@ class TestAnAudienceThatFails:
             'InvalidOption: AUDIENCES["a list"] must return a queryset of users or of subscriptions, not list'
         )
 
-    def test_under_way_is_asked_again_after_a_pause(self, people, push_settings, time_machine):
+    def test_is_retried_after_a_pause_if_it_has_worked_before(self, people, push_settings, time_machine):
         push_settings(BROADCAST_AHEAD=5)
         make_template("news", title_template="News")
         time_machine.move_to(timezone.now(), tick=False)
@@ -234,7 +234,7 @@ class TestAnAudienceWhoseQueryFails:
         ],
         ids=["when it is counted", "when it is read", "when it is halved"],
     )
-    def test_for_all_is_asked_again_after_a_pause(self, people, starts, errors, time_machine):
+    def test_for_all_recipients_is_retried_after_a_pause(self, people, starts, errors, time_machine):
         time_machine.move_to(timezone.now(), tick=False)
         row = starts(*errors, *[None] * 20)
         good = services.broadcast("news")
@@ -246,12 +246,12 @@ class TestAnAudienceWhoseQueryFails:
             deliver_due()
             assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
 
-    def test_for_each_alone_counts_each_as_failed(self, people, starts):
+    def test_for_each_recipient_counts_all_as_failed(self, people, starts):
         row = starts(*[ValueError("odd")] * 100)
         deliver_due()
         assert (fresh(row).status, row.failed) == (Status.FAILED, 8)
 
-    def test_with_nobody_to_read_fails_its_broadcast(self, people, starts):
+    def test_with_no_readable_recipient_fails_its_broadcast(self, people, starts):
         row = starts(None, *[ValueError("odd")] * 9)
         get_subscription_model().objects.update(is_active=False, deactivated_at=timezone.now())
         deliver_due()
@@ -259,7 +259,7 @@ class TestAnAudienceWhoseQueryFails:
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="waits for a lock of PostgreSQL")
-def test_a_page_that_waits_too_long_for_a_lock_is_written_later(people, time_machine, monkeypatch):
+def test_a_page_is_written_later_after_a_lock_timeout(people, time_machine, monkeypatch):
     make_template("news", title_template="News")
     time_machine.move_to(timezone.now(), tick=False)
     row = services.broadcast("news")
@@ -281,7 +281,7 @@ def test_a_page_that_waits_too_long_for_a_lock_is_written_later(people, time_mac
 
 
 class TestResume:
-    def test_a_broadcast_that_wrote_nobody_starts_over_with_new_texts(self, people, personal):
+    def test_a_broadcast_that_wrote_no_row_starts_over_with_new_texts(self, people, personal):
         get_subscription_model().objects.exclude(pk=people[3].pk).delete()
         row = services.broadcast("hello")
         deliver_due()
@@ -293,7 +293,7 @@ class TestResume:
         deliver_due()
         assert (fresh(row).status, row.queued, row.failed, row.failure_reason) == (Status.COMPLETED, 1, 0, "")
 
-    def test_a_broadcast_that_failed_under_way_goes_on_where_it_stopped(self, people, push_settings):
+    def test_a_partly_written_broadcast_continues_where_it_stopped(self, people, push_settings):
         push_settings(BROADCAST_AHEAD=5)
         make_template("news", title_template="News")
         row = services.broadcast("news")
@@ -388,14 +388,14 @@ class TestTurns:
     def first_titles(self):
         return [message.title for message in outbox]
 
-    def test_the_more_urgent_goes_first(self, people):
+    def test_the_more_urgent_broadcast_goes_first(self, people):
         services.broadcast("news", urgency="low")
         services.broadcast("news")
         services.broadcast("alarm")
         deliver_due()
         assert self.first_titles()[:8] == ["Alarm"] * 8
 
-    def test_the_older_goes_first_among_equals(self, people, push_settings):
+    def test_the_older_of_two_equally_urgent_broadcasts_goes_first(self, people, push_settings):
         push_settings(BROADCAST_AHEAD=4)
         rows = [services.broadcast("news"), services.broadcast("news")]
         fan_out()
@@ -403,7 +403,7 @@ class TestTurns:
         fan_out()
         assert [fresh(row).queued for row in rows] == [4, 4]
 
-    def test_rows_that_wait_for_later_leave_room_for_others(self, people, push_settings):
+    def test_deferred_rows_leave_room_for_others(self, people, push_settings):
         push_settings(BROADCAST_AHEAD=2)
         now = timezone.now()
         quiet = {
@@ -417,13 +417,13 @@ class TestTurns:
         assert deliver_due().sent == 2
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
 
-    def test_an_empty_or_unwanted_broadcast_passes_its_turn_on(self, people, push_settings):
+    def test_a_broadcast_without_recipients_gives_up_its_turn(self, people, push_settings):
         push_settings(AUDIENCES={"nobody": everybody().none})
         empty, next_one = services.broadcast("news", "nobody"), services.broadcast("news")
         assert fan_out() == 8
         assert (fresh(empty).status, fresh(next_one).queued) == (Status.COMPLETED, 8)
 
-    def test_a_worker_whose_lease_was_taken_over_writes_no_page_twice(self, people, monkeypatch):
+    def test_a_worker_that_lost_its_lease_writes_no_page_twice(self, people, monkeypatch):
         """Another worker writes the page while this one renders it: the cursor has moved, whatever the leases say."""
         row = services.broadcast("news")
         build, taken = fan_out_module.build_page, []
@@ -458,7 +458,7 @@ class TestTurns:
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
         assert get_notification_model().objects.filter(batch=row.batch).values("subscription").distinct().count() == 8
 
-    def test_the_size_of_a_large_audience_is_counted_in_slices_for_a_short_time(self, people, monkeypatch):
+    def test_a_large_audience_is_counted_in_slices_within_a_time_limit(self, people, monkeypatch):
         monkeypatch.setattr(fan_out_module, "COUNT_SLICE", 3)
         row = services.broadcast("news", "everybody")
         fan_out()
@@ -487,7 +487,7 @@ class TestRate:
         fan_out()
         assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
 
-    def test_a_sweep_writes_no_more_than_a_minute_s_worth(self, people, time_machine):
+    def test_a_sweep_writes_at_most_one_minute_of_rows(self, people, time_machine):
         time_machine.move_to("2026-05-01T12:00:00Z", tick=False)
         row = services.broadcast("news", rate="3/m")
         assert fan_out() == 1
@@ -495,7 +495,7 @@ class TestRate:
         assert fan_out() == 4
         assert fresh(row).queued == 5
 
-    def test_does_not_hold_others_up(self, people, time_machine):
+    def test_does_not_delay_other_broadcasts(self, people, time_machine):
         time_machine.move_to("2026-05-01T12:00:00Z", tick=False)
         services.broadcast("news", rate="1/h")
         quick = services.broadcast("news")
@@ -504,12 +504,12 @@ class TestRate:
         assert fresh(quick).status == Status.COMPLETED
 
     @pytest.mark.parametrize("rate", ["", "5000", "0/m", "5000/w", "-1/s", "1.5/s", 5000])
-    def test_that_cannot_be_read_is_refused(self, people, rate):
+    def test_is_refused_if_malformed(self, people, rate):
         with pytest.raises(InvalidOption, match='rate must be a number, a slash and s, m, h or d, such as "5000/m"'):
             services.broadcast("news", rate=rate)
 
 
-def test_an_audience_may_raise_in_the_database_for_one_subscription(people, push_settings):
+def test_an_audience_expression_may_fail_in_the_database_for_one_subscription(people, push_settings):
     """A division by zero in the host's own expression, for one row: PostgreSQL refuses the whole statement."""
     make_template("news", title_template="News")
     if connection.vendor != "postgresql":
@@ -528,7 +528,7 @@ def test_an_audience_may_raise_in_the_database_for_one_subscription(people, push
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite is never away")
-def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people, personal):
+def test_a_database_outage_while_a_page_is_rendered_fails_no_recipient(people, personal):
     def losing_the_database(user):
         with connection.cursor() as cursor:
             cursor.execute(
@@ -548,7 +548,7 @@ def test_a_database_that_goes_away_while_a_page_is_rendered_fails_nobody(people,
     assert (fresh(row).status, row.queued) == (Status.COMPLETED, 7)
 
 
-def test_a_time_out_of_the_database_is_tried_again_even_before_the_first_row(people, time_machine):
+def test_a_database_timeout_is_retried_even_before_the_first_row(people, time_machine):
     make_template("news", title_template="News")
 
     def too_slow():
@@ -576,7 +576,7 @@ def _old_character_set():
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="other databases store every character")
 @pytest.mark.usefixtures("_old_character_set")
-def test_a_name_that_the_column_cannot_hold_costs_one_row(people, push_settings):
+def test_a_name_too_long_for_the_column_costs_one_row(people, push_settings):
     make_template("hello", title_template="Hello {{ recipient.nickname }}")
     push_settings(RECIPIENT_CONTEXT=lambda user: {"nickname": "🎉" if user.username == "user3" else user.username})
     row = services.broadcast("hello")

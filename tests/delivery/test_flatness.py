@@ -91,11 +91,11 @@ def grows(action: Any, add: Any) -> float:
     return steps(action) / few
 
 
-def test_a_claim_does_not_grow_with_what_waits(subscription: Any) -> None:
+def test_a_claim_does_not_grow_with_the_pending_rows(subscription: Any) -> None:
     assert grows(lambda: claim(10), lambda number: write(number, subscription, "pending")) < MOST
 
 
-def test_recording_does_not_grow_with_what_others_have_in_hand(subscription: Any) -> None:
+def test_recording_does_not_grow_with_the_rows_of_other_workers(subscription: Any) -> None:
     later = timezone.now() + timedelta(hours=1)
 
     def deliver_some() -> None:
@@ -106,7 +106,7 @@ def test_recording_does_not_grow_with_what_others_have_in_hand(subscription: Any
     assert grows(deliver_some, lambda number: write(number, subscription, "sending", next_attempt_at=later)) < MOST
 
 
-def test_what_is_sent_does_not_slow_down_caps_and_topics(
+def test_caps_and_topics_do_not_grow_with_the_sent_rows(
     push_settings: Callable[..., None], make_user: Any, make_subscription: Any
 ) -> None:
     push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "max_per_day": 9}})
@@ -124,7 +124,7 @@ def test_what_is_sent_does_not_slow_down_caps_and_topics(
     assert grows(deliver_some, add) < MOST
 
 
-def test_looking_for_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) -> None:
+def test_finding_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) -> None:
     def add(number: int) -> None:
         for status in ("pending", "sent", "failed"):
             write(number, subscription, status)
@@ -133,13 +133,15 @@ def test_looking_for_lapsed_leases_does_not_grow_with_the_outbox(subscription: A
 
 
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
-def test_a_page_of_recipients_does_not_grow_with_them(db: None, model: Any) -> None:
+def test_a_page_of_recipients_does_not_grow_with_their_number(db: None, model: Any) -> None:
     everybody = model().objects.exclude(pk=0)
     assert grows(lambda: next(find_recipients(everybody).pages()), subscribe) < MOST
 
 
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
-def test_a_page_of_an_audience_does_not_grow_with_it(push_settings: Callable[..., None], db: None, model: Any) -> None:
+def test_a_page_of_an_audience_does_not_grow_with_its_size(
+    push_settings: Callable[..., None], db: None, model: Any
+) -> None:
     push_settings(AUDIENCES={"some": lambda: model().objects.exclude(pk=0)})
     assert grows(lambda: next(parts(audience("some", ""), size=100)), subscribe) < MOST
 

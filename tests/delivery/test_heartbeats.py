@@ -54,7 +54,7 @@ def make_row(seen=0.0, **fields):
 class TestWorkers:
     pytestmark = pytest.mark.django_db(transaction=True)
 
-    def test_a_loop_tells_who_it_is_what_it_did_and_how_it_ended(self, subscription):
+    def test_a_loop_records_its_process_progress_and_end(self, subscription):
         for number in range(3):
             send(subscription, f"Number {number}")
         call_command("deliver_push", "--loop", "--limit", "3", stdout=StringIO())
@@ -72,12 +72,12 @@ class TestWorkers:
         assert (row.name.endswith(":once"), row.is_loop, row.rows, row.ending) == (True, False, 1, "finished")
         assert row.started_at <= row.swept_at <= row.ended_at, "cron is a scheduler, too"
 
-    def test_an_exception_is_how_it_ended(self):
+    def test_an_exception_is_recorded_as_its_end(self):
         with pytest.raises(KeyError), worker_heartbeat("deliver_push", is_loop=True):
             raise KeyError
         assert WorkerHeartbeat.objects.get().ending == "failed: KeyError"
 
-    def test_a_signal_is_how_it_ended(self, subscription):
+    def test_a_signal_is_recorded_as_its_end(self, subscription):
         send(subscription, "Hello")
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
         timer.start()
@@ -85,7 +85,7 @@ class TestWorkers:
         timer.join()
         assert WorkerHeartbeat.objects.get().ending == "stopped by a signal"
 
-    def test_a_process_that_is_killed_is_found_dead_by_the_one_that_replaces_it(self, tmp_path):
+    def test_a_killed_process_is_marked_dead_by_its_replacement(self, tmp_path):
         """Two processes of a real command; one is killed."""
         environment = {
             **os.environ,
@@ -120,14 +120,14 @@ class TestWorkers:
             "The end of a worker process could not be written"
         ]
 
-    def test_health_says_that_the_table_is_missing(self):
+    def test_health_reports_the_missing_table(self):
         with missing_table():
             health = get_health(details=True)
         assert health["status"] == "degraded"
         assert health["problems"] == ["The heartbeats of the workers cannot be read. Run `manage.py migrate`."]
 
     @pytest.mark.skipif(connection.vendor != "sqlite", reason="fills the disk of SQLite")
-    def test_a_full_disk_stops_the_heartbeats_and_so_health_notices(self, subscription, push_settings):
+    def test_health_notices_a_full_disk_by_the_missing_heartbeats(self, subscription, push_settings):
         """The workers cannot write, which is all that anybody can see from outside."""
         make_notification(subscription, "pending", next_attempt_at=timezone.now() - timedelta(seconds=10))
         make_row(seen=301)
@@ -188,11 +188,11 @@ class TestHeartbeat:
         assert row.rows == 5020
         assert row.per_minute == pytest.approx(5020 * 6, rel=0.01)
 
-    def test_without_a_heartbeat_progress_is_nobodys(self):
+    def test_progress_without_a_heartbeat_is_ignored(self):
         note_progress(5)
         assert not WorkerHeartbeat.objects.exists()
 
-    def test_tasks_of_a_process_share_one(self, push_settings, subscription):
+    def test_tasks_of_a_process_share_one_heartbeat(self, push_settings, subscription):
         push_settings(TASK_BACKEND=CELERY_LIKE)
         send(subscription, "Hello")
         tasks.wake_up()
@@ -204,19 +204,19 @@ class TestHeartbeat:
         row.refresh_from_db()
         assert row.swept_at == row.seen_at
 
-    def test_each_tenant_has_its_own(self, push_settings):
+    def test_each_tenant_has_its_own_heartbeat(self, push_settings):
         push_settings(SCOPE="shop")
         one = task_heartbeat("Queue")
         assert task_heartbeat("Queue") is one
         push_settings(SCOPE="office")
         assert task_heartbeat("Queue") is not one
 
-    def test_two_threads_do_not_write_it_at_once(self, django_assert_num_queries):
+    def test_two_threads_never_write_it_at_once(self, django_assert_num_queries):
         heartbeat = Heartbeat("Queue", is_loop=False)
         with heartbeat._lock, django_assert_num_queries(0):
             heartbeat.note(5)
 
-    def test_old_ones_are_removed_when_a_process_starts(self, monkeypatch):
+    def test_a_starting_process_removes_old_heartbeats(self, monkeypatch):
         monkeypatch.setattr(heartbeats, "MAX_ROWS", 3)
         make_row(seen=25 * 3600, name="old")
         for number in range(4):
@@ -226,7 +226,7 @@ class TestHeartbeat:
         assert set(WorkerHeartbeat.objects.values_list("name", flat=True)) == {"new", "other0", "other1"}
 
     @pytest.mark.parametrize("hours", [-5, 5])
-    def test_the_clock_of_a_worker_does_not_matter(self, time_machine, hours):
+    def test_a_wrong_clock_of_a_worker_does_not_matter(self, time_machine, hours):
         time_machine.move_to(timezone.now() + timedelta(hours=hours))
         Heartbeat("deliver_push --loop", is_loop=True).note()
         time_machine.move_to(timezone.now() - timedelta(hours=hours))
@@ -234,7 +234,7 @@ class TestHeartbeat:
         assert worker.seen_seconds < 60
         assert worker.row.clock_difference == pytest.approx(hours * 3600, abs=60)
 
-    def test_one_from_the_future_is_no_sign_of_life(self):
+    def test_a_heartbeat_from_the_future_does_not_count(self):
         make_row(seen=-3600)
         (worker,) = seen_workers(clock_difference())
         assert worker.seen_seconds > 3500
@@ -264,12 +264,12 @@ class TestHealth:
             subscription, "pending", next_attempt_at=timezone.now() - timedelta(seconds=seconds), lane=0
         )
 
-    def test_a_worker_that_was_seen_is_fine(self, subscription):
+    def test_a_recent_heartbeat_is_healthy(self, subscription):
         make_row(seen=5)
         self.make_due(subscription)
         assert self.status_and_areas() == ("healthy", [])
 
-    def test_workers_that_are_gone_are_missed_as_soon_as_something_is_due(self, subscription):
+    def test_missing_workers_are_reported_once_rows_are_due(self, subscription):
         make_row(seen=301)
         assert self.status_and_areas() == ("degraded", ["workers"])
         self.make_due(subscription, seconds=2)
@@ -281,26 +281,26 @@ class TestHealth:
         self.make_due(subscription, seconds=400)
         assert self.status_and_areas() == ("unhealthy", ["workers"]), "one cause, one finding"
 
-    def test_how_long_is_a_setting(self, subscription, push_settings):
+    def test_the_time_limit_is_a_setting(self, subscription, push_settings):
         push_settings(HEALTH_MAX_LAG_SECONDS=3600)
         make_row(seen=301)
         self.make_due(subscription)
         assert self.status_and_areas() == ("healthy", [])
 
-    def test_a_run_by_hand_is_not_missed_until_something_is_due(self, subscription):
+    def test_a_manual_run_is_not_missed_until_rows_are_due(self, subscription):
         make_row(seen=1000, is_loop=False, ended_at=timezone.now())
         assert self.status_and_areas() == ("healthy", [])
         self.make_due(subscription)
         assert self.status_and_areas() == ("unhealthy", ["workers"])
 
-    def test_a_worker_that_is_seen_and_too_slow_is_told_apart(self, subscription):
+    def test_slow_workers_are_distinguished_from_missing_ones(self, subscription):
         make_row(seen=5)
         self.make_due(subscription, seconds=310)
         (finding,) = get_health(details=True)["findings"]
         assert finding["area"] == "lag"
         assert finding["mend"].startswith("A worker was seen 5 s ago: read its log")
 
-    def test_a_scheduler_that_is_silent_is_noticed(self, push_settings):
+    def test_a_silent_scheduler_is_reported(self, push_settings):
         push_settings(TASK_BACKEND=CELERY_LIKE)
         now = database_now(clock_difference())
         assert self.status_and_areas() == ("healthy", []), "nothing is known"
@@ -315,7 +315,7 @@ class TestHealth:
         assert self.status_and_areas() == ("healthy", [])
 
     @pytest.mark.parametrize(("seconds", "status"), [(-5.0, "degraded"), (60.0, "unhealthy"), (1.0, "healthy")])
-    def test_the_wrong_clock_of_a_worker_is_noticed(self, seconds, status):
+    def test_a_wrong_clock_of_a_worker_is_reported(self, seconds, status):
         make_row(seen=5, clock_difference=seconds)
         make_row(seen=5000, clock_difference=999)
         make_row(seen=5, clock_difference=999, ended_at=timezone.now())
@@ -323,7 +323,7 @@ class TestHealth:
         assert health["status"] == status
         assert all("The clock of the worker web1:0 is" in text for text in health["problems"])
 
-    def test_while_all_is_paused_by_hand_nothing_due_is_missed(self, subscription):
+    def test_no_worker_is_missed_while_all_sending_is_paused(self, subscription):
         make_row(seen=301)
         self.make_due(subscription)
         pause()

@@ -43,7 +43,7 @@ def outcomes(user):
     return {row.subscription.endpoint: (row.status, row.failure_reason) for row in rows.select_related("subscription")}
 
 
-def test_no_row_of_the_corpus_makes_a_request(configure, user):
+def test_hostile_stored_endpoints_get_no_request(configure, user):
     configure()
     with FaultServer() as canary:
         endpoints = {*STORABLE, *(canary.url("/status/201", host) for host in ("localhost", "127.0.0.1", "127.1"))}
@@ -54,7 +54,7 @@ def test_no_row_of_the_corpus_makes_a_request(configure, user):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_push_service_cannot_send_us_elsewhere(configure, user, status):
+def test_redirects_of_a_push_service_are_not_followed(configure, user, status):
     configure(ALLOW_PRIVATE_ENDPOINTS=True)
     with FaultServer() as server, FaultServer() as canary:
         endpoint = server.url(f"/redirect/{status}/{canary.port}")

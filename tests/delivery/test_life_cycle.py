@@ -234,10 +234,10 @@ def _world(push_settings):
     push_settings(TRANSPORT=f"{__name__}.WorldTransport")
 
 
-def test_any_short_life_ends_well():
+def test_every_short_sequence_keeps_the_promises():
     run_machine(examples=15, steps=20)
 
 
 @pytest.mark.slow
-def test_any_long_life_ends_well():
+def test_every_long_sequence_keeps_the_promises():
     run_machine(examples=150, steps=40)

@@ -66,7 +66,7 @@ def end_pause():
     get_notification_model().objects.filter(status="pending").update(next_attempt_at=past)
 
 
-def test_a_day_in_the_log(user, browsers, events, caplog, push_settings):
+def test_events_of_good_and_bad_times(user, browsers, events, caplog, push_settings):
     """201, 410, 503 for one, 503 for all, a probe that fails, the service recovers, 401 for everybody."""
     push_settings(RETRY_BASE_SECONDS=10**6, RETRY_CAP_SECONDS=10**6)
     deliver(user, 201, 201, 410, 413, 503)
@@ -103,7 +103,7 @@ def test_a_day_in_the_log(user, browsers, events, caplog, push_settings):
     assert events()[-1] == ("INFO", "webpush.recovered")
 
 
-def test_nothing_secret_is_written(user, browsers, events, caplog):
+def test_no_secrets_are_logged(user, browsers, events, caplog):
     secrets = {user.username, user.email, "Private title", "Private body"}
     for browser in browsers:
         secrets |= {browser.endpoint, browser.p256dh_key, browser.auth_key, browser.endpoint.rpartition("/")[2]}
@@ -116,7 +116,7 @@ def test_nothing_secret_is_written(user, browsers, events, caplog):
     assert not [secret for secret in secrets if secret and secret in written]
 
 
-def test_pauses_by_hand_are_written(events):
+def test_manual_pauses_are_logged(events):
     assert pause(SERVICE)
     assert not pause(SERVICE)
     resume([SERVICE])
@@ -125,7 +125,7 @@ def test_pauses_by_hand_are_written(events):
     assert events() == [("WARNING", "webpush.paused"), ("INFO", "webpush.resumed"), ("WARNING", "webpush.paused")]
 
 
-def test_a_learned_rate_is_written_and_can_be_forgotten(user, browsers, events, push_settings, monkeypatch):
+def test_learning_and_resetting_a_rate_are_logged(user, browsers, events, push_settings, monkeypatch):
     push_settings(RETRY_BASE_SECONDS=10**6, RETRY_CAP_SECONDS=10**6)
     monkeypatch.setattr("django_webpush_kit.delivery.pacing._accepted_in_last_minute", lambda *arguments: 1000)
     deliver(user, 429, 429, 429, 201, 201)
@@ -136,7 +136,7 @@ def test_a_learned_rate_is_written_and_can_be_forgotten(user, browsers, events, 
     assert PushServiceState.objects.get(vapid_key_id="").rate is None
 
 
-def test_without_debug_chunks_are_not_watched(user, browsers, caplog):
+def test_without_debug_level_chunks_are_not_observed(user, browsers, caplog):
     caplog.set_level(logging.INFO, logger="django_webpush_kit")
     deliver(user, 201)
     assert caplog.records == []
@@ -157,7 +157,7 @@ def test_a_handler_that_raises_stops_nothing(capsys):
     assert "the log server is away" in capsys.readouterr().err
 
 
-def test_a_row_that_gets_no_answer_ends_its_chunk(caplog):
+def test_a_chunk_with_an_unanswered_row_is_logged(caplog):
     caplog.set_level(logging.DEBUG, logger="django_webpush_kit")
     watch = ChunkWatch()
     rows = [type("Row", (), {"pk": number})() for number in range(3)]
@@ -181,7 +181,7 @@ def test_every_event_is_documented():
     assert documented == used - {"webpush.example"}
 
 
-def test_counts_are_those_of_the_report(user, browsers, events, caplog, push_settings):
+def test_logged_counts_add_up_to_the_report(user, browsers, events, caplog, push_settings):
     """Many chunks: their lines add up."""
     push_settings(CHUNK_SIZE=2)
     stream = io.StringIO()

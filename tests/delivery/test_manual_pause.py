@@ -53,7 +53,7 @@ def test_broadcasts_do_not_fan_out_while_all_is_paused(both):
     assert deliver_due().sent == 2
 
 
-def test_one_paused_service_waits_while_the_others_are_served(both, user):
+def test_a_paused_service_does_not_delay_others(both, user):
     pause(GOOGLE)
     services.send(user, "Hello")
     deliver_due()
@@ -65,7 +65,7 @@ def test_one_paused_service_waits_while_the_others_are_served(both, user):
     assert deliver_due().sent == 1, "it is due at once"
 
 
-def test_resuming_makes_every_waiting_row_due_and_no_other(both, user, monkeypatch):
+def test_resuming_makes_exactly_the_waiting_rows_due(both, user, monkeypatch):
     monkeypatch.setattr(manual_pause, "MOVED_AT_ONCE", 2)
     pause(MOZILLA)
     for _ in range(5):
@@ -114,7 +114,7 @@ def test_a_message_expires_at_its_own_deadline(both, time_machine):
     assert row.status == "expired"
 
 
-def test_a_breaker_that_closes_leaves_the_pause(both, user):
+def test_a_closing_breaker_does_not_end_the_pause(both, user):
     locmem.answers += [PushResponse(id=None, status=503)]
     services.send(both[0], "Hello")
     deliver_due()
@@ -127,7 +127,7 @@ def test_a_breaker_that_closes_leaves_the_pause(both, user):
     assert deliver_due().claimed == 1
 
 
-def test_a_pause_is_kept_where_the_breaker_has_the_same_key(both, user):
+def test_the_pause_survives_a_breaker_with_the_same_key(both, user):
     """Subscriptions that were imported have no VAPID key id."""
     type(both[0]).objects.filter(pk=both[0].pk).update(vapid_key_id="")
     row = services.send(both[0], "Hello")

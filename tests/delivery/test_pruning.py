@@ -30,7 +30,7 @@ def age_keys(days):
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(days=days))
 
 
-def test_a_key_is_kept_as_long_as_a_row_of_it_is_unfinished(subscription):
+def test_a_key_is_kept_while_any_of_its_rows_is_unfinished(subscription):
     later = timezone.now() + timedelta(days=60)
     services.send(subscription, "Reminder", scheduled_for=later, idempotency_key="order:7")
     age_keys(31)
@@ -39,7 +39,7 @@ def test_a_key_is_kept_as_long_as_a_row_of_it_is_unfinished(subscription):
     assert services.cancel(idempotency_key="order:7") == 1
 
 
-def test_a_key_is_kept_as_long_as_its_broadcast_is_unfinished(subscription):
+def test_a_key_is_kept_while_its_broadcast_is_unfinished(subscription):
     make_template("news", title_template="News")
     later = timezone.now() + timedelta(days=60)
     row = services.broadcast("news", scheduled_for=later, idempotency_key="may")
@@ -49,14 +49,14 @@ def test_a_key_is_kept_as_long_as_its_broadcast_is_unfinished(subscription):
     assert clean_up()["idempotency_keys"] == 1
 
 
-def test_a_key_goes_when_its_rows_are_finished(subscription):
+def test_a_key_is_deleted_after_its_rows_are_finished(subscription):
     services.send(subscription, "Hello", idempotency_key="order:7")
     get_notification_model().objects.update(status="sent")
     age_keys(31)
     assert clean_up()["idempotency_keys"] == 1
 
 
-def test_it_tells_its_progress_and_can_be_stopped_between_two_steps(subscription):
+def test_it_reports_progress_and_can_be_stopped_between_steps(subscription):
     for _ in range(5):
         make_notification(subscription, days_ago=500)
     clean_up(seconds=0)
@@ -75,13 +75,13 @@ def test_it_tells_its_progress_and_can_be_stopped_between_two_steps(subscription
     assert clean_up()["notifications"] == 1
 
 
-def test_it_ends_when_its_time_is_up_and_goes_on_next_time(subscription):
+def test_it_stops_at_its_time_limit_and_continues_next_time(subscription):
     make_notification(subscription, days_ago=1000)
     assert clean_up(seconds=0)["notifications"] == 0
     assert clean_up(seconds=60)["notifications"] == 1
 
 
-def test_what_has_not_been_counted_is_not_deleted(subscription):
+def test_uncounted_rows_are_not_deleted(subscription):
     make_notification(subscription, days_ago=200)
     make_notification(subscription, days_ago=300)
     told = []
@@ -95,7 +95,7 @@ def test_what_has_not_been_counted_is_not_deleted(subscription):
 class TestFigures:
     """The statistics before and after rows are deleted."""
 
-    def test_90_day_figures_do_not_shrink(self, subscription, push_settings):
+    def test_figures_of_90_days_stay_the_same(self, subscription, push_settings):
         for days_ago in range(1, 90, 8):
             row = make_notification(subscription, days_ago=days_ago, type="news")
             make_event(row, "delivered")
@@ -109,7 +109,7 @@ class TestFigures:
         clean_up()
         assert without_time(service.get_report(90)) == without_time(before)
 
-    def test_deleted_rows_count_although_their_day_changed_meanwhile(self, subscription, push_settings):
+    def test_deleted_rows_still_count_if_their_day_is_counted_again(self, subscription, push_settings):
         rows = [make_notification(subscription, days_ago=20, type="news") for _ in range(5)]
         clean_up()
         for row in rows:
@@ -123,7 +123,7 @@ class TestFigures:
         assert not get_notification_model().objects.exists()
         assert service.get_report(30)["totals"] == {**service.get_report(30)["totals"], "accepted": 5, "clicked": 5}
 
-    def test_a_row_that_ends_after_the_others_of_its_day_were_deleted_counts_too(self, subscription, push_settings):
+    def test_a_row_finished_after_the_deletion_of_its_day_counts_too(self, subscription, push_settings):
         push_settings(RETENTION_DAYS=10)
         make_notification(subscription, days_ago=20)
         late = make_notification(subscription, "pending", days_ago=20)
@@ -136,7 +136,7 @@ class TestFigures:
         assert (totals["queued"], totals["accepted"]) == (2, 2)
         assert not get_notification_model().objects.exists()
 
-    def test_a_subscription_takes_its_notifications_along_in_small_steps(self, make_user, make_subscription):
+    def test_notifications_of_a_subscription_are_deleted_in_small_steps(self, make_user, make_subscription):
         now = timezone.now()
         gone = make_subscription(make_user(), created_at=now - timedelta(days=95))
         for _ in range(5):
@@ -170,7 +170,7 @@ class TestFigures:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_events_that_come_while_rows_are_deleted_are_counted_or_refused(subscription, push_settings):
+def test_events_during_a_deletion_are_counted_or_refused(subscription, push_settings):
     push_settings(RETENTION_DAYS=5)
     rows = [make_notification(subscription, days_ago=20) for _ in range(60)]
     clean_up(seconds=0)
@@ -197,7 +197,7 @@ def test_events_that_come_while_rows_are_deleted_are_counted_or_refused(subscrip
 
 
 class TestTexts:
-    def test_texts_go_before_figures(self, subscription, push_settings):
+    def test_texts_are_deleted_before_figures(self, subscription, push_settings):
         push_settings(TEXT_RETENTION_DAYS=5)
         content = {"body": "World", "data": {"a": 1}, "options": {"url": "/orders/1/"}}
         old = [make_notification(subscription, days_ago=20, **content) for _ in range(3)]
@@ -225,7 +225,7 @@ class TestTexts:
         assert not OutboxDay.objects.filter(is_blanked=True).exists()
         assert clean_up()["texts"] == 3
 
-    def test_a_notification_without_texts_is_not_sent_again(self, subscription, push_settings):
+    def test_a_notification_without_texts_cannot_be_resent(self, subscription, push_settings):
         push_settings(TEXT_RETENTION_DAYS=5)
         make_notification(subscription, "failed", days_ago=20)
         clean_up()

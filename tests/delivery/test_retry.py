@@ -26,7 +26,7 @@ def test_backoff_takes_base_and_cap_from_the_settings(settings):
     assert min(waits) < 20
 
 
-def test_the_deadline_is_expires_at_else_due_time_and_ttl():
+def test_the_deadline_is_expires_at_or_due_time_plus_ttl():
     assert deadline(NOW, RowOptions(ttl=60), None) == NOW + timedelta(seconds=60)
     assert deadline(NOW, RowOptions(ttl=60), NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
     assert deadline(NOW, RowOptions(), None) == NOW + timedelta(days=28)

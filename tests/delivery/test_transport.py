@@ -18,7 +18,7 @@ from django_webpush_kit.transports import LocmemTransport, PyWebPushTransport
 from tests.transports.forking import in_child
 
 
-def test_the_transport_is_kept_while_the_settings_stay_and_replaced_when_they_change(push_settings):
+def test_the_transport_is_replaced_only_when_the_settings_change(push_settings):
     first = get_transport()
     assert isinstance(first, LocmemTransport)
     assert get_transport() is first
@@ -29,13 +29,13 @@ def test_the_transport_is_kept_while_the_settings_stay_and_replaced_when_they_ch
     assert get_transport() is not first
 
 
-def test_auto_is_curl_where_pycurl_is_installed(push_settings, monkeypatch):
+def test_auto_is_curl_if_pycurl_is_installed(push_settings, monkeypatch):
     push_settings(TRANSPORT="auto")
     monkeypatch.setattr("django_webpush_kit.delivery.transport.find_spec", lambda name: None)
     assert transport_spec()[0].endswith(".PyWebPushTransport")
 
 
-def test_auto_names_curl_when_it_can(push_settings):
+def test_auto_resolves_to_the_path_of_curl(push_settings):
     pytest.importorskip("pycurl")
     push_settings(TRANSPORT="auto")
     assert transport_spec()[0].endswith(".CurlTransport")

@@ -114,7 +114,7 @@ def test_rest_frameworks_own_session_authentication(tmp_path, push_service):
         assert "CSRF" in refused.json()["message"]
 
 
-def test_oauth_toolkit_which_looks_at_the_body_of_the_request(tmp_path, push_service):
+def test_oauth_toolkit_reads_the_request_body(tmp_path, push_service):
     host = Host(tmp_path, settings=OAUTH)
     host.set_up()
     host.shell(GRANT)
@@ -128,7 +128,7 @@ def test_oauth_toolkit_which_looks_at_the_body_of_the_request(tmp_path, push_ser
         app.browser.wait_for(timeout=30)
 
 
-def test_ninja_and_allauth_beside_us(tmp_path, push_service):
+def test_with_ninja_and_allauth(tmp_path, push_service):
     host = Host(tmp_path, settings=NINJA_AND_ALLAUTH, urls=NINJA_URLS)
     host.set_up()
 

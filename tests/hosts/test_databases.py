@@ -51,7 +51,7 @@ user = nobody
 """
 
 
-def test_a_replica_that_lags_for_ever(tmp_path, push_service):
+def test_a_replica_that_never_catches_up(tmp_path, push_service):
     """The replica has the tables and the superuser of the start, and never hears of anything since."""
     host = Host(tmp_path, settings=REPLICA, files={"mysite/routers.py": ROUTERS})
     settings = tmp_path / "mysite" / "settings.py"
@@ -63,7 +63,7 @@ def test_a_replica_that_lags_for_ever(tmp_path, push_service):
         goes_the_whole_way(origin, push_service)
 
 
-def test_push_tables_on_a_database_of_their_own_are_served_or_refused_in_words(tmp_path, push_service):
+def test_push_tables_in_a_separate_database_work_or_are_refused_with_a_reason(tmp_path, push_service):
     host = Host(tmp_path, settings=PUSH, files={"mysite/routers.py": ROUTERS})
     host.run("manage.py", "generate_vapid_keys", "--format", "pem", "--output", "vapid.pem")
     check = subprocess_output(host, "manage.py", "check")

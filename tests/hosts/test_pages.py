@@ -56,7 +56,7 @@ urlpatterns += [path("cms/", include(wagtailadmin_urls)), path("pages/", include
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_other_admin_themes(theme, tmp_path, push_service):
+def test_admin_themes(theme, tmp_path, push_service):
     urls = URLS
     if theme == "grappelli":
         urls += 'urlpatterns = [path("grappelli/", include("grappelli.urls")), *urlpatterns]\n'
@@ -97,7 +97,7 @@ def test_the_head_tag_takes_the_nonce_of_django_csp(tmp_path, push_service):
         assert f'nonce="{nonce[1]}"' in page.text
 
 
-def test_wagtail_beside_us(tmp_path, push_service):
+def test_with_wagtail(tmp_path, push_service):
     host = Host(tmp_path, settings=WAGTAIL, urls=WAGTAIL_URLS)
     host.set_up()
     with host.served() as origin:

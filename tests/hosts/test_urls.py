@@ -41,7 +41,7 @@ urlpatterns += [
 """
 
 
-def test_an_api_below_a_language_gets_its_reports_from_messages_of_a_worker(tmp_path, push_service):
+def test_reports_arrive_with_the_api_below_a_language_prefix(tmp_path, push_service):
     host = Host(tmp_path, settings=LOCALES + QUEUED, urls=TRANSLATED)
     host.set_up()
     with host.served() as origin, host.running("deliver_push", "--loop"):
@@ -49,7 +49,7 @@ def test_an_api_below_a_language_gets_its_reports_from_messages_of_a_worker(tmp_
         assert visitor.browser.received[0]["events"].startswith("/en/api/v1/push/")
 
 
-def test_a_site_below_a_path_gets_its_reports_from_messages_of_a_worker(tmp_path, push_service):
+def test_reports_arrive_with_the_site_below_a_path(tmp_path, push_service):
     host = Host(tmp_path, settings=QUEUED + 'STATIC_URL = "static/"\nALLOWED_HOSTS = ["localhost"]\n')
     host.set_up()
     host.environment["SCRIPT_NAME"] = "/site"
@@ -69,7 +69,7 @@ def test_a_site_below_a_path_gets_its_reports_from_messages_of_a_worker(tmp_path
             assert visitor.browser.received[0]["events"] == "/site/api/v1/push/events"
 
 
-def test_an_api_in_a_namespace_of_the_project(tmp_path, push_service):
+def test_the_api_in_a_namespace_of_the_project(tmp_path, push_service):
     host = Host(tmp_path, urls=NESTED)
     host.set_up()
     with host.served() as origin:

@@ -54,7 +54,7 @@ admin.site.register(Browser, PushSubscriptionAdmin)
 """
 
 
-def test_users_of_their_own_kind_with_a_subscription_model_in_the_same_app(tmp_path, push_service):
+def test_a_custom_user_and_subscription_model_in_one_app(tmp_path, push_service):
     files = {
         "people/__init__.py": "",
         "people/models.py": MODELS,

@@ -77,7 +77,7 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_it_has_the_version_of_the_python_package_and_nothing_that_is_not_needed(project):
+def test_it_has_the_version_of_the_python_package_and_no_unneeded_files(project):
     package = project / "node_modules" / "django-webpush-kit"
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     manifest = json.loads((package / "package.json").read_text())

@@ -62,13 +62,13 @@ class TestARecipientThatFails:
         result = send_templated("hello", people.get(username="bob"))
         assert (result.queued, result.failed) == (0, 1)
 
-    def test_is_told_by_the_service_class(self, people, personal, push_settings):
+    def test_is_reported_by_the_service_class(self, people, personal, push_settings):
         push_settings(RECIPIENT_CONTEXT=failing_for_bob)
         subscription = get_subscription_model().objects.get(user__username="bob")
         answer = PushNotificationService().send_templated_notification(subscription, "hello")
         assert answer == {"success": False, "error": "The message could not be stored"}
 
-    def test_is_told_again_to_a_later_call_with_the_key(self, people, personal, push_settings):
+    def test_is_reported_again_to_a_later_call_with_the_same_key(self, people, personal, push_settings):
         push_settings(RECIPIENT_CONTEXT=failing_for_bob)
         first = send_templated("hello", people, idempotency_key="hello")
         again = send_templated("hello", people, idempotency_key="hello")
@@ -109,7 +109,7 @@ class TestAMistakeOfAllRecipients:
             send_templated("hello", people)
         assert not get_notification_model().objects.exists()
 
-    def test_is_raised_once_for_a_template_in_no_language_of_theirs(self, people):
+    def test_is_raised_if_no_recipient_has_a_template_in_their_language(self, people):
         make_template("hello", language="de", title_template="Hallo")
         with pytest.raises(TemplateNotFound):
             send_templated("hello", people)
@@ -159,14 +159,14 @@ class TestReach:
         result = send(select(subscriptions.all()), "Hello")
         assert (result.recipients, result.unreachable, result.queued) == (3, 1, 2)
 
-    def test_counts_a_user_of_a_join_once(self, people):
+    def test_counts_a_user_once_despite_joins(self, people):
         joined = get_user_model().objects.filter(push_subscriptions__isnull=False)
         result = send(joined, "Hello")
         assert (result.recipients, result.unreachable) == (3, 0)
 
 
 class TestTopics:
-    def test_a_message_for_later_leaves_the_one_that_is_due(self, subscription):
+    def test_a_scheduled_message_keeps_the_one_that_is_due_before(self, subscription):
         due = send(subscription, "Now", topic="score")
         next_week = send(subscription, "Next week", topic="score", scheduled_for=timezone.now() + timedelta(days=7))
         assert due.notifications.get().status == "pending"
@@ -174,13 +174,13 @@ class TestTopics:
         assert due.notifications.get().status == "sent"
         assert next_week.notifications.get().status == "pending"
 
-    def test_a_message_for_later_replaces_what_is_pending_even_then(self, subscription):
+    def test_a_scheduled_message_replaces_those_due_after_it(self, subscription):
         now = timezone.now()
         later = send(subscription, "Later still", topic="score", scheduled_for=now + timedelta(days=9))
         send(subscription, "Next week", topic="score", scheduled_for=now + timedelta(days=7))
         assert later.notifications.get().status == "cancelled"
 
-    def test_a_message_that_is_due_replaces_all(self, subscription):
+    def test_a_message_due_now_replaces_all(self, subscription):
         later = send(subscription, "Later", topic="score", scheduled_for=timezone.now() + timedelta(days=9))
         send(subscription, "Now", topic="score")
         assert later.notifications.get().status == "cancelled"
@@ -215,11 +215,11 @@ class TestASubscriptionThatCannotBeRead:
         assert (result.queued, result.failed, result.unreachable) == (2, 1, 0)
         assert "1 recipients were skipped: ValueError" in caplog.text
 
-    def test_alone_raises_nothing(self, people, unreadable):
+    def test_raises_nothing_if_it_is_the_only_one(self, people, unreadable):
         result = send(people.filter(username="bob"), "Hello")
         assert (result.queued, result.failed, result.recipients, result.unreachable) == (0, 1, 1, 0)
 
-    def test_an_outage_while_it_is_looked_for_is_raised(self, people, monkeypatch):
+    def test_an_outage_during_the_search_for_it_is_raised(self, people, monkeypatch):
         errors = iter([LookupError("odd"), OperationalError("away")])
 
         def fail(*args, **options):

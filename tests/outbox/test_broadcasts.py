@@ -52,20 +52,20 @@ class TestWhatIsStored:
         "value",
         [{"$type": "date"}, {"$type": "date", "value": "2026-05-01"}, {"$$type": 1}, {"a": [{"$type": 3}]}],
     )
-    def test_a_dict_survives_whatever_its_keys(self, value):
+    def test_a_dict_with_any_keys_survives(self, value):
         assert thaw(json.loads(json.dumps(freeze(value)))) == value
 
     @pytest.mark.parametrize(
         "stored", [{"$type": "date"}, {"$type": "date", "value": "no date"}, {"$type": [], "value": None}]
     )
-    def test_a_stored_value_that_nobody_can_have_written_is_a_dict(self, stored):
+    def test_an_unknown_tagged_value_is_read_as_a_dict(self, stored):
         assert thaw(stored) == stored
 
     @pytest.mark.parametrize(
         ("options", "lane"),
         [({}, Lane.LOW), ({"urgency": "high"}, Lane.HIGH), ({"urgency": "normal"}, Lane.NORMAL)],
     )
-    def test_its_turn_follows_the_urgency_of_the_call_else_of_the_template(self, options, lane):
+    def test_its_urgency_comes_from_the_call_or_the_template(self, options, lane):
         make_template("ad", title_template="Ad", options={"urgency": "very-low"})
         assert services.broadcast("ad", **options).lane == lane
 
@@ -138,7 +138,7 @@ class TestProgress:
         services.pause_broadcast(row)
         assert progress(row).remaining is None
 
-    def test_never_shows_more_than_there_are(self, subscriptions, make_subscription, push_settings):
+    def test_total_includes_subscribers_added_meanwhile(self, subscriptions, make_subscription, push_settings):
         """Subscribers who come while a broadcast is under way are processed, too."""
         push_settings(BROADCAST_AHEAD=3)
         row = broadcast()
@@ -151,7 +151,7 @@ class TestProgress:
 
 
 @pytest.mark.parametrize("name", ["123", "0", "offers", "a.b"])
-def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, name):
+def test_opted_in_works_for_any_type_name(make_subscription, name):
     make_template(name, title_template="News")
     wanting = make_subscription(preferences={"categories": {name: True}})
     make_subscription(preferences={"categories": {name: False}})
@@ -163,13 +163,13 @@ def test_opted_in_finds_people_whatever_the_type_is_called(make_subscription, na
     assert get_subscription_model().objects.count() == 3
 
 
-def test_an_audience_that_cannot_be_imported_is_named(push_settings):
+def test_an_audience_that_cannot_be_imported_is_an_error_that_names_it(push_settings):
     push_settings(AUDIENCES={"staff": "tests.no.such.function"})
     with pytest.raises(ImproperlyConfigured, match=r"AUDIENCES.*'staff' cannot be imported: No module"):
         broadcast(audience="staff")
 
 
-def test_a_key_that_is_used_and_cancelled_all_the_time_ends_in_an_error(settings, monkeypatch):
+def test_a_key_that_others_keep_using_and_cancelling_is_an_error(settings, monkeypatch):
     monkeypatch.setattr(idempotency, "ATTEMPTS", 0)
     with pytest.raises(InvalidOption, match="try again"):
         broadcast(idempotency_key="may")

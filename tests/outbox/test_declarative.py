@@ -51,7 +51,7 @@ def test_declarative_payloads_can_be_switched_off(subscription, push_settings):
 
 
 @pytest.mark.urls("tests.urls_without_api")
-def test_without_our_urls_links_stay_as_they_are(subscription):
+def test_without_the_api_urls_links_are_unchanged(subscription):
     payload = payload_of(subscription, url="/orders/7")
     assert payload["notification"]["navigate"] == "https://shop.example.com/orders/7"
     assert "events" not in payload

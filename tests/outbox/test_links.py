@@ -87,7 +87,7 @@ def test_before_any_request_links_are_reversed(layout, subscription, settings):
     assert payload_of(subscription)["events"] == f"{base}events"
 
 
-def test_the_location_is_written_only_when_the_former_leads_nowhere(client, settings):
+def test_the_location_is_written_only_if_the_former_one_is_invalid(client, settings):
     settings.ROOT_URLCONF = tuple(i18n_patterns(path("push/", API)))
     client.get("/de/push/config")
     first = ApiLocation.objects.get()
@@ -106,13 +106,13 @@ def test_the_location_is_written_only_when_the_former_leads_nowhere(client, sett
     assert (first.path, ApiLocation.objects.get().changed_at) == ("/gr%C3%B6%C3%9Fe/", first.changed_at)
 
 
-def test_reports_do_not_confirm_a_location(client, subscription):
+def test_browser_reports_do_not_change_the_location(client, subscription):
     payload = payload_of(subscription)
     client.post(payload["events"], {"events": [{"token": payload["token"], "action": "delivered"}]}, "application/json")
     assert not ApiLocation.objects.exists()
 
 
-def test_no_path_leads_to_another_host(client, settings):
+def test_no_path_can_lead_to_another_host(client, settings):
     settings.ROOT_URLCONF = (re_path(r"^(?P<anything>.*)push/", API),)
     response = client.get("/push/config", PATH_INFO="//evil.example/push/config")
     assert response.status_code == 200
@@ -143,7 +143,7 @@ def test_a_default_language_that_the_site_does_not_list_has_links(subscription, 
     assert payload_of(subscription)["events"] == "/api/v1/push/events"
 
 
-def test_the_host_of_a_request_is_not_believed(client, settings, subscription):
+def test_the_host_header_is_not_trusted(client, settings, subscription):
     settings.ALLOWED_HOSTS = ["*"]
     client.get("/api/v1/push/config", headers={"host": "evil.example"})
     assert payload_of(subscription)["events"] == "/api/v1/push/events"
@@ -157,7 +157,7 @@ def test_the_host_of_a_request_is_not_believed(client, settings, subscription):
         ("https://shop.example", "https://api.example/push", "https://api.example/push/"),
     ],
 )
-def test_settings_win(client, push_settings, subscription, base_url, api_path, base):
+def test_settings_take_precedence(client, push_settings, subscription, base_url, api_path, base):
     client.get("/api/v1/push/config")
     push_settings(BASE_URL=base_url, API_PATH=api_path)
     assert payload_of(subscription)["events"] == f"{base}events"
@@ -188,13 +188,13 @@ def test_the_head_tag_takes_arguments_of_the_prefix_from_its_page(settings):
 
 
 @pytest.mark.parametrize("patterns", [(), (path("<slug:shop>/push/", API),)], ids=["nowhere", "needs an argument"])
-def test_the_head_tag_says_when_there_is_no_api(settings, patterns):
+def test_without_an_api_the_head_tag_is_an_error(settings, patterns):
     settings.ROOT_URLCONF = patterns
     with pytest.raises(NoReverseMatch, match=r"Include django_webpush_kit\.urls"):
         head(RequestFactory().get("/"))
 
 
-def test_a_database_that_cannot_be_written_costs_no_answer(client, caplog):
+def test_a_location_that_cannot_be_stored_breaks_no_response(client, caplog):
     with connection.schema_editor() as editor:
         editor.delete_model(ApiLocation)
     try:

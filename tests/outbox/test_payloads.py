@@ -33,7 +33,7 @@ def payloads():
     return found
 
 
-def test_a_primary_key_that_is_given_again_is_another_notification(subscription):
+def test_a_reused_primary_key_gives_another_identity(subscription):
     """As another database on the same origin gives it, or one that was made anew or restored."""
     model = get_notification_model()
     first = services.send(subscription, "First").notifications.get()
@@ -56,7 +56,7 @@ def test_the_default_tag_is_the_identity(user, make_subscription):
     assert [payload["notification"]["tag"] for payload in found] == [payload["id"] for payload in found]
 
 
-def test_every_message_that_send_accepts_fits_whatever_its_key(subscription, push_settings):
+def test_every_accepted_message_fits_with_any_primary_key(subscription, push_settings):
     push_settings(PAYLOAD_BUDGET=400)
     body = "x"
     while True:
@@ -85,7 +85,7 @@ class TestRowsThatShareTheirMessage:
             RowOptions(url="/orders/1", actions=[{"action": "open", "title": "Open", "url": "/orders/2"}]),
         ],
     )
-    def test_the_payload_is_that_of_the_row_alone(self, push_settings, declarative, options):
+    def test_the_payload_equals_that_of_a_single_row(self, push_settings, declarative, options):
         push_settings(BASE_URL="https://shop.example", DECLARATIVE=declarative)
         stored = StoredMessage("Grüße \U0001f4e6", 'a "body" \ud800', "de", {"order": [1, "\\"]}, options)
         encoder = PayloadEncoder()
@@ -94,7 +94,7 @@ class TestRowsThatShareTheirMessage:
             assert payload == encoder.encode(build_message(stored, identity), identity)
             assert json.loads(payload)["id"] == identity
 
-    def test_the_budget_is_that_of_each_row(self, push_settings):
+    def test_the_budget_applies_to_each_row(self, push_settings):
         stored = StoredMessage("Hello", "x" * 150, "", {}, RowOptions())
         short, long = "7.x", f"{'7' * 30}.x"
         needed = len(PayloadEncoder().encode(build_message(stored, short), short))
@@ -105,7 +105,7 @@ class TestRowsThatShareTheirMessage:
             encoder.encode_stored(stored, long)
 
     @pytest.mark.parametrize("room", range(-80, 80, 10))
-    def test_each_text_is_shortened_by_what_its_row_needs(self, push_settings, room):
+    def test_each_text_is_shortened_as_its_row_needs(self, push_settings, room):
         stored = StoredMessage("Hello", "word " * 60, "", {}, RowOptions())
         needed = len(PayloadEncoder().encode(build_message(stored, IDENTITIES[0]), IDENTITIES[0]))
         push_settings(PAYLOAD_BUDGET=needed + room, OVERSIZE="truncate")

@@ -31,7 +31,7 @@ def test_people_browsers_languages_and_services_are_counted(make_user, make_subs
 
 
 @pytest.mark.usefixtures("_slices")
-def test_those_who_did_not_opt_in_are_counted(make_user, make_subscription, push_settings):
+def test_users_who_did_not_opt_in_are_counted(make_user, make_subscription, push_settings):
     make_subscription(make_user(), preferences={"categories": {"news": True}})
     make_subscription(make_user())
     assert (count_reach("opted-in", "news").browsers, count_reach("opted-in", "news").opted_out) == (1, 1)
@@ -40,7 +40,7 @@ def test_those_who_did_not_opt_in_are_counted(make_user, make_subscription, push
 
 
 @pytest.mark.usefixtures("_slices")
-def test_a_browser_that_an_audience_names_twice_counts_once(make_user, make_subscription, push_settings):
+def test_a_subscription_twice_in_an_audience_counts_once(make_user, make_subscription, push_settings):
     user = make_user()
     user.groups.add(Group.objects.create(name="a"), Group.objects.create(name="b"))
     make_subscription(user)
@@ -58,5 +58,5 @@ def test_a_large_audience_is_counted_in_part(make_user, make_subscription, monke
     assert (counted.browsers, counted.is_partial) == (2, True)
 
 
-def test_an_audience_of_nobody(db):
+def test_an_empty_audience(db):
     assert (count_reach("all", "news").browsers, count_reach("all", "news").people) == (0, 0)

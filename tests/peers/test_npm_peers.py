@@ -73,7 +73,7 @@ class Receiver:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=len)
-def test_http_ece_decrypts_our_messages(payload):
+def test_http_ece_can_decrypt_our_messages(payload):
     receiver = Receiver()
     body = encrypt(payload, **receiver.keys)
     answer = codec("decrypt", body=base64url(body), privateKey=receiver.scalar, auth=receiver.keys["auth"])
@@ -81,13 +81,13 @@ def test_http_ece_decrypts_our_messages(payload):
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=len)
-def test_we_decrypt_the_messages_of_http_ece(payload):
+def test_messages_of_http_ece_can_be_decrypted(payload):
     receiver = Receiver()
     answer = codec("encrypt", payload=base64url(payload), **receiver.keys)
     assert decrypt(unbase64url(answer["body"]), receiver.private_key, receiver.secret) == payload
 
 
-def test_our_fake_push_service_and_browser_take_the_requests_of_web_push():
+def test_the_fake_push_service_accepts_requests_of_web_push():
     keys = codec("keys")
     with FakePushService() as service:
         browser = FakeBrowser(service, keys["publicKey"])

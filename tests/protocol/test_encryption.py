@@ -95,7 +95,7 @@ def test_every_message_has_its_own_salt_and_key_pair():
 
 @pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.b64encode])
 @pytest.mark.parametrize("padding", [True, False])
-def test_keys_are_read_in_every_usual_base64(encode, padding):
+def test_keys_are_read_in_every_base64_variant(encode, padding):
     # A point and a secret whose base64 has both of the characters that differ.
     key, secret = private_key("AQ"), b"\xfb\xef\xbe\xff\xff\xff" + bytes(10)
     texts = [encode(data).decode() for data in (point(key), secret)]
@@ -141,12 +141,12 @@ BODY = encrypt(b"hello", P256DH, AUTH)
         (BODY[:20] + b"\x40" + BODY[21:], "key id"),
     ],
 )
-def test_a_damaged_body_is_refused_in_words(body, why):
+def test_a_damaged_body_is_refused_with_a_reason(body, why):
     with pytest.raises(ValueError, match=why):
         decrypt(body, BROWSER, SECRET)
 
 
-def test_another_subscription_cannot_read_it():
+def test_another_subscription_cannot_decrypt_it():
     with pytest.raises(ValueError, match="does not decrypt"):
         decrypt(BODY, BROWSER, RANDOM.randbytes(16))
 
@@ -162,7 +162,7 @@ def test_a_record_without_the_last_delimiter_is_refused(padded):
         decrypt(body, BROWSER, SECRET)
 
 
-def test_padding_is_taken_off():
+def test_padding_is_removed():
     sender, salt = RANDOM.private_key(), RANDOM.randbytes(16)
     shared = sender.exchange(ec.ECDH(), BROWSER.public_key())
     key, nonce = encryption._derive(shared, SECRET, point(BROWSER), point(sender), salt)

@@ -23,7 +23,7 @@ WITH_PORTS = EndpointPolicy(
 
 
 @pytest.mark.parametrize("url", HOSTILE_URLS)
-def test_a_hostile_endpoint_is_refused_in_words(url):
+def test_a_hostile_endpoint_is_refused_with_a_reason(url):
     for policy in (EndpointPolicy(), WITH_PORTS):
         with pytest.raises(InvalidSubscription, match=r"^(The endpoint|Allowed push services) .+\.$") as refusal:
             policy.check(url)
@@ -31,7 +31,7 @@ def test_a_hostile_endpoint_is_refused_in_words(url):
 
 
 @pytest.mark.parametrize("url", [url for url in HOSTILE_URLS if url not in OPEN_MODE_URLS])
-def test_open_mode_opens_nothing_but_public_hosts(url):
+def test_open_mode_allows_only_public_hosts(url):
     with pytest.raises(InvalidSubscription):
         OPEN.check(url)
 
@@ -48,18 +48,18 @@ def test_no_connection_goes_to_a_hostile_address(address):
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "142.250.74.10", "2606:4700::1111", "2a00:1450:4001::200a"])
-def test_a_public_address_is_fine(address):
+def test_a_public_address_is_allowed(address):
     assert EndpointPolicy().address_refusal(address) == ""
     assert PRIVATE.address_refusal(address) == ""
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.1.2.3", "172.20.0.2", "192.168.1.7", "fd12::1"])
-def test_private_addresses_are_fine_where_they_are_allowed(address):
+def test_private_addresses_can_be_allowed(address):
     assert PRIVATE.address_refusal(address) == ""
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "168.63.129.16", "0.0.0.0", "ff02::1", "::ffff:127.0.0.1"])
-def test_metadata_services_stay_refused_where_private_addresses_are_allowed(address):
+def test_metadata_services_are_refused_even_if_private_addresses_are_allowed(address):
     assert PRIVATE.address_refusal(address)
 
 
@@ -81,7 +81,7 @@ def test_metadata_services_stay_refused_where_private_addresses_are_allowed(addr
         ),
     ],
 )
-def test_the_endpoints_of_the_browsers_are_allowed(url, origin, host):
+def test_real_endpoints_of_browsers_are_allowed(url, origin, host):
     endpoint = EndpointPolicy().check(url)
     assert (endpoint.url, endpoint.origin, endpoint.host, endpoint.port) == (url, origin, host, 443)
     assert endpoint == Endpoint.parse(url)
@@ -95,12 +95,12 @@ def test_the_endpoints_of_the_browsers_are_allowed(url, origin, host):
         ("https://fcm.googleapis.com:443/Ab", "https://fcm.googleapis.com/Ab"),
     ],
 )
-def test_an_endpoint_is_normalised_but_for_its_path(url, normalised):
+def test_everything_but_the_path_of_an_endpoint_is_normalised(url, normalised):
     assert EndpointPolicy().check(url).url == normalised
 
 
 @pytest.mark.parametrize("url", [None, 7, b"https://fcm.googleapis.com/x", ["https://fcm.googleapis.com/x"]])
-def test_an_endpoint_that_is_no_text_is_refused(url):
+def test_an_endpoint_that_is_not_text_is_refused(url):
     with pytest.raises(InvalidSubscription):
         EndpointPolicy().check(url)
 
@@ -117,12 +117,12 @@ def test_an_endpoint_that_is_no_text_is_refused(url):
         "http://192.168.1.7:8000/x",
     ],
 )
-def test_private_endpoints_pass_where_they_are_allowed(url):
+def test_private_endpoints_can_be_allowed(url):
     assert PRIVATE.check(url).url == url.replace(":80/", "/")
 
 
 @pytest.mark.parametrize("url", ["https://8.8.8.8/x", "https://evil.example/x", "http://metadata/x", "http://0/x"])
-def test_allowing_private_endpoints_allows_no_unlisted_public_ones(url):
+def test_allowing_private_endpoints_allows_no_other_public_hosts(url):
     with pytest.raises(InvalidSubscription):
         PRIVATE.check(url)
 
@@ -137,7 +137,7 @@ def test_listed_hosts_may_be_addresses_and_short_names():
 
 
 @given(st.text(max_size=80))
-def test_no_accepted_endpoint_leads_to_another_host(text):
+def test_an_accepted_endpoint_never_leads_to_another_host(text):
     for url in (text, f"https://{text}", f"https://fcm.googleapis.com{text}"):
         try:
             endpoint = EndpointPolicy().check(url)
@@ -181,15 +181,15 @@ class TestPorts:
             "https://fcm.googleapis.com:8443/x",
         ],
     )
-    def test_no_other_port_or_host_is(self, url):
+    def test_other_ports_and_hosts_are_refused(self, url):
         with pytest.raises(InvalidSubscription):
             WITH_PORTS.check(url)
 
-    def test_listing_the_default_port_lists_the_host(self):
+    def test_listing_the_default_port_allows_the_host(self):
         policy = EndpointPolicy(allowed_hosts=("push.example.org:443",))
         assert policy.check("https://push.example.org/x").origin == "https://push.example.org"
 
-    def test_where_private_endpoints_are_allowed_a_listed_host_may_use_any_port(self):
+    def test_a_listed_host_may_use_any_port_if_private_endpoints_are_allowed(self):
         policy = EndpointPolicy(allowed_hosts=("push",), allow_private=True)
         assert policy.check("http://push:8000/x").port == 8000
 
@@ -202,14 +202,14 @@ class TestPorts:
             ("[2606:4700::1111]", "2606:4700::1111", 443),
         ],
     )
-    def test_entries_of_the_list(self, entry, host, port):
+    def test_valid_and_invalid_entries(self, entry, host, port):
         assert split_allowed_host(entry) == (host, port)
 
     @pytest.mark.parametrize(
         "entry",
         ["", ".", "*", "*.example.org", "https://push.example.org", "a b", "push.example.org:", "x:0", "x:65536", 7],
     )
-    def test_an_invalid_entry_of_the_list_allows_nothing(self, entry):
+    def test_an_invalid_entry_allows_nothing(self, entry):
         with pytest.raises(ValueError, match=r"host|address"):
             split_allowed_host(entry)
         if entry != "*":
@@ -217,7 +217,7 @@ class TestPorts:
                 EndpointPolicy(allowed_hosts=(entry,)).check("https://push.example.org/x")
 
 
-def test_a_foreign_endpoint_is_refused_by_its_host_and_the_setting():
+def test_the_error_for_an_unlisted_endpoint_names_its_host_and_the_setting():
     with pytest.raises(InvalidSubscription) as refusal:
         EndpointPolicy().check("https://push.example.net/x?secret=1")
     assert (
@@ -257,7 +257,7 @@ class TestParsing:
         assert Endpoint.parse("https://fcm.googleapis.com/ab").hash not in hashes
 
     @pytest.mark.parametrize("text", ["", "no URL", "\ud800", "https://x#"])
-    def test_other_text_has_a_hash_and_no_push_service(self, text):
+    def test_text_that_is_not_an_endpoint_has_a_hash_and_no_push_service(self, text):
         assert len(endpoint_hash(text)) == 64
         assert push_service(text) == ""
 
@@ -280,7 +280,7 @@ WIRE_FORMS = {
 
 
 @pytest.mark.parametrize("form", WIRE_FORMS)
-def test_endpoints_of_self_hosted_push_services_pass_once_they_are_listed(form):
+def test_self_hosted_push_services_are_allowed_once_listed(form):
     url, entry = WIRE_FORMS[form]
     assert EndpointPolicy(allowed_hosts=(entry,)).check(url).url == url
 
@@ -302,7 +302,7 @@ def test_push_services_have_stable_names(endpoint, name):
 
 
 @pytest.mark.parametrize("url", ["", "/", "/orders/7?x=1#top", "https://shop.example/x", "/größe", "https://[::1]/x"])
-def test_a_click_may_open(url):
+def test_links_that_a_click_may_open(url):
     assert check_click_url(url) == url
 
 
@@ -332,12 +332,12 @@ def test_a_click_may_open(url):
         "blob:https://x",
     ],
 )
-def test_a_click_may_not_open(url):
+def test_links_that_a_click_may_not_open(url):
     with pytest.raises(ValueError, match=r"URL"):
         check_click_url(url)
 
 
-def test_icons_may_be_data():
+def test_icons_may_be_data_urls():
     assert check_click_url("data:image/png;base64,AA", allow_data=True)
     with pytest.raises(ValueError, match="path"):
         check_click_url("data:text/html,x", allow_data=True)

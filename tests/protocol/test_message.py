@@ -68,11 +68,11 @@ NOTIFICATION = {
 }
 
 
-def test_a_payload_holds_envelope_notification_and_app_badge():
+def test_a_payload_has_envelope_notification_and_app_badge():
     assert decoded(full_message()) == {**ENVELOPE, "notification": NOTIFICATION, "app_badge": 3}
 
 
-def test_a_payload_is_compact_utf8_and_leaves_out_what_is_empty():
+def test_a_payload_is_compact_utf8_without_empty_members():
     assert encode(Message(title="Ü")) == '{"id":"7","token":"abc","notification":{"title":"Ü"}}'.encode()
     assert decoded(Message(title="", app_badge=0)) == {**ENVELOPE, "notification": {"title": ""}, "app_badge": 0}
 
@@ -104,18 +104,18 @@ def test_a_declarative_payload_has_absolute_urls_everywhere():
     }
 
 
-def test_a_declarative_payload_always_has_somewhere_to_navigate():
+def test_a_declarative_payload_always_has_a_navigation_target():
     payload = decoded(Message(title="x"), declarative_base_url="https://shop.example/")
     assert payload["notification"]["navigate"] == "https://shop.example/"
 
 
-def test_encoding_leaves_the_message_as_it_was():
+def test_encoding_does_not_change_the_message():
     message = full_message()
     encode(message, declarative_base_url="https://shop.example", budget=750, oversize="truncate")
     assert message == full_message()
 
 
-def test_the_budget_counts_bytes_and_the_error_says_how_many():
+def test_the_budget_is_in_bytes_and_the_error_names_both_sizes():
     message = Message(title="x", body="ü" * 100)
     size = len(encode(message))
     assert encode(message, budget=size)
@@ -123,7 +123,7 @@ def test_the_budget_counts_bytes_and_the_error_says_how_many():
         encode(message, budget=size - 1)
 
 
-def test_no_budget_exceeds_what_encryption_can_take():
+def test_the_budget_is_limited_to_the_maximum_plaintext():
     message = Message(title="x", body="a" * (MAX_PAYLOAD - len(encode(Message(title="x", body="a"))) + 1))
     assert len(encode(message, budget=9999)) == MAX_PAYLOAD
     message.body += "a"
@@ -150,7 +150,7 @@ def test_a_message_that_cannot_be_shortened_is_an_error():
     "cluster",
     ["e\u0301", FAMILY, "👍🏽", "🇩🇪", "❤️", "🏴\U000e0067\U000e0062\U000e007f", "ü", "漢", "\\", '"', "\n"],
 )
-def test_a_cut_falls_between_characters_as_readers_see_them(cluster):
+def test_texts_are_cut_between_grapheme_clusters(cluster):
     whole = len(encode(Message(title="x", body=cluster * 40)))
     for budget in range(whole - len(cluster.encode()) * 30, whole):
         body = decoded(Message(title="x", body=cluster * 40), budget=budget, oversize="truncate")["notification"][
@@ -171,11 +171,11 @@ def test_a_truncated_payload_always_fits(title, body, budget):
         assert body.startswith(notification["body"][:-1])
 
 
-def test_a_lone_surrogate_is_no_error_at_delivery():
+def test_a_lone_surrogate_does_not_fail_delivery():
     assert decoded(Message(title="x\ud800"))["notification"]["title"] == "x?"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_json_does_not_have_are_refused(value):
+def test_nan_and_infinity_are_refused(value):
     with pytest.raises(ValueError, match="JSON"):
         encode(Message(title="x", data={"n": value}))

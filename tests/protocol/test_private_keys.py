@@ -40,7 +40,7 @@ def refusal(text_or_path) -> str:
 
 class TestForms:
     @pytest.mark.parametrize("first_bytes", [range(first, first + 32) for first in range(0, 256, 32)], ids=str)
-    def test_every_form_of_text_is_read_whatever_its_first_byte(self, first_bytes):
+    def test_every_text_form_is_read_whatever_its_first_byte(self, first_bytes):
         for first_byte in first_bytes:
             key = random_key(first_byte)
             for name, text in text_forms(key):
@@ -79,7 +79,7 @@ class TestForms:
         path.write_text(base64url(raw(key)))
         assert number(read_private_key(path)) == number(key)
 
-    def test_what_openssl_writes(self, tmp_path):
+    def test_files_of_openssl(self, tmp_path):
         for key in (
             openssl("ecparam", "-name", "prime256v1", "-genkey"),
             openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -90,7 +90,7 @@ class TestForms:
                 path.write_bytes(content)
                 assert number(read_private_key(path)) == expected
 
-    def test_the_file_of_our_own_command(self, tmp_path):
+    def test_the_file_of_generate_vapid_keys(self, tmp_path):
         keys = generate_vapid_keys()
         path = tmp_path / "vapid.env"
         path.write_text("".join(f"VAPID_{name.upper()}={value}\n" for name, value in keys.items()))
@@ -189,12 +189,12 @@ REFUSED = {
 
 class TestRefusals:
     @pytest.mark.parametrize("form", [form for form, (given, _) in REFUSED.items() if isinstance(given, str)])
-    def test_text_is_refused_in_words(self, form):
+    def test_text_is_refused_with_a_reason(self, form):
         given, words = REFUSED[form]
         assert words in refusal(given)
 
     @pytest.mark.parametrize("form", REFUSED)
-    def test_a_file_is_refused_in_words(self, form, tmp_path):
+    def test_a_file_is_refused_with_a_reason(self, form, tmp_path):
         given, words = REFUSED[form]
         path = tmp_path / "vapid.key"
         path.write_bytes(given if isinstance(given, bytes) else given.encode())
@@ -203,7 +203,7 @@ class TestRefusals:
         assert message.startswith("Expected a VAPID private key in the file, found ")
         assert ("no key in a known form" if words.startswith("neither") else words) in message
 
-    def test_no_refusal_shows_what_was_given(self, tmp_path):
+    def test_no_refusal_shows_key_material(self, tmp_path):
         """Random damage to every form: whatever comes out, it is a key or words without any eight characters of it."""
         for name, text in [*text_forms(random_key())] * 4:
             where = per_test.randrange(len(text))

@@ -52,7 +52,7 @@ def answer(status, push_service=FCM, body=b"", error="", **headers):
         (999, Outcome.UNAVAILABLE),
     ],
 )
-def test_every_status_means_one_outcome(push_service, status, outcome):
+def test_each_status_has_its_outcome(push_service, status, outcome):
     result = answer(status, push_service)
     assert result.outcome is outcome
     assert result.reason.startswith(f"HTTP {status}")
@@ -73,12 +73,12 @@ def test_a_redirect_is_named():
         (403, b"", "HTTP 403"),
     ],
 )
-def test_a_credentials_fault_is_named_in_our_own_words(status, body, reason):
+def test_a_credentials_fault_has_a_reason_of_our_own(status, body, reason):
     assert answer(status, body=body) == Answer(Outcome.CREDENTIALS, None, reason)
 
 
 @pytest.mark.parametrize("body", [b"Payload too large", b'{"reason":"PayloadTooLarge"}', b"MessageTooBig"])
-def test_fcm_says_too_large_with_400(body):
+def test_fcm_answers_400_for_too_large(body):
     assert answer(400, body=body).outcome is Outcome.TOO_LARGE
 
 
@@ -86,7 +86,7 @@ def test_a_bad_request_never_repeats_the_reply():
     assert answer(400, body=b"InvalidRequest <b>secret</b>") == Answer(Outcome.REJECTED, None, "HTTP 400")
 
 
-def test_wns_may_accept_and_still_drop():
+def test_wns_may_accept_a_message_and_drop_it():
     assert answer(200, WNS, x_wns_status="received").outcome is Outcome.ACCEPTED
     assert answer(200, WNS, x_wns_status="Dropped") == Answer(Outcome.REJECTED, None, "WNS dropped")
     assert answer(200, WNS, x_wns_notificationstatus="dropped").outcome is Outcome.REJECTED
@@ -98,7 +98,7 @@ def test_a_throttled_wns_channel_does_not_affect_others():
     )
 
 
-def test_the_longest_wait_that_is_asked_for_counts():
+def test_the_longest_requested_wait_counts():
     assert answer(406, WNS, x_wns_continue_after="30").retry_after == 30
     assert answer(429, WNS, x_wns_continue_after="30", retry_after="90").retry_after == 90
     assert answer(503, retry_after="soon").retry_after is None
@@ -106,7 +106,7 @@ def test_the_longest_wait_that_is_asked_for_counts():
 
 
 @pytest.mark.parametrize("error", list(TransportError))
-def test_no_answer_is_worth_a_retry_unless_the_request_was_wrong(error):
+def test_a_request_without_an_answer_is_retried_unless_it_was_invalid(error):
     permanent = {TransportError.INVALID_ENDPOINT, TransportError.INVALID_KEYS, TransportError.INVALID_REQUEST}
     outcome = Outcome.REJECTED if error in permanent else Outcome.UNAVAILABLE
     assert answer(None, error=error.value) == Answer(outcome, None, error.value)
@@ -169,13 +169,13 @@ def test_the_ttl_is_limited_to_the_maximum_of_the_push_service(push_service, ttl
     assert request_headers(push_service, ttl)["TTL"] == sent
 
 
-def test_wns_wants_a_cache_policy_that_fits_the_ttl():
+def test_wns_gets_a_cache_policy_that_fits_the_ttl():
     assert request_headers(WNS, 0)["X-WNS-Cache-Policy"] == "no-cache"
     assert request_headers(WNS, 60)["X-WNS-Cache-Policy"] == "cache"
     assert "X-WNS-Cache-Policy" not in request_headers(FCM, 60)
 
 
-def test_apple_gets_no_topic_that_it_would_refuse():
+def test_topics_for_apple_are_padded():
     assert request_headers(APPLE, 1, topic="abcde")["Topic"] == "abcde_"
     assert request_headers(APPLE, 1, topic="abcdef")["Topic"] == "abcdef"
     assert request_headers(FCM, 1, topic="abcde")["Topic"] == "abcde"
@@ -192,5 +192,5 @@ def test_an_unknown_urgency_is_refused():
         request_headers(FCM, 1, "urgent")
 
 
-def test_the_headers_that_are_read_are_lower_case():
+def test_names_of_response_headers_are_lower_case():
     assert {name.lower() for name in READ_HEADERS} == READ_HEADERS

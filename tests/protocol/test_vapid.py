@@ -51,7 +51,7 @@ FORMS = {
 class TestLoading:
     @pytest.mark.parametrize("form", FORMS)
     @pytest.mark.parametrize("encode", [base64url, lambda data: base64.b64encode(data).decode()])
-    def test_base64_of_every_form(self, form, encode):
+    def test_every_base64_form(self, form, encode):
         assert VapidKey.load(f" {encode(FORMS[form])}\n").public_key == KEY.public_key
 
     @pytest.mark.parametrize("form", ["PKCS 8 PEM", "SEC 1 PEM"])
@@ -69,7 +69,7 @@ class TestLoading:
         assert VapidKey.load(path).public_key == KEY.public_key
         assert VapidKey.load(str(path)).public_key == KEY.public_key
 
-    def test_a_missing_file_is_an_error_and_makes_no_key(self, tmp_path):
+    def test_a_missing_file_is_an_error_and_creates_no_key(self, tmp_path):
         with pytest.raises(ValueError, match="no such file"):
             VapidKey.load(tmp_path / "missing.pem")
         assert list(tmp_path.iterdir()) == []
@@ -100,7 +100,7 @@ class TestLoading:
             "x" * 5000,
         ],
     )
-    def test_a_malformed_key_is_an_error_that_does_not_show_it(self, text):
+    def test_the_error_for_a_malformed_key_does_not_show_it(self, text):
         with pytest.raises(ValueError, match="VAPID private key") as error:
             VapidKey.load(text)
         assert len(text) < 4 or text.strip()[:12] not in str(error.value)
@@ -108,14 +108,14 @@ class TestLoading:
 
 
 class TestKeys:
-    def test_generated_keys_are_the_seeds_form(self):
+    def test_generated_keys_are_base64_encoded_pem(self):
         keys = generate_vapid_keys()
         assert list(keys) == ["private_key", "public_key"]
         assert base64.urlsafe_b64decode(keys["private_key"] + "==").startswith(b"-----BEGIN PRIVATE KEY-----")
         assert len(keys["public_key"]) == 87
         assert VapidKey.load(keys["private_key"]).public_key == keys["public_key"]
 
-    def test_the_private_half_does_not_show(self):
+    def test_repr_does_not_show_the_private_key(self):
         assert repr(KEY) == f"<VapidKey {KEY.key_id}>"
         assert len(KEY.key_id) == 16
         with pytest.raises(TypeError, match="pickled"):
@@ -159,7 +159,7 @@ class TestSubject:
 
 
 class TestSigner:
-    def test_a_token_says_who_sends_to_whom_until_when(self):
+    def test_a_token_has_audience_subject_and_expiry(self):
         header = VapidSigner(KEY, SUBJECT).authorization(ENDPOINT, NOW)
         verified = verify_authorization(header, audience=AUDIENCE, now=NOW)
         assert verified.claims == {"aud": AUDIENCE, "exp": int(NOW) + 12 * 3600, "sub": SUBJECT}
@@ -174,12 +174,12 @@ class TestSigner:
         with pytest.raises(InvalidSubscription):
             signer.authorization("https://user@push.example.com/x")
 
-    def test_the_clock_is_asked_when_no_time_is_given(self, time_machine):
+    def test_the_current_time_is_the_default(self, time_machine):
         time_machine.move_to(NOW)
         header = VapidSigner(KEY, SUBJECT).authorization(ENDPOINT)
         assert verify_authorization(header, audience=AUDIENCE, now=NOW).claims["exp"] == NOW + 12 * 3600
 
-    def test_one_token_serves_an_audience_for_half_its_life(self):
+    def test_a_token_is_reused_for_half_its_lifetime(self):
         signer = VapidSigner(KEY, SUBJECT, lifetime=2 * 3600)
         first = signer.authorization(ENDPOINT, NOW)
         assert signer.authorization(ENDPOINT + "/other", NOW + 3599) == first
@@ -188,14 +188,14 @@ class TestSigner:
         assert second != first
         assert verify_authorization(second, audience=AUDIENCE, now=NOW + 3600)
 
-    def test_a_clock_that_was_set_back_makes_a_new_token(self):
+    def test_a_clock_set_back_makes_a_new_token(self):
         signer = VapidSigner(KEY, SUBJECT)
         future = signer.authorization(ENDPOINT, NOW + 20 * 3600)
         header = signer.authorization(ENDPOINT, NOW)
         assert header != future
         assert verify_authorization(header, audience=AUDIENCE, now=NOW)
 
-    def test_strangers_cannot_fill_the_memory(self, monkeypatch):
+    def test_the_token_cache_is_bounded(self, monkeypatch):
         monkeypatch.setattr(vapid, "_MAX_AUDIENCES", 2)
         signer = VapidSigner(KEY, SUBJECT)
         tokens = [signer.authorization(f"https://{n}.example/", NOW) for n in range(3)]
@@ -214,7 +214,7 @@ class TestSigner:
         assert len(set(headers)) == 1
 
     @pytest.mark.parametrize("lifetime", [0, 3600, 24 * 3600])
-    def test_a_lifetime_that_push_services_refuse_is_refused(self, lifetime):
+    def test_lifetimes_that_push_services_refuse_are_refused(self, lifetime):
         with pytest.raises(ValueError, match="lifetime"):
             VapidSigner(KEY, SUBJECT, lifetime)
 

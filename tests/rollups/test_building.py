@@ -40,7 +40,7 @@ def steps(number):
     return Bounds(is_stopped=lambda: next(answers, True))
 
 
-def test_every_day_with_rows_gets_its_statistics(subscription):
+def test_every_day_with_rows_is_counted(subscription):
     make_event(make_notification(subscription, days_ago=3, type="news"), "delivered")
     make_notification(subscription, "failed", days_ago=5, response_status=410, failure_reason="HTTP 410")
     assert roll_up(Bounds()) == 3
@@ -65,7 +65,7 @@ def test_only_days_that_changed_are_counted_again(subscription):
     assert roll_up(Bounds()) == 2, "once more: the last look overlaps"
 
 
-def test_an_event_of_a_day_without_bookkeeping_is_counted(subscription):
+def test_an_event_of_a_day_without_a_state_row_is_counted(subscription):
     roll_up(Bounds())
     row = make_notification(subscription, days_ago=20)  # imported
     make_event(row, "clicked")
@@ -73,7 +73,7 @@ def test_an_event_of_a_day_without_bookkeeping_is_counted(subscription):
     assert stored(ago(20))["clicked"] == 1
 
 
-def test_days_of_a_pause_of_the_cleanup_are_found(subscription):
+def test_days_missed_by_the_cleanup_are_counted_later(subscription):
     make_notification(subscription, days_ago=30)
     roll_up(Bounds())
     OutboxDay.objects.filter(day=today()).delete()
@@ -84,7 +84,7 @@ def test_days_of_a_pause_of_the_cleanup_are_found(subscription):
     assert stored(ago(12))["accepted"] == 1
 
 
-def test_unfinished_rows_have_their_day_counted_until_they_end(subscription):
+def test_a_day_is_counted_again_while_rows_are_unfinished(subscription):
     row = make_notification(subscription, "pending", days_ago=9)
     roll_up(Bounds())
     assert stored(ago(9)) == {"queued": 1}
@@ -95,7 +95,7 @@ def test_unfinished_rows_have_their_day_counted_until_they_end(subscription):
     assert ago(9) not in due_days()
 
 
-def test_rows_that_are_sent_again_have_their_day_counted(subscription):
+def test_the_day_of_a_resent_row_is_counted_again(subscription):
     make_notification(subscription, "failed", days_ago=9)
     roll_up(Bounds())
     assert retry_failed(get_notification_model().objects.all()) == 1
@@ -106,7 +106,7 @@ def test_rows_that_are_sent_again_have_their_day_counted(subscription):
     assert stored(ago(9)) == {"queued": 1, "accepted": 1}
 
 
-def test_a_large_day_is_counted_less_often_the_older_it_is(subscription):
+def test_large_days_are_recounted_less_often_with_age(subscription):
     make_notification(subscription, "pending", days_ago=9)
     roll_up(Bounds())
     states = OutboxDay.objects.filter(day=ago(9))
@@ -118,7 +118,7 @@ def test_a_large_day_is_counted_less_often_the_older_it_is(subscription):
     assert ago(9) not in due_days()
 
 
-def test_new_days_come_before_old_ones_that_changed(subscription):
+def test_new_days_are_counted_before_changed_old_ones(subscription):
     for days_ago in (20, 30):
         make_notification(subscription, days_ago=days_ago)
     roll_up(Bounds())
@@ -132,7 +132,7 @@ class TestSteps:
     def _small_pages(self, monkeypatch):
         monkeypatch.setattr(counting, "PAGE_SIZE", 2)
 
-    def test_a_count_that_is_interrupted_goes_on_where_it_stopped(self, subscription, monkeypatch):
+    def test_an_interrupted_count_continues_where_it_stopped(self, subscription, monkeypatch):
         for number in range(7):
             make_event(make_notification(subscription, days_ago=3, type=f"type {number % 2}"), "delivered")
         make_notification(subscription, "pending", days_ago=3, created_at=timezone.now() - timedelta(days=3, minutes=1))
@@ -159,7 +159,7 @@ class TestSteps:
         build_day(day_of(moment))
         assert stored(day_of(moment))["queued"] == 7
 
-    def test_a_run_ends_at_its_bounds_and_the_next_one_goes_on(self, subscription):
+    def test_a_run_stops_at_its_limits_and_the_next_one_continues(self, subscription):
         for days_ago in range(5):
             make_notification(subscription, days_ago=days_ago)
         runs = 1
@@ -169,7 +169,7 @@ class TestSteps:
         assert runs > 1
         assert service.get_report(7)["totals"]["queued"] == 5
 
-    def test_a_run_that_ends_within_a_day_completes_it_next_time(self, subscription):
+    def test_a_run_that_stops_within_a_day_completes_it_next_time(self, subscription):
         for _ in range(5):
             make_notification(subscription)
         assert roll_up(steps(1)) == 0
@@ -178,14 +178,14 @@ class TestSteps:
         assert stored(today())["queued"] == 5
 
     @pytest.mark.parametrize("progress", [[], "x", {"deletions": 0}, {"deletions": 0, "after": ["x", "y"]}])
-    def test_a_record_of_an_interrupted_count_that_cannot_be_read_is_left_out(self, subscription, progress, caplog):
+    def test_a_malformed_state_of_an_interrupted_count_is_ignored(self, subscription, progress, caplog):
         make_notification(subscription, days_ago=3)
         find_days()
         OutboxDay.objects.filter(day=ago(3)).update(progress=progress)
         assert build_day(ago(3))
         assert stored(ago(3))["queued"] == 1
 
-    def test_rows_deleted_meanwhile_make_the_count_void(self, subscription, monkeypatch):
+    def test_deleting_rows_discards_an_unfinished_count(self, subscription, monkeypatch):
         for _ in range(3):
             make_notification(subscription, days_ago=3)
         find_days()
@@ -207,7 +207,7 @@ class TestSteps:
         assert stored(ago(3))["queued"] == 3
 
 
-def test_an_error_of_one_day_stops_no_other(subscription, monkeypatch, caplog):
+def test_an_error_in_one_day_stops_no_other(subscription, monkeypatch, caplog):
     for days_ago in (2, 4, 6):
         make_notification(subscription, days_ago=days_ago)
     replace = building._replace
@@ -245,7 +245,7 @@ def test_a_rebuild_counts_days_again(subscription):
     assert stored(ago(13)) == {}
 
 
-def test_days_older_than_their_retention_are_not_counted(subscription, push_settings):
+def test_days_beyond_the_retention_are_not_counted(subscription, push_settings):
     push_settings(RETENTION_DAYS=5, STATISTICS_RETENTION_DAYS=10)
     row = make_notification(subscription, "pending", days_ago=50)
     make_event(row, "delivered")
@@ -274,7 +274,7 @@ class TestAClockThatWasWrong:
         roll_up(Bounds())
         time_machine.move_to(now, tick=False)
 
-    def test_the_statistics_of_the_present_can_be_read(self):
+    def test_current_statistics_can_be_read(self):
         report = service.get_report(30)
         assert (report["totals"]["queued"], report["period"]["last"]) == (1, today())
         assert report["subscribers"][-1]["active"] == 1
@@ -288,7 +288,7 @@ class TestAClockThatWasWrong:
         assert stored(ago(20))["clicked"] == 1
         assert OutboxDay.objects.get(day=ago(-40)).checked_until is None
 
-    def test_a_large_day_that_was_counted_then_is_counted_again(self, subscription):
+    def test_a_large_day_counted_under_the_wrong_clock_is_counted_again(self, subscription):
         row = make_notification(subscription, days_ago=3)
         future = timezone.now() + self.AHEAD
         OutboxDay.objects.create(day=ago(3), rolled_up_at=future, build_seconds=50.0, changed_at=future)
@@ -298,7 +298,7 @@ class TestAClockThatWasWrong:
         assert OutboxDay.objects.get(day=ago(3)).rolled_up_at < future
 
 
-def test_moments_at_the_ends_of_the_calendar_stop_no_cleanup(subscription):
+def test_extreme_dates_do_not_stop_the_cleanup(subscription):
     last = datetime.max.replace(tzinfo=datetime_timezone.utc)
     first = datetime.min.replace(tzinfo=datetime_timezone.utc)
     row = make_notification(subscription)
@@ -329,7 +329,7 @@ class TestMoments:
             ("Pacific/Kiritimati", "2026-05-01 10:00", date(2026, 5, 2), "00"),
         ],
     )
-    def test_a_day_is_a_day_on_the_sites_clock(self, settings, subscription, time_machine, zone, moment, day, hour):
+    def test_days_are_those_of_the_site_time_zone(self, settings, subscription, time_machine, zone, moment, day, hour):
         settings.TIME_ZONE = zone
         at = datetime.fromisoformat(f"{moment}+00:00")
         time_machine.move_to(at + timedelta(days=3), tick=False)
@@ -339,7 +339,7 @@ class TestMoments:
         daily = {entry["date"]: entry["sent"] for entry in service.get_daily_stats(10)}
         assert daily[day] == sum(daily.values()) == 1
 
-    def test_every_moment_belongs_to_one_day(self, settings, subscription, time_machine):
+    def test_every_moment_belongs_to_exactly_one_day(self, settings, subscription, time_machine):
         settings.TIME_ZONE = "Asia/Beirut"
         start = datetime(2026, 3, 27, 20, tzinfo=datetime_timezone.utc)
         time_machine.move_to(start + timedelta(days=4), tick=False)
@@ -377,7 +377,7 @@ class TestValues:
         assert found == {"type 1": 3, "type 2": 2, "(other)": 2}
 
     @pytest.mark.parametrize("value", [None, [], "x", {"queued": "x", "shown": True, "clicked": -1, "times": [1]}])
-    def test_kept_counts_that_cannot_be_read_count_as_none(self, subscription, value):
+    def test_malformed_stored_counts_are_ignored(self, subscription, value):
         make_notification(subscription, days_ago=2)
         roll_up(Bounds())
         DailyStatistics.objects.update(kept=json.loads(json.dumps(value or {"times": {"x": 1, "9999": 1}})))

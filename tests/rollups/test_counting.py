@@ -116,7 +116,7 @@ def test_times_to_show(subscription, prepare):
     assert times["p95"] == pytest.approx(3375, rel=0.2)
 
 
-def test_what_happened_because_of_a_notification(make_user, make_subscription, prepare):
+def test_effects_of_a_notification(make_user, make_subscription, prepare):
     now = timezone.now()
     for hours, reason in ((23, "unsubscribed"), (25, "unsubscribed"), (1, "logged out")):
         one = make_subscription(make_user())
@@ -171,7 +171,7 @@ class TestOptOuts:
     def counted(self, **filters):
         return service.get_report(7, **filters)["totals"]["opted_out"]
 
-    def test_it_counts_for_the_latest_notification_of_the_type(self, subscription, prepare):
+    def test_it_is_attributed_to_the_latest_notification_of_the_type(self, subscription, prepare):
         broadcast = PushBroadcast.objects.create(type="news")
         make_notification(subscription, type="news", days_ago=0.5)
         make_notification(subscription, type="news", batch=broadcast.batch)
@@ -183,20 +183,20 @@ class TestOptOuts:
         roll_up(Bounds())
         assert self.counted() == 1
 
-    def test_without_a_notification_it_counts_for_the_day(self, subscription, prepare):
+    def test_without_a_notification_it_is_counted_for_the_day(self, subscription, prepare):
         make_notification(subscription, type="news", days_ago=3)
         self.switch_off(subscription, "news", "offers")
         self.switch_off(subscription, "news", "offers")
         prepare()
         assert (self.counted(), self.counted(type="news"), self.counted(browser="Firefox")) == (2, 1, 2)
 
-    def test_a_type_that_was_off_is_no_opt_out(self, subscription, prepare, push_settings):
+    def test_a_type_that_is_off_by_default_is_no_opt_out(self, subscription, prepare, push_settings):
         push_settings(NOTIFICATION_TYPES={"news": {"label": "News", "default": False}})
         self.switch_off(subscription, "news")
         prepare()
         assert self.counted() == 0
 
-    def test_an_error_stops_no_change_of_preferences(self, subscription, prepare, monkeypatch, caplog):
+    def test_an_error_does_not_prevent_a_change_of_preferences(self, subscription, prepare, monkeypatch, caplog):
         def fail(days, **_):
             raise ValueError
 
@@ -206,7 +206,7 @@ class TestOptOuts:
         assert subscription.preferences == {"categories": {"news": False}}
         assert "was not counted" in caplog.text
 
-    def test_it_adds_to_what_is_kept(self, subscription, prepare):
+    def test_it_is_added_to_stored_counts(self, subscription, prepare):
         for number in range(3):
             make_notification(subscription, type=f"type {number}", days_ago=0)
             self.switch_off(subscription, *(f"type {earlier}" for earlier in range(number + 1)))
@@ -233,7 +233,7 @@ def test_browsers(user_agent, push_service, expected):
 
 
 class TestPercentiles:
-    def test_nothing_has_no_percentile(self):
+    def test_no_values_have_no_percentile(self):
         assert percentile({}, 0.5) is None
 
     def test_a_value_lies_in_its_bucket(self):
@@ -242,10 +242,10 @@ class TestPercentiles:
             assert seconds <= found * 1.06 + 0.1
             assert found <= seconds * 2 + 0.1
 
-    def test_above_all_bounds_it_is_the_last_one(self):
+    def test_values_above_all_bounds_are_in_the_last_bucket(self):
         assert percentile({bucket_of(10**9): 3}, 0.5) == SHOW_TIMES[-1]
 
-    def test_a_clock_that_goes_back_is_no_time_at_all(self):
+    def test_negative_durations_count_as_zero(self):
         assert bucket_of(-5) == 0
 
     def test_counts_survive_json(self):
@@ -265,7 +265,7 @@ class TestPercentiles:
         (lambda: service.get_report(color="x"), TypeError),
     ],
 )
-def test_what_cannot_be_answered_is_an_error(call, error):
+def test_unsupported_questions_are_errors(call, error):
     with pytest.raises(error):
         call()
 
@@ -278,7 +278,7 @@ def test_a_breakdown_of_a_user(subscription, user, make_user, make_subscription)
     assert (report["totals"]["queued"], report["subscribers"], report["breakdowns"]) == (1, [], {})
 
 
-def test_a_site_without_a_cleanup_that_is_too_large_shows_what_was_counted(subscription, monkeypatch):
+def test_a_large_site_without_cleanup_shows_only_counted_days(subscription, monkeypatch):
     monkeypatch.setattr("django_webpush_kit.analytics.figures.LIVE_ROWS", 1)
     for _ in range(3):
         make_notification(subscription)
@@ -293,7 +293,7 @@ def test_a_site_without_a_cleanup_that_is_too_large_shows_what_was_counted(subsc
     assert timezone.now() - report["period"]["as_of"] < timedelta(minutes=1)
 
 
-def test_uncounted_days_far_apart_are_left_for_the_cleanup(subscription, monkeypatch):
+def test_scattered_uncounted_days_are_left_to_the_cleanup(subscription, monkeypatch):
     for days_ago in (2, 4, 6, 8):
         make_notification(subscription, days_ago=days_ago)
     roll_up(Bounds())

@@ -54,7 +54,7 @@ EVERY_KIND = pytest.mark.parametrize(
 
 
 @EVERY_KIND
-def test_others_are_no_recipients(people, admit, value):
+def test_inactive_users_are_not_recipients(people, admit, value):
     admit(value)
     here, gone = people
     result = services.send([here, gone], "Hello")
@@ -62,7 +62,7 @@ def test_others_are_no_recipients(people, admit, value):
 
 
 @EVERY_KIND
-def test_broadcasts_leave_them_out_and_reach_browsers_without_a_user(people, admit, value):
+def test_broadcasts_skip_them_and_reach_anonymous_subscriptions(people, admit, value):
     admit(value)
     make_template("news", title_template="News")
     services.broadcast("news")
@@ -72,7 +72,7 @@ def test_broadcasts_leave_them_out_and_reach_browsers_without_a_user(people, adm
 
 
 @EVERY_KIND
-def test_one_who_is_deleted_after_the_call_gets_nothing(people, admit, value):
+def test_a_user_deleted_after_the_call_gets_nothing(people, admit, value):
     here, _gone = people
     services.send(here, "Hello")
     admit(value)
@@ -82,13 +82,13 @@ def test_one_who_is_deleted_after_the_call_gets_nothing(people, admit, value):
     assert list(outbox) == []
 
 
-def test_what_is_for_nobody_is_delivered(admit, make_subscription):
+def test_messages_for_anonymous_subscriptions_are_delivered(admit, make_subscription):
     admit(NOT_DELETED)
     services.send(make_subscription(), "Hello")
     assert deliver_due().sent == 1
 
 
-def test_is_active_counts_in_any_case(admit, make_user, make_subscription):
+def test_is_active_always_applies(admit, make_user, make_subscription):
     admit(NOT_DELETED)
     user = make_user()
     make_subscription(user)
@@ -101,7 +101,7 @@ def test_is_active_counts_in_any_case(admit, make_user, make_subscription):
 
 @pytest.mark.parametrize("value", [raising, no_queryset, {"no_such_field": 1}, "no.such.path"])
 class TestOneThatCannotBeUsed:
-    def test_is_an_error_of_the_call_that_names_the_setting(self, people, admit, value):
+    def test_raises_an_error_that_names_the_setting(self, people, admit, value):
         admit(value)
         with pytest.raises(ImproperlyConfigured, match="ACTIVE_USERS"):
             services.send(people[0], "Hello")

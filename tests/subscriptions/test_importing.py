@@ -105,7 +105,7 @@ class TestDjangoWebpush:
         assert deliver_due().sent == 1
         assert [message.title for message in outbox] == ["Moved"]
 
-    def test_what_is_only_in_groups_has_no_user(self, webpush: Any, user: Any) -> None:
+    def test_subscriptions_only_in_groups_have_no_user(self, webpush: Any, user: Any) -> None:
         group = webpush.get_model("Group").objects.create(name="news")
         information = webpush.get_model("PushInformation").objects
         both, alone = browser(webpush, 1), browser(webpush, 2)
@@ -115,7 +115,7 @@ class TestDjangoWebpush:
         assert "Imported: 2" in run(self.command)
         assert dict(subscriptions().values_list("endpoint", "user")) == {both.endpoint: user.pk, alone.endpoint: None}
 
-    def test_it_can_be_run_again(self, webpush: Any, user: Any) -> None:
+    def test_it_can_be_repeated(self, webpush: Any, user: Any) -> None:
         for number in range(3):
             webpush.get_model("PushInformation").objects.create(user=user, subscription=browser(webpush, number))
         run(self.command)
@@ -124,7 +124,7 @@ class TestDjangoWebpush:
         assert run(self.command).splitlines()[:2] == ["Imported: 0", "Already known: 3"]
         assert list(subscriptions().values()) == before
 
-    def test_bad_rows_are_refused_by_name(self, webpush: Any, user: Any) -> None:
+    def test_invalid_rows_are_skipped_and_listed(self, webpush: Any, user: Any) -> None:
         information = webpush.get_model("PushInformation").objects
         for fields in ({"endpoint": "https://10.0.0.1/x"}, {"p256dh": "AAAA"}, {"auth": "AAAA"}, {}):
             information.create(user=user, subscription=browser(webpush, 9, **fields))
@@ -143,12 +143,12 @@ class TestDjangoWebpush:
         assert (lines[0], lines[-1]) == ("Imported: 1", "This was a dry run: nothing was stored.")
         assert not subscriptions().exists()
 
-    def test_another_key_is_asked_for(self, webpush: Any, push_settings: Callable[..., None]) -> None:
+    def test_a_different_vapid_key_is_an_error(self, webpush: Any, push_settings: Callable[..., None]) -> None:
         push_settings(VAPID_PRIVATE_KEY=VapidKey.generate().encoded_private_key())
         with pytest.raises(CommandError, match=r"VAPID_FALLBACK_PRIVATE_KEYS"):
             run(self.command)
 
-    def test_an_older_key_will_do(
+    def test_a_fallback_key_is_accepted(
         self, webpush: Any, push_settings: Callable[..., None], key: VapidKey, user: Any
     ) -> None:
         new = VapidKey.generate().encoded_private_key()
@@ -166,16 +166,20 @@ class TestDjangoWebpush:
             ({"VAPID_PRIVATE_KEY": ""}, "is empty"),
         ],
     )
-    def test_without_their_key_nothing_is_stored(self, webpush: Any, theirs: Any, complaint: str) -> None:
+    def test_without_the_key_of_django_webpush_nothing_is_stored(
+        self, webpush: Any, theirs: Any, complaint: str
+    ) -> None:
         with override_settings(WEBPUSH_SETTINGS=theirs), pytest.raises(CommandError, match=complaint):
             run(self.command)
 
-    def test_without_ours_the_setting_is_named(self, webpush: Any, push_settings: Callable[..., None]) -> None:
+    def test_without_our_key_the_error_names_the_setting(
+        self, webpush: Any, push_settings: Callable[..., None]
+    ) -> None:
         push_settings(VAPID_PRIVATE_KEY="")
         with pytest.raises(CommandError, match="VAPID_PRIVATE_KEY"):
             run(self.command)
 
-    def test_without_the_app_it_says_so(self) -> None:
+    def test_without_the_app_it_is_an_error(self) -> None:
         with pytest.raises(CommandError, match='"webpush" is not in INSTALLED_APPS'):
             run(self.command)
 
@@ -183,7 +187,7 @@ class TestDjangoWebpush:
 class TestPushNotifications:
     command = "push_import_push_notifications"
 
-    def test_active_devices_are_taken_over(self, push_notifications: Any, key: VapidKey, user: Any) -> None:
+    def test_active_devices_are_imported(self, push_notifications: Any, key: VapidKey, user: Any) -> None:
         theirs = device(push_notifications, 1, user=user)
         device(push_notifications, 2, user=user, active=False)
         anonymous = device(push_notifications, 3)
@@ -195,7 +199,7 @@ class TestPushNotifications:
         }
         assert {one.vapid_key_id for one in found.values()} == {key.key_id}
 
-    def test_of_two_devices_with_one_endpoint_the_newer_counts(
+    def test_the_newer_of_two_devices_with_one_endpoint_is_imported(
         self, push_notifications: Any, user: Any, make_user: Any
     ) -> None:
         device(push_notifications, 1, user=make_user())
@@ -204,14 +208,14 @@ class TestPushNotifications:
         ours = subscriptions().get()
         assert (ours.user, ours.auth_key) == (user, newer.auth)
 
-    def test_old_devices_get_their_address(self, push_notifications: Any, user: Any) -> None:
+    def test_the_endpoint_of_old_devices_is_completed(self, push_notifications: Any, user: Any) -> None:
         device(push_notifications, 1, registration_id="abc", user=user)
         device(push_notifications, 2, registration_id="abc", browser="LYNX", user=user)
         lines = run(self.command).splitlines()
         assert lines[:3] == ["Imported: 1", "Already known: 0", "Refused: 1"]
         assert subscriptions().get().endpoint == f"{MOZILLA}/abc"
 
-    def test_a_key_that_is_missing_is_named(self, push_notifications: Any, user: Any) -> None:
+    def test_a_missing_key_is_reported(self, push_notifications: Any, user: Any) -> None:
         from push_notifications.settings import PUSH_NOTIFICATIONS_SETTINGS
 
         device(push_notifications, 1, user=user)
@@ -219,18 +223,18 @@ class TestPushNotifications:
         with pytest.raises(CommandError, match="WP_PRIVATE_KEY"):
             run(self.command)
 
-    def test_an_application_that_is_not_configured_is_named(self, push_notifications: Any, user: Any) -> None:
+    def test_an_unconfigured_application_is_reported(self, push_notifications: Any, user: Any) -> None:
         device(push_notifications, 1, user=user, application_id="shop")
         with pytest.raises(CommandError, match="'shop'"):
             run(self.command)
 
-    def test_another_model_of_users_is_refused(self, push_notifications: Any, monkeypatch: Any) -> None:
+    def test_another_user_model_is_refused(self, push_notifications: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr("django_webpush_kit.management.importing.get_user_model", lambda: object)
         with pytest.raises(CommandError, match="another user model"):
             run(self.command)
 
 
-def test_pages_are_stored_and_no_receiver_is_told(db: None, user: Any, key: VapidKey) -> None:
+def test_pages_are_stored_without_sending_signals(db: None, user: Any, key: VapidKey) -> None:
     told: list[Any] = []
 
     def receive(sender: Any, **given: Any) -> None:
@@ -312,7 +316,7 @@ class TestOneBadRow:
         with connection.execute_wrapper(away), pytest.raises(OperationalError):
             import_subscriptions(found)
 
-    def test_an_outage_amid_a_page_with_a_bad_row_refuses_no_row(self, found: list[ForeignSubscription]) -> None:
+    def test_an_outage_during_a_page_with_an_invalid_row_refuses_no_row(self, found: list[ForeignSubscription]) -> None:
         inserts: list[str] = []
 
         def away_later(execute: Any, sql: str, *args: Any) -> Any:

@@ -85,9 +85,7 @@ def test_a_broker_that_is_away_is_logged(subscription, use_celery, caplog):
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
 @pytest.mark.django_db(transaction=True)
-def test_a_broker_that_takes_connections_and_says_nothing_is_asked_once(
-    subscription, use_celery, monkeypatch, caplog, scheme
-):
+def test_a_silent_broker_is_contacted_only_once(subscription, use_celery, monkeypatch, caplog, scheme):
     monkeypatch.setattr("django_webpush_kit.outages.CALL_SECONDS", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
     with listener, application(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}//"):
@@ -97,7 +95,7 @@ def test_a_broker_that_takes_connections_and_says_nothing_is_asked_once(
     assert {result.notifications.get().status for result in results} == {"pending"}
 
 
-def test_a_project_that_does_not_import_its_app_is_noticed():
+def test_a_check_finds_a_project_that_does_not_import_its_app():
     code = "from django_webpush_kit.task_backends import CeleryBackend; print(CeleryBackend().is_app_missing())"
     run = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=60)
     assert run([sys.executable, "-c", code]).stdout.strip() == "True"

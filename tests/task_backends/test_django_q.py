@@ -24,7 +24,7 @@ def django_q(push_settings):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("django_q")
-def test_a_transaction_puts_one_wake_up_without_data_into_the_broker(subscription):
+def test_a_transaction_queues_one_wake_up_without_data(subscription):
     with transaction.atomic():
         services.send(subscription, "Secret")
         services.send(subscription, "Secret")
@@ -68,7 +68,7 @@ def test_schedules_are_installed_once_and_corrected():
         ({}, 30),
     ],
 )
-def test_a_task_ends_well_before_the_cluster_takes_it_for_dead(settings, cluster, seconds):
+def test_a_task_ends_well_before_the_timeout_of_the_cluster(settings, cluster, seconds):
     settings.Q_CLUSTER = cluster
     assert DjangoQBackend().seconds == seconds
 

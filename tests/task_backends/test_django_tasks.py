@@ -53,7 +53,7 @@ def test_the_immediate_backend_of_django_delivers_after_commit(subscription):
 
 @needs_tasks
 @pytest.mark.django_db(transaction=True)
-def test_a_wake_up_is_a_task_without_data_in_the_queue_asked_for(subscription, later):
+def test_a_wake_up_is_a_task_without_data_in_the_configured_queue(subscription, later):
     services.send(subscription, "Secret")
     (result,) = later.results
     assert (result.args, result.kwargs) == ([], {})
@@ -73,7 +73,7 @@ def test_a_worker_in_another_process_finds_the_task_by_its_path(subscription, la
 
 @needs_tasks
 @pytest.mark.usefixtures("tasks")
-def test_what_an_older_setting_left_in_the_queue_is_found_too(push_settings):
+def test_queued_tasks_are_found_after_the_setting_changes(push_settings):
     push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
     assert django_tasks.wake_up.backend == "default"
 
@@ -87,7 +87,7 @@ def test_the_task_can_be_pickled(later):
     assert pickle.loads(pickle.dumps(task)) == task
 
 
-def test_the_module_has_no_other_names():
+def test_the_module_has_no_other_attributes():
     with pytest.raises(AttributeError, match="no attribute 'sleep'"):
         _ = django_tasks.sleep
 

@@ -86,7 +86,7 @@ KEY = uuid.UUID(int=7)
         ([1, [2]], (1, (2,))),
     ],
 )
-def test_values_become_plain_ones(value, plain):
+def test_values_are_converted_to_plain_types(value, plain):
     found = plain_context({"value": value})["value"]
     assert found == plain
     assert type(found) is type(plain)
@@ -138,7 +138,7 @@ def same(value):
 
 
 @given(st.dictionaries(storable_text, plain_values, max_size=4))
-def test_plain_contexts_are_copied_as_they_are(values):
+def test_plain_contexts_are_copied_unchanged(values):
     copy = plain_context(values)
     assert same({key: dict_of(item) for key, item in copy.items()}) == same(values)
 
@@ -174,7 +174,7 @@ def test_no_plain_value_breaks_a_template(values, language):
         (-(10**4000), "is a number of more than 200 digits"),
     ],
 )
-def test_numbers_that_cannot_be_shown_are_refused_by_name(value, problem):
+def test_the_error_for_an_unusable_number_names_its_key(value, problem):
     with pytest.raises(TypeError, match=rf"context\['order.total\[1\]'\] {problem}") as refusal:
         plain_context({"order": {"total": [1, value]}})
     assert len(str(refusal.value)) < 200
@@ -192,13 +192,13 @@ def endless(kind):
 
 
 @pytest.mark.parametrize("kind", [list, dict])
-def test_a_value_that_contains_itself_is_refused_by_name(kind):
+def test_the_error_for_a_value_that_contains_itself_names_its_key(kind):
     with pytest.raises(TypeError, match=r"context\['a.*nested more than 32 levels deep, or contains itself") as refusal:
         plain_context({"a": endless(kind)})
     assert len(str(refusal.value)) < 300
 
 
-def test_deep_values_are_refused_and_shallow_ones_are_not():
+def test_the_nesting_depth_is_limited():
     deep = shallow = 1
     for level in range(1000):
         deep = {"k": deep}
@@ -208,7 +208,7 @@ def test_deep_values_are_refused_and_shallow_ones_are_not():
         plain_context({"a": deep})
 
 
-def test_shared_values_cannot_multiply():
+def test_shared_references_cannot_grow_exponentially():
     value = ["x"] * 10
     for _ in range(12):
         value = [value] * 10
@@ -217,7 +217,7 @@ def test_shared_values_cannot_multiply():
 
 
 @pytest.mark.parametrize(("given_text", "kept"), [("a\x00b", "ab"), ("a\ud800b", "a?b"), (lazystr("\x00"), "")])
-def test_characters_that_databases_refuse_are_left_out_of_texts_and_keys(given_text, kept):
+def test_characters_that_databases_refuse_are_removed(given_text, kept):
     assert plain_context({"a": [given_text], str(given_text): 1}) == {"a": (kept,), kept: 1}
 
 
@@ -237,7 +237,7 @@ class BrokenDay(date):
 
 
 @pytest.mark.parametrize("value", [lazy(explode, str)(), Broken(a=1), BrokenDay(2026, 1, 1)])
-def test_a_value_that_raises_when_it_is_read_is_named(value):
+def test_the_error_for_a_value_that_raises_names_its_key(value):
     with pytest.raises(TypeError, match=r"context\['a\[0\]'\] could not be read \((LookupError|RuntimeError): "):
         plain_context({"a": [value]})
 

@@ -101,7 +101,7 @@ LONG = "long " * 1900
         "{{ text|stringformat:long }}",
     ],
 )
-def test_huge_output_is_refused_before_it_takes_memory(source):
+def test_huge_output_is_refused_before_memory_is_allocated(source):
     context = {
         "many": list(range(5000)),
         "long": LONG.strip(),
@@ -122,7 +122,7 @@ def test_huge_output_is_refused_before_it_takes_memory(source):
     assert peak < 10 * MEBIBYTE
 
 
-def test_templates_cannot_change_what_they_were_given():
+def test_templates_cannot_change_their_context():
     values = {"dict": OrderedDict(a=1), "list": [3, 1], "text": "x"}
     source = "{% firstof dict.clear dict.popitem list.clear list.sort %}{{ dict.a }}{{ list.0 }}"
     one = renderer(values, title_template="{{ dict.a }}", body_template=source)
@@ -152,7 +152,7 @@ def test_attributes_that_are_values_can_be_read():
     assert body("{{ day.year }} {{ span.days }}", day=date(2026, 1, 1), span=timedelta(days=3)) == "2026 3"
 
 
-def test_whatever_a_filter_raises_names_the_template_and_the_field():
+def test_any_exception_of_a_filter_names_the_template_and_the_field():
     with pytest.raises(TemplateRenderError, match="Template news, title: the filter 'floatformat'"):
         renderer({"n": 1.5}, title_template="{{ n|floatformat:'1000' }}").render("")
 
@@ -168,7 +168,7 @@ def test_the_engine_knows_only_the_listed_tags_and_filters(compiler):
     assert not engine.template_loaders
 
 
-def test_braces_can_still_be_written():
+def test_literal_braces_can_be_written():
     assert body("{{ '{{' }} {x} %} }}") == "{{ {x} %} }}"
 
 

@@ -18,7 +18,7 @@ from django_webpush_kit.templating.json_values import as_json, with_dates
         ("2030-05-01T18:30+02:00", datetime(2030, 5, 1, 18, 30, tzinfo=timezone(timedelta(hours=2)))),
     ],
 )
-def test_texts_in_iso_8601_are_dates(text, value):
+def test_iso_8601_texts_become_dates(text, value):
     assert with_dates({"a": [{"b": text}]}) == {"a": [{"b": value}]}
     assert with_dates(as_json({"a": value})) == {"a": value}
 
@@ -26,7 +26,7 @@ def test_texts_in_iso_8601_are_dates(text, value):
 @pytest.mark.parametrize(
     "value", ["2030-02-31", "2030-5-1", "18:30", "\u0662030-05-01", "on 2030-05-01", "", 7, None, True]
 )
-def test_other_values_stay_as_they_are(value):
+def test_other_values_are_unchanged(value):
     assert with_dates(value) == value
 
 

@@ -37,7 +37,7 @@ from tests.templating.texts import new_template
         ("xx-" * 400, ["", "xx-yy"], "xx-yy"),
     ],
 )
-def test_the_choice_is_that_of_django(language, stored, expected):
+def test_languages_are_chosen_as_django_does(language, stored, expected):
     assert stored_language(language, stored) == expected
 
 
@@ -45,7 +45,7 @@ def test_the_choice_is_that_of_django(language, stored, expected):
     st.sampled_from([*LANG_INFO, "zh-hant-tw", "xx", "pt-pt", "de-li", "sr-cyrl-rs"]),
     st.lists(st.sampled_from(sorted(code for code, info in LANG_INFO.items() if "name" in info)), unique=True),
 )
-def test_the_choice_is_that_of_django_for_any_languages(language, stored):
+def test_random_languages_are_chosen_as_django_does(language, stored):
     with override_settings(LANGUAGES=[(code, code) for code in stored], LANGUAGE_CODE="xx"):
         try:
             expected = translation.get_supported_language_variant(language)

@@ -13,13 +13,13 @@ def problems():
     return [str(problem) for problem in lint_templates(get_template_model().objects.all())]
 
 
-def test_good_templates_have_none():
+def test_valid_templates_have_no_findings():
     make_template()
     make_template(language="de")
     assert problems() == []
 
 
-def test_bad_syntax_and_bad_options_name_template_and_field():
+def test_findings_name_template_and_field():
     make_template("a", body_template="{% debug %}", options={"colour": "red"})
     (problem,) = problems()[:1]
     assert problem.startswith("a: body_template: ")
@@ -44,7 +44,7 @@ def test_a_type_without_a_default_text_is_reported_once():
     assert problem.startswith("a (de): The type has no template in the default language")
 
 
-def test_types_nobody_can_switch_off_are_found_where_types_are_configured(push_settings):
+def test_types_missing_from_the_configured_types_are_found(push_settings):
     push_settings(NOTIFICATION_TYPES={"b": {}})
     make_template("a")
     make_template("b")

@@ -18,7 +18,7 @@ def test_variables_show_their_names():
     assert (text.title, text.body, text.url) == ("Order [number]", "Hello [Recipient.First_Name]!", "/o/[id]/")
 
 
-def test_dates_are_dates_and_numbers_numbers():
+def test_samples_of_dates_and_numbers_have_the_right_type():
     text = preview(
         template(
             '{{ starts|date:"Y" }}',
@@ -47,7 +47,7 @@ def test_a_variable_that_is_also_a_dict_stays_a_dict(title):
     assert sample_context(template(title)) == {"a": {"b": "[a.b]"}}
 
 
-def test_several_parts_of_one_variable_stand_together():
+def test_several_attributes_of_one_variable_are_sampled_together():
     assert sample_context(template("{{ a.b }} {{ a.c }}")) == {"a": {"b": "[a.b]", "c": "[a.c]"}}
 
 

@@ -32,14 +32,14 @@ MEBIBYTE = 1024 * 1024
         ({"vibrate_pattern": "buzz"}, "vibrate_pattern"),
     ],
 )
-def test_a_template_that_could_not_be_sent_is_refused_by_field(fields, wrong):
+def test_errors_of_templates_that_cannot_be_sent_name_the_field(fields, wrong):
     with pytest.raises(ValidationError) as refusal:
         new_template(**fields).clean()
     assert list(refusal.value.message_dict) == [wrong]
 
 
 @pytest.mark.parametrize("language", ["", "de", "pt-br", "zh-Hant-TW", "pt_BR"])
-def test_a_good_template_is_accepted(language):
+def test_a_valid_template_is_accepted(language):
     new_template(
         language=language,
         title_template="{{ a }}",
@@ -51,7 +51,7 @@ def test_a_good_template_is_accepted(language):
 
 @pytest.mark.parametrize("field", ["type", "title_template", "body_template", "url_template", "icon_template"])
 @pytest.mark.parametrize("value", ["a\x00", "\ud800", None, 7])
-def test_text_that_no_database_takes_is_refused_by_field(field, value):
+def test_errors_of_text_that_databases_refuse_name_the_field(field, value):
     with pytest.raises(ValidationError) as refusal:
         new_template(**{field: value}).clean()
     assert list(refusal.value.message_dict) == [field]
@@ -85,7 +85,7 @@ def nested(levels):
         ({"language": 7}, "language"),
     ],
 )
-def test_values_that_cannot_be_stored_or_sent_are_refused_by_field(fields, wrong):
+def test_errors_of_unusable_values_name_the_field(fields, wrong):
     with pytest.raises(ValidationError) as refusal:
         new_template(**fields).clean()
     assert list(refusal.value.message_dict) == [wrong]

@@ -29,7 +29,7 @@ def variables(source, **fields):
         ("{% comment %}{{ a }}{% endcomment %}{# {{ b }} #}", []),
     ],
 )
-def test_variables_stand_in_order_and_optional_ones_are_marked(source, expected):
+def test_variables_are_listed_in_order_and_optional_ones_are_marked(source, expected):
     if "{% if" in source:
         expected = [f"{name} (optional)" for name in expected]
     assert variables(source) == expected
@@ -46,6 +46,6 @@ def test_every_text_is_searched():
 
 
 @pytest.mark.parametrize("fields", [{"title_template": "{% if %}"}, {"actions": 7}, {"actions": ["x"]}])
-def test_a_malformed_template_is_one_kind_of_error(fields):
+def test_a_malformed_template_raises_one_type_of_error(fields):
     with pytest.raises(TemplateRenderError, match="Template news"):
         template_variables(new_template(**fields))

@@ -98,7 +98,7 @@ def test_a_message_goes_to_the_browser_at_once_and_is_kept_until_acknowledged(se
     assert service.waiting(other) == []
 
 
-def test_a_message_that_the_worker_failed_on_is_not_repeated(service, peer):
+def test_a_message_that_the_worker_rejects_is_not_repeated(service, peer):
     peer.connect()
     endpoint = peer.register("c1")
     ApplicationServer().post(endpoint, BODY)

@@ -27,7 +27,7 @@ def test_every_block_sends_what_was_written_until_its_end(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_wakes_once_whatever_becomes_of_its_savepoints(push_outbox, make_subscription, monkeypatch):
+def test_a_transaction_wakes_once_whatever_happens_to_its_savepoints(push_outbox, make_subscription, monkeypatch):
     woken = []
     monkeypatch.setattr(ImmediateBackend, "wake", lambda _backend, batches=(): woken.append(list(batches)))
     subscription = make_subscription()

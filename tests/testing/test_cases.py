@@ -52,7 +52,7 @@ class MixinTests(PushTestCaseMixin, TestCase):
             services.send(subscribe(), "Booked")
         assert len(outbox) == 1
 
-    def test_the_settings_are_the_hosts_own_but_for_the_ways_out(self):
+    def test_only_transport_and_task_backend_settings_are_replaced(self):
         before = settings.WEBPUSH_KIT
         assert before["TRANSPORT"] == "django_webpush_kit.transports.LocmemTransport"
         assert before["TASK_BACKEND"] == "django_webpush_kit.task_backends.ImmediateBackend"

@@ -32,7 +32,7 @@ def without_timestamps(reports):
     return [report.body for report in reports]
 
 
-def test_a_subscription_looks_like_a_browsers(browser):
+def test_a_subscription_has_the_form_of_a_real_one(browser):
     subscription = browser.subscribe()
     assert set(subscription) == {"endpoint", "expirationTime", "keys"}
     assert subscription["expirationTime"] is None
@@ -92,7 +92,7 @@ def test_resubscribing_can_change_the_key(browser):
     assert other.send(browser.resubscribe(other.public_key), {}) == 201
 
 
-def test_waiting_ends_when_enough_has_arrived_or_time_is_over(browser, server):
+def test_waiting_ends_at_the_expected_number_or_the_timeout(browser, server):
     subscription = browser.subscribe()
     server.send(subscription, message(1))
     sending = threading.Timer(0.05, server.send, (subscription, message(2)))
@@ -113,7 +113,7 @@ def test_a_message_for_other_keys_is_an_error(service, browser, server):
     assert browser.received == []  # it is reported once
 
 
-def test_a_message_is_shown_with_what_it_says(browser, server):
+def test_a_message_is_shown_with_its_contents(browser, server):
     actions = [{"action": "map", "title": "Map", "navigate": "/map"}, {"action": "call", "title": "Call"}]
     server.send(browser.subscribe(), message(1, body="B", navigate="/b", data={"n": 1}, actions=actions))
     (shown,) = browser.shown
@@ -235,7 +235,7 @@ def test_reports_go_to_a_base_url(service, server):
     assert (report.response.status, report.response.json()) == (200, {"recorded": 1})
 
 
-def test_the_origin_of_a_push_service_elsewhere_will_do(service, server):
+def test_the_origin_of_another_push_service_is_enough(service, server):
     browser = FakeBrowser(service.origin, server.public_key)
     server.send(browser.subscribe(), message(1))
     assert browser.wait_for(1) == [message(1)]

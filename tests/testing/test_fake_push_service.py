@@ -27,7 +27,7 @@ def browser(service, server):
     return browser
 
 
-def test_a_message_that_keeps_the_rules_is_stored_until_the_browser_fetches_it(service, server, browser):
+def test_a_valid_message_is_stored_until_the_browser_fetches_it(service, server, browser):
     assert server.send(browser.subscription, {"id": "1"}, Urgency="high", Topic="score") == 201
     (waiting,) = service.waiting(browser.endpoint)
     assert (waiting.ttl, waiting.urgency, waiting.topic) == (60, "high", "score")
@@ -90,11 +90,11 @@ def test_the_vapid_token_must_be_for_this_service_and_not_expired(service, serve
     assert server.send(browser.subscription, {}, Authorization=expired) == 401
 
 
-def test_the_vapid_key_must_be_the_subscriptions(browser):
+def test_the_vapid_key_must_be_that_of_the_subscription(browser):
     assert ApplicationServer().send(browser.subscription, {}) == 403
 
 
-def test_a_subscription_without_a_key_takes_unsigned_and_signed_messages(service, server):
+def test_a_subscription_without_a_key_accepts_unsigned_and_signed_messages(service, server):
     browser = FakeBrowser(service)
     browser.subscribe()
     assert server.send(browser.subscription, {}, Authorization=None) == 201
@@ -143,7 +143,7 @@ def test_held_messages_arrive_after_the_release(service, server, browser):
     assert browser.received == [{"id": "1"}]
 
 
-def test_scripted_answers_come_in_order_and_an_endpoints_own_come_first(service, server, browser):
+def test_scripted_answers_are_given_in_order_those_of_the_endpoint_first(service, server, browser):
     service.script(None, Fault(status=429, headers={"Retry-After": "7"}, body=b"slow down", times=2))
     service.script(browser.endpoint, Fault(status=500), Fault(status=502))
     statuses = [server.send(browser.subscription, {}) for _ in range(5)]
@@ -151,12 +151,12 @@ def test_scripted_answers_come_in_order_and_an_endpoints_own_come_first(service,
     assert [request.reason for request in service.requests][:4] == ["scripted fault"] * 4
 
 
-def test_a_fault_for_another_endpoint_is_left_alone(service, server, browser):
+def test_a_fault_for_another_endpoint_does_not_apply(service, server, browser):
     service.script("https://push.example.com/other", Fault())
     assert server.send(browser.subscription, {}) == 201
 
 
-def test_a_fault_without_end_lasts_until_cleared(service, server, browser):
+def test_a_permanent_fault_lasts_until_cleared(service, server, browser):
     service.script(None, Fault(times=None))
     assert {server.send(browser.subscription, {}) for _ in range(3)} == {503}
     service.clear_faults()
@@ -177,7 +177,7 @@ def test_a_dropped_connection_gives_no_answer(service, server, browser):
     assert service.waiting(browser.endpoint) == []
 
 
-def test_half_a_reply_is_cut_off(service, server, browser):
+def test_a_truncated_reply(service, server, browser):
     service.script(None, Fault(status=500, body=b"half of", half_reply=True))
     with pytest.raises(IncompleteRead) as cut:
         server.send(browser.subscription, {})
@@ -206,7 +206,7 @@ def test_stopping_does_not_wait_for_delayed_requests(server):
     assert outcome == [RemoteDisconnected]
 
 
-def test_https_is_verified_against_the_throwaway_authority(server):
+def test_https_is_verified_with_the_throwaway_authority(server):
     with FakePushService(tls=True, hostname="localhost") as service:
         assert service.origin == f"https://localhost:{service.port}"
         assert service.websocket_url == f"wss://localhost:{service.port}/"
@@ -232,7 +232,7 @@ def test_a_taken_port_is_an_error_and_stopping_twice_is_not(service):
     second.stop()
 
 
-def test_a_server_must_say_what_it_serves():
+def test_a_server_class_must_name_what_it_serves():
     with pytest.raises(NotImplementedError):
         LoopbackServer().start()
 
@@ -245,7 +245,7 @@ def test_a_stopped_service_can_be_started_again(service):
     assert call_http("GET", service.origin).json() == {"service": "fake push service", "subscriptions": 0}
 
 
-def test_a_browsers_addresses_are_404_for_strangers_and_after_the_end(service):
+def test_urls_of_a_browser_are_404_for_others_and_after_its_end(service):
     url = service.subscribe().url
     assert call_http("GET", f"{service.origin}/subscriptions/unknown/messages").status == 404
     assert call_http("POST", f"{url}/acknowledgements", {"messages": ["unknown"]}).status == 204

@@ -43,7 +43,7 @@ def test_the_outbox_is_a_live_sequence_of_messages():
         hash(outbox)
 
 
-def test_a_message_tells_what_the_browser_would_get():
+def test_a_message_has_what_the_browser_would_get():
     members = {
         "body": "B",
         "navigate": "/x",

@@ -49,7 +49,7 @@ def test_the_outbox_fixture_is_empty_at_first_and_afterwards(push_outbox, reques
     assert kit_settings.TRANSPORT == "django_webpush_kit.transports.LocmemTransport"
 
 
-def test_a_project_without_django_is_left_alone(tmp_path):
+def test_the_plugin_ignores_projects_without_django(tmp_path):
     (tmp_path / "test_nothing.py").write_text(
         "import sys\n"
         "def test_nothing():\n"
@@ -62,7 +62,7 @@ def test_a_project_without_django_is_left_alone(tmp_path):
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
-def test_names_of_the_kit_are_loaded_on_first_use():
+def test_names_of_the_testing_kit_are_loaded_on_first_use():
     from django_webpush_kit import testing
 
     assert {name for name in testing.__all__ if hasattr(testing, name)} == set(testing.__all__)

@@ -61,19 +61,19 @@ def test_an_idle_connection_is_alive_until_the_server_ends_it(ends):
     assert not connection.is_alive()
 
 
-def test_one_that_was_reset_is_not_alive(ends):
+def test_a_reset_connection_is_not_alive(ends):
     connection, server = ends
     reset(server)
     assert not connection.is_alive()
 
 
-def test_one_with_unexpected_data_is_not_used_again(ends):
+def test_a_connection_with_unexpected_data_is_not_reused(ends):
     connection, server = ends
     server.sendall(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     assert not connection.is_alive()
 
 
-def test_a_request_whose_time_is_up_is_not_written(ends):
+def test_a_request_after_its_deadline_is_not_written(ends):
     connection, server = ends
     with pytest.raises(ExchangeError) as failure:
         exchange(connection, seconds=-1)
@@ -91,7 +91,7 @@ def test_a_request_that_cannot_be_written_is_unsent(ends):
 
 
 @pytest.mark.parametrize(("header", "is_complete"), [(b"", True), (b"Connection: close\r\n", False)])
-def test_a_connection_that_the_server_wants_to_end_carries_no_other_request(ends, header, is_complete):
+def test_a_connection_with_connection_close_is_not_reused(ends, header, is_complete):
     connection, server = ends
     server.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n" + header + b"\r\nok")
     reply = exchange(connection)

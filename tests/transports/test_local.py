@@ -21,7 +21,7 @@ def _empty():
     locmem.answers.clear()
 
 
-def test_locmem_keeps_what_it_is_given(browser):
+def test_locmem_stores_requests(browser):
     requests = [browser.request(ENDPOINT, id=number) for number in range(3)]
     responses = list(LocmemTransport(endpoint_policy=EndpointPolicy()).send(requests))
     assert [(response.id, response.status) for response in responses] == [(0, 201), (1, 201), (2, 201)]
@@ -59,7 +59,7 @@ def test_console_prints_the_message_but_no_secrets(browser):
         assert secret not in text
 
 
-def test_console_prints_to_the_standard_output_what_is_no_json(browser, capsys):
+def test_console_prints_payloads_that_are_not_json(browser, capsys):
     list(ConsoleTransport().send([browser.request(ENDPOINT, payload=b"\xff")]))
     assert capsys.readouterr().out.startswith("Web push to fcm.googleapis.com: ttl 60, urgency normal\nb'\\xff'\n")
 
@@ -70,7 +70,7 @@ def test_an_unknown_option_is_a_type_error(transport_class):
         transport_class(timeout=3)
 
 
-def test_the_secrets_of_a_request_do_not_show(browser):
+def test_repr_of_a_request_hides_its_secrets(browser):
     assert repr(browser.request(ENDPOINT, id=7)) == "PushRequest(id=7, ttl=60, urgency='normal', topic='')"
 
 
@@ -80,7 +80,7 @@ def test_the_base_class_requires_send(browser):
     assert Transport().close() is None
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_can_be_imported():
     for name in transports.__all__:
         assert getattr(transports, name).__name__ if name[0].isupper() and not name.isupper() else True
     with pytest.raises(AttributeError, match="SmtpTransport"):

@@ -100,7 +100,7 @@ def answers(bench: Bench) -> Finding:
 
 
 def connections(bench: Bench) -> Finding:
-    """Break every connection to the push service in each way there is, then mend it: everything is sent."""
+    """Break every connection to the push service in each way there is, then repair it: everything is sent."""
     finding = Finding("connections refused, reset, cut, dripping, silent")
     service = bench.push_service
     with Proxy(service.port) as proxy:

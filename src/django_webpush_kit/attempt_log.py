@@ -1,8 +1,8 @@
 """The log of an outbox row: what happened to it, one JSON line per step.
 
 The column `attempt_log` of a row stays empty if the first attempt is accepted. Otherwise each wait, answer, lapsed
-lease and end is appended by the statement that writes it, so the log costs no query. It keeps its last `MAX_LENGTH`
-characters, which are about 25 steps.
+lease and end is appended by the UPDATE that stores it, so the log needs no query of its own. It keeps its last
+`MAX_LENGTH` characters, which are about 25 steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Step(str, Enum):
     """The kind of a step."""
 
     ANSWER = "answer"
-    """The push service answered, or did not. Without `until`, it was the last attempt."""
+    """The push service answered, or the request failed. Without `until`, it was the last attempt."""
     WAIT = "wait"
     """Postponed without an attempt."""
     END = "end"

@@ -7,7 +7,7 @@
 - `unhealthy`: due notifications or broadcasts are not being delivered, a push service refuses our credentials, the
   database does not answer, the clock is wrong, or there are subscriptions but no valid VAPID key
 
-Each problem comes with its mend. `delivery.problems` finds most of them.
+Each problem comes with a fix. `delivery.problems` finds most of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ RECENT_ROWS = 50_000
 """Maximum number of rows for the success rate, so that the query costs the same on a large site."""
 
 NOTHING_ACCEPTED = 10
-"""Number of failed or expired messages from which on a success rate of 0 means `unhealthy`."""
+"""A success rate of 0 means `unhealthy` if at least this many messages failed or expired."""
 
 SUBSCRIPTIONS_CACHE_SECONDS = 60.0
 
@@ -70,7 +70,7 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     """Return `{"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}`.
 
     `success_rate` is a percentage for the last 24 hours or None, `timestamp` is ISO 8601. `details` adds
-    `{"problems": [text], "findings": [{"level", "area", "text", "mend"}], "oldest_due_seconds", "paused_services":
+    `{"problems": [text], "findings": [{"level", "area", "text", "fix"}], "oldest_due_seconds", "paused_services":
     [{"push_service", "paused_until", "reason"}], "paused_by_hand": [{"push_service", "since"}], "refused_credentials":
     [{"push_service", "vapid_key_id", "reason", "since"}], "send_rates": [{"push_service", "per_minute",
     "throttled_at"}], "transport", "task_backend", "period_hours"}`. `level` is "unhealthy" or "degraded";
@@ -138,7 +138,7 @@ def _status(problems: Sequence[Problem]) -> str:
 
 
 def _in_words(problems: Iterable[Problem]) -> dict[str, Any]:
-    """The problems, the serious ones first."""
+    """Return the problems as sentences, serious ones first."""
     problems = sorted(problems, key=lambda problem: not problem.is_serious)
     return {
         "problems": [str(problem) for problem in problems],
@@ -147,7 +147,7 @@ def _in_words(problems: Iterable[Problem]) -> dict[str, Any]:
                 "level": UNHEALTHY if problem.is_serious else DEGRADED,
                 "area": problem.area,
                 "text": problem.text,
-                "mend": problem.mend,
+                "fix": problem.fix,
             }
             for problem in problems
         ],
@@ -155,7 +155,7 @@ def _in_words(problems: Iterable[Problem]) -> dict[str, Any]:
 
 
 def _log_changes(found: dict[str, Any]) -> None:
-    """Log when delivery becomes unhealthy and when it is no longer, as this process learns of it."""
+    """Log when delivery becomes unhealthy and when it recovers, as soon as this process notices."""
     before, status = _last.get(_scope()), found["public"]["status"]
     _last[_scope()] = status
     if status == UNHEALTHY != before:
@@ -179,7 +179,7 @@ def _scope() -> str:
 
 
 def _states() -> list[PushServiceState]:
-    """The states of push services that are paused, by hand or by their breaker."""
+    """Return the states of push services that are paused, manually or by their breaker."""
     states = PushServiceState.objects.using(outbox_database())
     paused = states.filter(Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False))
     return list(paused.order_by("push_service", "vapid_key_id"))
@@ -263,7 +263,7 @@ def _oldest_due_seconds(now: datetime) -> float:
 
 
 def _send_rates() -> list[dict[str, Any]]:
-    """The rates that push services are sent to; `throttled_at` is None for one of SEND_RATES."""
+    """Return the send rates of push services. `throttled_at` is None for rates in `SEND_RATES`."""
     try:
         return [limit.as_json() for limit in send_limits()]
     except ImproperlyConfigured:
@@ -271,7 +271,7 @@ def _send_rates() -> list[dict[str, Any]]:
 
 
 def _subscriptions() -> dict[str, int]:
-    """How many subscriptions are active, and how many of them were made with a VAPID key that is not configured."""
+    """Return the numbers of active subscriptions, and of those made with a VAPID key that is not configured."""
     active = get_subscription_model().objects.filter(is_active=True)
     try:
         keyring = vapid_keyring()
@@ -282,7 +282,7 @@ def _subscriptions() -> dict[str, int]:
 
 
 def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
-    """What the heartbeats and the oldest due notification tell about the workers."""
+    """Yield problems of the workers, judged by their heartbeats and the age of the oldest due notification."""
     try:
         workers = seen_workers(difference)
     except DatabaseError:

@@ -1,8 +1,9 @@
-"""Observers are told what delivery does, for metrics and traces. Name their classes in the setting `OBSERVERS`.
+"""Observers: classes that are called for each batch, chunk and event, for metrics and traces.
 
     WEBPUSH_KIT = {"OBSERVERS": ["django_webpush_kit.contrib.prometheus.Metrics"]}
 
-Without observers nothing is measured. An observer that raises is logged, and stops nothing.
+List them in the setting `OBSERVERS`. Without observers, nothing is measured. If an observer raises, the exception is
+logged and delivery continues.
 """
 
 from __future__ import annotations
@@ -67,16 +68,16 @@ class Observer:
         """A batch was written and committed; `result` is its `SendResult`, or the `PushBroadcast`."""
 
     def on_chunk(self, report: ChunkReport) -> None:
-        """A worker is done with a chunk of rows. Called in the worker's process."""
+        """A worker has finished a chunk of rows. Called in the worker's process."""
 
     def on_event(self, notification: Any, event: str) -> None:
         """A browser reported an event: "delivered", "clicked", "dismissed" or "action_clicked"."""
 
 
 def observers() -> tuple[Observer, ...]:
-    """Return the observers of the setting `OBSERVERS`, made once per process.
+    """Return the observers of the setting `OBSERVERS`, created once per process.
 
-    One that cannot be made is logged and left out; `manage.py check` reports it.
+    An observer that cannot be created is logged and skipped; `manage.py check` reports it.
     """
     try:
         given = kit_settings.OBSERVERS
@@ -87,7 +88,7 @@ def observers() -> tuple[Observer, ...]:
 
 
 def make_observer(spec: str | Mapping[str, Any]) -> Observer:
-    """Make an observer from a dotted path, or a dict of BACKEND and OPTIONS. Raises ImproperlyConfigured."""
+    """Create an observer from a dotted path, or a dict of BACKEND and OPTIONS. Raises ImproperlyConfigured."""
     path = spec
     try:
         path, options = (spec, {}) if isinstance(spec, str) else (spec["BACKEND"], spec.get("OPTIONS") or {})
@@ -100,7 +101,7 @@ def make_observer(spec: str | Mapping[str, Any]) -> Observer:
 
 
 def tell(method: str, *arguments: Any) -> None:
-    """Call a method of every observer; what one of them raises is logged."""
+    """Call a method of every observer. Exceptions are logged."""
     for observer in observers():
         try:
             getattr(observer, method)(*arguments)
@@ -109,7 +110,7 @@ def tell(method: str, *arguments: Any) -> None:
 
 
 def connect() -> None:
-    """Let observers hear of batches and events, too. Django calls this at start if there are any."""
+    """Connect the observers to the signals of batches and events. Called at startup if there are observers."""
     notifications_queued.connect(_queued, dispatch_uid="webpush_kit_observers")
     event_recorded.connect(_event_recorded, dispatch_uid="webpush_kit_observers")
 

@@ -1,4 +1,7 @@
-"""The present state of delivery in figures, for the dashboard and for metrics. Every query is bounded."""
+"""Query the current state of delivery for the dashboard and metrics: backlog, push services, workers, errors.
+
+Every query reads a bounded number of rows.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ MAX_SERVICES = 50
 
 ERROR_HOURS = 24
 MAX_ERRORS = 2000
-"""Rows of each lane and status that are read to count the reasons of failures, the latest first."""
+"""Maximum number of rows read per lane and status, latest first, to count the reasons of failures."""
 
 REASONS_SHOWN = 10
 
@@ -69,7 +72,7 @@ class ServiceState:
 
 
 def lane_states(now: datetime | None = None) -> list[LaneState]:
-    """Return what is due in each lane, by index."""
+    """Return the number and the age of the due rows of each lane."""
     now = now or timezone.now()
     rows = get_notification_model().objects.using(outbox_database())
     states = []
@@ -82,7 +85,7 @@ def lane_states(now: datetime | None = None) -> list[LaneState]:
 
 
 def unfinished() -> dict[str, int]:
-    """Return how many rows are pending, due or not, and being sent: at most `COUNT_LIMIT` of each."""
+    """Return the numbers of pending rows (due or not) and of rows being sent, each at most `COUNT_LIMIT`."""
     rows = get_notification_model().objects.using(outbox_database()).order_by()
     return {
         status.value: rows.filter(status=status, lane__in=Lane.values)[:COUNT_LIMIT].count()
@@ -91,7 +94,7 @@ def unfinished() -> dict[str, int]:
 
 
 def service_states(now: datetime | None = None) -> list[ServiceState]:
-    """Return the push services with an open breaker, a rate or a pause; all others are fine.
+    """Return the push services that have an open breaker, a rate limit or a manual pause.
 
     As in health, a breaker that was not probed lately and a refusal of a key no longer in use do not count.
     """

@@ -143,7 +143,7 @@ class TestWorkers:
             execute("PRAGMA max_page_count = 1073741823")
         assert not WorkerHeartbeat.objects.filter(name=heartbeat.name).exists()
         assert (health["status"], health["findings"][0]["area"]) == ("unhealthy", "workers")
-        assert "is its disk full?" in health["findings"][0]["mend"]
+        assert "is its disk full?" in health["findings"][0]["fix"]
 
 
 @contextmanager
@@ -298,7 +298,7 @@ class TestHealth:
         self.make_due(subscription, seconds=310)
         (finding,) = get_health(details=True)["findings"]
         assert finding["area"] == "lag"
-        assert finding["mend"].startswith("A worker was seen 5 s ago: read its log")
+        assert finding["fix"].startswith("A worker was seen 5 s ago: read its log")
 
     def test_a_silent_scheduler_is_reported(self, push_settings):
         push_settings(TASK_BACKEND=CELERY_LIKE)

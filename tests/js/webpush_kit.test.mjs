@@ -246,7 +246,7 @@ describe("the service worker", () => {
     assert.equal(page.registration.active.scriptURL, `${ORIGIN}/site-worker.js`);
   });
 
-  test("of the site that does not is left alone, and the mend is named", async (context) => {
+  test("of the site that does not is left alone, and the error says how to fix it", async (context) => {
     hurry(context);
     const push = open();
     page.registration = page.makeRegistration("/site-worker.js");
@@ -941,7 +941,7 @@ describe("what prevents notifications", () => {
     await assert.rejects(next.subscribe(), codeOf("invalid_key"));
   });
 
-  test("has words that say the mend, for each code", () => {
+  test("has a message that says how to fix it, for each code", () => {
     for (const [code, message] of Object.entries(kit.PUSH_ERRORS)) {
       assert.match(code, /^[a-z_]+$/);
       assert.equal(new kit.PushError(code).message, message);

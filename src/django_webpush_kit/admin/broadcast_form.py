@@ -34,7 +34,7 @@ from django_webpush_kit.templating.preview import missing_variables, variables_w
 from django_webpush_kit.templating.validation import validate_template
 
 OWN_FIELDS = ("scheduled_for", "scheduled_local", "expires_at", "idempotency_key")
-"""Options that are not JSON, or that the form sets itself."""
+"""Options that cannot be given as JSON, or that the form sets itself."""
 
 OPTION_FIELDS = ("url", "icon", "urgency", "expires_at")
 """Fields of the form that are options of `services.broadcast`."""
@@ -292,7 +292,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
             self.add_error(field, problems)
 
     def _variable_problems(self, templates: Iterable[Any], context: Mapping[str, Any]) -> Iterable[Any]:
-        """Yield what is wrong with the variables; `TemplateRenderError` for a template that cannot be rendered."""
+        """Yield problems of the variables; `TemplateRenderError` for a template that cannot be rendered."""
         missing: dict[str, None] = {}
         undated: dict[str, None] = {}
         for template in templates:

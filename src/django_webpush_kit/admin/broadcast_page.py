@@ -1,4 +1,4 @@
-"""The page of one broadcast: its state in words, its figures, and what staff can do about it now."""
+"""The page of one broadcast: its state in words, its figures, and the actions that are possible now."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastPage:
-    """What the page shows. `is_live` says whether the figures still change."""
+    """The content of the page. `is_live` is true while the figures can change."""
 
     summary: Sequence[str]
     figures: Sequence[Figure]
@@ -62,7 +62,7 @@ class BroadcastPage:
 
 
 def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
-    """Return the page of a broadcast as it stands now. The broadcast's fields are read again."""
+    """Return the current page of a broadcast. Reads its fields again."""
     figures = broadcast_figures(broadcast)
     progress = figures.progress
     is_live = broadcast.status in UNSTARTED_OR_RUNNING or progress.waiting > 0
@@ -149,7 +149,7 @@ def _summary(broadcast: PushBroadcast, figures: BroadcastFigures) -> Any:
 
 
 def _figures(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Figure]:
-    """Return the main figures, then those of the others that are not 0."""
+    """Return the main figures, then other figures that are not 0."""
     progress, accepted, counts = figures.progress, figures.progress.accepted, figures.progress.by_status
     ended = progress.ended - progress.pruned
     main = [

@@ -1,4 +1,4 @@
-"""What a broadcast will do: its audience, its schedule and its texts, for the form and for the page that asks."""
+"""Describe what a broadcast will do (audience, schedule, texts), for the form and the confirmation page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Group:
 
 @dataclass
 class Review:
-    """What the form describes so far. `given` is its cleaned data, which lacks fields that are invalid."""
+    """The broadcast that the form describes so far. `given` is its cleaned data without invalid fields."""
 
     given: Mapping[str, Any]
     templates: list[Any]

@@ -1,4 +1,4 @@
-"""What the browser gets of a notification: the payload, without its secrets, and how it looks."""
+"""Show what the browser receives: the payload without its secrets, and a preview."""
 
 from __future__ import annotations
 

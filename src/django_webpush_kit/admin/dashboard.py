@@ -1,4 +1,4 @@
-"""The dashboard of the admin: is delivery fine, and if not, why? And the list of workers, to which it belongs."""
+"""The dashboard of the admin, which shows whether delivery works and lists problems, and the list of workers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
 
 
 def dashboard_context() -> dict[str, Any]:
-    """Return what the dashboard shows. If the database does not answer, only health, which says so."""
+    """Return the context of the dashboard. If the database does not answer, it has only health, which reports that."""
     health = get_health(details=True)
     context = {"health": health, "status_text": STATUS_WORDS[health["status"]], "read_at": timezone.now()}
     try:
@@ -94,7 +94,7 @@ def dashboard_context() -> dict[str, Any]:
 
 
 def panel_context(request: HttpRequest) -> dict[str, Any] | None:
-    """Return what the panel on the first page of the admin shows, or None if the user may not see it."""
+    """Return the context of the panel on the admin index, or None if the user may not see it."""
     if not may_view(request, WorkerHeartbeat):
         return None
     health = get_health(details=True)
@@ -134,6 +134,6 @@ def _figures() -> dict[str, Any]:
 
 
 def show_panel(site: admin.AdminSite) -> None:
-    """Show the panel on the first page of an admin site, unless the project or a theme has a page of its own."""
+    """Show the panel on the index of an admin site, unless the project or a theme uses its own template."""
     if site.index_template is None:
         site.index_template = "django_webpush_kit/admin/index.html"

@@ -1,4 +1,4 @@
-"""What a text typed into the search box of a large list means: an id, a batch, an endpoint, a user, or a title."""
+"""Search in large lists: decide whether a text is an id, a batch, an endpoint, a user, or part of a title."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.tokens import NotificationIdentity
 
 MAX_FOUND = 100
-"""Users or notifications that one search text may stand for."""
+"""Maximum number of users or notifications that match one search text."""
 
 TITLE = "title:"
 USER = "user:"
@@ -25,10 +25,10 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 def find_notifications(text: str) -> Search:
-    """Return the notifications meant by a text.
+    """Return the notifications that match a search text.
 
-    A batch, the id of a notification (alone, or as in payloads), a whole endpoint, a user's name, its beginning or an
-    e-mail address, or else a part of the title. "title:" and "user:" before the text say which.
+    The text may be a batch, an id (alone, or as in payloads), an endpoint, a user's name or its beginning, an e-mail
+    address, or else part of the title. The prefixes "title:" and "user:" choose one meaning.
     """
     if text.startswith(TITLE):
         return _by_title(text.removeprefix(TITLE).strip())
@@ -41,7 +41,7 @@ def find_notifications(text: str) -> Search:
 
 
 def find_subscriptions(text: str) -> Search:
-    """Return the subscriptions meant by a text: an id, a whole endpoint, or a user."""
+    """Return the subscriptions that match a search text: an id, an endpoint, or a user."""
     text = text.removeprefix(USER).strip()
     if (key := _existing_key(get_subscription_model(), text)) is not None:
         return Search(Q(pk=key))
@@ -52,7 +52,7 @@ def find_subscriptions(text: str) -> Search:
 
 
 def find_events(text: str) -> Search:
-    """Return the events meant by a text: the id of their notification, or its batch."""
+    """Return the events that match a search text: the id or the batch of their notification."""
     by_id = _notification_by_id(text)
     search = by_id or _notifications_of_batch(text)
     if search is None:
@@ -62,7 +62,7 @@ def find_events(text: str) -> Search:
 
 
 def find_users(text: str) -> list[Any]:
-    """Return the primary keys of the users with this name or e-mail address, or whose names begin so."""
+    """Return the primary keys of the users with this name or e-mail address, or whose name starts with it."""
     model: Any = get_user_model()
     users, name = model._base_manager.all(), model.USERNAME_FIELD
     email = getattr(model, "EMAIL_FIELD", "") if "@" in text else ""
@@ -74,7 +74,7 @@ def find_users(text: str) -> list[Any]:
 
 
 def prefix(field: str, text: str, database: str) -> Q:
-    """Return the condition that a column begins with a text, in the form that the database serves by an index."""
+    """Return the condition that a column starts with a text, in a form for which the database uses an index."""
     conditions = {
         "sqlite": Q(**{f"{field}__gte": text, f"{field}__lt": f"{text}{LAST_CHARACTER}"}),
         "mysql": Q(**{f"{field}__istartswith": text}),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SCAN_LIMIT = 20_000
-"""Rows that are looked through for a condition without an index."""
+"""Rows searched for a condition without an index."""
 
 BEFORE = "before"
 """The parameter with the position of a window."""
@@ -113,7 +113,7 @@ class LargeTableChangeList(ChangeList):
         return shown_moment(self.older.moment) if self.older and self.older.moment else ""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Return the order of the windows: no other one is served by an index."""
+        """Return the order of the windows, because no other order has an index."""
         field = self.model_admin.window_field
         return [f"-{field}", "-pk"] if field else ["-pk"]
 
@@ -126,7 +126,7 @@ class LargeTableChangeList(ChangeList):
         return rows if self.older is None else rows.filter(self.older.down_to(self.model_admin.window_field))
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
-        """Read the related rows of the page alone: for a join, databases may read the whole related table."""
+        """Read only the related rows of the page. For a join, databases may read the whole related table."""
         return qs.prefetch_related(*cast("tuple[str, ...]", self.list_select_related))
 
     def get_results(self, request: HttpRequest) -> None:
@@ -175,7 +175,7 @@ class LargeTableAdmin(ReadingAdmin):
         return LargeTableChangeList
 
     def search(self, text: str) -> Search:
-        """Return what a search text means. Subclasses say how."""
+        """Return the rows that match a search text. Subclasses implement it."""
         return NOTHING
 
     def get_search_results(
@@ -185,7 +185,7 @@ class LargeTableAdmin(ReadingAdmin):
         return (queryset.filter(self.search_once(request, search_term).condition) if search_term else queryset), False
 
     def search_once(self, request: HttpRequest, text: str) -> Search:
-        """Return what a search text means. The list asks twice in a request."""
+        """Return the result of `search`, cached because the list needs it twice per request."""
         searches: dict[str, Search] = request.__dict__.setdefault("_webpush_kit_searches", {})
         if text not in searches:
             searches[text] = self.search(text)
@@ -194,7 +194,7 @@ class LargeTableAdmin(ReadingAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse an action on "all" rows of a list that does not say how many these are."""
+        """Refuse an action on "all" rows of a list that cannot count them."""
         is_on_all = request.POST.get("select_across", "0") not in ("", "0")
         if is_on_all and cast("LargeTableChangeList", self.get_changelist_instance(request)).has_more:
             self.message_user(request, reading.too_long(), messages.ERROR)

@@ -21,7 +21,7 @@ from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.states import Lane, NotificationStatus
 
 RARE = 1000
-"""At most so many rows are looked up by the index of a condition, wherever they are in the list."""
+"""Maximum number of rows looked up by the index of a condition, anywhere in the list."""
 
 
 class IndexedFilter(ABC, admin.SimpleListFilter):
@@ -167,7 +167,7 @@ class BatchFilter(KeyFilter):
 def by_key(rows: QuerySet[Any], condition: Q) -> Q:
     """Return the condition as primary keys if there are at most `RARE` rows, else as it is.
 
-    A database that expects more of them would rather go through the whole list in its order than look them up.
+    If a database expects more rows, it scans the whole list in order instead of looking them up.
     """
     keys = list(rows.filter(condition).order_by().values_list("pk", flat=True)[: RARE + 1])
     return Q(pk__in=keys) if len(keys) <= RARE else condition
@@ -248,7 +248,7 @@ class DateFilter(IndexedFilter):
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the choices that are always there."""
+        """Return the fixed choices."""
         return [("today", _("Today")), ("week", _("Last 7 days"))]
 
     def choices(self, changelist: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Forms with a panel that follows what is typed, or that a button updates where scripts do not run."""
+"""Forms with a preview panel. It is updated while staff type, or by a button if scripts do not run."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class PreviewingAdmin(ModelAdmin):
             if obj is None:
                 return reverse(name, current_app=self.admin_site.name)
             return reverse(f"{name}_change", args=[obj.pk], current_app=self.admin_site.name)
-        except NoReverseMatch:  # an admin site that has no URLs
+        except NoReverseMatch:  # the admin site has no URLs
             return ""
 
 

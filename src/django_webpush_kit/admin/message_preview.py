@@ -100,7 +100,7 @@ def preview_message(
 ) -> MessagePreview:
     """Render a template, which may be unsaved and invalid, with sample values for variables that `context` lacks.
 
-    Never raises: whatever is wrong is in `problems`.
+    Never raises: errors are listed in `problems`.
     """
     shown = MessagePreview(language=storable(template.language), budget=PayloadEncoder().budget)
     context = context or {}

@@ -1,4 +1,4 @@
-"""The parts of the page of one notification: its story, the payload, related rows, and what can be done."""
+"""The parts of the page of one notification: its story, its payload, related rows and possible actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_SIBLINGS = 5
 MAX_EVENTS = 50
 
 NEARBY = timedelta(minutes=1)
-"""Rows of a batch are looked for among those created this long before and after."""
+"""Rows of a batch are searched among those created this long before and after."""
 
 
 def story_of(row: Any) -> SafeString:
@@ -49,7 +49,7 @@ def payload_text(row: Any) -> SafeString:
 
 
 def related_to(row: Any) -> SafeString:
-    """Return links to what belongs to the notification, with a few of its siblings."""
+    """Return links to related rows, with a few other notifications of the batch."""
     return link_list([*_links(row), *_batch(row), *_of_user(row)])
 
 

@@ -117,7 +117,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         return row
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out the operations for staff who may only look."""
+        """Omit the operations for staff with only the view permission."""
         (name, options), *others = super().get_fieldsets(request, obj)
         if not self.has_act_permission(request):
             options = {**options, "fields": [field for field in options["fields"] if field != "operations"]}
@@ -182,7 +182,7 @@ class PushNotificationAdmin(LargeTableAdmin):
 
     @admin.display(description=_("see also"))
     def related(self, notification: Any) -> str:
-        """Return links to what belongs to the notification, and to a few siblings."""
+        """Return links to related rows and to a few other notifications of the batch."""
         return notification_page.related_to(notification)
 
     @admin.display(description=_("actions"))

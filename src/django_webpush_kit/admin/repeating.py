@@ -1,4 +1,4 @@
-"""Pages of one notification that ask, and then send it again, send it to the staff member, or cancel it."""
+"""Confirmation pages of one notification: send it again, send it to your own browsers, or cancel it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics page of the admin: totals against the period before, charts, breakdowns, and exports."""
+"""The statistics page of the admin: totals compared with the previous period, charts, breakdowns and exports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_POINTS = 120
 """Longer periods are drawn by week."""
 
 MAX_ROWS = 15
-"""Rows of a table of one dimension. The export has all of them."""
+"""Maximum number of rows in the table of one dimension. The export has all rows."""
 
 TEMPLATE = "django_webpush_kit/admin/statistics.html"
 
@@ -181,7 +181,7 @@ def _tiles(report: Mapping[str, Any], days: int) -> list[dict[str, Any]]:
 
 
 def _change(value: int, before: int, days: int) -> str:
-    """Return how a figure differs from that of the period before, in words."""
+    """Return in words how a figure differs from the previous period."""
     if value == before:
         return gettext("as in the %d days before") % days
     if not before:

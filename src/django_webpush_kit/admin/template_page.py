@@ -29,7 +29,7 @@ MAX_LANGUAGES = 40
 MAX_USES = 5
 
 COUNT_LIMIT = 1000
-"""Notifications of a template are counted up to here."""
+"""Maximum number of notifications of a template that are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Read the counts of a period: from the daily statistics, and from rows for what has not been counted yet."""
+"""Read the counts of a period: from the daily statistics, and from rows for days not counted yet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from django_webpush_kit.rollups.counts import COUNTERS, TOTAL, Counts, DayCounts
 from django_webpush_kit.rollups.days import ONE_DAY, day_of, end_of, last_days, start_of, today
 
 LIVE_ROWS = 2_000
-"""Days that are not counted yet, and today, are counted while reading if they have at most this many rows."""
+"""Uncounted days, and today, are counted while reading if they have at most this many rows."""
 
 LIVE_RANGES = 3
 """Uncounted days are counted while reading if they form at most this many unbroken ranges."""
@@ -155,7 +155,7 @@ class Figures:
     @cached_property
     def _uncounted(self) -> set[date]:
         """The days, in both periods, without statistics. Days without rows need none once they were looked for."""
-        now = timezone.now()  # a later check was made by a clock that was wrong
+        now = timezone.now()  # a later check was made under a wrong clock
         checked = [one.checked_until for one in self._states.values() if one.checked_until and one.checked_until <= now]
         last = day_of(max(checked)) if checked else self._first - ONE_DAY
         both = {self._first + number * ONE_DAY for number in range(2 * self.days)}

@@ -1,4 +1,4 @@
-"""The statistics that your project reads."""
+"""`NotificationAnalyticsService`: the statistics for use in your project."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class NotificationAnalyticsService:
         return _remembered("subscribers", days, {}, _subscribers)
 
     def get_report(self, days: int = 30, **filters: Any) -> dict[str, Any]:
-        """Return everything for one period: what the admin's page and `push_stats --json` show.
+        """Return all figures of one period, as the admin page and `push_stats --json` show them.
 
         `{"period", "filter", "totals", "previous", "funnel", "daily", "choices", "breakdowns", "subscribers"}`.
         `previous` has the totals of the same number of days before, `choices` the values of each filter. With a filter,

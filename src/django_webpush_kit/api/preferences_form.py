@@ -1,6 +1,6 @@
 """The preferences as a plain HTML form, which works without JavaScript, for the signed-in user of the session.
 
-It is a page of its own, and the part of a page that `{% webpush_kit_preferences %}` renders.
+It is a page of its own, and part of the pages in which `{% webpush_kit_preferences %}` renders.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class PreferencesForm(forms.Form):
         return self.fields[name]
 
     def _stored(self) -> dict[str, Any]:
-        """What the form shows at first: the preferences of the newest browser."""
+        """Return the initial values: the preferences of the newest browser."""
         newest = self.browsers[0] if self.browsers else None
         preferences = newest.preferences if newest else {}
         quiet = preferences.get("quiet_hours") if isinstance(preferences, dict) else None
@@ -84,7 +84,7 @@ class PreferencesForm(forms.Form):
 
     @property
     def described_types(self) -> list[tuple[Any, str]]:
-        """Each checkbox of a notification type with the type's description, "" without one."""
+        """Yield the checkbox of each notification type and its description ("" if it has none)."""
         kinds = _types().values()
         return [(box, str(kind.get("description", ""))) for box, kind in zip(self["types"], kinds, strict=True)]
 
@@ -100,12 +100,12 @@ class PreferencesForm(forms.Form):
         return cleaned
 
     def chosen(self) -> list[Any]:
-        """The subscriptions that a valid form is about."""
+        """Return the subscriptions that a valid form selects."""
         key = self.cleaned_data["browser"]
         return [one for one in self.browsers if key in ("", str(one.pk))]
 
     def save(self) -> None:
-        """Store the preferences. Other types than those of the form keep what is stored."""
+        """Store the preferences. Types that are not in the form are unchanged."""
         wanted = self.cleaned_data["types"]
         for subscription in self.chosen():
             stored = subscription.preferences if isinstance(subscription.preferences, dict) else {}
@@ -136,7 +136,7 @@ def time_zones() -> tuple[str, ...]:
 
 
 def form_context(request: HttpRequest, form: PreferencesForm | None = None, *, back: str = "") -> dict[str, Any]:
-    """The context of the form's template: `form` is None when nobody is signed in."""
+    """Return the context of the form's template. `form` is None if nobody is signed in."""
     user = getattr(request, "user", None)
     if form is None and user is not None and user.is_authenticated:
         form = PreferencesForm(user)
@@ -169,7 +169,7 @@ def _limited(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpReque
 @_limited
 @csrf_protect
 def preferences_form(request: HttpRequest) -> HttpResponse:
-    """Show the form as a page of its own, or do what was sent and return to the page that it came from."""
+    """Show the form on a page of its own, or save it and redirect to the page it was posted from."""
     user = getattr(request, "user", None)
     back = _safe(request, request.POST.get("back") or request.path)
     if user is None or not user.is_authenticated:
@@ -196,7 +196,7 @@ PAGE = "django_webpush_kit/preferences_page.html"
 
 
 def _safe(request: HttpRequest, url: str) -> str:
-    """The URL if it leads to this site; else the form's own page."""
+    """Return the URL if it leads to this site, otherwise that of the form's own page."""
     is_safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
     return url if is_safe else request.path
 

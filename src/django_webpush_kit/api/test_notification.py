@@ -11,7 +11,7 @@ from django_webpush_kit.outbox.batches import SendResult
 
 
 def send_test(subscription: Any) -> SendResult:
-    """Queue it for one subscription; preferences do not hold it back."""
+    """Queue a test notification for one subscription, regardless of its preferences."""
     return services.send(
         subscription,
         _("Test notification"),

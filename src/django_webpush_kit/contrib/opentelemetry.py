@@ -2,8 +2,8 @@
 
     WEBPUSH_KIT = {"OBSERVERS": ["django_webpush_kit.contrib.opentelemetry.Traces"]}
 
-The trace id of a message is its batch: the UUID without hyphens. So `send()`, the workers' requests and the events of
-browsers meet in one trace, although they happen in different processes and days, and nothing has to be stored.
+The trace id of a message is its batch: the UUID without hyphens. So `send()`, the requests of workers and the events
+of browsers are in one trace, although they happen in different processes and on different days. Nothing is stored.
 
     webpush.send      the batch was committed; links to the span of your request
     webpush.chunk     a worker claimed rows together and sent them; linked to its batches if there are several
@@ -36,15 +36,15 @@ except ImportError as error:  # pragma: no cover  # run by the environment witho
     raise ImportError('Install "django-webpush-kit[opentelemetry]" to use OpenTelemetry here.') from error
 
 MAX_REQUESTS = 25
-"""Requests of a chunk that get a span: all of a few messages, and examples of a broadcast."""
+"""Maximum number of requests of a chunk that get a span: all of a small batch, a sample of a broadcast."""
 
 MAX_LINKS = 20
 
 
 class Traces(Observer):
-    """Writes spans with the tracer provider of the process; without one nothing happens.
+    """Writes spans with the tracer provider of the process. Without one, nothing is recorded.
 
-    `ratio` is the part of the batches that is traced, from 0 to 1. All processes choose the same batches.
+    `ratio` is the share of batches that are traced, from 0 to 1. All processes choose the same batches.
     `max_requests` bounds the spans of requests of one chunk.
     """
 
@@ -127,7 +127,7 @@ class Traces(Observer):
         return set_span_in_context(NonRecordingSpan(self._root(batch)), Context())
 
     def _root(self, batch: UUID) -> SpanContext:
-        """The parent of all spans of a batch: it is named by the batch, and written by nobody."""
+        """Return the parent of all spans of a batch. Its ids come from the batch; the span itself is never recorded."""
         is_sampled = batch.int % 10_000 < self._ratio * 10_000
         flags = TraceFlags(TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT)
         return SpanContext(batch.int, (batch.int & 0xFFFFFFFFFFFFFFFF) or 1, is_remote=True, trace_flags=flags)

@@ -6,7 +6,7 @@
     # settings.py
     WEBPUSH_KIT = {"OBSERVERS": ["django_webpush_kit.contrib.prometheus.Metrics"]}
 
-The view answers with the state of the outbox, asked from the database, and with the counters of the processes. With
+The view returns the state of the outbox, read from the database, and the counters of the processes. With
 `PROMETHEUS_MULTIPROC_DIR` the counters are those of all processes that share the directory, workers included.
 """
 
@@ -62,7 +62,7 @@ class Metrics(Observer):
 
 
 class OutboxCollector:
-    """Asks the database when it is collected. Register it with a registry of prometheus_client, or use `metrics`."""
+    """Queries the database when it is collected. Register it with a registry of prometheus_client, or use `metrics`."""
 
     def collect(self) -> Iterator[Any]:
         """Yield the metrics. All queries are bounded; health is cached."""
@@ -85,11 +85,11 @@ class OutboxCollector:
         if health["oldest_due_seconds"] is None:
             return  # the database does not answer
         for part in (_outbox, _services, _broadcasts, _workers):
-            with suppress(DatabaseError):  # it may be away while health is cached
+            with suppress(DatabaseError):  # it may be down while health is cached
                 yield from part()
 
     def describe(self) -> list[Any]:
-        """Return nothing: registering the collector asks no database."""
+        """Return nothing, so that registering the collector runs no query."""
         return []
 
 
@@ -97,7 +97,7 @@ class OutboxCollector:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with all metrics, to staff or to `Authorization: Bearer` with the token of `WEBPUSH_KIT_METRICS_TOKEN`."""
+    """Return all metrics, for staff or for the bearer token in `WEBPUSH_KIT_METRICS_TOKEN`."""
     if not _is_allowed(request):
         return HttpResponse("Only staff, or the bearer of the token, may see this.\n", "text/plain", 403)
     registry = CollectorRegistry()

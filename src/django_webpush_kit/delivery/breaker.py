@@ -84,7 +84,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only probes may be sent."""
+        """Return whether only probes may be sent."""
         return self.paused_until is not None
 
     def evidence(self, fault: str) -> set[str]:

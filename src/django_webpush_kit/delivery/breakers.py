@@ -45,12 +45,12 @@ class Breakers:
         self._changes: dict[BreakerKey, list[Change]] = {}
         self._probes: dict[Any, tuple[BreakerKey, datetime]] = {}
         self.paused_by_hand: frozenset[str] = frozenset()
-        """Push services that an operator has paused, see `delivery.manual_pause`."""
+        """Push services that an operator has paused (see `delivery.manual_pause`)."""
         self._accepted_here: set[BreakerKey] = set()
         self.refresh()
 
     def refresh(self) -> list[PushServiceState]:
-        """Read what other workers have written; changes of this worker that are not written yet stay in force.
+        """Read the changes of other workers. Unwritten changes of this worker still apply.
 
         Returns the stored states, those with a send rate included.
         """
@@ -160,10 +160,10 @@ class Breakers:
         self._changes.setdefault(key, []).append(change)
 
     def _is_own_fault(self, key: BreakerKey, before: Breaker, name: str, fault: Fault) -> bool:
-        """Whether others were accepted since the subscription's last fault.
+        """Return whether others were accepted since the last fault of the subscription.
 
-        Where many subscriptions were refused, this worker itself may be at fault (its clock, its VAPID subject) while
-        others are accepted from another worker. Then only what was accepted from this worker counts.
+        If many subscriptions were refused, this worker itself may be at fault (its clock, its VAPID subject) although
+        other workers succeed. Then only messages that this worker sent count.
         """
         earlier = before.suspects.get(name)
         if earlier is None or before.accepted_at is None or earlier.moment > before.accepted_at:
@@ -211,7 +211,7 @@ def _write(key: BreakerKey, changes: list[Change]) -> tuple[Breaker, Breaker]:
                 .select_for_update()
                 .get_or_create(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
             )
-            if not is_new:  # another worker was faster
+            if not is_new:  # another worker has stored it first
                 before = _read(state)
                 after = _apply(changes, before)
         is_for_breaker_alone = not _has_rate(state) and state.paused_by_hand_at is None

@@ -1,4 +1,4 @@
-"""Reports the results of each claimed chunk to the log at level DEBUG and to observers."""
+"""Report the results of each claimed chunk to observers, and to the log at level DEBUG."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class ChunkWatch:
         self._requests[row.pk] = _Request(row, time.time(), time.monotonic())
 
     def answered(self, row: Row, status: int | None) -> None:
-        """The request has ended; what that means for the row is recorded next."""
+        """The request has ended. The outcome of the row is recorded next."""
         request = self._requests.get(row.pk)
         if request is not None:
             request.status, request.seconds = status, time.monotonic() - request.started
 
     def recorded(self, key: Any, outcome: str) -> None:
-        """A row is done."""
+        """The outcome of a row was recorded."""
         chunk = self._chunks.pop(key, None)
         request = self._requests.pop(key, None)
         if chunk is None:
@@ -73,7 +73,7 @@ class ChunkWatch:
             _finish(chunk)
 
     def close(self, released: Iterable[Any]) -> None:
-        """End the watch: these rows were released, all other unfinished rows got no answer."""
+        """End the watch. The given rows were released; all other unfinished rows got no answer."""
         for key in list(released):
             self.recorded(key, "released")
         for key in list(self._chunks):
@@ -81,7 +81,7 @@ class ChunkWatch:
 
 
 def watch_chunks() -> ChunkWatch | None:
-    """Return a watch if anybody wants to know, else None: then delivery is not slowed down."""
+    """Return a watch, or None if neither the log nor an observer needs it, so that delivery is not slowed down."""
     return ChunkWatch() if _logger.isEnabledFor(logging.DEBUG) or observers() else None
 
 

@@ -51,7 +51,7 @@ SLOW_SERVICE_SECONDS = 1.0
 
 
 RATE_LIMIT_SLEEP_SECONDS = 0.2
-"""How often a call that has an end looks for rows that wait for the rate limit of their push service."""
+"""Interval at which a call with a time limit checks for rows that waited for a rate limit."""
 
 
 @dataclass(slots=True)
@@ -101,14 +101,14 @@ class Bounds:
         return bool(written)
 
     def may_wait(self, report: DeliveryReport, looked_at: datetime) -> bool:
-        """Whether rows waited for a rate limit when the worker last looked for due rows, and the call has an end.
+        """Return whether rows waited for a rate limit at the last claim, and the call has a time limit.
 
-        A call without an end does not wait: its caller looks for these rows again.
+        A call without a time limit does not wait: its caller will check for these rows again.
         """
         return self.deadline < float("inf") and report.waits_until is not None and looked_at < report.waits_until
 
     def _ask_for_help(self) -> None:
-        """Wake more workers. A task backend that raises stops nothing: this worker goes on alone."""
+        """Wake more workers. If the task backend raises, this worker continues alone."""
         try:
             self.on_backlog()
         except Exception as error:  # noqa: BLE001 - contained
@@ -200,7 +200,7 @@ class _Requests:
 
 
 def _responses(transport: Transport, requests: _Requests) -> Iterator[PushResponse]:
-    """The transport's responses. What it raises comes as `_TransportError`; what the requests raise, as it is."""
+    """Yield the transport's responses. Its exceptions become `_TransportError`; those of the requests are unchanged."""
     iterator = cast("Iterator[PushRequest]", iter(requests))  # with None if the transport accepts pauses
     try:
         yield from map(_checked, transport.send(iterator))

@@ -1,4 +1,4 @@
-"""Log lines about push services that are paused, refuse our credentials, or limit our rate."""
+"""Log when a push service is paused, refuses our credentials, or limits the rate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _logger = logging.getLogger(__name__)
 def log_breaker(
     push_service: str, vapid_key_id: str, before: datetime | None, until: datetime | None, reason: str
 ) -> None:
-    """Log that a breaker opened, pauses longer, or closed; `before` and `until` are the ends of its pause, or None."""
+    """Log that a breaker opened, extended its pause or closed. `before` and `until` are ends of its pause, or None."""
     if before == until:
         return
     fields = {"push_service": push_service, "vapid_key_id": vapid_key_id}
@@ -35,7 +35,7 @@ def log_breaker(
 
 
 def log_rate(push_service: str, per_minute: float) -> None:
-    """Log that throttling taught a rate."""
+    """Log that a rate was learned from throttling."""
     text = "%s throttles: at most %d messages a minute are sent to it from now on"
     log_event(
         _logger,

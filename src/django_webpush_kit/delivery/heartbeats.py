@@ -33,14 +33,14 @@ RETRY_SECONDS = 60.0
 """Wait after a heartbeat could not be written."""
 
 MIN_RATE_SECONDS = 1.0
-"""The rate of a shorter time is that of this time: a few rows in a millisecond say nothing."""
+"""Minimum time over which a rate is measured. A few rows in a millisecond mean nothing."""
 
 SILENT_SECONDS = 90.0
-"""A loop that was not seen for longer is gone or hangs: a request takes 30 seconds at most, unless configured."""
+"""A loop without a heartbeat for longer has died or hangs: by default, a request takes 30 seconds at most."""
 
 KEEP = timedelta(days=1)
 MAX_ROWS = 200
-"""Rows that were not written for longer, and rows beyond this number, are deleted when a process starts."""
+"""A starting process deletes rows that are older, or exceed this number."""
 
 DELETED_AT_ONCE = 1000
 
@@ -57,7 +57,7 @@ class Heartbeat:
     def __init__(self, command: str, *, is_loop: bool, name: str = "") -> None:
         self.name = name or process_name()
         self.ending = "finished"
-        """How the process ends, if nothing goes wrong any more."""
+        """How the process ends if no error follows."""
         self._command = command[:100]
         self._is_loop = is_loop
         self._rows = 0
@@ -72,13 +72,13 @@ class Heartbeat:
         self._lock = threading.Lock()
 
     def note(self, rows: int = 0) -> None:
-        """Count rows that were handled, and write the heartbeat if it is time."""
+        """Count handled rows, and write the heartbeat if it is due."""
         self._rows += rows
         if time.monotonic() >= self._write_at:
             self._write()
 
     def note_sweep(self) -> None:
-        """Note that the process looks for all due rows because a scheduler told it to."""
+        """Note that a scheduler started a sweep for all due rows in this process."""
         self._is_sweeping = True
 
     def end(self) -> None:
@@ -87,7 +87,7 @@ class Heartbeat:
 
     def _write(self, ending: str = "") -> None:
         if not self._lock.acquire(blocking=False):
-            return  # another thread writes it now
+            return  # another thread is writing it
         try:
             self._write_at = time.monotonic() + BEAT_SECONDS
             self._store(ending)
@@ -95,7 +95,7 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001 - contained
             self._write_at = time.monotonic() + RETRY_SECONDS
             if not self._has_failed:
-                is_away = isinstance(error, OperationalError)  # the worker itself says more of that
+                is_away = isinstance(error, OperationalError)  # the worker logs the error itself
                 log_error(
                     _logger,
                     "The heartbeat of this worker could not be written: %s",
@@ -151,7 +151,7 @@ def process_name(process_id: int | None = None) -> str:
 
 @contextmanager
 def beating(heartbeat: Heartbeat) -> Iterator[Heartbeat]:
-    """Let the delivery in this thread note its progress in the heartbeat."""
+    """Count the rows delivered in this thread for the heartbeat."""
     token = _current.set(heartbeat)
     try:
         yield heartbeat
@@ -161,7 +161,7 @@ def beating(heartbeat: Heartbeat) -> Iterator[Heartbeat]:
 
 @contextmanager
 def worker_heartbeat(command: str, *, is_loop: bool) -> Iterator[Heartbeat]:
-    """The heartbeat of a command, with how it ends. A command that is run again and again shares one row."""
+    """Write the heartbeat of a command and how it ends. Repeated runs of the same command share one row."""
     heartbeat = Heartbeat(command, is_loop=is_loop, name="" if is_loop else f"{platform.node()[:150]}:once")
     try:
         with beating(heartbeat):
@@ -204,16 +204,16 @@ def note_death(process_id: int, reason: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SeenWorker:
-    """A worker process and how many seconds ago it was last seen."""
+    """A worker process, and the seconds since it was last seen."""
 
     row: WorkerHeartbeat
     seen_seconds: float
 
     @property
     def state(self) -> str:
-        """Return "running", "ended", or "silent" for a process that neither ended nor was seen lately.
+        """Return "running", "ended", or "silent" for a process that has not ended and was not seen recently.
 
-        A queue calls its processes when it likes: they are silent only after a day, when their rows are removed.
+        A queue may leave its processes idle, so they are never silent. Their rows are removed after a day.
         """
         if self.row.ended_at is not None:
             return "ended"
@@ -221,9 +221,9 @@ class SeenWorker:
 
 
 def seen_workers(difference: float | None) -> list[SeenWorker]:
-    """The workers of the last day, the latest seen first. `difference` is that of the clocks, see `clock_difference`.
+    """Return the workers of the last day, latest first. `difference` is the result of `clock_difference`.
 
-    A heartbeat from the future was written before the clock of the database was put back: it is as old as it is ahead.
+    A heartbeat from the future was written before the database clock was set back: it is as old as it is ahead.
     """
     alias = outbox_database()
     now = database_now(difference)

@@ -193,7 +193,7 @@ class Recorder:
             self._deactivations.append((row, change.deactivation))
 
     def _change(self, row: Row, answer: Answer, status: int | None, now: datetime) -> Change:
-        """What an answer means for its row; the breakers learn from it."""
+        """Return the change of a row after an answer, and pass the answer to the breakers."""
         if answer.outcome is Outcome.ACCEPTED:
             if not self.breakers.are_all_closed:
                 self.breakers.accept(BreakerKey(row.push_service, row.vapid_key_id), row, now)

@@ -1,4 +1,4 @@
-"""Find what keeps notifications from being delivered, for health and the doctor; asks the database only."""
+"""Find problems that keep notifications from being delivered, for health and `push_doctor`, by database queries."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
 MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
 
 SERIOUS_CLOCK_DIFFERENCE_SECONDS = 30.0
-"""From here on leases and deadlines are wrong by more than a request takes."""
+"""A larger difference makes leases and deadlines wrong by more than the time of a request."""
 
 DUE_GRACE_SECONDS = 5.0
-"""A notification that is due for less may be claimed this very moment."""
+"""A worker may be claiming a notification that became due less than this ago."""
 
 LOST_KEY_SHARE = 0.01
 SERIOUS_LOST_KEY_SHARE = 0.1
-"""The part of the active subscriptions that may have an unknown VAPID key before it is a problem, and a serious one."""
+"""Shares of active subscriptions with an unknown VAPID key that are a problem, and a serious one."""
 
 FAILED_BROADCAST_HOURS = 24
 
 MAX_BROADCASTS = 20
-"""Unfinished broadcasts that are examined, the most urgent and oldest first."""
+"""Maximum number of unfinished broadcasts to examine, most urgent and oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong in an area and how to mend it, as sentences. `is_serious`: not everything can be delivered."""
+    """A problem and how to fix it, as sentences. It is serious if some notifications cannot be delivered."""
 
     area: str
     text: str
-    mend: str
+    fix: str
     is_serious: bool = True
 
     def __str__(self) -> str:
-        return f"{self.text} {self.mend}"
+        return f"{self.text} {self.fix}"
 
 
 def key_problems(active: int, lost: int) -> Iterator[Problem]:
-    """Unusable VAPID keys, and `lost` of the `active` subscriptions made with a key that is not configured."""
+    """Report unusable VAPID keys, and subscriptions (`lost` of `active`) made with a key that is not configured."""
     try:
         vapid_keyring()
     except ImproperlyConfigured as error:
-        if active:  # before anybody has subscribed, push is merely not set up yet
+        if active:  # without subscribers, push is not set up yet
             yield Problem("keys", f"Notifications cannot be sent: {error}", "Correct the setting.")
         return
     if lost and lost >= active * LOST_KEY_SHARE:
@@ -66,7 +66,7 @@ def key_problems(active: int, lost: int) -> Iterator[Problem]:
 
 
 def service_problems(states: Sequence[PushServiceState], now: datetime) -> Iterator[Problem]:
-    """Push services that are paused, by hand or by their breaker. Refused credentials of keys in use are serious."""
+    """Report push services that are paused, manually or by their breaker. Refusing a key in use is serious."""
     for state in states:
         if state.paused_by_hand_at:
             name = "all push services" if state.push_service == ALL_SERVICES else state.push_service
@@ -93,13 +93,13 @@ def service_problems(states: Sequence[PushServiceState], now: datetime) -> Itera
 
 
 def is_paused(state: PushServiceState, now: datetime) -> bool:
-    """Whether the breaker is open, and was probed lately: without traffic it stays open after the outage."""
+    """Return whether the breaker is open and was probed recently. Without traffic, it stays open after an outage."""
     grace = timedelta(seconds=kit_settings.HEALTH_MAX_LAG_SECONDS)
     return state.paused_until is not None and state.paused_until > now - grace
 
 
 def is_in_use(vapid_key_id: str) -> bool:
-    """Whether messages are still signed with this key; an alarm about a former key is history."""
+    """Return whether messages are still signed with this key. Problems of former keys do not matter."""
     try:
         return vapid_keyring().find(vapid_key_id) is not None
     except ImproperlyConfigured:
@@ -107,7 +107,7 @@ def is_in_use(vapid_key_id: str) -> bool:
 
 
 def clock_problems(difference: float | None, owner: str = "this machine") -> Iterator[Problem]:
-    """A clock that differs from the database's by so many seconds (see `clock_difference`), and whose it is."""
+    """Report a clock that differs from the database clock by `difference` seconds."""
     if difference is not None and abs(difference) > MAX_CLOCK_DIFFERENCE_SECONDS:
         direction = "ahead of" if difference > 0 else "behind"
         yield Problem(
@@ -120,10 +120,10 @@ def clock_problems(difference: float | None, owner: str = "this machine") -> Ite
 
 
 def worker_problems(workers: Sequence[SeenWorker], lag: float, *, has_queue: bool) -> Iterator[Problem]:
-    """Workers that are gone, a scheduler that is silent, and workers whose clock is wrong.
+    """Report missing workers, a silent scheduler, and workers with a wrong clock.
 
-    `lag` is how many seconds the oldest due notification waits, `has_queue` whether a scheduler runs the sweep. Without
-    any heartbeat nothing is known: then the lag alone tells.
+    `lag` is the age of the oldest due notification in seconds, `has_queue` whether a scheduler runs the sweep. Without
+    heartbeats, only the lag is known.
     """
     longest = kit_settings.HEALTH_MAX_LAG_SECONDS
     silence = min((worker.seen_seconds for worker in workers), default=0.0)
@@ -145,7 +145,7 @@ def worker_problems(workers: Sequence[SeenWorker], lag: float, *, has_queue: boo
 
 
 def _scheduler_problems(workers: Sequence[SeenWorker], longest: float) -> Iterator[Problem]:
-    """Workers that run, but are never told to look for rows that are due."""
+    """Report workers that run, although no scheduler starts their sweep."""
     if not workers:
         return
     latest = max(worker.row.seen_at for worker in workers)
@@ -162,9 +162,9 @@ def _scheduler_problems(workers: Sequence[SeenWorker], longest: float) -> Iterat
 
 
 def broadcast_problems(now: datetime) -> Iterator[Problem]:
-    """Broadcasts that failed lately, and those that stand still.
+    """Report broadcasts that failed recently, and stalled ones.
 
-    Broadcasts take turns: while one of them moves, the others may wait.
+    Broadcasts take turns: while one makes progress, the others may wait.
     """
     failed = stored_broadcasts().filter(
         status=PushBroadcast.Status.FAILED, finished_at__gte=now - timedelta(hours=FAILED_BROADCAST_HOURS)
@@ -190,7 +190,7 @@ def broadcast_problems(now: datetime) -> Iterator[Problem]:
 
 
 def _is_moving(broadcast: PushBroadcast, now: datetime) -> bool:
-    """Whether the broadcast was written to lately, or has a reason to wait."""
+    """Return whether the broadcast made progress recently, or has a reason to wait."""
     since = now - timedelta(seconds=kit_settings.HEALTH_MAX_LAG_SECONDS)
     due = broadcast.started_at or max(broadcast.scheduled_for or broadcast.created_at, broadcast.created_at)
     signs = (due, broadcast.next_page_at, broadcast.lease_until)
@@ -203,7 +203,7 @@ def _is_moving(broadcast: PushBroadcast, now: datetime) -> bool:
 
 
 def lag_problems(seconds: float, workers: Sequence[SeenWorker]) -> Iterator[Problem]:
-    """Notifications that are due and not sent. `workers` tell whether workers are missing, or too slow."""
+    """Report due notifications that are not sent. `workers` shows whether workers are missing or too slow."""
     if seconds > kit_settings.HEALTH_MAX_LAG_SECONDS:
         seen = min((worker.seen_seconds for worker in workers), default=float("inf"))
         is_running = seen <= kit_settings.HEALTH_MAX_LAG_SECONDS

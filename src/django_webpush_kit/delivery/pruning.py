@@ -1,4 +1,4 @@
-"""Hourly cleanup in small transactions: statistics, expired subscriptions, old texts, rows and idempotency keys.
+"""Clean up hourly in small transactions: statistics, expired subscriptions, old texts, rows and idempotency keys.
 
 Notifications and subscriptions are added to the kept part of the statistics in the transaction that deletes them.
 """
@@ -35,7 +35,7 @@ DELETE_SIZE = 500
 """Rows deleted in one transaction."""
 
 ROLL_UP_SHARE = 0.5
-"""Part of the time of a run that counting days may take."""
+"""Maximum share of the time of a run for counting days."""
 
 UNFINISHED_BROADCASTS = (PushBroadcast.Status.PENDING, PushBroadcast.Status.RUNNING, PushBroadcast.Status.PAUSED)
 
@@ -52,7 +52,7 @@ def clean_up(
     """Count days, deactivate and prune.
 
     Returns the counts: expired, days, texts, notifications, subscriptions, idempotency_keys. Stops after `seconds`, or
-    when `is_stopped()` is true; the next call goes on. `on_progress` is called with a name and its count after every
+    when `is_stopped()` is true; the next call continues. `on_progress` is called with a name and its count after every
     step.
     """
     bounds = bounds_of(seconds, is_stopped)
@@ -101,7 +101,7 @@ def _blank(keys: list[Any]) -> int:
 
 
 def _prune_notifications(now: datetime, bounds: Bounds) -> Iterator[int]:
-    """Delete finished notifications older than `RETENTION_DAYS`, but none of a day that has not been counted yet."""
+    """Delete finished notifications older than `RETENTION_DAYS`, except those of uncounted days."""
     cut = _retention_start(now)
     uncounted = rows_of(OutboxDay).filter(rolled_up_at=None).aggregate(first=Min("day"))["first"]
     if uncounted is not None:

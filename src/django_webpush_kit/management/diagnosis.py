@@ -200,7 +200,7 @@ def _tables(connection: Any) -> Iterator[Finding]:
 
 def _clock() -> Iterator[Finding]:
     for problem in clock_problems(clock_difference()):
-        yield Finding("warning", "clock", problem.text, problem.mend)
+        yield Finding("warning", "clock", problem.text, problem.fix)
 
 
 def _keys() -> Iterator[Finding]:
@@ -255,4 +255,4 @@ def _health() -> Iterator[Finding]:
     for finding in get_health(details=True)["findings"]:
         if finding["area"] not in EXAMINED_HERE:
             level = "error" if finding["level"] == UNHEALTHY else "warning"
-            yield Finding(level, "health", finding["text"], finding["mend"])
+            yield Finding(level, "health", finding["text"], finding["fix"])

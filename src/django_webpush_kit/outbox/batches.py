@@ -31,8 +31,8 @@ class SendResult:
 
     `failed` counts subscriptions that were skipped, because the message could not be rendered or stored for them.
     `recipients` are the users and subscriptions that `to` named; `unreachable` is how many of them have no active
-    subscription. `batch` is on every row. `reused` is true when the idempotency key had been used: then nothing was
-    written, and the counts are those of the first call. Two results are equal when they wrote the same.
+    subscription. Every row has `batch`. `reused` is true if the idempotency key had been used: then nothing was
+    written, and the counts are those of the first call.
     """
 
     batch: UUID
@@ -53,8 +53,8 @@ class SendResult:
 def write_batch(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> SendResult:
     """Write one row per active subscription of `to`: the idempotency key first, then a page of rows at a time.
 
-    A conflict with another transaction starts it over, unless the caller's transaction is open or `to` can be read once
-    only.
+    After a conflict with another transaction it starts over, unless the caller has opened a transaction or `to` can be
+    read only once.
     """
     write = partial(_write, to, make_draft, options)
     result = write() if isinstance(to, Iterator) else retry_on_conflict(write)
@@ -89,11 +89,11 @@ def _write(to: Any, make_draft: Callable[[], Draft], options: SendOptions) -> Se
 
 
 COUNTS = ("queued", "deferred", "suppressed", "failed", "recipients", "unreachable")
-"""What later calls with the idempotency key are told."""
+"""The counts that later calls with the idempotency key return."""
 
 
 def _write_pages(recipients: Recipients, draft: Draft, batch: UUID) -> Counts:
-    """Write page after page. When everybody failed for a mistake of the caller, that mistake is raised."""
+    """Write page after page. If a mistake of the caller failed all recipients, its exception is raised."""
     now = timezone.now()
     counts = Counts()
     for page in recipients.pages(with_users=draft.needs_user):

@@ -28,7 +28,7 @@ from django_webpush_kit.templating.context import plain_context
 Status = PushBroadcast.Status
 
 ABOUT_THE_CALL = frozenset({"scheduled_for", "idempotency_key"})
-"""Options that are columns of a broadcast, or end with the call."""
+"""Options stored in columns of a broadcast, or used only by the call itself."""
 
 IS_FREE_TEXT = "is_free_text"
 """Key of `PushBroadcast.texts` that keeps the templates stored there: they are not those of the type."""
@@ -44,7 +44,7 @@ def start(
     created_by: Any = None,
     free_text: Any = None,
 ) -> PushBroadcast:
-    """Check a broadcast and store it; the one that used the idempotency key before comes back instead.
+    """Check a broadcast and store it. If the idempotency key was used before, return the first broadcast.
 
     `free_text` is an unsaved template row: the broadcast sends its texts instead of the type's templates.
     """
@@ -74,7 +74,7 @@ def check(
     rate: str | None = None,
     free_text: Any = None,
 ) -> PushBroadcast:
-    """The broadcast that these arguments describe, unsaved; raises for the first that is not usable."""
+    """Return the unsaved broadcast for these arguments. Raises for the first invalid one."""
     check_audience(audience)
     if rate is not None:
         Rate.parse(rate)
@@ -100,14 +100,14 @@ def stored_broadcasts() -> QuerySet[PushBroadcast]:
 
 
 def pause(broadcast: PushBroadcast) -> bool:
-    """Stop a fan-out until it is resumed; False when it had ended or was deleted."""
+    """Stop a fan-out until it is resumed. Returns False if it has ended or was deleted."""
     return _switch(broadcast, (Status.PENDING, Status.RUNNING), status=Status.PAUSED)
 
 
 def resume(broadcast: PushBroadcast) -> bool:
-    """Continue a paused or failed fan-out where it stopped; False when it was neither, or was deleted.
+    """Continue a paused or failed fan-out where it stopped. Returns False if it is neither, or was deleted.
 
-    One that failed before it wrote a row starts over, with the templates as they stand then.
+    A broadcast that failed before it wrote a row starts over, with the current templates.
     """
     if not _refresh(broadcast) or broadcast.status not in (Status.PAUSED, Status.FAILED):
         return False
@@ -130,7 +130,7 @@ def stop(batch: UUID) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastProgress:
-    """How far a broadcast is.
+    """The progress of a broadcast.
 
     `total` recipients are in the audience, `processed` of them were read; for these, `written` rows were written.
     `ended` rows came to an end: `accepted` by a push service, the others failed, expired or were cancelled. `rate` is
@@ -156,7 +156,7 @@ class BroadcastProgress:
 
     @property
     def done(self) -> int:
-        """Recipients that are dealt with: their row came to an end, or none was written for them."""
+        """Return the number of recipients whose row has ended, or for whom none was written."""
         return self.processed - self.written + self.ended
 
     @property
@@ -166,12 +166,12 @@ class BroadcastProgress:
 
     @property
     def unaccepted(self) -> int:
-        """Rows that ended without a push service accepting them."""
+        """Return the number of rows that ended without being accepted by a push service."""
         return max(self.ended - self.accepted - self.pruned, 0)
 
 
 def progress(broadcast: PushBroadcast) -> BroadcastProgress:
-    """The progress of a broadcast as it stands in the database now."""
+    """Return the current progress of a broadcast."""
     database = outbox_database()
     broadcast.refresh_from_db(using=database)
     rows = get_notification_model().objects.using(database).filter(batch=broadcast.batch)
@@ -202,7 +202,7 @@ def progress(broadcast: PushBroadcast) -> BroadcastProgress:
 
 
 def due_rows(broadcast: PushBroadcast) -> int:
-    """How many rows of a broadcast are due and not sent; counts no further than `BROADCAST_AHEAD`."""
+    """Return the number of due, unsent rows of a broadcast, at most `BROADCAST_AHEAD`."""
     rows = get_notification_model().objects.using(outbox_database())
     # naming all lanes lets the database use the index of the outbox
     due = rows.due().filter(batch=broadcast.batch, lane__in=Lane.values)
@@ -228,7 +228,7 @@ def _switch(broadcast: PushBroadcast, before: tuple[str, ...], **values: Any) ->
 
 
 def _refresh(broadcast: PushBroadcast) -> bool:
-    """Read a broadcast again; False when it was deleted."""
+    """Read a broadcast again. Returns False if it was deleted."""
     try:
         broadcast.refresh_from_db(using=outbox_database())
     except PushBroadcast.DoesNotExist:

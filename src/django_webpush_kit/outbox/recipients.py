@@ -48,7 +48,7 @@ class Recipients(ABC):
 
     @abstractmethod
     def _note(self, page: list[Any]) -> list[Any]:
-        """Count these subscriptions as found. Returns those that are found for the first time."""
+        """Count these subscriptions. Returns those that were not counted before."""
 
     def _pages_of(self, subscriptions: QuerySet[Any]) -> Iterator[list[Any]]:
         for part in parts(subscriptions):

@@ -18,16 +18,16 @@ from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.task_backends import wake_on_commit
 
 RETRIED_AT_ONCE = 500
-"""Rows that one transaction makes pending again; it bounds locks and query parameters."""
+"""Rows changed per transaction. This limits locks and query parameters."""
 
 
 def retriable(notifications: QuerySet[Any]) -> QuerySet[Any]:
-    """Those of the notifications that failed, whose subscription is still active and whose texts still exist."""
+    """Return the failed notifications whose subscription is still active and whose texts still exist."""
     return notifications.filter(status=NotificationStatus.FAILED, subscription__is_active=True).exclude(title="")
 
 
 def retry_failed(notifications: QuerySet[Any]) -> int:
-    """Make the retriable ones of these notifications pending again, with all their retries; returns how many.
+    """Make retriable notifications pending again, with a retry count of 0. Returns their number.
 
     Deadlines stay as they are: a notification past its deadline expires instead of being sent.
     """
@@ -55,7 +55,7 @@ def _retry(keys: list[Any]) -> int:
             failure_reason="",
             attempt_log=attempt_log.with_line(attempt_log.line(Step.RETRY, at=now)),
         )
-        # their days are counted again, and from then on until none of their rows is pending
+        # count their days again, until none of their rows is pending
         OutboxDay.objects.using(database).filter(day__in=days).update(changed_at=timezone.now())
         for batch in batches:
             wake_on_commit(batch, using=database)

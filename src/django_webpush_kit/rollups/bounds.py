@@ -1,4 +1,4 @@
-"""The limits of one run of the cleanup, which works in steps and is continued by the next run."""
+"""The limits of one run of the cleanup. The cleanup works in steps; the next run continues."""
 
 from __future__ import annotations
 

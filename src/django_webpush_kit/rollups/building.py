@@ -36,7 +36,7 @@ from django_webpush_kit.rollups.counts import COUNTERS, Counts, DayCounts, Dimen
 from django_webpush_kit.rollups.days import ONE_DAY, day_of, end_of, oldest_kept_day, start_of, today
 
 OVERLAP = timedelta(minutes=10)
-"""Events are looked for from this long before the last look, because a transaction may commit late."""
+"""Events are searched from this long before the last run, because a transaction may commit late."""
 
 CHEAP_SECONDS = 1.0
 """A day that was counted faster than this is counted again whenever it has changed."""
@@ -62,7 +62,7 @@ def roll_up(bounds: Bounds, on_progress: Callable[[date], None] = lambda day: No
         try:
             is_complete = build_day(day, bounds)
         except (OperationalError, InterfaceError):
-            raise  # the database, not this day
+            raise  # the database is at fault, not this day
         except Exception as error:  # noqa: BLE001 - contained
             log_error(_logger, "The statistics of %s could not be built", day, error=error)
             continue
@@ -73,7 +73,7 @@ def roll_up(bounds: Bounds, on_progress: Callable[[date], None] = lambda day: No
 
 
 def find_days() -> None:
-    """Create the bookkeeping of new days, and note the days whose notifications got events since the last call."""
+    """Create state rows for new days, and mark the days whose notifications got events since the last call."""
     now = timezone.now()
     since = last_check()
     found = set(_days_with_rows(oldest_kept_day() if since is None else day_of(since)))
@@ -90,7 +90,7 @@ def find_days() -> None:
 def last_check() -> datetime | None:
     """Return the time up to which `find_days` has looked for days and events, or None before its first run.
 
-    A check from the future was made by a clock that was wrong; it does not count. One that is too old finds all days.
+    A time in the future was written under a wrong clock and is ignored. A time that is too old finds all days.
     """
     checks = rows_of(OutboxDay).filter(checked_until__lte=timezone.now() + OVERLAP)
     checked: datetime | None = checks.aggregate(last=Max("checked_until"))["last"]
@@ -98,7 +98,7 @@ def last_check() -> datetime | None:
 
 
 def mark_changed(first: date) -> int:
-    """Have every day since `first` that has rows counted again. Returns the number of days."""
+    """Mark every day since `first` that has rows, so that it is counted again. Returns the number of days."""
     found = set(_days_with_rows(max(first, oldest_kept_day())))
     days = rows_of(OutboxDay)
     retry_on_conflict(lambda: days.bulk_create([OutboxDay(day=day) for day in sorted(found)], ignore_conflicts=True))
@@ -121,7 +121,7 @@ def due_days() -> list[date]:
 def build_day(day: date, bounds: Bounds | None = None) -> bool:
     """Count the rows of a day and store the result. Returns whether the day is complete.
 
-    At the bounds, what has been counted is kept, and the next call goes on.
+    If the bounds are reached, the state is stored and the next call continues.
     """
     bounds = bounds or Bounds()
     work = _Work.resumed(rows_of(OutboxDay).get(pk=day))
@@ -171,7 +171,7 @@ def keep(days: Mapping[date, DayCounts], *, is_deletion: bool = True) -> None:
 
 @dataclass(slots=True)
 class _Work:
-    """The state of the count of one day."""
+    """The state of an unfinished count of one day."""
 
     started: datetime
     deletions: int
@@ -280,7 +280,7 @@ def _is_due(state: OutboxDay, now: datetime) -> bool:
     if state.rolled_up_at is None or state.build_seconds < CHEAP_SECONDS:
         return True
     if state.rolled_up_at > now:
-        return True  # counted by a clock that was wrong
+        return True  # counted under a wrong clock
     age = (today() - state.day).days
     return (now - state.rolled_up_at).total_seconds() >= state.build_seconds * (20 + 100 * age)
 

@@ -57,7 +57,7 @@ _REASONED = {status.value for status in ENDED_UNSENT}
 
 
 class Row(NamedTuple):
-    """What is read of a notification."""
+    """The columns of a notification that are read."""
 
     pk: Any
     created_at: datetime
@@ -77,7 +77,7 @@ class Row(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What browsers reported about one notification."""
+    """The events of one notification."""
 
     counters: frozenset[int]
     shown_at: datetime | None

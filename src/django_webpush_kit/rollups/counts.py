@@ -45,7 +45,7 @@ MAX_VALUE_LENGTH = 200
 
 
 class Dimension(models.TextChoices):
-    """What the notifications of a day are counted by."""
+    """The dimensions by which notifications are counted."""
 
     TOTAL = "total", _("total")
     TYPE = "type", _("type")

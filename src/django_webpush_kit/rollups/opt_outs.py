@@ -1,4 +1,4 @@
-"""Count subscribers who switch a notification type off, with the notification that they got last."""
+"""Count opt-outs: subscribers who switch a notification type off, attributed to their latest notification."""
 
 from __future__ import annotations
 

@@ -1267,8 +1267,8 @@ function toPushError({ code, message, status, errors }) {
  * @param {URL} script
  */
 function conflict({ active, scope }, script) {
-  const mend = `let it importScripts("${script.pathname}"), or set replaceServiceWorker.`;
-  return new PushError("service_worker_conflict", `${active?.scriptURL} already serves ${scope}: ${mend}`);
+  const fix = `let it importScripts("${script.pathname}"), or set replaceServiceWorker.`;
+  return new PushError("service_worker_conflict", `${active?.scriptURL} already serves ${scope}: ${fix}`);
 }
 
 /**

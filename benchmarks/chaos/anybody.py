@@ -169,7 +169,7 @@ def push_services(bench: Bench) -> Finding:
             for _ in range(count):
                 service.disturb(bench)
                 waits.append(_password_seconds(bench, finding, subscription, service.name))
-                time.sleep(0.3)
+                time.sleep(0.3)  # the next password comes while the disturbance lasts
             bench.kill(worker)
             finding.figures[f"longest s, {service.name}"] = round(max(waits), 2)
             promised = BUSY_SECONDS if bench.small else SECONDS

@@ -38,7 +38,7 @@ def kill_loops(bench: Bench) -> Finding:
         for _ in range(3):
             bench.start()
         for _ in range(wanted):
-            time.sleep(bench.random.uniform(0.02, 0.5))
+            time.sleep(bench.random.uniform(0.02, 0.5))  # at any moment of a chunk
             bench.kill(bench.random.choice(bench.workers))
             bench.start()
             if bench.open_rows() < 300:
@@ -58,7 +58,7 @@ def kill_writers(bench: Bench) -> Finding:
     for number in range(wanted):
         writer = bench.start(write_for_ever, f"w{number}")
         bench.wait_until(writer.log.exists)
-        time.sleep(bench.random.uniform(0.05, 2.5))
+        time.sleep(bench.random.uniform(0.05, 2.5))  # in its first or a later transaction
         bench.kill(writer)
     sizes = Counter(bench.rows.values_list("type", flat=True))
     whole = SENDS_IN_A_TRANSACTION * len(bench.browsers)
@@ -88,7 +88,7 @@ def kill_fan_outs(bench: Bench) -> Finding:
         while unfinished.count() < 2:
             services.broadcast("news")
         bench.wait_until(new_lease, WEDGED_SECONDS)
-        time.sleep(bench.random.uniform(0, 0.1))
+        time.sleep(bench.random.uniform(0, 0.1))  # at any moment of a page
         bench.kill(bench.workers[0])
         leases = new_lease()
         caught += bool(leases)
@@ -139,7 +139,7 @@ def _kill_queue(bench: Bench, name: str, command: list[str]) -> Finding:
             beat.until(lambda before=before: _sent(bench) > before + 20, WEDGED_SECONDS)
             has_moved = _sent(bench) > before
             wedged += not has_moved and number > 0
-            time.sleep(bench.random.uniform(0, 0.3))
+            time.sleep(bench.random.uniform(0, 0.3))  # at any moment of a task
             children = cluster.children()
             if children and has_moved and bench.random.random() < 0.6:
                 with suppress(ProcessLookupError):
@@ -217,7 +217,7 @@ def fan_out_for_ever() -> None:
     broadcast.LEASE_SECONDS, broadcast.PAGE_SIZE = 1, 5
     while True:
         if not broadcast.fan_out():
-            time.sleep(0.02)
+            time.sleep(0.02)  # nothing to fan out at the moment
 
 
 def _sent(bench: Bench) -> int:

@@ -36,11 +36,11 @@ def oversleep(bench: Bench) -> Finding:
             bench.send(3 * CHUNK_SIZE)
             sleeper = bench.start()
             bench.wait_until(lambda: bench.rows.filter(status="sending").exists())
-            time.sleep(bench.random.uniform(0, 0.15))
+            time.sleep(bench.random.uniform(0, 0.15))  # at any moment of the chunk
             sleeper.signal_group(signal.SIGSTOP)
             while _holds_sqlite(bench):
                 sleeper.signal_group(signal.SIGCONT)
-                time.sleep(0.01)
+                time.sleep(0.01)  # long enough to commit, short enough to have requests in flight
                 sleeper.signal_group(signal.SIGSTOP)
             bench.note_in_hand()
             slept += bench.rows.filter(status="sending").count()

@@ -38,7 +38,7 @@ def drop_wake_ups(bench: Bench) -> Finding:
             sweeps += 1
             if is_last:
                 break
-            time.sleep(0.5)
+            time.sleep(0.5)  # sweeps before and after the lease lapses
         finding.expect(not bench.open_rows(), f"{bench.open_rows()} rows open after the sweep that had to find them")
     finding.figures |= {"kills": rounds, "sweeps": sweeps}
     bench.judge(finding)

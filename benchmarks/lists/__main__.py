@@ -1,174 +1,17 @@
 """Fill an outbox, open each page of the admin that lists or shows its rows, and print what each cost."""
 
-from __future__ import annotations
-
-import argparse
 import os
-import time
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any
-from urllib.parse import urlencode
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.lists.settings")
-django.setup()
-
-from django.contrib.auth import get_user_model  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.db.models import Exists, OuterRef  # noqa: E402
-from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext, setup_test_environment  # noqa: E402
-from django.urls import reverse  # noqa: E402
-from django.utils import timezone  # noqa: E402
-
-from benchmarks.statistics.database import own_database  # noqa: E402
-from benchmarks.statistics.rows import fill  # noqa: E402
-from django_webpush_kit.models import (  # noqa: E402
-    PushBroadcast,
-    get_analytics_model,
-    get_notification_model,
-    get_subscription_model,
-)
-from django_webpush_kit.privacy import erase_user, export_json  # noqa: E402
-
-LARGE_TABLES = ("pushnotification", "notificationanalytics", "pushsubscription", "user")
-MIN_ROWS = 50_000
-"""A sequential scan that reads fewer rows than this, as with a LIMIT, is not reported."""
-RUNS = 5
-MAX_MILLISECONDS, MAX_QUERIES = 300, 15
-
 
 def main() -> None:
-    """Run the bench with the options of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lists", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="notifications (default: 1,000,000)")
-    parser.add_argument("--keep", action="store_true", help="keep the database, and use it again")
-    options = parser.parse_args()
-    setup_test_environment()
-    with own_database(keep=options.keep) as is_new:
-        if is_new:
-            call_command("migrate", verbosity=0)
-            fill(options.rows)
-        notifications, events = get_notification_model(), get_analytics_model()
-        print(f"{notifications.objects.count():,} notifications, {events.objects.count():,} events")
-        client = Client()
-        client.force_login(get_user_model().objects.create_superuser(f"bench-{time.time()}"))
-        missed = sum(not _measure(client, name, url) for name, url in _pages())
-        print(f"{missed} pages missed {MAX_MILLISECONDS} ms or {MAX_QUERIES} queries")
-        _privacy()
+    """Set Django up, then measure: only then can models be imported."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.lists.settings")
+    django.setup()
+    from benchmarks.lists import measure
 
-
-def _pages() -> Iterator[tuple[str, str]]:
-    notifications, subscriptions, events = get_notification_model(), get_subscription_model(), get_analytics_model()
-    middle = notifications.objects.filter(created_at__lt=timezone.now() - timedelta(days=45), user__isnull=False)
-    row = middle.select_related("subscription", "user").order_by("-created_at")[0]
-    sent = notifications.objects.filter(batch=OuterRef("batch"))
-    broadcast = PushBroadcast.objects.filter(Exists(sent)).order_by("created_at")[0]
-    day = f"{row.created_at:%Y-%m-%d}"
-    queries: dict[Any, list[dict[str, Any]]] = {
-        notifications: [
-            {},
-            {"p": 200},
-            *({"status": status} for status in ("pending", "sent", "failed", "expired", "cancelled")),
-            {"status": "failed", "on": day},
-            {"type": "type1"},
-            {"type": "nothing"},
-            {"lane__exact": 0},
-            {"on": "2026"},
-            {"on": day},
-            {"batch": row.batch},
-            {"batch": broadcast.batch},
-            {"user": row.user_id},
-            {"subscription": row.subscription_id},
-            {"before": f"{row.created_at.isoformat()}~{row.pk}"},
-            {"q": row.user.username},
-            {"q": row.user.username[:3]},
-            {"q": "nobody@example.com"},
-            {"q": row.pk},
-            {"q": row.batch},
-            {"q": row.subscription.endpoint},
-            {"q": "title:usual"},
-            {"q": "title:nothing"},
-        ],
-        subscriptions: [
-            {},
-            {"p": 200},
-            {"is_active": 0},
-            {"service": "fcm.googleapis.com"},
-            {"service": "nowhere"},
-            {"user": row.user_id},
-            {"q": row.user.username},
-            {"q": row.subscription.endpoint},
-            {"q": row.subscription_id},
-        ],
-        events: [
-            {},
-            {"p": 200},
-            {"action_type__exact": "clicked"},
-            {"notification": row.pk},
-            {"on": day},
-            {"q": row.pk},
-            {"q": row.batch},
-        ],
-    }
-    for model, wanted in queries.items():
-        url = _url(model, "changelist")
-        for query in wanted:
-            yield f"{model._meta.verbose_name_plural} {query}", f"{url}?{urlencode(query)}"
-    yield "one notification", _url(notifications, "change", row.pk)
-    of_broadcast = notifications.objects.filter(batch=broadcast.batch)[0]
-    yield "one notification of a broadcast", _url(notifications, "change", of_broadcast.pk)
-    yield "one subscription", _url(subscriptions, "change", row.subscription_id)
-    yield "one event", _url(events, "change", events.objects.order_by("timestamp")[0].pk)
-
-
-def _url(model: Any, page: str, *arguments: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
-
-
-def _measure(client: Client, name: str, url: str) -> bool:
-    times = []
-    for _ in range(RUNS):
-        with CaptureQueriesContext(connection) as captured:
-            started = time.perf_counter()
-            response = client.get(url)
-            times.append((time.perf_counter() - started) * 1000)
-        assert response.status_code == 200, (url, response.status_code)
-    median = sorted(times)[RUNS // 2]
-    is_met = median < MAX_MILLISECONDS and len(captured) <= MAX_QUERIES
-    print(f"{'' if is_met else 'MISSED '}{name}: {median:.0f} ms (least {min(times):.0f}), {len(captured)} queries")
-    for query in captured.captured_queries:
-        _report_scans(query["sql"])
-    return is_met
-
-
-def _report_scans(sql: str) -> None:
-    if not sql.startswith("SELECT"):
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-        pending = [cursor.fetchone()[0][0]["Plan"]]
-    while pending:
-        node = pending.pop()
-        pending += node.get("Plans", [])
-        rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-        if node["Node Type"] == "Seq Scan" and rows * node["Actual Loops"] >= MIN_ROWS:
-            print(f"    reads {rows * node['Actual Loops']:,} rows of {node['Relation Name']}: {sql[:160]}")
-
-
-def _privacy() -> None:
-    user = get_user_model().objects.filter(push_notifications__isnull=False).order_by("-pk")[0]
-    with CaptureQueriesContext(connection) as captured:
-        started = time.perf_counter()
-        size = sum(map(len, export_json(user)))
-        print(f"export of a user: {size:,} characters, {(time.perf_counter() - started) * 1000:.0f} ms")
-    for query in captured.captured_queries:
-        _report_scans(query["sql"])
-    started = time.perf_counter()
-    print(f"erasure of a user: {erase_user(user)}, {(time.perf_counter() - started) * 1000:.0f} ms")
+    measure.main()
 
 
 if __name__ == "__main__":

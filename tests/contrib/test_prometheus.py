@@ -23,9 +23,9 @@ from tests.factories import make_notification, new_notification
 
 prometheus_client = pytest.importorskip("prometheus_client")
 
-from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
+from prometheus_client.parser import text_string_to_metric_families  # noqa: E402  # the package is optional
 
-from django_webpush_kit.contrib import prometheus  # noqa: E402
+from django_webpush_kit.contrib import prometheus  # noqa: E402  # the package is optional
 
 pytestmark = pytest.mark.django_db
 

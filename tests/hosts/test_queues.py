@@ -83,7 +83,7 @@ def delivers_now_and_later(host: Host, push_service, *workers: list[str]) -> Non
     with host.served() as origin, beside(host, *workers):
         visitor = goes_the_whole_way(origin, push_service)
         host.shell(SCHEDULE)
-        titles = lambda: [payload["notification"]["title"] for payload in visitor.browser.received]  # noqa: E731
+        titles = lambda: [payload["notification"]["title"] for payload in visitor.browser.received]  # noqa: E731  # read again at each look
         wait_until(lambda: "Later" in titles(), f"the scheduled message\n{host.log.read_text()[-3000:]}", 120)
 
 

@@ -277,7 +277,7 @@ DATES = {
     "day": date(2026, 5, 1),
     "when": datetime(2026, 5, 1, 22, 30, tzinfo=timezone.utc),
     "clock": time(8, 5),
-    "naive": datetime(2026, 5, 1, 8, 5),  # noqa: DTZ001
+    "naive": datetime(2026, 5, 1, 8, 5),  # noqa: DTZ001  # a naive one
 }
 
 

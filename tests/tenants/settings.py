@@ -2,7 +2,7 @@
 
 import os
 
-from tests.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403  # settings extend others
 from tests.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE, WEBPUSH_KIT
 
 DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"

@@ -1,6 +1,6 @@
 """Settings of the typed project: two models swapped, a transport and a task backend of its own."""
 
-from tests.settings_mypy import *  # noqa: F403
+from tests.settings_mypy import *  # noqa: F403  # settings extend others
 from tests.settings_mypy import INSTALLED_APPS, WEBPUSH_KIT
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.typing.shop"]

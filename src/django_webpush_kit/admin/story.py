@@ -31,7 +31,7 @@ SERVICE_NAMES = {
 """Short names of the push services of the major browsers."""
 
 PLANNED_AFTER = timedelta(seconds=1)
-"""A notification scheduled less than this after it was queued was to be sent at once."""
+"""A notification scheduled less than this after it was queued counts as sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +233,11 @@ MEANINGS = (
     ("HTTP 5", gettext_lazy("The push service has a problem of its own.")),
     ("Quarantined", gettext_lazy("Workers crashed while sending it. Their logs may name the cause.")),
 )
-"""What a reason means, by how it begins. The runbook in the documentation has all reasons."""
+"""Explanations of reasons, by the start of the reason. The runbook in the documentation lists all reasons."""
 
 
 def _why(row: Any) -> str:
-    """The meaning of the reason that the row has now."""
+    """Return the explanation of the current reason of the row."""
     if not row.failure_reason:
         return ""
     return next((str(text) for start, text in MEANINGS if row.failure_reason.startswith(start)), "")

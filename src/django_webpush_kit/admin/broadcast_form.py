@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
-from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget, AdminTextInputWidget
+from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.json_fields import JSONObjectField, VariablesField
 from django_webpush_kit.admin.message_preview import preview_message
+from django_webpush_kit.admin.optional_fields import text_field
 from django_webpush_kit.admin.reading import template_types, type_labels
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import rows_of
@@ -76,28 +77,10 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         choices=broadcast_types,
         help_text=_("Subscribers who switched this type off are left out."),
     )
-    title = forms.CharField(
-        label=_("Title"),
-        max_length=200,
-        required=False,
-        widget=AdminTextInputWidget,
-        help_text=_("May contain variables such as {{ recipient.first_name }}."),
-    )
+    title = text_field(_("Title"), _("May contain variables such as {{ recipient.first_name }}."), max_length=200)
     body = forms.CharField(label=_("Text"), required=False, widget=AdminTextareaWidget(attrs={"rows": 3}))
-    url = forms.CharField(
-        label=_("Link"),
-        max_length=500,
-        required=False,
-        widget=AdminTextInputWidget,
-        help_text=_("The page that a click opens: a path on this site, or an https URL."),
-    )
-    icon = forms.CharField(
-        label=_("Icon"),
-        max_length=500,
-        required=False,
-        widget=AdminTextInputWidget,
-        help_text=_("A path on this site, or an https URL."),
-    )
+    url = text_field(_("Link"), _("The page that a click opens: a path on this site, or an https URL."), max_length=500)
+    icon = text_field(_("Icon"), _("A path on this site, or an https URL."), max_length=500)
     context = VariablesField(
         label=_("Variables"),
         required=False,
@@ -116,12 +99,11 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         required=False,
         help_text=_("At this time in the time zone of each browser, instead of at one moment everywhere."),
     )
-    rate = forms.CharField(
-        label=_("Rate"),
+    rate = text_field(
+        _("Rate"),
+        _("The most messages per second, minute, hour or day, such as 5000/m. Empty: as fast as possible."),
         max_length=20,
-        required=False,
-        widget=AdminTextInputWidget(attrs={"placeholder": "5000/m"}),
-        help_text=_("The most messages per second, minute, hour or day, such as 5000/m. Empty: as fast as possible."),
+        placeholder="5000/m",
     )
     expires_at = forms.SplitDateTimeField(
         label=_("Expires at"),

@@ -278,7 +278,7 @@ class BackendWithoutBroker(QueueBackend):
 
 
 class TestBroadcasts:
-    """Those that move are fine, those that stand still are not."""
+    """Broadcasts that make progress are healthy, stalled ones are not."""
 
     hour_ago = timedelta(hours=1)
 
@@ -291,7 +291,7 @@ class TestBroadcasts:
         broadcast = self.make()
         health = get_health(details=True)
         assert status_and_areas() == ("unhealthy", ["broadcasts"])
-        assert health["problems"][0].startswith(f"Broadcast {broadcast.pk} (news) stands still at 500 recipients.")
+        assert health["problems"][0].startswith(f"Broadcast {broadcast.pk} (news) is stalled at 500 recipients.")
 
     def test_one_with_a_lapsed_lease_is_stalled(self):
         self.make(lease_until=timezone.now() - self.hour_ago)

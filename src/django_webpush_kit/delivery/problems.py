@@ -184,7 +184,7 @@ def broadcast_problems(now: datetime) -> Iterator[Problem]:
     for broadcast in unfinished:
         yield Problem(
             "broadcasts",
-            f"Broadcast {broadcast.pk} ({broadcast.type}) stands still at {broadcast.processed:,} recipients.",
+            f"Broadcast {broadcast.pk} ({broadcast.type}) is stalled at {broadcast.processed:,} recipients.",
             "Check that deliver_push or the queue's worker runs, and read its log.",
         )
 

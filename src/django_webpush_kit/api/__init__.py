@@ -1,0 +1,1 @@
+"""The HTTP API of browsers and pages: subscribe, preferences, events, health."""

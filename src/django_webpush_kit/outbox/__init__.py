@@ -1,0 +1,1 @@
+"""The side of the callers: recipients, outbox rows and broadcasts."""

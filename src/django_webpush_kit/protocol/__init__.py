@@ -1,0 +1,1 @@
+"""The Web Push RFCs as pure functions and values: endpoints, keys, encryption, headers, responses."""

@@ -1,0 +1,1 @@
+"""Daily statistics: count outbox rows by day, dimension and value."""

@@ -1,0 +1,1 @@
+"""Subscriptions of browsers: registration, preferences, deactivation, import."""

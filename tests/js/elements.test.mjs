@@ -15,12 +15,13 @@ page.close();
 
 afterEach(() => page.close());
 
-/** Lets everything run that is on its way, until the toggle is no longer busy. */
+/** Lets everything run that is on its way, until the toggle is no longer busy; files are read meanwhile. */
 async function settle(toggle) {
-  for (let turn = 0; turn < 1000 && (turn < 20 || toggle.state === "busy"); turn += 1) {
-    await new Promise(setImmediate);
-  }
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  for (let turn = 0; turn < 5000 && toggle.state === "busy"; turn += 1) await new Promise((done) => later(done, 1));
 }
+
+const later = globalThis.setTimeout;
 
 async function attach({ attributes = {}, children = [], pageOptions = {} } = {}) {
   page = new FakePage({ lang: "en", ...pageOptions });
@@ -100,6 +101,14 @@ describe("<webpush-toggle>", () => {
     toggle.connectedCallback();
     await settle(toggle);
     assert.equal(toggle.children.length, 2);
+  });
+
+  test("keeps the button of a copy of the page for its own", async () => {
+    const copied = Object.assign(new FakeElement("button"), { textContent: "Former words" });
+    copied.setAttribute("data-webpush-switch", "");
+    const { button } = await attach({ attributes: { label: "Neues" }, children: [copied] });
+    assert.equal(button, copied);
+    assert.equal(button.textContent, "Neues");
   });
 
   test("follows changes made elsewhere, until it leaves the page", async () => {

@@ -415,6 +415,8 @@ export class WebPushToggle extends PushElement {
       this.#button?.removeEventListener("click", this.#onClick);
       this.#button = button;
     }
+    // a copy of the page, such as Turbo's, has the one that was made in the original
+    if (button.hasAttribute("data-webpush-switch")) this.#ownButton = button;
     button.addEventListener("click", this.#onClick);
     button.type = "button";
     if (!button.isConnected) this.append(button);
@@ -1082,7 +1084,7 @@ const coloured = (selector) => `${selector}{${colours((light) => light)}}
 const switchStyle = (
   selector,
 ) => `:where(${selector}){display:inline-flex;align-items:center;gap:.75em;padding:.25em;border:0;
-background:none;color:inherit;font:inherit;cursor:pointer}
+border-radius:2em;background:none;color:inherit;font:inherit;cursor:pointer}
 :where(${selector})::before{content:"";box-sizing:border-box;flex:none;inline-size:3em;block-size:1.75em;border:2px solid var(--_line);
 border-radius:2em;background:radial-gradient(circle,var(--_line) .5em,#0000 calc(.5em + 1px)) -.6em 50%/100% 100% no-repeat;
 forced-color-adjust:none}
@@ -1093,11 +1095,13 @@ background-image:radial-gradient(circle,var(--_on) .5em,#0000 calc(.5em + 1px));
 :where(${selector}[aria-disabled=true]){cursor:default}
 :where(${selector}[aria-disabled=true])::before{opacity:.5}`;
 
+/** A long reason goes below the switch as a whole, unless the button is one of the page's own. */
 const TOGGLE_STYLE = `${coloured(":where(webpush-toggle)")}${switchStyle("[data-webpush-switch]")}
-:where([data-webpush-switch]){margin-inline-end:.75em;vertical-align:middle}`;
+:where([data-webpush-switch]){margin-inline:-.25em .75em;vertical-align:middle}
+:where(webpush-toggle:has(>[data-webpush-switch])){display:inline-flex;flex-wrap:wrap;align-items:center}`;
 
 const STYLE = `${coloured(":host")}${switchStyle(".switch")}
-:host{display:block}
+:host{display:block;max-inline-size:40rem}
 :host([hidden]),[hidden]{display:none!important}
 :host([theme=light]){color-scheme:light}:host([theme=dark]){color-scheme:dark}:host([theme=auto]){color-scheme:light dark}
 .panel,.message{font:var(--webpush-font,inherit);line-height:1.5;overflow-wrap:anywhere}
@@ -1111,10 +1115,12 @@ legend,h2{padding:0;margin:0;font-size:1em;font-weight:600}
 h2{font-size:1.125em}
 p{margin:.5em 0 0}
 ul,ol{margin:0;padding:0;list-style:none}
-.message{margin:.5em 0 0;min-block-size:1.5em;color:var(--webpush-muted,inherit)}.error{color:var(--_error)}
+.message{margin:.5em 0 0;padding-inline:1.25em;min-block-size:1.5em;color:var(--webpush-muted,inherit)}.error{color:var(--_error)}
+.panel .message{padding-inline:0}
+.switch{margin-inline-end:-.25em}
 .panel .message:empty{display:none}
 .fields{display:flex;flex-wrap:wrap;gap:.75em}
-.field{display:flex;flex-direction:column;font-size:.875em;min-inline-size:0}
+.field{display:flex;flex-direction:column;gap:.25em;font-size:.875em;min-inline-size:0}
 input,select{font:inherit;color:inherit;accent-color:var(--_accent)}
 [type=time],select{box-sizing:border-box;max-inline-size:100%;min-block-size:2.75em;padding:.25em .6em;background:var(--_back);border:1px solid var(--_line);border-radius:.5em}
 [type=checkbox]{flex:none;inline-size:1.4em;block-size:1.4em;min-inline-size:24px;min-block-size:24px;margin:0}

@@ -1,7 +1,7 @@
 """Takes the README's pictures from the running example: `python -m tests.browser.take_pictures docs/images`.
 
 With `--elements` it takes those of the elements in every state instead: light and dark, on phones and desktops, from
-left to right and from right to left.
+left to right and from right to left. With `--selection` it takes the few of them that the documentation shows.
 
 Needs a font with emoji, such as Debian's fonts-noto-color-emoji.
 """
@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 
 from django_webpush_kit.testing import FakePushService
+from tests.browser.chromium import Chromium
+from tests.browser.fake_gcm import FakeGCM
 from tests.browser.firefox import Firefox
 from tests.browser.gallery import STATES, Gallery
 from tests.browser.studio import POTTERY, book, open_studio, subscribe
@@ -82,8 +84,34 @@ def take_pictures_of_elements(folder: Path) -> None:
             firefox.screenshot(folder / f"{name.replace(' ', '-')}-{theme}-{language}-{width}.png")
 
 
+SELECTION = {
+    "element-preferences": "element=preferences&state=on",
+    "element-preferences-dark-rtl": "element=preferences&state=on&theme=dark&lang=ar",
+    "element-prompt": "element=prompt&state=needs-install&inline",
+    "element-prompt-ask": "element=prompt&state=off&inline",
+    "element-toggle": "element=toggle&state=on",
+    "element-toggle-denied": "element=toggle&state=denied",
+}
+
+
+def take_selection(folder: Path) -> None:
+    """Write one file for each of `SELECTION`, 520 pixels wide and as high as its content."""
+    with FakeGCM() as service, Chromium(service) as chromium, Gallery() as gallery:
+        for name, query in SELECTION.items():
+            size = {"width": 520, "height": 400, "deviceScaleFactor": 1, "mobile": False}
+            chromium._in_page("Emulation.setDeviceMetricsOverride", **size)
+            chromium.open(f"{gallery.origin}/?{query}")
+            wait_until(lambda: chromium.run("return window.isReady ?? false"), name)
+            chromium.run("await new Promise((done) => setTimeout(done, 400))")
+            height = chromium.run("return document.querySelector('main').getBoundingClientRect().bottom + 16")
+            chromium._in_page("Emulation.setDeviceMetricsOverride", **{**size, "height": round(height)})
+            chromium.screenshot(folder / f"{name}.png")
+
+
 if __name__ == "__main__":
-    if "--elements" in sys.argv:
+    if "--selection" in sys.argv:
+        take_selection(Path(sys.argv[-1]))
+    elif "--elements" in sys.argv:
         take_pictures_of_elements(Path(sys.argv[-1]))
     else:
         take_pictures(Path(sys.argv[1]))

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,14 @@ class Browser(ABC):
     @abstractmethod
     def tabs(self) -> list[str]:
         """The addresses of all open tabs."""
+
+    @abstractmethod
+    def close_other_tabs(self) -> None:
+        """Close the tabs that clicks have opened: a page behind another counts as hidden."""
+
+    @abstractmethod
+    def private_window(self) -> AbstractContextManager[Self]:
+        """Within the block the page is one of a private window."""
 
     @abstractmethod
     def screenshot(self, path: str | Path) -> None:

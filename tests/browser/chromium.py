@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ _FLAGS = (
     "--remote-debugging-port=0",
     # the MCS connection uses a throw-away certificate
     "--ignore-certificate-errors",
+    # a site without https: localhost counts as secure
+    "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 )
 
 
@@ -53,6 +56,7 @@ class Chromium(Browser):
         self._centre = notification_centre
         self._cdp: CDP
         self._page = ""
+        self._tab = ""
 
     def start(self) -> Self:
         gcm = self.push_service
@@ -69,8 +73,8 @@ class Chromium(Browser):
         )
         port, path = answer.split()
         self._cdp = CDP(f"ws://127.0.0.1:{port}{path}")
-        tab = self._cdp.command("Target.createTarget", url="about:blank")["targetId"]
-        self._page = self._cdp.command("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
+        self._tab = self._cdp.command("Target.createTarget", url="about:blank")["targetId"]
+        self._page = self._cdp.command("Target.attachToTarget", targetId=self._tab, flatten=True)["sessionId"]
         return self
 
     def environment(self) -> dict[str, str]:
@@ -144,6 +148,24 @@ class Chromium(Browser):
 
     def tabs(self) -> list[str]:
         return self._addresses("page")
+
+    def close_other_tabs(self) -> None:
+        for target in self._cdp.command("Target.getTargets")["targetInfos"]:
+            if target["type"] == "page" and target["targetId"] != self._tab:
+                with suppress(CDPError):  # it has closed itself
+                    self._cdp.command("Target.closeTarget", targetId=target["targetId"])
+
+    @contextmanager
+    def private_window(self) -> Iterator[Self]:
+        context = self._cdp.command("Target.createBrowserContext", disposeOnDetach=True)["browserContextId"]
+        tab = self._cdp.command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        before = self._page
+        self._page = self._cdp.command("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
+        try:
+            yield self
+        finally:
+            self._page = before
+            self._cdp.command("Target.disposeBrowserContext", browserContextId=context)
 
     def screenshot(self, path: str | Path) -> None:
         picture = self._in_page("Page.captureScreenshot")["data"]

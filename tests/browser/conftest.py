@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +22,27 @@ from tests.browser.firefox import Firefox
 from tests.browser.raising import RaisingChromium, RaisingFirefox, screen
 from tests.browser.site import Site
 
+AnyBrowser = TypeVar("AnyBrowser", bound=Browser)
+
+_shared: list[Browser] = []
+
+
+@contextmanager
+def shared(browser: AnyBrowser) -> Iterator[AnyBrowser]:
+    """Run a browser for many tests."""
+    with browser:
+        _shared.append(browser)
+        yield browser
+        _shared.remove(browser)
+
+
+@pytest.fixture(autouse=True)
+def close_tabs() -> Iterator[None]:
+    """Close what clicks on notifications have opened: it would hide the pages of later tests."""
+    yield
+    for browser in _shared:
+        browser.close_other_tabs()
+
 
 @pytest.fixture(scope="session")
 def push_service() -> Iterator[FakePushService]:
@@ -29,7 +52,7 @@ def push_service() -> Iterator[FakePushService]:
 
 @pytest.fixture(scope="session")
 def firefox(push_service: FakePushService) -> Iterator[Firefox]:
-    with Firefox(push_service) as browser:
+    with shared(Firefox(push_service)) as browser:
         yield browser
 
 
@@ -37,7 +60,7 @@ def firefox(push_service: FakePushService) -> Iterator[Firefox]:
 def chromium() -> Iterator[Chromium]:
     from tests.browser.notification_centre import NotificationCentre  # needs dbus-next, which no other test does
 
-    with FakeGCM() as service, NotificationCentre() as centre, Chromium(service, centre) as browser:
+    with FakeGCM() as service, NotificationCentre() as centre, shared(Chromium(service, centre)) as browser:
         yield browser
 
 
@@ -49,7 +72,7 @@ def display() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def raising_firefox(push_service: FakePushService, display: str) -> Iterator[RaisingFirefox]:
-    with RaisingFirefox(push_service, display) as browser:
+    with shared(RaisingFirefox(push_service, display)) as browser:
         yield browser
 
 
@@ -57,7 +80,11 @@ def raising_firefox(push_service: FakePushService, display: str) -> Iterator[Rai
 def raising_chromium(display: str) -> Iterator[RaisingChromium]:
     from tests.browser.notification_centre import NotificationCentre  # needs dbus-next, which no other test does
 
-    with FakeGCM() as service, NotificationCentre() as centre, RaisingChromium(service, centre, display) as browser:
+    with (
+        FakeGCM() as service,
+        NotificationCentre() as centre,
+        shared(RaisingChromium(service, centre, display)) as browser,
+    ):
         yield browser
 
 

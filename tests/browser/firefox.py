@@ -143,6 +143,25 @@ class Firefox(Browser):
         )
         return addresses
 
+    def close_other_tabs(self) -> None:
+        first = self._marionette.command("WebDriver:GetWindowHandle")
+        for handle in self._marionette.command("WebDriver:GetWindowHandles"):
+            if handle != first:
+                self._marionette.command("WebDriver:SwitchToWindow", handle=handle, focus=False)
+                self._marionette.command("WebDriver:CloseWindow")
+        self._marionette.command("WebDriver:SwitchToWindow", handle=first, focus=False)
+
+    @contextmanager
+    def private_window(self) -> Iterator[Self]:
+        first = self._marionette.command("WebDriver:GetWindowHandle")
+        opened = self._marionette.command("WebDriver:NewWindow", type="window", private=True)
+        self._marionette.command("WebDriver:SwitchToWindow", handle=opened["handle"])
+        try:
+            yield self
+        finally:
+            self._marionette.command("WebDriver:CloseWindow")
+            self._marionette.command("WebDriver:SwitchToWindow", handle=first)
+
     def screenshot(self, path: str | Path) -> None:
         picture = self._marionette.command("WebDriver:TakeScreenshot", full=True, hash=False)
         Path(path).write_bytes(base64.b64decode(picture))
@@ -188,6 +207,8 @@ class Firefox(Browser):
             "permissions.default.desktop-notification": 1,
             # there is no notification daemon: let Firefox draw the alerts itself
             "alerts.useSystemBackend": False,
+            # a site without https: localhost counts as secure
+            "network.dns.localDomains": "insecure.test",
         }
 
     def _write_preferences(self) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import Chromium
 from tests.browser.gallery import AXE, STATES, Gallery
 from tests.browser.studio import log_in, open_site, relayed_to, select, send_form, subscribe
 from tests.browser.waiting import wait_until
@@ -86,8 +85,6 @@ def open_until_asked(browser: Any, page: str, step: str) -> None:
 
 
 def test_the_prompt_subscribes_and_not_now_is_remembered(browser: Any, site: Any) -> None:
-    if isinstance(browser, Chromium):
-        pytest.skip("passes alone, but a Chromium that other tests have used never shows the question: to be found out")
     browser.allow_notifications(site.origin)
     log_in(browser, site, "zoe")
     page = f"{site.origin}/pages/centre/?prompt"

@@ -17,9 +17,13 @@ POTTERY = "Pottery for the Impatient 🏺"
 
 
 @contextmanager
-def open_site(folder: Path, **environment: str) -> Iterator[Studio]:
-    """Serve the site whose data are in a folder, set up there unless it is; nothing delivers."""
-    with Studio(folder, environment={"STUDIO_ALLOW_PRIVATE_ENDPOINTS": "1", **environment}) as studio:
+def open_site(folder: Path, *, port: int = 0, **environment: str) -> Iterator[Studio]:
+    """Serve the site whose data are in a folder, set up there unless it is; nothing delivers.
+
+    With the `port` of an earlier site, browsers take it for the same origin.
+    """
+    environment = {"STUDIO_ALLOW_PRIVATE_ENDPOINTS": "1", **environment}
+    with Studio(folder, port=port, environment=environment) as studio:
         if not (folder / "db.sqlite3").exists():
             studio.set_up()
         studio.start_site()

@@ -25,12 +25,12 @@ def shared_cache(settings, tmp_path):
     }
 
 
-def test_a_shared_cache_answers_the_second_time(shared_cache):
+def test_the_second_call_is_answered_by_a_shared_cache(shared_cache):
     compute = counter()
     assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 1]
 
 
-def test_what_differs_in_a_part_is_computed_apart(shared_cache):
+def test_each_combination_of_key_parts_is_computed(shared_cache):
     compute = counter()
     assert [remember("x", 1, compute=compute), remember("x", 2, compute=compute)] == [1, 2]
 
@@ -51,7 +51,7 @@ def test_what_takes_long_is_kept_longer(shared_cache):
         assert found == wanted
 
 
-def test_none_is_remembered_too(shared_cache):
+def test_none_is_cached_too(shared_cache):
     calls = []
     for _ in range(2):
         assert remember("x", compute=lambda: calls.append(1)) is None
@@ -63,13 +63,13 @@ def test_a_cache_of_one_process_is_not_used():
     assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 2]
 
 
-def test_no_seconds_mean_no_cache(shared_cache, settings):
+def test_zero_seconds_disable_the_cache(shared_cache, settings):
     settings.WEBPUSH_KIT = {"STATISTICS_CACHE_SECONDS": 0}
     compute = counter()
     assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 2]
 
 
-def test_a_cache_that_is_away_is_done_without(settings, caplog):
+def test_a_cache_outage_is_tolerated(settings, caplog):
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
     }
@@ -77,7 +77,7 @@ def test_a_cache_that_is_away_is_done_without(settings, caplog):
     assert "The cache does not answer" in caplog.text
 
 
-def test_a_cache_that_goes_away_meanwhile_is_done_without_too(shared_cache, settings, caplog):
+def test_a_cache_outage_during_a_call_is_tolerated(shared_cache, settings, caplog):
     def compute():
         settings.CACHES = {
             "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/7"}

@@ -19,7 +19,7 @@ def browsers(make_user, make_subscription):
     return [make_subscription(make_user()) for _ in range(5)]
 
 
-def test_deactivating_asks_with_the_number_and_changes_nothing_before(admin_client, browsers):
+def test_deactivating_shows_the_number_of_rows_and_waits_for_confirmation(admin_client, browsers):
     page = choose(admin_client, "deactivate", *browsers[:2])
     assert "2 subscriptions will be deactivated." in page.content.decode()
     assert active() == 5
@@ -34,7 +34,7 @@ def test_a_second_click_on_the_button_sends_no_second_test(admin_client, browser
     assert get_notification_model().objects.count() == 2
 
 
-def test_all_rows_of_a_filtered_list_are_those_that_match_the_filter(admin_client, browsers):
+def test_selecting_all_rows_selects_those_that_match_the_filter(admin_client, browsers):
     user = browsers[0].user
     page = choose(admin_client, "deactivate", browsers[0], query=f"?q={user.username}", select_across="1")
     assert "1 subscription will be deactivated." in page.content.decode()
@@ -42,7 +42,7 @@ def test_all_rows_of_a_filtered_list_are_those_that_match_the_filter(admin_clien
     assert active() == 4
 
 
-def test_it_asks_again_when_there_are_more_rows_than_it_said(admin_client, browsers, make_subscription):
+def test_it_asks_again_if_more_rows_match_than_were_confirmed(admin_client, browsers, make_subscription):
     page = choose(admin_client, "deactivate", browsers[0], select_across="1")
     assert "5 subscriptions will be deactivated." in page.content.decode()
     make_subscription()
@@ -53,13 +53,13 @@ def test_it_asks_again_when_there_are_more_rows_than_it_said(admin_client, brows
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "1e9", "\u0665", "9" * 5000, "4"])
-def test_a_number_that_was_not_shown_confirms_nothing(admin_client, browsers, number):
+def test_a_forged_number_of_rows_confirms_nothing(admin_client, browsers, number):
     choose(admin_client, "deactivate", *browsers, confirmed=number)
     assert active() == 5
 
 
 @pytest.mark.parametrize("action", ["deactivate", "send_test", "delete_selected"])
-def test_all_rows_of_a_list_that_is_too_long_to_count_are_left_alone(admin_client, browsers, monkeypatch, action):
+def test_selecting_all_rows_is_refused_if_they_are_too_many_to_count(admin_client, browsers, monkeypatch, action):
     monkeypatch.setattr(reading, "COUNT_LIMIT", 4)
     page = choose(admin_client, action, browsers[0], select_across="1", confirmed="100", post="yes")
     assert messages_of(page) == ["Nothing was changed: the list has more than 4 rows. Filter the list first."]
@@ -67,14 +67,14 @@ def test_all_rows_of_a_list_that_is_too_long_to_count_are_left_alone(admin_clien
     assert "These are the newest rows." in page.content.decode()
 
 
-def test_a_list_of_as_many_rows_as_are_counted_says_nothing_of_others(admin_client, browsers, monkeypatch):
+def test_a_list_of_exactly_the_counting_limit_is_not_called_longer(admin_client, browsers, monkeypatch):
     monkeypatch.setattr(reading, "COUNT_LIMIT", 5)
     page = admin_client.get(url_of(get_subscription_model(), "changelist"))
     assert "newest rows" not in page.content.decode()
     assert messages_of(confirm(admin_client, choose(admin_client, "deactivate", browsers[0], select_across="1")))
 
 
-def test_a_test_goes_to_a_bounded_number_of_subscriptions(admin_client, browsers, monkeypatch):
+def test_test_notifications_go_to_a_limited_number_of_subscriptions(admin_client, browsers, monkeypatch):
     monkeypatch.setattr(subscriptions, "MAX_TESTS", 4)
     page = choose(admin_client, "send_test", *browsers, confirmed="5")
     assert messages_of(page) == ["Nothing was sent: select at most 4 subscriptions for a test."]
@@ -82,13 +82,13 @@ def test_a_test_goes_to_a_bounded_number_of_subscriptions(admin_client, browsers
     assert act(admin_client, "send_test", *browsers[:4]) == ["4 test notifications were queued."]
 
 
-def test_a_test_asks_first(admin_client, browsers):
+def test_sending_test_notifications_asks_for_confirmation(admin_client, browsers):
     page = choose(admin_client, "send_test", *browsers)
     assert "A test notification will be sent to each of 5 active subscriptions." in page.content.decode()
     assert not get_notification_model().objects.exists()
 
 
-def test_cancelling_names_the_pending_ones_alone(admin_client, subscription):
+def test_cancelling_counts_only_pending_notifications(admin_client, subscription):
     pending, sent = make_notification(subscription, "pending"), make_notification(subscription)
     page = choose(admin_client, "cancel", pending, sent)
     assert "1 pending notification will be cancelled." in page.content.decode()
@@ -96,7 +96,7 @@ def test_cancelling_names_the_pending_ones_alone(admin_client, subscription):
     assert pending.status == "pending"
 
 
-def test_cancelling_broadcasts_asks_first(admin_client):
+def test_cancelling_broadcasts_asks_for_confirmation(admin_client):
     row = PushBroadcast.objects.create(type="news")
     page = choose(admin_client, "cancel", row)
     assert "1 broadcast will be cancelled." in page.content.decode()

@@ -69,7 +69,7 @@ def busy(subscription):
     make_notification(subscription, "expired", failure_reason="Not sent before its deadline")
 
 
-def test_what_is_history_is_no_push_service_in_trouble():
+def test_stale_breakers_are_not_reported_as_problems():
     """Without traffic, a breaker stays open after the outage. A key that was replaced signs no messages."""
     now, hour = timezone.now(), timedelta(hours=1)
     service = PushServiceState.objects.create(push_service=SERVICE, paused_until=now - hour, reason="outage: timed out")
@@ -82,13 +82,13 @@ def test_what_is_history_is_no_push_service_in_trouble():
 
 
 class TestDashboard:
-    def test_it_answers_whether_it_is_fine(self, admin_client):
+    def test_it_says_that_delivery_works(self, admin_client):
         page = admin_client.get(url()).content.decode()
         assert "Delivery works." in page
         assert "No worker was seen in the last day." in page
         assert "All push services accept messages, without a limit." in page
 
-    def test_it_says_what_is_wrong(self, busy, admin_client):
+    def test_it_lists_problems(self, busy, admin_client):
         page = admin_client.get(url()).content.decode()
         for text in (
             "web1:0",
@@ -113,7 +113,9 @@ class TestDashboard:
         rows = admin_client.get(link).context["cl"].result_list
         assert [row.failure_reason for row in rows] == ["HTTP 413"] * 3
 
-    def test_queries_are_few_and_do_not_grow(self, busy, subscription, admin_client, django_assert_max_num_queries):
+    def test_the_number_of_queries_is_small_and_constant(
+        self, busy, subscription, admin_client, django_assert_max_num_queries
+    ):
         admin_client.get(url())
         for _ in range(30):
             make_notification(subscription, "failed", failure_reason="HTTP 500")
@@ -121,27 +123,27 @@ class TestDashboard:
         with django_assert_max_num_queries(48):
             admin_client.get(url())
 
-    def test_it_needs_the_permission(self, staff):
+    def test_it_requires_the_view_permission(self, staff):
         assert staff("view_pushbroadcast").get(url()).status_code == 403
         assert staff("view_workerheartbeat").get(url()).status_code == 200
         page = staff("view_workerheartbeat").get(reverse("admin:webpush_kit_workerheartbeat_changelist"))
         assert url() in page.content.decode()
 
-    def test_a_learned_rate_is_forgotten(self, busy, staff):
+    def test_a_learned_rate_can_be_reset(self, busy, staff):
         assert staff("view_workerheartbeat").post(url(), {"forget_rate": FCM}).status_code == 403
         client = staff("view_workerheartbeat", "change_pushservicestate")
         assert "1 rate was forgotten." in client.post(url(), {"forget_rate": FCM}, follow=True).content.decode()
         assert PushServiceState.objects.get(push_service=FCM, vapid_key_id="").rate is None
         assert "0 rates were forgotten." in client.post(url(), {"forget_rate": FCM}, follow=True).content.decode()
 
-    def test_it_is_an_action_of_the_list_too(self, busy, admin_client):
+    def test_a_list_action_resets_learned_rates_too(self, busy, admin_client):
         row = PushServiceState.objects.get(push_service=FCM, vapid_key_id="")
         data = {"action": "forget_rate", "_selected_action": [row.pk]}
         list_page = reverse("admin:webpush_kit_pushservicestate_changelist")
         assert "1 rate was forgotten." in admin_client.post(list_page, data, follow=True).content.decode()
         assert "0 rates were forgotten." in admin_client.post(list_page, data, follow=True).content.decode()
 
-    def test_a_database_without_our_tables_is_said(self, monkeypatch):
+    def test_missing_tables_are_reported(self, monkeypatch):
         def raise_it():
             raise OperationalError("no such table")
 
@@ -149,11 +151,11 @@ class TestDashboard:
         context = dashboard.dashboard_context()
         assert "has_figures" not in context
 
-    def test_malformed_rates_do_not_end_the_page(self, admin_client, push_settings):
+    def test_malformed_rates_do_not_break_the_page(self, admin_client, push_settings):
         push_settings(SEND_RATES={FCM: "fast"})
         assert admin_client.get(url()).status_code == 200
 
-    def test_a_configured_rate_is_shown_and_cannot_be_forgotten(self, admin_client, push_settings):
+    def test_a_configured_rate_is_shown_and_cannot_be_reset(self, admin_client, push_settings):
         push_settings(SEND_RATES={FCM: "900/m"})
         page = admin_client.get(url()).content.decode()
         assert "limited to a rate" in page
@@ -164,13 +166,13 @@ class TestPanel:
     def index(self, client):
         return client.get(reverse("admin:index")).content.decode()
 
-    def test_it_is_on_the_first_page(self, admin_client):
+    def test_it_is_shown_on_the_admin_index(self, admin_client):
         page = self.index(admin_client)
         assert "Web push: Delivery works." in page
         assert url() in page
         assert "Site administration" in page
 
-    def test_it_names_problems(self, busy, admin_client):
+    def test_it_lists_problems(self, busy, admin_client):
         assert f"refuses the VAPID key {current_key_id()}" in self.index(admin_client)
         assert f"{SERVICE} is paused (outage: timed out)" in self.index(admin_client)
 
@@ -178,7 +180,7 @@ class TestPanel:
         push_settings(ADMIN_PANEL=False)
         assert "Web push: Delivery" not in self.index(admin_client)
 
-    def test_it_needs_the_permission(self, staff):
+    def test_it_requires_the_view_permission(self, staff):
         assert "Web push: Delivery" not in self.index(staff("view_pushbroadcast"))
 
     def test_an_error_is_logged_and_the_page_is_shown(self, admin_client, monkeypatch, caplog):
@@ -186,10 +188,10 @@ class TestPanel:
         assert "Site administration" in self.index(admin_client)
         assert "The panel of the admin could not be shown" in caplog.text
 
-    def test_without_a_request_there_is_none(self):
+    def test_without_a_request_it_renders_nothing(self):
         assert Template("{% load webpush_kit_admin %}{% webpush_kit_panel %}").render(Context()) == ""
 
-    def test_a_page_of_the_project_is_left_alone(self):
+    def test_an_index_template_of_the_project_is_kept(self):
         site = AdminSite()
         site.index_template = "mysite/index.html"
         dashboard.show_panel(site)
@@ -215,7 +217,7 @@ class TestOverview:
         assert overview.recent_errors() == [("failed", "HTTP 413", 1)]
 
     @pytest.mark.django_db(transaction=True)
-    def test_a_missing_table_of_workers_is_no_error(self):
+    def test_a_missing_table_of_workers_raises_nothing(self):
         make_worker()
         assert len(overview.workers()) == 1
         with connection.cursor() as cursor:

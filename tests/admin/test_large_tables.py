@@ -66,7 +66,7 @@ class TestWindows:
         monkeypatch.setattr(large_tables, "SCAN_LIMIT", 6)
 
     @pytest.mark.parametrize("name", ["notification", "event", "subscription"])
-    def test_every_row_is_reached_once(self, admin_client, many, make_subscription, name):
+    def test_paging_shows_every_row_once(self, admin_client, many, make_subscription, name):
         for row in many:
             make_event(row, "clicked")
         for _ in range(8):
@@ -101,7 +101,7 @@ class TestWindows:
         assert ">before " in page
         assert ">Newest<" in page
 
-    def test_a_list_without_times_says_so_without_a_time(self, admin_client, make_subscription):
+    def test_a_list_without_a_date_column_shows_no_date(self, admin_client, make_subscription):
         for _ in range(9):
             make_subscription()
         url = url_of(get_subscription_model(), "changelist")
@@ -111,7 +111,7 @@ class TestWindows:
         query = older(listed(admin_client, get_subscription_model()))
         assert ">older<" in admin_client.get(url, query).content.decode()
 
-    def test_what_no_index_serves_is_looked_for_in_a_wider_window(self, admin_client, many):
+    def test_a_filter_without_an_index_searches_a_wider_window(self, admin_client, many):
         changelist = listed(admin_client, get_notification_model(), type="news")
         assert [row.title for row in changelist.result_list] == ["Number 3", "Number 0"]
         assert changelist.result_count == 2
@@ -122,7 +122,7 @@ class TestWindows:
         )
         assert titles(admin_client, **older(changelist)) == ["Number 6"]
 
-    def test_more_matches_than_are_counted_end_the_window(self, admin_client, many, monkeypatch):
+    def test_a_window_ends_at_the_counting_limit(self, admin_client, many, monkeypatch):
         monkeypatch.setattr(PushNotificationAdmin, "list_per_page", 2)
         get_notification_model().objects.update(type="news")
         changelist = listed(admin_client, get_notification_model(), type="news")
@@ -132,7 +132,7 @@ class TestWindows:
         assert (len(first), len(second)) == (4, 2)
         assert not set(first).intersection(second)
 
-    def test_an_action_on_all_rows_is_for_lists_that_say_how_many(self, admin_client, many):
+    def test_an_action_on_all_rows_is_offered_only_if_they_can_be_counted(self, admin_client, many):
         row = make_notification(many[0].subscription, "pending", title="Pending")
         page = choose(admin_client, "cancel", row, select_across="1", confirmed="9")
         assert messages_of(page) == ["Nothing was changed: the list has more than 4 rows. Filter the list first."]
@@ -143,22 +143,22 @@ class TestWindows:
     @pytest.mark.parametrize(
         "position", ["", "x", "~", "x~1", "2026-03-01~1", "~1", "2026-13-01T00:00:00Z~1", "\x00~\x00"]
     )
-    def test_a_position_that_cannot_be_read_is_left_out(self, admin_client, many, position):
+    def test_an_invalid_position_is_ignored(self, admin_client, many, position):
         assert len(titles(admin_client, before=position)) == 4
 
     @pytest.mark.parametrize("position", ["x", "2026-03-01T00:00:00Z~1", "~" + "9" * 40])
-    def test_a_position_of_another_list_is_left_out(self, admin_client, many, position):
+    def test_a_position_of_another_list_is_ignored(self, admin_client, many, position):
         assert listed(admin_client, get_subscription_model(), before=position).result_count == 1
 
 
-def test_no_other_order_is_offered(admin_client, many):
+def test_columns_cannot_be_sorted(admin_client, many):
     assert titles(admin_client, o="1") == titles(admin_client)
     page = admin_client.get(url_of(get_notification_model(), "changelist")).content.decode()
     assert "sortable column" not in page
 
 
 @pytest.mark.parametrize("model", [get_notification_model, get_analytics_model, get_subscription_model])
-def test_nothing_is_counted_for_each_choice_of_a_filter(admin_client, many, model):
+def test_filter_choices_are_not_counted(admin_client, many, model):
     page = admin_client.get(url_of(model(), "changelist"), {"_facets": "True"}).content.decode()
     assert "Show counts" not in page
 
@@ -166,7 +166,7 @@ def test_nothing_is_counted_for_each_choice_of_a_filter(admin_client, many, mode
 class TestFilters:
     """Filters by key, status and date."""
 
-    def test_rows_of_a_user_a_subscription_and_a_batch(self, admin_client, many, make_user, make_subscription):
+    def test_by_user_subscription_and_batch(self, admin_client, many, make_user, make_subscription):
         bob = make_subscription(make_user(username="bob"))
         row = make_notification(bob, title="For Bob")
         for query in ({"user": bob.user_id}, {"subscription": bob.pk}, {"batch": row.batch}):
@@ -180,7 +180,7 @@ class TestFilters:
 
     @pytest.mark.parametrize("name", ["user", "subscription", "batch", "template"])
     @pytest.mark.parametrize("value", ["x", "", "\x00", "9" * 40, "-1"])
-    def test_odd_keys_find_nothing(self, admin_client, many, name, value):
+    def test_invalid_keys_match_nothing(self, admin_client, many, name, value):
         assert titles(admin_client, **{name: value}) == []
 
     def test_notifications_of_a_template_are_found_before_the_newest_window(self, admin_client, many, monkeypatch):
@@ -190,13 +190,13 @@ class TestFilters:
         get_notification_model().objects.filter(pk=many[-1].pk).update(template=template)
         assert titles(admin_client, template=template.pk) == [many[-1].title]
 
-    def test_a_filter_in_use_can_be_left(self, admin_client, many, user):
+    def test_an_active_filter_can_be_cleared(self, admin_client, many, user):
         page = admin_client.get(url_of(get_notification_model(), "changelist"), {"user": user.pk}).content.decode()
         assert "By user" in page
         page = admin_client.get(url_of(get_notification_model(), "changelist")).content.decode()
         assert "By user" not in page
 
-    def test_a_batch_of_a_broadcast_is_looked_for_in_its_time(self, admin_client, subscription):
+    def test_a_batch_is_searched_in_the_time_span_of_its_broadcast(self, admin_client, subscription):
         broadcast = PushBroadcast.objects.create(type="news", created_at=timezone.now() - timedelta(hours=2))
         make_notification(subscription, batch=broadcast.batch, title="First", days_ago=1 / 24)
         assert titles(admin_client, batch=broadcast.batch) == ["First"]
@@ -204,7 +204,7 @@ class TestFilters:
         assert titles(admin_client, batch=broadcast.batch) == ["First"]
 
     @pytest.mark.parametrize("rare", [0, 1, 100])
-    def test_a_status_is_found_whether_it_is_rare_or_not(self, admin_client, many, monkeypatch, rare):
+    def test_rare_and_common_statuses_are_found(self, admin_client, many, monkeypatch, rare):
         monkeypatch.setattr(list_filters, "RARE", rare)
         make_notification(many[0].subscription, "failed", title="Old", days_ago=80, lane=0)
         make_notification(many[0].subscription, "failed", title="Older", days_ago=81, lane=7)
@@ -213,7 +213,7 @@ class TestFilters:
         for odd in ("nonsense", "", "\x00"):
             assert titles(admin_client, status=odd) == []
 
-    def test_the_window_of_a_status_begins_where_its_rows_are(self, admin_client, many, monkeypatch):
+    def test_the_window_of_a_status_starts_at_its_newest_row(self, admin_client, many, monkeypatch):
         """Six newer rows with another status do not fill the window."""
         monkeypatch.setattr(list_filters, "RARE", 0)
         monkeypatch.setattr(large_tables, "SCAN_LIMIT", 3)
@@ -247,7 +247,7 @@ class TestFilters:
             ("\x00", ["March 10", "March 9", "February", "December"]),
         ],
     )
-    def test_a_date_is_drilled_down_to(self, admin_client, subscription, time_machine, settings, on, wanted):
+    def test_dates_can_be_drilled_down(self, admin_client, subscription, time_machine, settings, on, wanted):
         settings.TIME_ZONE = "Europe/Berlin"
         time_machine.move_to("2026-03-10 12:00:00+00:00")
         moments = {
@@ -260,7 +260,7 @@ class TestFilters:
             make_notification(subscription, title=title, created_at=datetime.fromisoformat(moment))
         assert titles(admin_client, on=on) == wanted
 
-    def test_the_choices_go_from_years_to_days(self, admin_client, subscription, time_machine):
+    def test_date_choices_go_from_years_to_days(self, admin_client, subscription, time_machine):
         time_machine.move_to("2026-03-10 12:00:00+00:00")
         assert self.choices(admin_client) == ["All", "Today", "Last 7 days"]
         make_notification(subscription, days_ago=100)
@@ -284,7 +284,7 @@ class TestFilters:
 class TestSearch:
     """What a text in the search box means."""
 
-    def test_a_notification_is_found_by_all_it_is_known_by(self, admin_client, many, user):
+    def test_notifications_are_found_by_each_identifier(self, admin_client, many, user):
         row = many[4]
         texts = (
             str(row.pk),
@@ -311,11 +311,11 @@ class TestSearch:
         for text in (*nothing, "1.AAAAAAAAAAAAAAAAAAAAAA", f"9.{str(NotificationIdentity.of(row)).partition('.')[2]}"):
             assert titles(admin_client, q=text) == [], text
 
-    def test_a_number_that_is_no_id_may_be_in_a_title(self, admin_client, subscription):
+    def test_a_number_that_is_not_an_id_is_searched_in_titles(self, admin_client, subscription):
         make_notification(subscription, title="Sale 2026")
         assert titles(admin_client, q="2026") == ["Sale 2026"]
 
-    def test_a_subscription_is_found_by_id_endpoint_and_user(self, admin_client, subscription):
+    def test_subscriptions_are_found_by_id_endpoint_and_user(self, admin_client, subscription):
         model = get_subscription_model()
         for text in (str(subscription.pk), subscription.endpoint, "ada", "user:ada", "ada@example.com"):
             assert [row.pk for row in listed(admin_client, model, q=text).result_list] == [subscription.pk], text
@@ -330,7 +330,7 @@ class TestSearch:
         for text in ("nothing", "ada", str(uuid.uuid4())):
             assert listed(admin_client, get_analytics_model(), q=text).result_count == 0
 
-    def test_the_exact_name_wins_over_names_that_begin_so(self, user, make_user):
+    def test_an_exact_user_name_wins_over_a_prefix(self, user, make_user):
         adam = make_user(username="adam")
         make_user(username="Ada")
         assert finding.find_users("ada") == [user.pk]
@@ -338,18 +338,18 @@ class TestSearch:
         assert set(finding.find_users("ad")) >= {user.pk, adam.pk}
         assert finding.find_users("") == []
 
-    def test_a_user_model_without_an_address_is_searched_by_name(self, user, monkeypatch):
+    def test_a_user_model_without_an_email_is_searched_by_name(self, user, monkeypatch):
         monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "")
         assert finding.find_users("ada@example.com") == []
         assert finding.find_users("ada") == [user.pk]
 
 
-def test_a_large_table_without_a_search_of_its_own_finds_nothing():
+def test_a_large_table_without_a_search_method_finds_nothing():
     large = large_tables.LargeTableAdmin(get_subscription_model(), admin.site)
     assert large.search("ada") == large_tables.NOTHING
 
 
-def test_a_model_without_pages_has_no_links():
+def test_models_without_admin_pages_have_no_links():
     assert pages.page_url(ApiLocation, "changelist") == ""
     assert pages.list_url(ApiLocation, user=1) == ""
     assert pages.row_link(ApiLocation(path="/push/")) == "/push/"
@@ -372,7 +372,7 @@ def test_an_action_on_all_rows_of_a_small_table_is_refused_as_well(admin_client,
         {"q": "Number", "status": "sent", "before": "2030-01-01T00:00:00+00:00~1"},
     ],
 )
-def test_a_list_asks_at_most_15_times(admin_client, many, monkeypatch, django_assert_max_num_queries, query):
+def test_a_list_runs_at_most_15_queries(admin_client, many, monkeypatch, django_assert_max_num_queries, query):
     monkeypatch.setattr(list_filters, "RARE", 0)
     with django_assert_max_num_queries(15 + own_filters()):
         listed(admin_client, get_notification_model(), **query)

@@ -48,7 +48,7 @@ def test_the_list_of_notifications_links_to_it(admin_client):
 
 
 @pytest.mark.parametrize("days", ["", "8", "-1", "1e9", "x"])
-def test_it_shows_30_days_unless_another_period_is_offered(open_page, days):
+def test_it_shows_30_days_unless_a_listed_period_is_chosen(open_page, days):
     page = open_page(days=days)
     assert page.context["days"] == 30
     assert "No notifications were created in this period." in page.content.decode()
@@ -56,11 +56,11 @@ def test_it_shows_30_days_unless_another_period_is_offered(open_page, days):
 
 
 @pytest.mark.parametrize("name", ["colour:red", "type", "hour:05", "reason:x", "total:", ":", "broadcast:"])
-def test_any_filter_is_read(open_page, name):
+def test_every_filter_works(open_page, name):
     assert open_page(show=name).status_code == 200
 
 
-def test_only_those_who_may_view_notifications_see_it(client, make_user):
+def test_it_requires_the_permission_to_view_notifications(client, make_user):
     user = make_user(is_staff=True)
     client.force_login(user)
     assert client.get(page_url()).status_code == 403
@@ -69,7 +69,7 @@ def test_only_those_who_may_view_notifications_see_it(client, make_user):
     assert client.get(page_url()).status_code == 302
 
 
-def test_totals_are_compared_with_the_period_before(open_page, subscription):
+def test_totals_are_compared_with_the_previous_period(open_page, subscription):
     for days_ago in (1, 2, 10):
         make_event(make_notification(subscription, days_ago=days_ago), "delivered")
     make_notification(subscription, "failed", days_ago=10)
@@ -84,7 +84,7 @@ def test_totals_are_compared_with_the_period_before(open_page, subscription):
     assert tile(page, "cancelled")["change"] == "as in the 7 days before"
 
 
-def test_a_difference_too_small_to_name(open_page, monkeypatch, subscription):
+def test_a_negligible_difference(open_page, monkeypatch, subscription):
     from django_webpush_kit.admin import statistics
 
     assert statistics._change(10_000, 10_001, 7) == "about as in the 7 days before"
@@ -111,12 +111,12 @@ def test_breakdowns_link_to_their_filter(open_page, subscription, push_settings)
     assert [chart.id for chart in chosen.context["charts"]] == ["daily"]
 
 
-def test_a_value_that_was_never_counted_can_be_shown(open_page):
+def test_a_filter_by_an_uncounted_value_stays_selected(open_page):
     page = open_page(show="broadcast:77")
     assert '<option value="broadcast:77" selected>#77</option>' in page.content.decode()
 
 
-def test_many_values_are_cut_off_with_a_number(open_page, subscription, monkeypatch):
+def test_long_breakdowns_are_cut_and_say_how_many_values_are_missing(open_page, subscription, monkeypatch):
     monkeypatch.setattr("django_webpush_kit.admin.statistics.MAX_ROWS", 2)
     monkeypatch.setattr(building, "MAX_VALUES", 3)
     for number in range(5):
@@ -129,7 +129,7 @@ def test_many_values_are_cut_off_with_a_number(open_page, subscription, monkeypa
     assert '<th scope="row">all others</th>' in open_page().content.decode()
 
 
-def test_days_that_were_not_counted_are_named(open_page, subscription, monkeypatch):
+def test_uncounted_days_are_listed(open_page, subscription, monkeypatch):
     monkeypatch.setattr(figures, "LIVE_ROWS", 1)
     for days_ago in (1, 1, 2):
         make_notification(subscription, days_ago=days_ago)
@@ -140,7 +140,7 @@ def test_days_that_were_not_counted_are_named(open_page, subscription, monkeypat
 
 @pytest.mark.parametrize("language", ["en", "de", "ar", "pt-br"])
 @pytest.mark.parametrize("days", [7, 30, 90, 365])
-def test_charts_are_svg_in_any_language(admin_client, subscription, language, days):
+def test_charts_are_valid_svg_in_every_language(admin_client, subscription, language, days):
     make_event(make_notification(subscription, days_ago=1), "delivered")
     with override_settings(LANGUAGE_CODE=language, USE_THOUSAND_SEPARATOR=True), translation.override(language):
         text = admin_client.get(page_url(), {"days": days}).content.decode()
@@ -159,7 +159,7 @@ def test_charts_are_svg_in_any_language(admin_client, subscription, language, da
     assert " style=" not in text.partition('class="webpush-kit-statistics"')[2], "policies forbid it"
 
 
-def test_long_periods_are_drawn_by_week(open_page, subscription):
+def test_long_periods_are_grouped_by_week(open_page, subscription):
     make_notification(subscription, days_ago=200)
     make_notification(subscription)
     chart = open_page(days=365).context["charts"][0]
@@ -179,23 +179,23 @@ class TestChart:
     def test_the_upper_edge_is_a_round_number(self, value, expected):
         assert round_up(value) == expected
 
-    def test_a_single_value_is_a_level_line(self):
+    def test_a_single_value_is_a_horizontal_line(self):
         assert self.chart([4]).lines[0]["points"] == "0.0,0.0 1000.0,0.0"
         assert self.chart([4]).x_labels == ["0"]
 
-    def test_nothing_is_an_empty_chart(self):
+    def test_no_values_make_an_empty_chart(self):
         empty = self.chart([])
         assert (empty.slots, empty.x_labels, list(empty.rows)) == ([], [], [])
 
-    def test_labels_are_at_even_distances(self):
+    def test_labels_are_evenly_spaced(self):
         assert self.chart(range(9)).x_labels == ["0", "2", "4", "6", "8"]
 
-    def test_each_slot_tells_its_figures(self):
+    def test_each_slot_has_a_tooltip_with_its_figures(self):
         chart = self.chart([1000, 2000], extra=[Series("lost", "lost", [0, 7])])
         assert [slot["text"] for slot in chart.slots] == ["0: 1,000 accepted, 0 lost", "1: 2,000 accepted, 7 lost"]
         assert chart.ticks == ["2,000", "1,500", "1,000", "500", "0"]
 
-    def test_numbers_have_the_separators_of_the_language(self):
+    def test_numbers_use_the_separators_of_the_language(self):
         with translation.override("de"):
             assert formatted(1234.5) == "1.234,5"
         assert formatted(None) == "-"
@@ -215,7 +215,7 @@ class TestChart:
         (200_000, "2.3 days"),
     ],
 )
-def test_times_in_words(seconds, text):
+def test_durations_in_words(seconds, text):
     assert duration(seconds) == text
 
 
@@ -247,7 +247,7 @@ class TestExport:
         assert json.loads(read(open_page(format="json", show="type:none")))["rows"] == []
 
     @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
-    def test_no_cell_is_a_formula(self, open_page, subscription, start):
+    def test_no_cell_starts_a_formula(self, open_page, subscription, start):
         name = f'{start}HYPERLINK("https://x")'
         make_notification(subscription, type=name)
         assert harmless(name) == f"'{name}"
@@ -264,11 +264,11 @@ class TestExport:
     @pytest.mark.parametrize(
         "text", ["news, 'daily'", "pt-br", "a=b", "me@example.com", "HTTP 500 - down", "Rock 'n'-roll"]
     )
-    def test_any_text_is_a_cell(self, text):
+    def test_every_text_is_a_valid_cell(self, text):
         assert harmless(text) == text
 
 
-def test_hostile_values_are_text_on_the_page(open_page, subscription, user):
+def test_hostile_values_are_escaped(open_page, subscription, user):
     evil = '"><script>alert(1)</script>:&'
     make_notification(subscription, type=evil, template=make_template(evil), language="x" * 35)
     make_notification(subscription, "failed", failure_reason="</th><b>" + "y" * 180)
@@ -278,7 +278,7 @@ def test_hostile_values_are_text_on_the_page(open_page, subscription, user):
         assert "&lt;script&gt;alert(1)&lt;/script&gt;:&amp;" in text
 
 
-def test_the_page_asks_few_questions(open_page, subscription, django_assert_max_num_queries):
+def test_the_page_runs_few_queries(open_page, subscription, django_assert_max_num_queries):
     for days_ago in range(40):
         make_event(make_notification(subscription, type=f"type {days_ago}", days_ago=days_ago), "delivered")
     clean_up()

@@ -64,21 +64,21 @@ def findings():
     return [(finding["level"], finding["area"], finding["text"]) for finding in report["findings"]]
 
 
-def test_a_good_installation_has_nothing_wrong():
+def test_a_correct_installation_has_no_findings():
     printed, error = run()
     assert error == ""
     assert printed.endswith("No problems found.\n")
     assert f"vapid key id: {vapid_keyring().current.key_id}" in printed
 
 
-def test_json_tells_the_same_and_the_environment():
+def test_json_has_the_findings_and_the_environment():
     report = json.loads(run("--json")[0])
     assert (report["ok"], report["findings"]) == (True, [])
     assert report["environment"]["transport"] == "django_webpush_kit.transports.PyWebPushTransport"
     assert report["environment"]["database"] == connection.vendor
 
 
-def test_errors_make_it_fail_and_come_with_their_mend(push_settings):
+def test_errors_make_it_fail_and_have_a_hint(push_settings):
     push_settings(VAPID_SUBJECT="nobody", STORE_CLIENT_INFO=True)
     printed, error = run()
     assert error == "1 error found."
@@ -100,12 +100,12 @@ def test_silenced_checks_stay_silent(push_settings, settings):
     assert findings() == []
 
 
-def test_settings_that_are_no_dict_end_the_examination(settings):
+def test_settings_that_are_not_a_dict_stop_it(settings):
     settings.WEBPUSH_KIT = 7
     assert [area for _level, area, _text in findings()] == ["settings"]
 
 
-def test_unusable_settings_do_not_end_it(push_settings):
+def test_unusable_settings_do_not_stop_it(push_settings):
     push_settings(VAPID_PRIVATE_KEY="nonsense", TASK_BACKEND={"X": 1}, TRANSPORT={"X": 1})
     assert {area for _level, area, _text in findings()} == {"settings"}
     environment = json.loads(run("--json")[0])["environment"]
@@ -120,7 +120,7 @@ def test_urls_that_are_not_included_are_an_error(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_missing_migrations_are_an_error_and_stop_the_look_at_tables():
+def test_missing_migrations_are_an_error_and_skip_the_table_checks():
     call_command("migrate", "webpush_kit", "zero", verbosity=0)
     try:
         (finding,) = findings()
@@ -133,7 +133,7 @@ def test_missing_migrations_are_an_error_and_stop_the_look_at_tables():
     )
 
 
-def test_a_database_that_does_not_answer_is_an_error():
+def test_an_unreachable_database_is_an_error():
     """In a process of its own, with a database file where none can be."""
     environment = {
         **os.environ,
@@ -179,13 +179,13 @@ def test_a_urlconf_that_cannot_be_imported_is_an_error(settings):
     assert "No module named 'nowhere'" in text
 
 
-def test_urls_can_be_silenced_where_workers_have_none(settings):
+def test_the_url_finding_can_be_silenced_for_workers_without_urls(settings):
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
     settings.SILENCED_SYSTEM_CHECKS = ["webpush_kit.W009"]
     assert findings() == []
 
 
-def test_a_cache_that_is_away_is_an_error(settings):
+def test_an_unreachable_cache_is_an_error(settings):
     pytest.importorskip("redis")
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
@@ -195,7 +195,7 @@ def test_a_cache_that_is_away_is_an_error(settings):
     assert "ConnectionError" in text
 
 
-def test_a_cache_that_forgets_is_an_error(settings):
+def test_a_cache_that_stores_nothing_is_an_error(settings):
     settings.CACHES = {"default": {"BACKEND": "tests.commands.test_push_doctor.ForgetfulCache"}}
     assert "does not return what was stored" in areas()["cache"][1]
 
@@ -219,7 +219,7 @@ class ForgetfulCache(BaseCache):
         pass
 
 
-def test_a_service_that_never_answers_is_waited_for_only_so_long(monkeypatch):
+def test_the_wait_for_a_silent_service_is_bounded(monkeypatch):
     monkeypatch.setattr("django_webpush_kit.management.findings.ANSWER_SECONDS", 0.05)
     released = threading.Event()
     assert failure(released.wait) == "no answer within 0.05 seconds"
@@ -228,7 +228,7 @@ def test_a_service_that_never_answers_is_waited_for_only_so_long(monkeypatch):
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "127.0.0.1:1", "https://127.0.0.1:1"])
-def test_a_proxy_that_is_away_is_an_error(push_settings, proxy):
+def test_an_unreachable_proxy_is_an_error(push_settings, proxy):
     transport = "django_webpush_kit.transports.PyWebPushTransport"
     push_settings(TRANSPORT={"BACKEND": transport, "OPTIONS": {"proxy": proxy}})
     level, text = areas()["proxy"]
@@ -236,7 +236,7 @@ def test_a_proxy_that_is_away_is_an_error(push_settings, proxy):
     assert text.startswith("The proxy 127.0.0.1:1 of TRANSPORT does not accept connections: ConnectionRefusedError")
 
 
-def test_a_proxy_that_answers_is_fine(push_settings):
+def test_a_reachable_proxy_is_no_finding(push_settings):
     with socket.create_server(("127.0.0.1", 0)) as server:
         proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
         transport = "django_webpush_kit.transports.PyWebPushTransport"
@@ -244,7 +244,7 @@ def test_a_proxy_that_answers_is_fine(push_settings):
         assert findings() == []
 
 
-def test_tenants_without_a_scope_are_warned_of(push_settings, monkeypatch):
+def test_tenants_without_a_scope_are_a_warning(push_settings, monkeypatch):
     real = apps.is_installed
     monkeypatch.setattr(apps, "is_installed", lambda name: name == "django_tenants" or real(name))
     assert areas()["scope"][0] == "warning"
@@ -253,19 +253,19 @@ def test_tenants_without_a_scope_are_warned_of(push_settings, monkeypatch):
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(3600, "ahead of"), (-3600, "behind")])
-def test_a_clock_that_differs_from_the_databases_is_warned_of(seconds, words, time_machine):
+def test_a_clock_that_differs_from_the_database_clock_is_a_warning(seconds, words, time_machine):
     time_machine.move_to(datetime.now(timezone.utc) + timedelta(seconds=seconds))
     level, text = areas()["clock"]
     assert level == "warning"
     assert f" s {words} the clock of the database" in text
 
 
-def test_the_clock_of_an_unknown_database_is_not_asked(monkeypatch):
+def test_the_clock_of_an_unknown_database_is_not_queried(monkeypatch):
     monkeypatch.setattr("django_webpush_kit.database.CLOCK_QUERIES", {})
     assert findings() == []
 
 
-def test_pruning_that_does_not_run_is_warned_of(subscription):
+def test_pruning_that_does_not_run_is_a_warning(subscription):
     make_notification(subscription, "sent", days_ago=91)
     assert "retention" not in areas()
     make_notification(subscription, "sent", days_ago=93)
@@ -274,7 +274,7 @@ def test_pruning_that_does_not_run_is_warned_of(subscription):
     assert "RETENTION_DAYS (90)" in text
 
 
-def test_overdue_rows_of_the_default_backend_mean_that_nothing_runs_deliver_push(push_settings, subscription):
+def test_overdue_rows_with_the_default_backend_mean_that_deliver_push_is_not_running(push_settings, subscription):
     push_settings(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
     assert "schedules" not in areas()
     make_notification(subscription, "pending", days_ago=1)
@@ -302,7 +302,7 @@ def test_a_queue_that_is_not_installed_is_left_to_the_checks(push_settings, sett
     assert set(areas()) == {"settings"}
 
 
-def test_a_broker_of_django_q2_that_is_away_is_an_error(push_settings, monkeypatch):
+def test_an_unreachable_django_q2_broker_is_an_error(push_settings, monkeypatch):
     pytest.importorskip("redis")
     conf = pytest.importorskip("django_q.conf").Conf
     push_settings(TASK_BACKEND=DJANGO_Q)
@@ -328,10 +328,10 @@ class TestCelery:
         before.set_current()
         app.close()
 
-    def test_a_broker_that_answers_and_a_schedule_are_fine(self, app):
+    def test_a_reachable_broker_and_a_schedule_are_no_finding(self, app):
         assert findings() == []
 
-    def test_a_broker_that_is_away_is_an_error(self, app):
+    def test_an_unreachable_broker_is_an_error(self, app):
         app.conf.broker_url = "amqp://guest@127.0.0.1:1//"
         level, text = areas()["broker"]
         assert level == "error"
@@ -363,7 +363,7 @@ def test_a_model_setting_that_was_changed_after_migrate_is_an_error():
     assert any(f"references the table {table}_old, but the settings say {table}" in text for text in found)
 
 
-def test_a_part_that_raises_is_a_finding_and_ends_nothing(monkeypatch, push_settings):
+def test_an_examination_that_raises_is_a_finding_and_stops_no_other(monkeypatch, push_settings):
     def broken(**options):
         raise LookupError("first line\nsecond line")
 
@@ -387,7 +387,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_set_up_has_findings_and_no_traceback(tmp_path, name):
+def test_a_broken_installation_has_findings_and_no_traceback(tmp_path, name):
     (tmp_path / "broken_settings.py").write_text(f"from tests.settings import *\n{BROKEN[name]}\n")
     root = str(Path(__file__).resolve().parent.parent.parent)
     command = [sys.executable, "-m", "django", "push_doctor", "--json", "--settings", "broken_settings"]
@@ -398,7 +398,7 @@ def test_a_broken_set_up_has_findings_and_no_traceback(tmp_path, name):
     assert json.loads(result.stdout)["findings"]
 
 
-def test_templates_and_health_are_looked_at(subscription):
+def test_templates_and_health_are_examined(subscription):
     make_template("a", body_template="{% debug %}")
     make_notification(subscription, "pending", days_ago=1)
     found = findings()
@@ -411,7 +411,7 @@ def test_a_low_success_rate_is_a_warning(subscription):
     assert [finding[:2] for finding in findings()] == [("warning", "health")]
 
 
-def test_what_is_not_installed_has_no_version():
+def test_missing_packages_have_no_version():
     assert package_version("no-such-package-at-all") == "not installed"
 
 
@@ -434,14 +434,14 @@ class TestLinks:
             call_command("push_doctor", "--json", stdout=output)
         return [found["text"] for found in json.loads(output.getvalue())["findings"] if found["area"] == "urls"]
 
-    def test_links_that_work_are_no_finding(self, live_server, push_settings):
+    def test_working_links_are_no_finding(self, live_server, push_settings):
         assert self.findings(push_settings, BASE_URL=live_server.url) == []
 
-    def test_a_link_that_leads_nowhere_is_an_error(self, live_server, push_settings):
+    def test_a_broken_link_is_an_error(self, live_server, push_settings):
         [text] = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/elsewhere/")
         assert text == f"Links in messages are broken: {live_server.url}/elsewhere/config answers 404."
 
-    def test_another_page_is_an_error(self, live_server, settings, push_settings):
+    def test_a_link_to_another_page_is_an_error(self, live_server, settings, push_settings):
         settings.ROOT_URLCONF = (path("other/config", lambda request: JsonResponse({})),)
         [text] = self.findings(push_settings, BASE_URL=live_server.url, API_PATH="/other/")
         assert text.endswith("is not the push API.")
@@ -485,12 +485,12 @@ class TestLinks:
         values = {"BASE_URL": live_server.url, "API_PATH": "/push/", "SERVICE_WORKER_SCOPE": "/push/app/"}
         assert self.findings(push_settings, **values) == []
 
-    def test_a_site_that_does_not_answer_is_a_warning(self, push_settings):
+    def test_an_unreachable_site_is_a_warning(self, push_settings):
         [text] = self.findings(push_settings, BASE_URL="http://127.0.0.1:9")
         assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")
 
 
-def test_a_push_service_that_limits_the_site_is_a_warning():
+def test_a_push_service_with_a_learned_rate_is_a_warning():
     PushServiceState.objects.create(
         push_service="fcm.googleapis.com", rate=950, rate_changed_at=datetime.now(tz=timezone.utc)
     )
@@ -499,12 +499,12 @@ def test_a_push_service_that_limits_the_site_is_a_warning():
     assert text.startswith("fcm.googleapis.com is sent at most 950 messages a minute, because it limits this site")
 
 
-def test_a_configured_rate_is_nothing_wrong(push_settings):
+def test_a_configured_rate_is_no_finding(push_settings):
     push_settings(SEND_RATES={"fcm.googleapis.com": "900/m"})
     assert findings() == []
 
 
-def test_workers_that_are_gone_are_an_error_once_something_is_due(subscription):
+def test_missing_workers_are_an_error_once_rows_are_due(subscription):
     gone = datetime.now(timezone.utc) - timedelta(minutes=10)
     WorkerHeartbeat.objects.create(name="web1:7", is_loop=True, started_at=gone, seen_at=gone)
     level, text = areas()["health"]

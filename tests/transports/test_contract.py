@@ -134,7 +134,7 @@ class TestBadRequests:
             ({"vapid_authorization": None}, TransportError.INVALID_REQUEST),
         ],
     )
-    def test_one_of_them_stops_no_other(self, make_transport, browser, server, changes, error):
+    def test_an_invalid_request_stops_no_other(self, make_transport, browser, server, changes, error):
         url = server.url("/status/201")
         requests = [browser.request(url, id=number) for number in range(5)]
         requests[2] = browser.request(**{"endpoint": url, "id": 2, **changes})
@@ -158,7 +158,7 @@ class TestBadRequests:
         assert server.connections == 0
 
     @pytest.mark.parametrize("host", WAYS_TO_LOOPBACK)
-    def test_a_name_that_leads_to_loopback_gets_no_connection(self, make_transport, send, certificates, host):
+    def test_a_name_that_resolves_to_loopback_gets_no_connection(self, make_transport, send, certificates, host):
         if ":" in host and not speaks_ipv6():
             pytest.skip("this machine has no IPv6")
         with FaultServer(certificate=str(certificates / "server.pem"), listen=listening(host)) as server:
@@ -181,7 +181,7 @@ class TestReplies:
     def test_a_status_is_reported(self, send, server, status):
         assert send(server.url(f"/status/{status}")).status == status
 
-    def test_the_headers_that_matter_and_the_body_are_reported(self, send, server):
+    def test_body_and_relevant_headers_are_reported(self, send, server):
         response = send(server.url("/header"))
         assert (response.status, response.headers, response.body) == (429, {"retry-after": "17"}, b"no")
 
@@ -191,7 +191,7 @@ class TestReplies:
             assert send(server.url(f"/redirect/{status}/{canary.port}")).status == status
             assert canary.connections == 0
 
-    def test_an_interim_reply_is_not_the_answer(self, send, server):
+    def test_interim_responses_are_skipped(self, send, server):
         response = send(server.url("/early-hints"))
         assert (response.status, response.headers) == (201, {})
 
@@ -246,7 +246,7 @@ class TestReplies:
 
 
 class TestConnecting:
-    def test_an_unknown_certificate_is_refused(self, make_transport, send, server, tmp_path):
+    def test_an_untrusted_certificate_is_refused(self, make_transport, send, server, tmp_path):
         write_certificate(tmp_path)
         response = send(server.url("/status/201"), make_transport(ca_bundle=tmp_path / "ca.pem"))
         assert response.error == TransportError.TLS.value
@@ -262,12 +262,12 @@ class TestConnecting:
             assert response.error == TransportError.TLS.value
             assert plain.received == []
 
-    def test_nobody_listening(self, send):
+    def test_a_refused_connection_is_an_error(self, send):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         assert send(f"https://localhost:{port}/").error == TransportError.CONNECT.value
 
-    def test_a_name_that_does_not_exist(self, make_transport, send):
+    def test_an_unknown_host_name_is_an_error(self, make_transport, send):
         policy = EndpointPolicy(allowed_hosts=("push.invalid",))
         assert send("https://push.invalid/x", make_transport(endpoint_policy=policy)).error == TransportError.DNS.value
 
@@ -330,7 +330,7 @@ class TestProxy:
             assert response.error == TransportError.ADDRESS_REFUSED.value
             assert proxy.targets == []
 
-    def test_its_refusal_is_not_the_push_services_answer(self, make_transport, send, server):
+    def test_its_refusal_is_not_taken_for_an_answer_of_the_push_service(self, make_transport, send, server):
         with TunnelProxy(server.port, answer=b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") as proxy:
             response = send(server.url("/status/201"), make_transport(proxy=f"http://127.0.0.1:{proxy.port}"))
             assert (response.status, response.error) == (None, TransportError.CONNECT.value)
@@ -390,7 +390,7 @@ class TestBounds:
         number = sum(request.path == fault for request in server.received)
         assert number == 1 if isinstance(transport, PyWebPushTransport) else 1 <= number <= 2
 
-    def test_nothing_to_send(self, make_transport):
+    def test_no_requests_give_no_responses(self, make_transport):
         assert list(make_transport().send([])) == []
 
 
@@ -415,7 +415,7 @@ class TestLife:
         abandoned.close()
         assert [response.status for response in others] == [201]
 
-    def test_closing_gives_up_what_is_in_flight(self, make_transport, browser, server):
+    def test_closing_aborts_requests_in_flight(self, make_transport, browser, server):
         transport = make_transport(timeout=1)
         responses = transport.send([browser.request(server.url(f"/{name}")) for name in ("status/201", "silent")])
         assert next(responses).status == 201
@@ -550,11 +550,11 @@ class TestOptions:
         ],
         ids=str,
     )
-    def test_a_bad_option_is_named(self, make_transport, options):
+    def test_an_invalid_option_is_an_error_that_names_it(self, make_transport, options):
         with pytest.raises(ImproperlyConfigured, match=next(iter(options))):
             make_transport(**options)
 
-    def test_a_bad_proxy_is_named_without_its_password(self, make_transport):
+    def test_the_error_for_an_invalid_proxy_hides_its_password(self, make_transport):
         with pytest.raises(ImproperlyConfigured) as caught:
             make_transport(proxy="https://ada:secret@proxy.example.com:3128")
         assert "secret" not in str(caught.value)
@@ -563,7 +563,7 @@ class TestOptions:
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
 
     @pytest.mark.parametrize("directory", ["missing", "empty"])
-    def test_without_certificates_of_the_system_certifis_are_trusted(
+    def test_certifi_is_trusted_if_the_system_has_no_certificates(
         self, make_transport, send, server, monkeypatch, tmp_path, directory
     ):
         (tmp_path / "empty").mkdir()
@@ -574,7 +574,7 @@ class TestOptions:
         assert trusted_certificates(None) == (certifi.where(), None)
         assert send(server.url("/status/201"), make_transport(ca_bundle=None)).error == TransportError.TLS.value
 
-    def test_the_systems_file_is_trusted_before_its_directory(self, monkeypatch, tmp_path):
+    def test_the_certificate_file_of_the_system_takes_precedence_over_its_directory(self, monkeypatch, tmp_path):
         file = tmp_path / "cert.pem"
         file.touch()
         paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(file), openssl_capath=str(tmp_path))

@@ -64,14 +64,14 @@ def test_connections_are_kept(post, counts):
 
 
 @pytest.mark.slow
-def test_no_reply_is_left_lying_in_curl(post):
+def test_no_reply_stays_buffered_in_curl(post):
     # libcurl stops reading where one reply ends. What TLS holds of the others by then is of no interest to any socket:
     # about one call in 400 like this one used to wait for them until they timed out.
     for _ in range(1000):
         assert {response.error for response in post(*["/status/201"] * 90).values()} == {""}
 
 
-def test_one_broken_stream_breaks_no_other(post):
+def test_a_broken_stream_affects_no_other(post):
     responses = post("/slow/100", "/reset", "/status/201", "/half", "/huge", "/slow/50")
     assert [responses[number, path].status for number, path in sorted(responses)] == [201, None, 201, 201, 500, 201]
     assert responses[1, "/reset"].error == TransportError.RESET.value
@@ -111,7 +111,7 @@ def test_the_other_messages_on_a_connection_that_dies_are_not_sent_more_than_twi
     assert {received[path] for path in paths} <= {1, 2}
 
 
-def test_a_silent_stream_is_cut_off_alone(post, transport):
+def test_a_silent_stream_times_out_alone(post, transport):
     transport.timeout = 1
     responses = post("/silent", "/slow/100")
     assert responses[0, "/silent"].error == TransportError.TIMEOUT.value

@@ -29,7 +29,7 @@ def test_a_request_that_may_have_been_read_is_not_sent_again(transport, browser,
     assert [request.path for request in server.received] == paths
 
 
-def test_looking_up_a_name_for_too_long_ends_at_the_deadline(transport, browser, monkeypatch):
+def test_a_slow_name_lookup_ends_at_the_deadline(transport, browser, monkeypatch):
     answered, asked = threading.Event(), []
 
     def hang(host, *arguments, **options):
@@ -45,14 +45,14 @@ def test_looking_up_a_name_for_too_long_ends_at_the_deadline(transport, browser,
     assert (response.error, asked) == (TransportError.TIMEOUT.value, ["localhost"])
 
 
-def test_a_request_that_http_does_not_allow_is_invalid(transport, browser, server):
+def test_a_request_with_invalid_headers_is_refused(transport, browser, server):
     request = browser.request(server.url("/status/201"), vapid_authorization="vapid ")
     (response,) = transport.send([request])
     assert response.error == TransportError.INVALID_REQUEST.value
     assert not server.received
 
 
-def test_an_unforeseen_error_ends_one_request_alone(transport, browser, server, monkeypatch, caplog):
+def test_an_unexpected_error_fails_one_request(transport, browser, server, monkeypatch, caplog):
     resolve = socket.getaddrinfo
 
     def fail(host, *arguments, **options):
@@ -78,7 +78,7 @@ def test_a_second_address_is_tried_when_the_first_refuses(transport, browser, se
     assert [response.status for response in transport.send([browser.request(server.url("/status/201"))])] == [201]
 
 
-def test_a_machine_without_descriptors_fails_the_request_alone(transport, browser, server, monkeypatch):
+def test_running_out_of_descriptors_fails_only_the_request(transport, browser, server, monkeypatch):
     class NoSocket(socket.socket):
         def __init__(self, family=-1, *arguments, **options):
             if family in (socket.AF_INET, socket.AF_INET6):
@@ -130,7 +130,7 @@ class TestJobThreads:
 
 
 class TestIdleTimer:
-    def test_a_system_without_threads_leaves_the_call_out(self, monkeypatch):
+    def test_without_threads_the_idle_timer_does_nothing(self, monkeypatch):
         def refuse(self):
             raise RuntimeError("can't start new thread")
 

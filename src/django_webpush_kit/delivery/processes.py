@@ -86,7 +86,7 @@ class WorkerProcesses:
             self._start(place)
 
     def _start(self, place: _Place) -> None:
-        # blocked, so that a signal to a new process is not swallowed by the handler it has from us
+        # blocked: the new process would handle a signal with the handler inherited from this one
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             place.started_at = time.monotonic()
@@ -109,7 +109,7 @@ class WorkerProcesses:
         except BaseException:  # noqa: BLE001 - the process ends here in any case
             traceback.print_exc()
         finally:
-            with suppress(OSError, ValueError):  # nobody may be reading any more
+            with suppress(OSError, ValueError):  # the reader of the output may have gone
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)

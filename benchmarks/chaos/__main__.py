@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+
+from benchmarks.chaos.tables import table
 
 PLACES = {
     "sqlite": ("sqlite3", 0),
@@ -34,9 +35,6 @@ PLACES = {
 """Module and port that a database or a queue needs."""
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
-COLUMNS = ("kills", "rows", "lost", "repeats", "left open", "shown twice")
-RARE = ("unanswered", "overran")
-_NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 QUEUES = tuple(place for place in PLACES if place not in DATABASES)
 
 
@@ -84,7 +82,7 @@ def main() -> int:
         held += [try_all(run, part="timed") for run in plan if not run.queue]
         findings = sorted(map(json.loads, results.read_text().splitlines()), key=lambda one: one["place"])
     tried = [finding for finding in findings if not finding["impossible"]]
-    print("\n".join(["", *_table(tried)]))
+    print("\n".join(["", *table(tried)]))
     print(f"\nTook {(time.monotonic() - started) / 60:.0f} minutes.")
     for finding in findings:
         if finding["impossible"]:
@@ -115,25 +113,6 @@ def _plan(here: list[str]) -> Iterator[Run]:
         for database in DATABASES:
             if database in here:
                 yield Run(database, queue)
-
-
-def _table(findings: list[dict[str, Any]]) -> Iterator[str]:
-    """A line for each finding; what not every fault has comes last."""
-    yield f"| fault | database | {' | '.join(COLUMNS)} | and |"
-    yield f"|---|---|{'---:|' * len(COLUMNS)}---|"
-    for finding in findings:
-        figures = {name: value for name, value in finding["figures"].items() if value or name not in RARE}
-        figures.pop("s")
-        columns = " | ".join(_figure(figures.pop(name, "")) for name in COLUMNS)
-        rest = ", ".join(f"{_figure(value)} {name}" for name, value in figures.items())
-        verdict = "**BROKEN** " if finding["broken"] else ""
-        yield f"| {finding['fault']} | {_NAMES[finding['database']]} | {columns} | {verdict}{rest} |"
-    sums = {name: sum(finding["figures"].get(name, 0) for finding in findings) for name in COLUMNS}
-    yield f"| **all** | | {' | '.join(f'**{_figure(value)}**' for value in sums.values())} | |"
-
-
-def _figure(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

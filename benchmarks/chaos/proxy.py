@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that mistreats the connections it carries."""
+"""A TCP proxy that mistreats the connections it carries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mode = Literal["pass", "refuse", "reset", "half", "drip", "hole"]
 
 
 class Proxy:
-    """Carries connections to a port of 127.0.0.1; a context manager.
+    """Carries connections from `address` to a port of 127.0.0.1; a context manager.
 
     `mode` is one of: `pass`; `refuse`, every connection is cut, old and new; `reset`, cut with RST once the client has
     sent something; `half`, cut after the first bytes of the reply; `drip`, a byte of an endless header every 50 ms
@@ -22,8 +22,9 @@ class Proxy:
     free one.
     """
 
-    def __init__(self, target: int, port: int = 0) -> None:
+    def __init__(self, target: int, port: int = 0, address: str = "127.0.0.1") -> None:
         self.target = target
+        self._address = address
         self._mode: Mode = "pass"
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
@@ -51,7 +52,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._carry, self._address, self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()

@@ -32,6 +32,7 @@ PEERS = {
     "django-webpush": ("django-webpush", 600, 60),
     "django-push-notifications": ("django-push-notifications", 600, 60),
     "webpush-async": ("`webpush_async`, 100 in flight", 4000, 3000),
+    "webpush-rs": ("webpush-rs (Rust), 100 threads", 4000, 3000),
     "node": ("node web-push, 100 in flight", 4000, 3000),
 }
 """Name: what the table says, and how many messages are sent without and with latency."""

@@ -7,6 +7,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import django
@@ -118,12 +119,35 @@ def webpush_async(port: int, messages: int) -> Callable[[], int]:
     return lambda: asyncio.run(send())
 
 
+def webpush_rs(port: int, messages: int) -> Callable[[], int]:
+    """webpush-rs (Rust): `send_one` in a pool of threads, 100 in flight."""
+    import webpush_rs
+
+    os.environ["SSL_CERT_FILE"] = settings.CA_BUNDLE  # its OpenSSL is linked in, and reads this
+    pool = ThreadPoolExecutor(IN_FLIGHT)
+    body = payload().encode()
+
+    def send(number: int) -> bool:
+        status = webpush_rs.send_one(
+            endpoint(port, number),
+            *(keys(number)[name] for name in ("p256dh", "auth")),
+            settings.VAPID_PRIVATE_KEY,
+            f"mailto:{settings.CONTACT}",
+            body,
+        )
+        return bool(status == 201)
+
+    list(pool.map(send, range(WARM_UP)))
+    return lambda: sum(pool.map(send, range(messages)))
+
+
 PEERS: dict[str, Callable[[int, int], Callable[[], int]]] = {
     "webpush": webpush_loop,
     "webpush-session": webpush_session,
     "django-webpush": django_webpush,
     "django-push-notifications": django_push_notifications,
     "webpush-async": webpush_async,
+    "webpush-rs": webpush_rs,
 }
 
 

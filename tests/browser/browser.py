@@ -133,6 +133,17 @@ class Browser(ABC):
         """Within the block the page is one of a private window."""
 
     @abstractmethod
+    def watch_console(self, origin: str) -> None:
+        """Begin to note what the pages of an origin complain about."""
+
+    @abstractmethod
+    def complaints(self) -> list[str]:
+        """Return the errors and warnings in the console, and errors that nothing caught, since `watch_console`.
+
+        The page that is open has to be one of that origin.
+        """
+
+    @abstractmethod
     def screenshot(self, path: str | Path) -> None:
         """Write a PNG of the page."""
 

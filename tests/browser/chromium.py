@@ -41,6 +41,22 @@ _FLAGS = (
     "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 )
 
+# kept beyond the page
+_NOTE_COMPLAINTS = """
+    if (location.origin === %s) {
+        const note = (...what) => {
+            const noted = [...JSON.parse(sessionStorage.complaints ?? "[]"), what.map(String).join(" ")];
+            sessionStorage.complaints = JSON.stringify(noted);
+        };
+        for (const level of ["error", "warn"]) {
+            const write = console[level];
+            console[level] = (...what) => { note(level, ...what); write.apply(console, what); };
+        }
+        addEventListener("error", ({message}) => note("uncaught", message));
+        addEventListener("unhandledrejection", ({reason}) => note("unhandled", reason));
+    }
+"""
+
 
 class Chromium(Browser):
     """With a `notification_centre`, notifications can be clicked, and alerts are known."""
@@ -166,6 +182,14 @@ class Chromium(Browser):
         finally:
             self._page = before
             self._cdp.command("Target.disposeBrowserContext", browserContextId=context)
+
+    def watch_console(self, origin: str) -> None:
+        self._in_page("Page.enable")
+        self._in_page("Page.addScriptToEvaluateOnNewDocument", source=_NOTE_COMPLAINTS % json.dumps(origin))
+
+    def complaints(self) -> list[str]:
+        noted: list[str] = self.run("return JSON.parse(sessionStorage.complaints ?? '[]')")
+        return noted
 
     def screenshot(self, path: str | Path) -> None:
         picture = self._in_page("Page.captureScreenshot")["data"]

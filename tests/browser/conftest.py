@@ -15,6 +15,7 @@ import pytest
 
 from django_webpush_kit.testing import FakePushService
 from example_project.backstage.running import Studio
+from tests.browser.app_builder import App, pack, require_npm
 from tests.browser.browser import Browser
 from tests.browser.chromium import Chromium
 from tests.browser.fake_gcm import FakeGCM
@@ -110,3 +111,22 @@ def studio_folder(new_studio: Path, tmp_path: Path) -> Path:
 def site() -> Iterator[Site]:
     with Site() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the npm package."""
+    require_npm()
+    return pack(tmp_path_factory.mktemp("npm"))
+
+
+@pytest.fixture(scope="session")
+def vite_app(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
+    """The Vite app, installed but not built; tests build copies of it."""
+    return App.install("vite", tmp_path_factory.mktemp("vite") / "installed", packed)
+
+
+@pytest.fixture(scope="session")
+def next_app(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> App:
+    """The Next.js app, likewise."""
+    return App.install("next", tmp_path_factory.mktemp("next") / "installed", packed)

@@ -60,6 +60,18 @@ _STOP_SERVICE_WORKERS = """
     }
     return Promise.all(workers.filter(Boolean).map(worker => worker.terminateWorker())).then(() => workers.length);
 """
+_CONSOLE = "Cc['@mozilla.org/consoleAPI-storage;1'].getService(Ci.nsIConsoleAPIStorage)"
+_COMPLAINTS = f"""
+    const calls = {_CONSOLE}.getEvents()
+        .filter(({{level, filename}}) => ["error", "warn"].includes(level) && filename.startsWith(arguments[0]))
+        .map(({{level, arguments}}) => [level, ...arguments].map(String).join(" "));
+    const errors = Services.console.getMessageArray()
+        .filter((message) => message instanceof Ci.nsIScriptError)
+        .filter(({{flags}}) => !(flags & Ci.nsIScriptError.warningFlag))
+        .filter(({{sourceName}}) => sourceName.startsWith(arguments[0]))
+        .map(({{errorMessage}}) => `uncaught ${{errorMessage}}`);
+    return [...calls, ...errors];
+"""
 
 
 class Firefox(Browser):
@@ -72,6 +84,7 @@ class Firefox(Browser):
     def __init__(self, push_service: FakePushService, *, binary: str = BINARY) -> None:
         super().__init__(push_service, binary)
         self._marionette: Marionette
+        self._watched = ""
 
     def start(self) -> Self:
         self._write_preferences()
@@ -161,6 +174,14 @@ class Firefox(Browser):
         finally:
             self._marionette.command("WebDriver:CloseWindow")
             self._marionette.command("WebDriver:SwitchToWindow", handle=first)
+
+    def watch_console(self, origin: str) -> None:
+        self._watched = origin
+        self.run_privileged(f"{_CONSOLE}.clearEvents(); Services.console.reset();")
+
+    def complaints(self) -> list[str]:
+        noted: list[str] = self.run_privileged(_COMPLAINTS, self._watched)
+        return noted
 
     def screenshot(self, path: str | Path) -> None:
         picture = self._marionette.command("WebDriver:TakeScreenshot", full=True, hash=False)

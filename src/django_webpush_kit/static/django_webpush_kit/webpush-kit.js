@@ -735,7 +735,7 @@ export class PushNotificationManager {
     } catch (cause) {
       const standIn = this.#config?.declarative && withoutWorker(scope);
       if (standIn) return standIn;
-      throw new PushError("service_worker_failed", /** @type {Error} */ (cause).message, { cause });
+      throw new PushError("service_worker_failed", `${script} ${/** @type {Error} */ (cause).message}`, { cause });
     }
   }
 
@@ -1268,7 +1268,7 @@ function toPushError({ code, message, status, errors }) {
  */
 function conflict({ active, scope }, script) {
   const fix = `let it importScripts("${script.pathname}"), or set replaceServiceWorker.`;
-  return new PushError("service_worker_conflict", `${active?.scriptURL} already serves ${scope}: ${fix}`);
+  return new PushError("service_worker_conflict", `${active?.scriptURL} serves ${scope}: ${fix}`);
 }
 
 /**

@@ -1,0 +1,16 @@
+/// <reference lib="webworker" />
+import { defaultCache } from "@serwist/next/worker";
+import { type PrecacheEntry, Serwist } from "serwist";
+
+declare const self: ServiceWorkerGlobalScope & { __SW_MANIFEST: (PrecacheEntry | string)[] | undefined };
+
+self.importScripts("/service-worker.js");
+
+const serwist = new Serwist({
+  precacheEntries: self.__SW_MANIFEST,
+  skipWaiting: true,
+  clientsClaim: true,
+  runtimeCaching: defaultCache,
+});
+
+serwist.addEventListeners();

@@ -1,7 +1,8 @@
 """Takes pictures of the admin's pages from the example site with its sample history.
 
 python -m tests.browser.take_admin_pictures docs/images          # those of the documentation
-python -m tests.browser.take_admin_pictures FOLDER --all         # each page, 390 and 1,280 pixels, light and dark
+python -m tests.browser.take_admin_pictures FOLDER --all         # each page: 390 to 1,600 pixels, light and dark
+python -m tests.browser.take_admin_pictures FOLDER --all --theme unfold --only dashboard,statistics --width 390
 """
 
 from __future__ import annotations
@@ -12,45 +13,41 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.browser.admin_pages import PAGES, fill, find_rows, log_in, open_page, theme_environment
 from tests.browser.chromium import Chromium
 from tests.browser.fake_gcm import FakeGCM
-from tests.browser.studio import open_site, send_form
+from tests.browser.studio import open_site
 
-PAGES = {
-    "admin-composer": "/admin/webpush_kit/pushbroadcast/add/?audience=sample",
-    "admin-broadcast": "/admin/webpush_kit/pushbroadcast/{running}/change/",
-    "admin-template": "/admin/webpush_kit/notificationtemplate/{template}/change/",
-}
+DOCUMENTED = {"composer": "admin-composer", "broadcast": "admin-broadcast", "template": "admin-template"}
 
-DOCUMENTED = (1280, "light")
+WIDTHS = (390, 768, 1280, 1600)
 
-SIZES = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+SCHEMES = ("light", "dark")
+
+MAX_HEIGHT = 6000
 
 
-def take_pictures(folder: Path, *, with_all: bool) -> None:
+def take_pictures(folder: Path, options: argparse.Namespace) -> None:
     """Write one PNG for each page, width and colour scheme."""
     with (
         tempfile.TemporaryDirectory() as data,
         FakeGCM() as service,
         Chromium(service) as browser,
-        open_site(Path(data)) as studio,
+        open_site(Path(data), **theme_environment(options.theme)) as studio,
     ):
-        studio.manage("seed_history")
-        found = studio.manage(
-            "shell",
-            "-c",
-            "from django_webpush_kit.models import *;"
-            "print('found', PushBroadcast.objects.get(status='running').pk,"
-            "NotificationTemplate.objects.get(type='booking_confirmed', language='').pk)",
-        )
-        running, template = found.rpartition("found")[2].split()[:2]
-        browser.open(f"{studio.origin}/admin/login/")
-        send_form(browser, "#login-form", f"{studio.origin}/admin", {"username": "admin", "password": "studio"})
-        for name, path in PAGES.items():
-            browser.open(studio.origin + path.format(running=running, template=template))
-            for width, scheme in SIZES if with_all else [DOCUMENTED]:
-                target = folder / (f"{name}-{width}-{scheme}.png" if with_all else f"{name}.png")
-                target.write_bytes(picture(browser, width, scheme))
+        fill(studio)
+        rows = find_rows(studio)
+        log_in(browser, studio)
+        if not options.all:
+            for name, file in DOCUMENTED.items():
+                open_page(browser, studio, name, rows)
+                (folder / f"{file}.png").write_bytes(picture(browser, 1280, "light"))
+            return
+        for name in options.only or PAGES:
+            open_page(browser, studio, name, rows)
+            for width in options.width or WIDTHS:
+                for scheme in SCHEMES:
+                    (folder / f"{name}-{width}-{scheme}.png").write_bytes(picture(browser, width, scheme))
 
 
 def picture(browser: Chromium, width: int, scheme: str) -> bytes:
@@ -60,7 +57,7 @@ def picture(browser: Chromium, width: int, scheme: str) -> bytes:
     size: dict[str, Any] = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser._in_page("Emulation.setDeviceMetricsOverride", **size)
     height = browser.run("return document.documentElement.scrollHeight")
-    browser._in_page("Emulation.setDeviceMetricsOverride", **{**size, "height": min(height, 6000)})
+    browser._in_page("Emulation.setDeviceMetricsOverride", **{**size, "height": min(height, MAX_HEIGHT)})
     answer = browser._in_page("Page.captureScreenshot")
     return base64.b64decode(answer["data"])
 
@@ -68,7 +65,10 @@ def picture(browser: Chromium, width: int, scheme: str) -> bytes:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--all", action="store_true")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    take_pictures(options.folder, with_all=options.all)
+    parser.add_argument("--all", action="store_true", help="every page in every size, instead of those documented")
+    parser.add_argument("--theme", default="", help="an admin theme that is installed: unfold or jazzmin")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names of pages, with commas")
+    parser.add_argument("--width", type=int, action="append", help="only this width")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    take_pictures(given.folder, given)

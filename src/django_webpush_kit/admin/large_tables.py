@@ -130,10 +130,20 @@ class LargeTableChangeList(ChangeList):
         return qs.prefetch_related(*cast("tuple[str, ...]", self.list_select_related))
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page. If the window has more matches than are counted, it ends at the last one counted."""
+        """Read the page. If the window has more matches than are counted, it ends at the last one counted.
+
+        A window without an index is gone through once: its number of matches and the page follow from their keys.
+        """
+        matches = cast("QuerySet[Any]", self.queryset)
+        if self.is_narrowed:
+            keys = matches.prefetch_related(None).values_list("pk", flat=True)
+            self.queryset = cast("Any", _Keys(keys[: reading.COUNT_LIMIT + 1]))
         super().get_results(request)
+        if self.is_narrowed:
+            page = self.root_queryset.filter(pk__in=list(self.result_list)).order_by(*matches.query.order_by)
+            self.queryset, self.result_list = matches, self.apply_select_related(page)
         if self.paginator.has_more:
-            self.older = self._edge(cast("QuerySet[Any]", self.queryset), reading.COUNT_LIMIT)
+            self.older = self._edge(matches, reading.COUNT_LIMIT)
         if self.has_more:
             self.result_count = MoreThan(self.result_count)
 
@@ -161,6 +171,13 @@ class LargeTableChangeList(ChangeList):
         if len(edge) < 2:
             return None
         return Position(edge[0][0] if field else None, edge[0][-1])
+
+
+class _Keys(list[Any]):
+    """Keys of rows, which `ChangeList.get_results` takes for a queryset."""
+
+    def _clone(self) -> Self:
+        return self
 
 
 class LargeTableAdmin(ReadingAdmin):

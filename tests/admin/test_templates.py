@@ -475,6 +475,22 @@ class TestSendToMyself:
         assert not get_notification_model().objects.exists()
 
 
+def test_a_new_template_has_rows_for_its_buttons(admin_client, editable):
+    page = words(admin_client.get(page_of()))
+    assert 'name="actions-0-title"' in page
+    assert not re.search(r'(>|")null(<|")', page)
+
+
+def test_templates_are_filtered_by_language(admin_client, editable):
+    rows = [make_template("news", language=language) for language in ("", "de")]
+    url = page_of().removesuffix("add/")
+    page = words(admin_client.get(url))
+    assert '<a href="?language=">default language</a>' in page
+    for row in rows:
+        assert list(admin_client.get(url, {"language": row.language}).context["cl"].result_list) == [row]
+    assert not admin_client.get(url, {"language": "x\x00"}).context["cl"].result_list
+
+
 def test_the_page_shows_where_the_template_is_used(admin_client, editable, subscription, monkeypatch):
     row = make_template("news")
     for _ in range(3):

@@ -67,7 +67,8 @@ class ButtonsWidget(forms.Widget):
         """Return the rows, or the text area."""
         rows = None if self.is_raw else _rows(value)
         if rows is None:
-            return AdminTextareaWidget(attrs={"rows": 4}).render(name, value, attrs, renderer)
+            area = AdminTextareaWidget(attrs={"rows": 4, "aria-label": _("Buttons")})
+            return area.render(name, value, attrs, renderer)
         rows += [{}] * max(EMPTY_ROWS, MIN_ROWS - len(rows))
         head = format_html_join("", '<th scope="col">{}</th>', ((label,) for label in BUTTON_KEYS.values()))
         body = format_html_join("", "<tr>{}</tr>", ((self._row(name, *row),) for row in enumerate(rows)))
@@ -215,11 +216,15 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
     buttons_as_json = False
 
     vibrate_pattern = VibrationField(
-        label=_("Vibration"), required=False, help_text=_("Milliseconds on, off, on, and so on: 100, 50, 100.")
+        label=_("Vibration"),
+        required=False,
+        initial=list,
+        help_text=_("Milliseconds on, off, on, and so on: 100, 50, 100."),
     )
     actions = ButtonsField(
         label=_("Buttons"),
         required=False,
+        initial=list,
         help_text=_("Empty a row to remove a button. The name is what your code gets; it is made from the title."),
     )
     sample_context = SampleField(

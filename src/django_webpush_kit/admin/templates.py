@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db import models
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -30,6 +31,23 @@ NOT_TESTED = frozenset({"topic", "idempotency_key", "scheduled_for", "scheduled_
 """Options that a test does not use: it is sent now, and replaces no real message."""
 
 
+class LanguageFilter(admin.SimpleListFilter):
+    """Filter by language. The default language, which has no tag, has a name here."""
+
+    title = _("language")
+    parameter_name = "language"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the languages of the stored templates."""
+        tags = model_admin.get_queryset(request).order_by("language").values_list("language", flat=True).distinct()
+        return [(tag, tag or _("default language")) for tag in tags]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the templates of the selected language."""
+        value = self.value()
+        return queryset if value is None else queryset.filter(language=storable(value))
+
+
 class NotificationTemplateAdmin(PreviewingAdmin):
     """Edit the text of each notification type in each language."""
 
@@ -39,7 +57,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
 
     list_display = ("type", "language", "title_template", "updated_at")
     list_display_links = ("type", "title_template")
-    list_filter = ("language",)
+    list_filter = (LanguageFilter,)
     search_fields = ("type", "title_template", "body_template")
     ordering = ("type", "language")
     readonly_fields = ("created_at", "updated_at")

@@ -1,7 +1,7 @@
 """Lists of large tables: newest rows first, a window of them at a time, and no statement that reads the whole table.
 
 A window holds the newest `COUNT_LIMIT` rows that the indexed filters leave. A condition without an index, such as a
-type or a text in titles, is looked for in a wider window of `SCAN_LIMIT` rows. A link leads to the window before.
+type or a text in titles, is looked for in a window of `SCAN_LIMIT` rows. A link leads to the window before.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from django_webpush_kit.admin.reading import ReadingAdmin
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-SCAN_LIMIT = 20_000
-"""Rows searched for a condition without an index."""
+SCAN_LIMIT = 10_000
+"""Rows searched for a condition without an index. They may be on as many pages of the disk."""
 
 BEFORE = "before"
 """The parameter with the position of a window."""

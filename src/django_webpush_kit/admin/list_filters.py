@@ -208,7 +208,8 @@ class StatusFilter(admin.SimpleListFilter):
         """The keys of the rows, or None if there are too many."""
         if self.value() not in NotificationStatus.values:
             return []
-        keys = list(self._rows.filter(status=self.value()).values_list("pk", flat=True)[: RARE + 1])
+        found = self._rows.filter(status=self.value()).order_by()  # in the order of the list, most rows would be read
+        keys = list(found.values_list("pk", flat=True)[: RARE + 1])
         return keys if len(keys) <= RARE else None
 
     @property

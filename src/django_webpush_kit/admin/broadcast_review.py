@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -13,6 +14,7 @@ from django.utils.timezone import localtime, make_naive
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_webpush_kit.admin.broadcast_page import duration
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
@@ -146,7 +148,8 @@ class Review:
         yield _("Quiet hours are ignored.") if self.options.get("critical") else _("Quiet hours are respected.")
         ttl = self.options.get("ttl", kit_settings.DEFAULTS.get("ttl"))
         if ttl is not None:
-            yield _("Browsers that are offline get it within %(ttl)s seconds, or not at all.") % {"ttl": ttl}
+            seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+            yield _("Browsers that are offline get it within %(time)s, or not at all.") % {"time": duration(seconds)}
         if given["expires_at"]:
             shown = date_format(localtime(given["expires_at"]), "DATETIME_FORMAT")
             yield _("What has not been received at %(moment)s is dropped.") % {"moment": shown}

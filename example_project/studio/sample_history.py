@@ -124,6 +124,7 @@ def _subscriptions(dice, now):
 def _daily_rows(dice, subscriptions, now):
     templates = {(row.type, row.language): row for row in get_template_model().objects.all()}
     rows = []
+    first_day = timezone.localdate(now) - timedelta(days=DAYS - 1)
     for back in range(DAYS):
         is_weekend = (now - timedelta(days=back)).weekday() >= 5
         for _message in range(dice.randint(8, 16) if is_weekend else dice.randint(20, 40)):
@@ -131,6 +132,8 @@ def _daily_rows(dice, subscriptions, now):
             # most messages go out in the evening
             due = now - timedelta(days=back, hours=dice.triangular(0, 24, 5), minutes=2)
             if subscription.deactivated_at is not None and due > subscription.deactivated_at:
+                continue
+            if timezone.localdate(due) < first_day:
                 continue
             kind = dice.choices(list(TITLES), weights=(5, 4, 1))[0]
             language = "de" if subscription.language == "de" else ""

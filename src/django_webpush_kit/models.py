@@ -113,7 +113,7 @@ class IdempotencyKey(models.Model):
     """
 
     key_hash = models.CharField(_("SHA-256 of the key"), max_length=64, editable=False)
-    batch = models.UUIDField(_("batch"), db_index=True)
+    batch = models.UUIDField(_("batch"))
     queued = models.PositiveBigIntegerField(default=0)
     deferred = models.PositiveBigIntegerField(default=0)
     suppressed = models.PositiveBigIntegerField(default=0)
@@ -270,7 +270,7 @@ class WorkerHeartbeat(models.Model):
     command = models.CharField(_("command"), max_length=100, blank=True)
     is_loop = models.BooleanField(_("runs all the time"), default=False)
     started_at = models.DateTimeField(_("started at"))
-    seen_at = models.DateTimeField(_("last seen at"), db_index=True)
+    seen_at = models.DateTimeField(_("last seen at"))
     swept_at = models.DateTimeField(_("last sweep at"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
     ending = models.CharField(_("how it ended"), max_length=100, blank=True)

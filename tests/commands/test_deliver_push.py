@@ -263,8 +263,16 @@ def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, t
 
 
 def children(process):
+    """The workers that a process has started: each leads a process group, unlike what Python starts from 3.14 on."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return {int(number) for number in listed.read_text().split()}
+    return {number for number in map(int, listed.read_text().split()) if leads_a_group(number)}
+
+
+def leads_a_group(process_id):
+    try:
+        return os.getpgid(process_id) == process_id
+    except ProcessLookupError:
+        return False
 
 
 @on_a_copy

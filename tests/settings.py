@@ -1,7 +1,7 @@
 """Settings of the test suite.
 
-`TEST_DATABASE` picks the database: sqlite (default), postgresql or mariadb. `TEST_DATABASE_NAME` names the database of
-a process that a test starts beside itself; the test database itself has a name of its own for each run.
+`TEST_DATABASE` picks the database: sqlite (default), postgresql, mariadb or mysql. `TEST_DATABASE_NAME` names the
+database of a process that a test starts beside itself; the test database itself has a name of its own for each run.
 """
 
 import os
@@ -72,16 +72,21 @@ DATABASES = {
             "USER": os.environ.get("TEST_POSTGRESQL_USER", "postgres"),
             "PASSWORD": os.environ.get("TEST_POSTGRESQL_PASSWORD", ""),
             "HOST": os.environ.get("TEST_POSTGRESQL_HOST", "127.0.0.1"),
+            "PORT": os.environ.get("TEST_POSTGRESQL_PORT", ""),
             "TEST": {"NAME": _RUN},
         },
-        "mariadb": {
-            "ENGINE": "django.db.backends.mysql",
-            "NAME": _NAME or "webpush_kit",
-            "USER": os.environ.get("TEST_MARIADB_USER", "root"),
-            "PASSWORD": os.environ.get("TEST_MARIADB_PASSWORD", ""),
-            "HOST": os.environ.get("TEST_MARIADB_HOST", "127.0.0.1"),
-            "OPTIONS": {"charset": "utf8mb4"},
-            "TEST": {"NAME": _RUN, "CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+        **{
+            name: {
+                "ENGINE": "django.db.backends.mysql",
+                "NAME": _NAME or "webpush_kit",
+                "USER": os.environ.get(f"TEST_{name.upper()}_USER", "root"),
+                "PASSWORD": os.environ.get(f"TEST_{name.upper()}_PASSWORD", ""),
+                "HOST": os.environ.get(f"TEST_{name.upper()}_HOST", "127.0.0.1"),
+                "PORT": os.environ.get(f"TEST_{name.upper()}_PORT", ""),
+                "OPTIONS": {"charset": "utf8mb4"},
+                "TEST": {"NAME": _RUN, "CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+            }
+            for name in ("mariadb", "mysql")
         },
     }[os.environ.get("TEST_DATABASE", "sqlite")]
 }

@@ -1,10 +1,13 @@
 """Statements that meet a busy or broken database are tried again, or leave the rows claimable."""
 
+import os
+
 import pytest
 from django.db import OperationalError, connection, transaction
 
 from django_webpush_kit import database
-from django_webpush_kit.database import retry_on_conflict
+from django_webpush_kit.database import is_refusal, retry_on_conflict
+from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,3 +49,10 @@ def test_errors_inside_a_transaction_are_raised_to_its_owner():
     with transaction.atomic(), pytest.raises(OperationalError):
         retry_on_conflict(failing(1))
     assert connection.is_usable()
+
+
+@pytest.mark.skipif(os.environ.get("TEST_DATABASE") != "mysql", reason="other databases store such numbers")
+def test_json_that_mysql_cannot_store_is_refused_for_its_row_alone(subscription):
+    with pytest.raises(OperationalError) as caught, transaction.atomic():
+        make_notification(subscription, data={"number": 10**400})
+    assert is_refusal(caught.value)

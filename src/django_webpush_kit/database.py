@@ -28,10 +28,11 @@ MAX_WAIT_SECONDS = 1.5
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
 """Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
 
-REFUSALS = frozenset({1366, "malformed JSON"})
+REFUSALS = frozenset({1366, 3140, "malformed JSON"})
 """OperationalErrors caused by the content of one row.
 
-1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. SQLite: invalid JSON.
+1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. 3140: MySQL cannot store
+a JSON value, such as a number beyond the range of a double. SQLite: invalid JSON.
 """
 
 UNREADABLE_TEXT = "Could not decode to UTF-8"

@@ -176,8 +176,9 @@ class TestPages:
         assert len(queries) == 1
 
     def test_a_page_can_start_behind_a_key(self, user):
-        rows = bulk(5, user)
-        keys = sorted(row.pk for row in rows)
+        bulk(5, user)
+        # MySQL tells no keys of a bulk insert
+        keys = sorted(get_subscription_model().objects.values_list("pk", flat=True))
         everybody = get_subscription_model().objects.all()
         assert [row.pk for row in keyset_page(everybody, after=keys[1], size=2)] == keys[2:4]
 

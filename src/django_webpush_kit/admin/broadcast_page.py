@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import Promise
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from django_webpush_kit.admin.contained import local, with_edge_moments
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.admin.pages import list_url
 from django_webpush_kit.analytics import percentage
@@ -64,6 +64,7 @@ class BroadcastPage:
 def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
     """Return the current page of a broadcast. Reads its fields again."""
     figures = broadcast_figures(broadcast)
+    with_edge_moments(broadcast)  # it was read again
     progress = figures.progress
     is_live = broadcast.status in UNSTARTED_OR_RUNNING or progress.waiting > 0
     return BroadcastPage(
@@ -197,4 +198,4 @@ def _controls(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Contr
 
 
 def _moment(moment: Any) -> str:
-    return date_format(localtime(moment), "DATETIME_FORMAT")
+    return date_format(local(moment), "DATETIME_FORMAT")

@@ -10,11 +10,12 @@ from typing import Any
 from django.db import transaction
 from django.utils.formats import date_format
 from django.utils.functional import cached_property
-from django.utils.timezone import localtime, make_naive
+from django.utils.timezone import make_naive
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.broadcast_page import duration
+from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
@@ -141,7 +142,7 @@ class Review:
             shown = date_format(make_naive(moment), "DATETIME_FORMAT")
             yield _("It goes out at %(moment)s on each recipient's own clock.") % {"moment": shown}
         else:
-            shown = date_format(localtime(moment), "DATETIME_FORMAT")
+            shown = date_format(local(moment), "DATETIME_FORMAT")
             yield _("It goes out at %(moment)s.") % {"moment": shown}
         if given["rate"]:
             yield _("At most %(rate)s messages.") % {"rate": given["rate"]} + self._duration()
@@ -151,7 +152,7 @@ class Review:
             seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
             yield _("Browsers that are offline get it within %(time)s, or not at all.") % {"time": duration(seconds)}
         if given["expires_at"]:
-            shown = date_format(localtime(given["expires_at"]), "DATETIME_FORMAT")
+            shown = date_format(local(given["expires_at"]), "DATETIME_FORMAT")
             yield _("What has not been received at %(moment)s is dropped.") % {"moment": shown}
         if self.left_empty:
             yield _("Left empty: %(names)s.") % {"names": ", ".join(self.left_empty)}

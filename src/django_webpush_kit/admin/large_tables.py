@@ -17,10 +17,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
-from django.utils.timezone import is_aware, localtime
+from django.utils.timezone import is_aware
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin import reading
+from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.reading import ReadingAdmin
 
 if TYPE_CHECKING:
@@ -229,4 +230,4 @@ def key_of(field: Any, text: str) -> Any:
 
 def shown_moment(moment: datetime) -> str:
     """Return a moment as text in the current time zone and language."""
-    return date_format(localtime(moment), "DATETIME_FORMAT")
+    return date_format(local(moment), "DATETIME_FORMAT")

@@ -16,9 +16,13 @@ from django.utils.formats import date_format
 from django.utils.timezone import get_current_timezone, localtime, make_aware, now
 from django.utils.translation import gettext_lazy as _
 
+from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.large_tables import BEFORE, Position, key_of, shown_moment
 from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.states import Lane, NotificationStatus
+
+MAX_YEARS = 20
+"""At most so many years are offered: a row may have been stored with any date."""
 
 RARE = 1000
 """Maximum number of rows looked up by the index of a condition, anywhere in the list."""
@@ -292,7 +296,8 @@ class DateFilter(IndexedFilter):
         """The years from the oldest row to today, newest first."""
         oldest = self._rows.order_by(self._field).values_list(self._field, flat=True).first()
         this_year = localtime().year
-        return range(this_year, (localtime(oldest).year if oldest else this_year + 1) - 1, -1)
+        first_year = local(oldest).year if oldest else this_year + 1
+        return range(this_year, max(first_year, this_year - MAX_YEARS + 1) - 1, -1)
 
 
 def _period(text: str) -> tuple[date, date] | None:

@@ -14,14 +14,14 @@ from django.urls import NoReverseMatch, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST
 
-from django_webpush_kit.admin.bases import ModelAdmin
+from django_webpush_kit.admin.contained import ContainedAdmin
 from django_webpush_kit.option_checks import storable
 
 PREVIEW_BUTTON = "_preview"
 """The name of the button that shows the form again, with what was typed, instead of saving it."""
 
 
-class PreviewingAdmin(ModelAdmin):
+class PreviewingAdmin(ContainedAdmin):
     """A model admin whose form has a panel. Subclasses give the panel's template and context."""
 
     panel_template = ""

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_webpush_kit.admin.browser_view import payload_of
+from django_webpush_kit.admin.contained import shifted, with_edge_moments
 from django_webpush_kit.admin.pages import link, link_list, list_url, page_url, row_link
 from django_webpush_kit.admin.story import tell
 from django_webpush_kit.models import PushBroadcast, get_analytics_model
@@ -33,7 +34,7 @@ def story_of(row: Any) -> SafeString:
     events = get_analytics_model().objects.filter(notification=row.pk).order_by("timestamp")[:MAX_EVENTS]
     broadcast = PushBroadcast.objects.filter(batch=row.batch).first()
     origin = _("the broadcast %(broadcast)s") % {"broadcast": broadcast} if broadcast else ""
-    story = tell(row, events, now=timezone.now(), origin=origin)
+    story = tell(row, map(with_edge_moments, events), now=timezone.now(), origin=origin)
     return render_to_string("django_webpush_kit/admin/story.html", {"story": story})
 
 
@@ -78,7 +79,7 @@ def _links(row: Any) -> Iterator[Any]:
 
 
 def _batch(row: Any) -> Iterator[Any]:
-    near = (row.created_at - NEARBY, row.created_at + NEARBY)
+    near = (shifted(row.created_at, -NEARBY), shifted(row.created_at, NEARBY))
     rows = type(row).objects.filter(batch=row.batch, created_at__range=near)
     yield _siblings(_("Of the same batch"), list_url(type(row), batch=row.batch), rows, row)
 

@@ -16,8 +16,8 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin import notification_page
-from django_webpush_kit.admin.bases import TabularInline
 from django_webpush_kit.admin.browser_view import card_of
+from django_webpush_kit.admin.contained import ContainedInline
 from django_webpush_kit.admin.finding import find_events, find_notifications
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import (
@@ -37,7 +37,7 @@ from django_webpush_kit.admin.statistics import statistics_page
 from django_webpush_kit.models import get_analytics_model
 
 
-class EventInline(TabularInline):
+class EventInline(ContainedInline):
     """The events that browsers reported about a notification."""
 
     model = get_analytics_model()

@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit.admin.bases import ModelAdmin, Paginator
+from django_webpush_kit.admin.bases import Paginator
 from django_webpush_kit.admin.confirmation import Question, ask
+from django_webpush_kit.admin.contained import ContainedAdmin
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_template_model
 
@@ -55,7 +56,7 @@ def too_long() -> str:
     return text % {"limit": f"{COUNT_LIMIT:,}"}
 
 
-class ReadingAdmin(ModelAdmin):
+class ReadingAdmin(ContainedAdmin):
     """Read-only pages: only the library writes these rows. Staff view them and run actions on them.
 
     Actions require the permission `act`, which the permission to change the model includes.

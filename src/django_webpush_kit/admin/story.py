@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.formats import date_format, time_format
-from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit import attempt_log
+from django_webpush_kit.admin.contained import local, shifted
 from django_webpush_kit.attempt_log import Attempt, Step
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
@@ -95,10 +96,10 @@ def duration(seconds: float) -> str:
 
 def clock(moment: datetime, beside: datetime) -> str:
     """Return a moment as text: its time of day if it is on the same day as `beside`, else date and time."""
-    local = localtime(moment)
-    if local.date() == localtime(beside).date():
-        return time_format(local.time(), "TIME_FORMAT")
-    return date_format(local, "DATETIME_FORMAT")
+    shown = local(moment)
+    if shown.date() == local(beside).date():
+        return time_format(shown.time(), "TIME_FORMAT")
+    return date_format(shown, "DATETIME_FORMAT")
 
 
 def _beginning(row: Any, origin: str) -> Iterator[Entry]:
@@ -267,15 +268,22 @@ def _pending(row: Any, now: datetime) -> Iterator[str]:
         yield _("Due since %(moment)s: the next free worker sends it.") % {"moment": clock(row.next_attempt_at, now)}
     if row.retry_count:
         yield _("Retries used: %(used)d of %(most)d.") % {"used": row.retry_count, "most": row.max_retries}
-    end = deadline(max(row.scheduled_for or row.created_at, row.created_at), row_options(row), row.expires_at)
+    end = _deadline(row)
     if end is not None:
         yield _("It expires at %(moment)s if it is not sent by then.") % {"moment": clock(end, now)}
+
+
+def _deadline(row: Any) -> datetime | None:
+    """The deadline, or None if it is later than any date."""
+    with suppress(OverflowError):
+        return deadline(max(row.scheduled_for or row.created_at, row.created_at), row_options(row), row.expires_at)
+    return None
 
 
 def _not_reported(row: Any, now: datetime) -> Iterator[str]:
     yield _("No browser has reported that it was shown.")
     sent = row.sent_at or row.created_at
-    end = sent + timedelta(seconds=row_options(row).ttl_seconds)
+    end = shifted(sent, timedelta(seconds=row_options(row).ttl_seconds))
     if row.expires_at is not None:
         end = min(end, row.expires_at)
     if end > now:

@@ -11,6 +11,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.utils.translation import gettext as _
 
+from django_webpush_kit.admin.contained import with_edge_moments
 from django_webpush_kit.admin.message_preview import preview_message
 from django_webpush_kit.admin.pages import list_url, page_url
 from django_webpush_kit.admin.reading import count_up_to
@@ -81,7 +82,7 @@ def uses_of(template: Any) -> dict[str, Any]:
         "notification_count": min(number, COUNT_LIMIT),
         "has_more_notifications": number > COUNT_LIMIT,
         "notifications_url": list_url(get_notification_model(), template=template.pk),
-        "broadcasts": [(row, page_url(PushBroadcast, "change", row.pk)) for row in broadcasts],
+        "broadcasts": [(row, page_url(PushBroadcast, "change", row.pk)) for row in map(with_edge_moments, broadcasts)],
     }
 
 
@@ -89,7 +90,7 @@ def history_of(template: Any) -> list[LogEntry]:
     """Return the latest changes that staff made to a template, newest first."""
     content_type = ContentType.objects.get_for_model(type(template))
     entries = LogEntry.objects.filter(content_type=content_type, object_id=str(template.pk))
-    return list(entries.select_related("user").order_by("-action_time")[:MAX_USES])
+    return [with_edge_moments(entry) for entry in entries.select_related("user").order_by("-action_time")[:MAX_USES]]
 
 
 def _last_context(type_: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -161,7 +163,8 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         """Return the typed sample variables; those at the start if the form is unbound, has none or invalid ones."""
         typed = form.cleaned_data.get("sample_context") if form.is_bound else None
         if typed is None and "sample_context" in form.fields:
-            typed = form.fields["sample_context"].to_python(form.fields["sample_context"].initial)
+            with suppress(ValidationError):  # a broadcast may have been stored with any variables
+                typed = form.fields["sample_context"].to_python(form.fields["sample_context"].initial)
         return typed or {}
 
     def _known_fields(self, request: HttpRequest) -> dict[str, str]:

@@ -85,7 +85,8 @@ def _sample(variable: TemplateVariable) -> Any:
 def _link_variables(template: Any) -> set[str]:
     """Return the variables that begin a URL or an icon, so that their value has to be a link itself."""
     links = [template.url_template, template.icon_template]
-    links += [action.get(name) for action in template.actions for name in ("url", "icon")]
+    actions = template.actions if isinstance(template.actions, list) else []
+    links += [action.get(name) for action in actions if isinstance(action, dict) for name in ("url", "icon")]
     return {match[1] for link in links if isinstance(link, str) and (match := _FIRST_VARIABLE.match(link))}
 
 

@@ -1,0 +1,128 @@
+"""Admin pages that open whatever is stored: a value that cannot be shown costs its own field only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
+
+from django.db import DatabaseError
+from django.db.models import DateTimeField, Model, QuerySet
+from django.db.models.query import ModelIterable
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.timezone import localtime
+
+from django_webpush_kit.admin.bases import ModelAdmin, TabularInline
+from django_webpush_kit.error_reports import error_text, log_error
+
+Display = TypeVar("Display", bound=Callable[..., Any])
+
+_logger = logging.getLogger(__name__)
+
+
+class EdgeMoment(datetime):
+    """A moment of the first or the last year that Python knows, which some time zones cannot express.
+
+    `astimezone` then leaves it as it is, where `datetime` raises OverflowError. So Django's pages and forms show it.
+    """
+
+    @classmethod
+    def of(cls, moment: datetime) -> datetime:
+        """Return the moment, as an `EdgeMoment` if it needs to be one."""
+        if MINYEAR < moment.year < MAXYEAR:
+            return moment
+        return cls.combine(moment.date(), moment.timetz())
+
+    def astimezone(self, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        """Return the moment in another time zone, or unchanged."""
+        try:
+            return super().astimezone(tz)
+        except (OverflowError, ValueError):
+            return self
+
+
+def local(moment: datetime) -> datetime:
+    """Return a moment in the current time zone, or as it is if that time zone cannot express it."""
+    return localtime(EdgeMoment.of(moment))
+
+
+def shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return `moment + by`, or the first or last moment that Python knows if that is out of range."""
+    try:
+        return moment + by
+    except OverflowError:
+        year, month, day = (MAXYEAR, 12, 31) if by > timedelta() else (MINYEAR, 1, 1)
+        return EdgeMoment(year, month, day, tzinfo=timezone.utc)
+
+
+class _Rows(ModelIterable):  # type: ignore[type-arg]
+    """Model instances whose moments every time zone can show."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in super().__iter__():
+            yield with_edge_moments(row)
+
+
+def with_edge_moments(row: Any) -> Any:
+    """Replace the moments of a model instance that some time zones cannot express. Returns the instance."""
+    for name in _moment_names(cast("Hashable", type(row))):
+        moment = row.__dict__.get(name)
+        if isinstance(moment, datetime):
+            row.__dict__[name] = EdgeMoment.of(moment)
+    return row
+
+
+@lru_cache(maxsize=64)
+def _moment_names(model: Hashable) -> list[str]:
+    fields = cast("type[Model]", model)._meta.concrete_fields
+    return [field.attname for field in fields if isinstance(field, DateTimeField)]
+
+
+def contained(display: Display) -> Display:
+    """Make a method that shows a part of a page return the error instead of raising it.
+
+    Errors of the database are raised: the transaction of the page may have ended with them.
+    """
+
+    @wraps(display)
+    def shown(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return display(*arguments, **keywords)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - stored values may be anything; the page shows the error
+            log_error(_logger, "A part of an admin page could not be shown: %s", error_text(error), error=error)
+            return format_html('<span class="errornote">{}</span>', error_text(error))
+
+    return shown  # type: ignore[return-value]
+
+
+class ContainedAdmin(ModelAdmin):
+    """A model admin whose columns and read-only parts are `contained`."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        for name in (*self.list_display, *self.readonly_fields):
+            display = getattr(self, name, None) if isinstance(name, str) else None
+            if callable(display):
+                setattr(self, name, contained(display))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows, with moments that every time zone can show."""
+        return _with_edge_moments(super().get_queryset(request))
+
+
+class ContainedInline(TabularInline):
+    """An inline table, with moments that every time zone can show."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows."""
+        return _with_edge_moments(super().get_queryset(request))
+
+
+def _with_edge_moments(rows: QuerySet[Any]) -> QuerySet[Any]:
+    rows._iterable_class = _Rows  # noqa: SLF001  # Django has no public way to replace the class
+    return rows

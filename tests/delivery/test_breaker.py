@@ -21,6 +21,7 @@ from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.transports import PushResponse, Transport, locmem
+from tests.factories import new_notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -275,6 +276,36 @@ def test_rows_of_a_paused_service_are_postponed_in_one_statement(browsers, djang
         deliver_due()
     moments = set(rows().filter(failure_reason="The push service is paused").values_list("next_attempt_at", flat=True))
     assert moments == {PushServiceState.objects.get().paused_until}
+
+
+def test_a_backlog_that_waits_for_a_probe_does_not_delay_rows_of_others(browsers, make_subscription, user):
+    open_breaker(browsers, status=500)
+    PushServiceState.objects.update(paused_until=timezone.now() + timedelta(minutes=10))
+    other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
+    rows().bulk_create([new_notification(browsers[0], "pending") for _ in range(1500)])
+    late = new_notification(other, "pending")
+    late.save()
+    deliver_due(limit=700)
+    late.refresh_from_db()
+    assert late.status == "sent"
+    state = PushServiceState.objects.get()
+    waiting = rows().filter(subscription=browsers[0], failure_reason="The push service is paused")
+    assert set(waiting.values_list("next_attempt_at", "claims")) == {(state.paused_until, 0)}
+    assert waiting.count() == 1500
+    end_pause()
+    make_due()
+    make_due()
+    assert not rows().exclude(status="sent").exists()
+
+
+def test_a_backlog_does_not_wait_longer_than_its_rows_live(browsers):
+    open_breaker(browsers, status=500)
+    PushServiceState.objects.update(paused_until=timezone.now() + timedelta(minutes=10))
+    soon = timezone.now() + timedelta(minutes=9)
+    rows().bulk_create([new_notification(browsers[0], "pending", expires_at=soon) for _ in range(300)])
+    deliver_due(limit=150)
+    assert rows().filter(expires_at=soon, status="expired").count() == 150
+    assert not rows().filter(expires_at=soon, status="pending", next_attempt_at__gte=soon).exists()
 
 
 def test_the_probe_goes_to_a_subscription_without_a_fault(browsers):

@@ -11,8 +11,10 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_webpush_kit.attempt_log import attempts
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.delivery.pacing import Pace, Pacing, SendLimit, send_limits
+from django_webpush_kit.delivery.pace import Pace
+from django_webpush_kit.delivery.pacing import Pacing, SendLimit, send_limits
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane
 from django_webpush_kit.transports import PushResponse, Transport, locmem
@@ -97,6 +99,18 @@ class TestPermits:
         assert permits.urgent == 10
         assert max(permits.urgent_moments) <= after(2)
 
+    def test_rows_of_a_paused_service_wait_behind_the_others_and_take_no_permits(self):
+        permits, pace = Pace().taken(600, 0, 200, START)
+        moments, after_them = pace.queued(600, 22, START)
+        assert moments[0] >= permits.other_moments[-1]
+        assert (moments[-1] - moments[0]).total_seconds() == 2
+        assert after_them.permits_until == pace.permits_until
+        assert after_them.taken(600, 0, 1, START)[0].other_moments[0] >= moments[-1]
+
+    def test_the_first_ones_wait_for_nobody(self):
+        moments, _pace = Pace().queued(600, 5, START)
+        assert set(moments) == {after(1)}
+
 
 class TestLearning:
     def test_a_rate_is_learned_from_what_was_accepted_in_the_last_minute(self):
@@ -112,6 +126,11 @@ class TestLearning:
     def test_the_next_throttling_lowers_it(self):
         pace = Pace().throttled(1000, None, START).throttled(1000, None, after(600))
         assert pace.learned == pytest.approx(1000 * 0.95)
+
+    def test_throttling_that_lasts_does_not_lower_it_again(self):
+        pace = Pace().throttled(1000, None, START)
+        assert pace.throttled(1000, None, after(30), is_the_same=True) == pace
+        assert pace.throttled(1000, None, after(30)).learned < 950
 
     def test_it_falls_to_half_at_most_at_once(self):
         pace = Pace(learned=1000, learned_at=START).throttled(7, None, after(60))
@@ -314,6 +333,69 @@ class TestConfiguredRate:
         assert state.permits_until is not None
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_rate")
+class TestBacklog:
+    """At 600 a minute, 660 rows a minute come back."""
+
+    def test_a_row_of_another_service_does_not_wait_behind_it(self, browsers, user, make_subscription, clock):
+        other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
+        write(browsers, 2400)
+        write([other], 1)
+        deliver_due(limit=1000)
+        assert [request.endpoint for request in locmem.sent if "fcm" in request.endpoint] == [other.endpoint]
+
+    def test_its_rows_come_back_at_the_rate(self, browsers, clock):
+        write(browsers, 3000)
+        deliver_due()
+        waiting = rows().filter(status="pending")
+        assert set(waiting.values_list("failure_reason", "claims", "retry_count")) == {(WAITS, 0, 0)}
+        per_second = Counter(waiting.values_list("next_attempt_at", flat=True))
+        assert max(per_second.values()) <= 12
+        assert max(per_second) - min(per_second) == timedelta(seconds=2980 // 11)
+        for _ in range(120):
+            clock.shift(0.5)
+            deliver_due()
+        assert 20 + 595 <= len(locmem.sent) <= 20 + 600
+
+    def test_rows_beyond_ten_minutes_look_again_then(self, browsers, clock, push_settings):
+        push_settings(SEND_RATES={SERVICE: "60/m"})
+        write(browsers, 3000)
+        deliver_due()
+        assert rows().filter(next_attempt_at=after(600)).count() > 2000
+        assert not rows().filter(next_attempt_at__gt=after(600)).exists()
+
+    def test_rows_look_again_before_their_deadline(self, browsers, clock):
+        soon = {"expires_at": after(60)}
+        write(browsers, 500)
+        write(browsers, 200, **soon)
+        deliver_due()
+        assert rows().filter(status="pending", next_attempt_at__lte=after(31), **soon).count() == 200
+
+    def test_urgent_rows_stay_due(self, browsers, clock):
+        write(browsers, 1000)
+        deliver_due(limit=200)
+        write(browsers, 30, "high")
+        deliver_due(limit=600)
+        assert sent_urgencies()["high"] == 10
+        assert not rows().filter(status="pending", lane=Lane.HIGH, next_attempt_at__gt=after(3)).exists()
+
+    @pytest.mark.parametrize("options", [[], {"ttl": "x"}])
+    def test_a_row_that_cannot_be_read_fails_when_it_is_claimed(self, browsers, clock, options):
+        write(browsers, 1000)
+        odd = write(browsers, 1)[0]
+        rows().filter(pk=odd.pk).update(options=options)
+        deliver_due()
+        odd.refresh_from_db()
+        assert odd.status == "failed"
+
+    def test_the_story_of_a_row_says_that_it_waited(self, browsers, clock):
+        write(browsers, 1000)
+        deliver_due()
+        last = rows().filter(status="pending").latest("next_attempt_at")
+        assert [(step.reason, step.until) for step in attempts(last.attempt_log)] == [(WAITS, last.next_attempt_at)]
+
+
 @contextmanager
 def taking_permits_before_each_look(moment, *, for_ever=False):
     """Another worker moves `permits_until` just before ours does."""
@@ -360,6 +442,85 @@ class TestLearnedRate:
             row.refresh_from_db()
             assert row.status == "sent"
             clock.shift(0.5)
+
+
+class BusyService(Transport):
+    """Answers five requests at a time, all with 429; others wait meanwhile."""
+
+    accepts_pauses = True
+    max_in_flight = 8
+    received = Counter()
+
+    def send(self, requests):
+        group = []
+        for request in requests:
+            if request is not None:
+                group.append(request)
+                self.received[request.urgency] += 1
+            if request is None or len(group) == 5:
+                yield from (PushResponse(id=one.id, status=429) for one in group)
+                group = []
+        yield from (PushResponse(id=one.id, status=429) for one in group)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestWhileEverythingIsRefused:
+    """The rest of a minute in which a push service has accepted all that it allows."""
+
+    @pytest.fixture(autouse=True)
+    def _known_rate(self, push_settings, monkeypatch):
+        push_settings(TRANSPORT=f"{__name__}.LimitedService")
+        monkeypatch.setattr(LimitedService, "accepted", Counter({START: LimitedService.limit}))
+        monkeypatch.setattr(LimitedService, "refused", Counter())
+        PushServiceState.objects.create(push_service=SERVICE, rate=285, rate_changed_at=START)
+
+    def test_a_large_backlog_is_not_claimed_again_with_every_probe(self, browsers, clock):
+        write(browsers, 2000, "low")
+        claimed = 0
+        for _ in range(119):
+            claimed += deliver_due().claimed
+            clock.shift(0.5)
+        assert claimed < 2000
+        assert rows().exclude(attempt_log="").count() == 2000
+        assert LimitedService.refused[START] < 300 * 0.1
+
+    def test_the_rate_is_used_as_soon_as_the_service_accepts_again(self, browsers, clock):
+        write(browsers, 2000, "low")
+        for _ in range(240):
+            deliver_due()
+            clock.shift(0.5)
+        assert LimitedService.accepted[after(60)] >= 285 * (60 - 21) / 60, (
+            "the time of 100 messages passes before a probe"
+        )
+
+    def test_the_rate_does_not_fall_meanwhile(self, browsers, clock):
+        write(browsers, 300, "low")
+        PushServiceState.objects.update(rate=None, rate_changed_at=None)
+        LimitedService.accepted.clear()
+        for _ in range(58):
+            write(browsers, 10, "high")
+            deliver_due()
+            clock.shift(1)
+        assert [limit.per_minute for limit in send_limits()] == [pytest.approx(285, abs=4)]
+
+    def test_urgent_rows_are_the_first_to_be_sent_then(self, browsers, clock):
+        write(browsers, 500, "low")
+        deliver_due()
+        urgent = write(browsers, 5, "high")
+        while not locmem.sent:
+            deliver_due()
+            clock.shift(0.5)
+        deliver_due()
+        assert {request.id for request in locmem.sent[:5]} == {row.pk for row in urgent}
+        assert datetime.now(tz=timezone.utc) < after(60 + 25)
+
+    def test_what_waits_for_room_is_not_sent_once_a_service_refuses(self, browsers, clock, push_settings, monkeypatch):
+        push_settings(TRANSPORT=f"{__name__}.BusyService")
+        PushServiceState.objects.all().delete()
+        monkeypatch.setattr(BusyService, "received", Counter())
+        write(browsers, 100)
+        assert deliver_due().outcomes == {"retried": 5, "deferred": 95}
+        assert BusyService.received.total() == 5
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -30,15 +31,13 @@ def servers():
 
 
 @pytest.fixture(params=TRANSPORTS)
-def _network(request, push_settings):
-    push_settings(
-        ALLOW_PRIVATE_ENDPOINTS=True,
-        CHUNK_SIZE=50,
-        TRANSPORT={
-            "BACKEND": f"django_webpush_kit.transports.{request.param}",
-            "OPTIONS": {"timeout": 8, "max_in_flight": 40},
-        },
-    )
+def network(request, push_settings):
+    transport = {
+        "BACKEND": f"django_webpush_kit.transports.{request.param}",
+        "OPTIONS": {"timeout": 8, "max_in_flight": 40},
+    }
+    push_settings(ALLOW_PRIVATE_ENDPOINTS=True, CHUNK_SIZE=50, TRANSPORT=transport)
+    return transport
 
 
 def subscribe(user, server, path, push_service, number):
@@ -61,14 +60,9 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-@pytest.mark.usefixtures("_network")
-@pytest.mark.parametrize("urgency", ["high", "normal"])
-def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, urgency):
-    hung, other = make_user(), make_user()
-    subscribe(hung, servers[0], "/silent", "hung.example.com", 200)
-    subscribe(other, servers[1], "/status/201", "other.example.com", 1)
-    services.send(hung, "Hello")
-    worker = Worker(seconds=60)
+@contextmanager
+def working(worker, hung_server):
+    """Let a worker run in a thread; at the end the server that hangs is stopped, so that nobody waits for it."""
 
     def work():
         try:
@@ -79,18 +73,70 @@ def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, ur
     thread = threading.Thread(target=work)
     thread.start()
     try:
+        yield
+    finally:
+        worker._is_stopped = True
+        hung_server.stop()
+        thread.join()
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("urgency", ["high", "normal"])
+def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, urgency):
+    hung, other = make_user(), make_user()
+    subscribe(hung, servers[0], "/silent", "hung.example.com", 200)
+    subscribe(other, servers[1], "/status/201", "other.example.com", 1)
+    services.send(hung, "Hello")
+    with working(Worker(seconds=60), servers[0]):
         wait_until(lambda: rows_to(hung).filter(status="sending").count() >= 20)
         for number in range(1, 4):
             services.send(other, "Your code", urgency=urgency)
             wait_until(lambda number=number: rows_to(other).filter(status="sent").count() == number)
         assert not rows_to(hung).filter(failure_reason="timed out").exists(), "nothing waited for the time-out"
-    finally:
-        worker._is_stopped = True
-        servers[0].stop()
-        thread.join()
 
 
-@pytest.mark.usefixtures("_network")
+@pytest.mark.usefixtures("network")
+def test_a_busy_worker_does_not_stop_for_a_service_that_hangs(servers, make_user, push_settings, monkeypatch):
+    push_settings(CHUNK_SIZE=5)
+    monkeypatch.setattr("django_webpush_kit.delivery.worker.CHUNKS_AT_ONCE", 1)
+    hung, other = make_user(), make_user()
+    subscribe(hung, servers[0], "/silent", "hung.example.com", 1)
+    subscribe(other, servers[1], "/status/201", "other.example.com", 60)
+    services.send(hung, "Hello")
+    with working(Worker(seconds=60), servers[0]):
+        wait_until(lambda: servers[0].received)
+        services.send(other, "News")
+        wait_until(lambda: rows_to(other).filter(status="sent").count() == 60)
+        assert rows_to(hung).get().status == "sending", "its answer is still outstanding"
+
+
+BOUNDED_CALLS = {
+    "limit": lambda: deliver_due(limit=90),
+    "seconds": lambda: deliver_due(seconds=0.5),
+    "signal": lambda: deliver_due(is_stopped=lambda: get_notification_model().objects.filter(status="sent").exists()),
+}
+
+
+@pytest.mark.parametrize("call", BOUNDED_CALLS)
+def test_a_call_that_ends_beside_a_hung_service_gives_everything_back(servers, make_user, push_settings, network, call):
+    push_settings(TRANSPORT={**network, "OPTIONS": {**network["OPTIONS"], "timeout": 1}})
+    hung, other = make_user(), make_user()
+    subscribe(hung, servers[0], "/silent", "hung.example.com", 100)
+    subscribe(other, servers[1], "/status/201", "other.example.com", 20)
+    services.send(other, "Hello")
+    services.send(hung, "Hello")
+    report = BOUNDED_CALLS[call]()
+    assert report.more
+    assert report.sent == rows_to(other).filter(status="sent").count()
+    states = get_notification_model().objects.exclude(status="sent").values_list("status", "lease_token", "claims")
+    assert set(states) == {("pending", None, 0)}
+    paths = [one.path for server in servers for one in server.received]
+    assert len(paths) == len(set(paths)), "nothing was sent twice"
+    tried = rows_to(hung).filter(failure_reason="timed out").count()
+    assert len(servers[0].received) <= tried <= 40, "a request that never reached the server timed out, too"
+
+
+@pytest.mark.usefixtures("network")
 def test_rows_beyond_the_share_of_their_service_are_sent_as_there_is_room(servers, make_user):
     user = make_user()
     subscribe(user, servers[1], "/status/201", "busy.example.com", 90)

@@ -97,6 +97,12 @@ class Breakers:
             self._probes[chosen.pk] = (key, breaker.paused_until)
         return chosen
 
+    def holds(self, row: Any) -> datetime | None:
+        """Return the time of the next probe if the row has to wait for it, because it is not the probe itself."""
+        if not self._known or row.pk in self._probes:
+            return None
+        return self.paused_until(BreakerKey(row.push_service, row.vapid_key_id))
+
     def accept(self, key: BreakerKey, row: Any, now: datetime) -> None:
         """Record that a message was accepted."""
         self._accepted_here.add(key)

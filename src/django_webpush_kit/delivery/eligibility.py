@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
 from django_webpush_kit.database import rows_of
+from django_webpush_kit.delivery.backlog import MANY, hold_backlog
 from django_webpush_kit.delivery.breaker import PAUSED, BreakerKey
 from django_webpush_kit.delivery.claiming import Row
 from django_webpush_kit.delivery.containment import raise_if_shared
@@ -77,14 +78,16 @@ class Gate:
         if rate is None:
             yield from rows
             return
-        urgent = [row for row in rows if _is_urgent(row)]
-        other = [row for row in rows if not _is_urgent(row)]
+        urgent, other = _by_urgency(rows)
         permits = self._recorder.pacing.take(push_service, rate, len(urgent), len(other))
         yield from urgent[: permits.urgent]
         yield from other[: permits.other]
         waiting = [*urgent[permits.urgent :], *other[permits.other :]]
         for row, moment in zip(waiting, permits.urgent_moments + permits.other_moments, strict=True):
             self._recorder.put_back(row, moment, WAITS)
+        if len(permits.other_moments) >= MANY:
+            pacing = self._recorder.pacing
+            self._recorder.backlogs.take(push_service, lambda: pacing.queue_backlog(push_service, rate, WAITS))
 
     def _is_paused(self, row: Row) -> bool:
         if self._breakers.are_all_closed:
@@ -161,12 +164,36 @@ class Gate:
         lease = timedelta(seconds=request_seconds() + PROBE_LEASE_SECONDS)
         if self._breakers.take_probe(key, lease, timezone.now()):
             probe = self._breakers.choose_probe(key, rows)
-        until = self._breakers.paused_until(key) or timezone.now()
-        for row in rows:
-            if row is not probe:
-                self._recorder.postponed(row, until, PAUSED)
+        self._hold(key, [row for row in rows if row is not probe])
         if probe is not None:
             yield probe
+
+    def _hold(self, key: BreakerKey, rows: list[Row]) -> None:
+        """Let rows wait until the next probe; those that the rate of their push service makes wait longer, for that.
+
+        A large backlog of a push service with a rate would otherwise be claimed again with every probe, and delay the
+        rows of others meanwhile. Urgent rows wait for the probe, to be the first to be sent.
+        """
+        until = self._breakers.paused_until(key) or timezone.now()
+        rate = self._rates.get(key.push_service)
+        urgent, other = (rows, []) if rate is None else _by_urgency(rows)
+        for row in urgent:
+            self._recorder.postponed(row, until, PAUSED)
+        if rate is None:
+            if len(rows) >= MANY:
+                self._recorder.backlogs.take(key.push_service, lambda: hold_backlog(key, until, PAUSED))
+        elif other:
+            self._queue_held(key.push_service, rate, other, until)
+
+    def _queue_held(self, push_service: str, rate: float, rows: list[Row], until: datetime) -> None:
+        pacing = self._recorder.pacing
+        for row, moment in zip(rows, pacing.queue(push_service, rate, len(rows)), strict=True):
+            if moment <= until:
+                self._recorder.postponed(row, until, PAUSED)
+            else:
+                self._recorder.put_back(row, moment, PAUSED)
+        if len(rows) >= MANY:
+            self._recorder.backlogs.take(push_service, lambda: pacing.queue_backlog(push_service, rate, PAUSED))
 
 
 def _whole_second(moment: datetime) -> datetime:
@@ -174,5 +201,10 @@ def _whole_second(moment: datetime) -> datetime:
     return moment.replace(microsecond=0) + timedelta(seconds=1)
 
 
-def _is_urgent(row: Row) -> bool:
-    return Lane.for_urgency(row.options.urgency) is Lane.HIGH
+def _by_urgency(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The urgent rows, and the others."""
+    urgent: list[Row] = []
+    other: list[Row] = []
+    for row in rows:
+        (urgent if Lane.for_urgency(row.options.urgency) is Lane.HIGH else other).append(row)
+    return urgent, other

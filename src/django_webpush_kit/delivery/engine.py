@@ -29,6 +29,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import is_inside_transaction, outbox_database
+from django_webpush_kit.delivery.breaker import PAUSED
 from django_webpush_kit.delivery.claiming import LAPSED_AT_ONCE, Chunk, Row, Turn, claim, return_lapsed
 from django_webpush_kit.delivery.containment import error_name
 from django_webpush_kit.delivery.eligibility import Gate
@@ -76,13 +77,18 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of one call: a batch, a number of rows, a deadline and a stop function."""
+    """The limits of one call: a batch, a number of rows, a deadline and a stop function.
+
+    After `rest_after` rows the call ends as soon as nothing is in flight. Unlike a limit, it does not make the rows of
+    others wait for a push service that does not answer.
+    """
 
     limit: int | None
     batch: UUID | None
     deadline: float
     is_stopped: Callable[[], bool]
     on_backlog: Callable[[], None]
+    rest_after: float = float("inf")
 
     def are_reached(self, report: DeliveryReport) -> bool:
         """Return whether a limit is reached. If so, set `more` in the report."""
@@ -130,6 +136,8 @@ def deliver_due(
 ) -> DeliveryReport:
     """Send due rows until none are left, `limit` rows were claimed, `seconds` have passed, or `is_stopped()` is true.
 
+    Then nothing more is claimed or started, and the call ends with the last answer: at the latest after the transport's
+    `timeout`, and at once where all push services answer.
     `batch` limits the call to rows of one batch. `on_backlog` is called when a broadcast has written more rows than one
     chunk, so that more workers would help. Raises TransactionManagementError inside a transaction: rows must be
     committed before they are sent, and locks must not be held during requests.
@@ -155,6 +163,9 @@ def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
         flow = Flow(get_transport())
         deliver(_run(bounds, report, turns, flow), report, flow)
         has_written = bounds.replenish()
+        if report.claimed >= bounds.rest_after:
+            report.more = True
+            break
         if report.claimed == claimed and not has_written:
             if not bounds.may_wait(report, looked_at):
                 break
@@ -342,9 +353,12 @@ def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Iterator[PushR
 
 
 def _started_parked(flow: Flow, recorder: Recorder) -> Iterator[PushRequest]:
-    """Yield the parked requests whose push services have room again."""
+    """Yield the parked requests whose push services have room again and are not paused meanwhile."""
     for row, request in flow.unparked():
-        if flow.start(row):
+        paused_until = recorder.breakers.holds(row)
+        if paused_until is not None:
+            recorder.postponed(row, paused_until, PAUSED)
+        elif flow.start(row):
             recorder.started(row)
             yield request
 

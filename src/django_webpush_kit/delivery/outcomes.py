@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import DatabaseError, transaction
 from django.db.models import F, Value
@@ -18,6 +19,7 @@ from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
+from django_webpush_kit.delivery.backlog import Looks
 from django_webpush_kit.delivery.breaker import USUAL_PAUSES, BreakerKey, Fault, Verdict
 from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.chunk_watch import watch_chunks
@@ -63,9 +65,10 @@ class Recorder:
         self.breakers = Breakers()
         self.pacing = Pacing()
         self.caps = DailyCaps()
+        self.backlogs = Looks()
         self.errors = ErrorLog()
         self._outcomes = outcomes
-        self._leases: list[Lease] = []
+        self._tokens: dict[Any, UUID] = {}
         self._open: set[Any] = set()
         self._changes: defaultdict[Change, list[Any]] = defaultdict(list)
         self._deactivations: list[tuple[Row, str]] = []
@@ -81,8 +84,9 @@ class Recorder:
         """Add claimed rows. The recorder must record or release each of them."""
         rows = list(rows)
         self.pacing.read(self.breakers.refresh())
-        self._leases.append(lease)
-        self._open.update(row.pk for row in rows)
+        keys = [row.pk for row in rows]
+        self._tokens.update(dict.fromkeys(keys, lease.token))
+        self._open.update(keys)
         if self._watch is not None:
             self._watch.take(rows)
 
@@ -133,6 +137,9 @@ class Recorder:
         answers, self._answers = self._answers, []
         if changes:
             self._write(changes)
+            for keys in changes.values():
+                for key in keys:
+                    self._tokens.pop(key, None)
         self.breakers.write()
         self.pacing.write()
         for row, reason in deactivations:
@@ -228,7 +235,7 @@ class Recorder:
 
     def _fenced(self, keys: Sequence[Any]) -> Any:
         """Return the rows still leased by this worker: every change from `sending` removes the lease token."""
-        tokens = [lease.token for lease in self._leases]
+        tokens = {self._tokens[key] for key in keys if key in self._tokens}
         return self._model.objects.using(outbox_database()).filter(pk__in=keys, lease_token__in=tokens)
 
     def _write(self, changes: dict[Change, list[Any]]) -> None:

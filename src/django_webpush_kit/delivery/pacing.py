@@ -4,20 +4,17 @@
 the service accepted in the last minute, falls by 5 % with each further throttling, and rises by 1 % a minute. It is
 forgotten after `FORGET_AFTER` without throttling. A learned rate never exceeds the configured one.
 
-`PushServiceState.permits_until` is the moment up to which permits were handed out: with N messages a minute each permit
-takes 60/N seconds. Workers move it by one conditional UPDATE per chunk and service, so that the rate holds for all of
-them together. A worker whose clock is ahead gets no permits beyond the rate; a moment far in the future is ignored.
-The last second of permits is kept for urgent rows. Rows without a permit wait for moments spread at the rate, up to
-`waiting_until`, so that a large backlog is not claimed again and again.
+Workers move `PushServiceState.permits_until` by one conditional UPDATE per chunk and service, so that the rate holds
+for all of them together. A worker whose clock is ahead gets no permits beyond the rate; a moment far in the future is
+ignored. `delivery.pace` has the rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
@@ -25,30 +22,19 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.backlog import queue_backlog
 from django_webpush_kit.delivery.breaker import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, USUAL_PAUSES, Pauses
 from django_webpush_kit.delivery.event_log import log_rate
+from django_webpush_kit.delivery.pace import EVIDENCE_WINDOW, URGENT_SECONDS, Pace, Permits, next_second
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.outbox.rates import Rate
 from django_webpush_kit.states import Lane, NotificationStatus
 
+Result = TypeVar("Result")
+
 WAITS = "Waits for the rate limit of the push service"
 """Why a row without a permit waits."""
-
-URGENT_SECONDS = 1.0
-"""Permits of this time are kept for urgent rows."""
-
-BURST_SECONDS = 2.0
-"""Other rows may use the permits of this time at once, if nothing was sent before."""
-
-MAX_WAIT = timedelta(minutes=10)
-"""Rows without a permit look again after this time, because a cancelled broadcast may have made room."""
-
-SPREAD = 1.1
-"""Waiting rows come back this much faster than permits, so that no permit goes unused."""
-
-MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
-"""Permits handed out further ahead than this were written by a worker whose clock is wrong."""
 
 TAKE_ATTEMPTS = 20
 """How often a worker tries to take permits when others are faster."""
@@ -59,16 +45,8 @@ EVIDENCE = 3
 EVIDENCE_SHARE = 0.02
 """The part of the answers that must be throttled: a few odd subscriptions say nothing about the push service."""
 
-EVIDENCE_WINDOW = timedelta(seconds=10)
-"""Throttled and accepted messages are counted for this time. A rate falls once in it."""
-
-DECREASE = 0.95
-MAX_DECREASE = 0.5
-INCREASE_PER_MINUTE = 0.01
-MIN_RATE = 60.0
-"""Messages per minute. No slower rate is learned: breakers and retries are enough for that few messages."""
-
-FORGET_AFTER = timedelta(hours=6)
+LATE = timedelta(seconds=2)
+"""Messages may be recorded as accepted so long after the answer that taught the rate."""
 
 PACED_PAUSE_SECONDS = 1.0
 """First pause of a push service that throttles although a rate is kept: it mostly ends with the next second."""
@@ -78,81 +56,6 @@ PROBE_SHARE = 0.01
 
 UNAVAILABLE_STATUS = 503
 """This status may also mean an outage: it counts as throttling only while the service accepts other messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Permits:
-    """How many urgent and other rows may be sent now, and the moments at which the others are due again."""
-
-    urgent: int = 0
-    other: int = 0
-    urgent_moments: tuple[datetime, ...] = ()
-    other_moments: tuple[datetime, ...] = ()
-
-    @property
-    def waits_until(self) -> datetime | None:
-        """The last moment at which a row is due again, or None."""
-        return max((*self.urgent_moments, *self.other_moments), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """What is stored about the rate of one push service. `learned` is in messages per minute."""
-
-    learned: float | None = None
-    learned_at: datetime | None = None
-    permits_until: datetime | None = None
-    waiting_until: datetime | None = None
-
-    def rate(self, configured: float | None, now: datetime) -> float | None:
-        """Messages per minute that may be sent now; None: as many as possible."""
-        rates = [rate for rate in (configured, self.learned_rate(now)) if rate is not None]
-        return min(rates, default=None)
-
-    def learned_rate(self, now: datetime) -> float | None:
-        """The learned rate with what has been added since the last throttling; None once it is forgotten."""
-        if self.learned is None or self.learned_at is None or now - self.learned_at >= FORGET_AFTER:
-            return None
-        minutes = max((now - self.learned_at).total_seconds(), 0.0) / 60
-        learned = max(MIN_RATE, self.learned)  # in this order also for NaN
-        return learned * (1 + INCREASE_PER_MINUTE * minutes)
-
-    def taken(self, rate: float, urgent: int, other: int, now: datetime) -> tuple[Permits, Pace]:
-        """Take permits for so many rows at `rate` messages per minute; returns them and the state afterwards."""
-        interval = max(timedelta(minutes=1 / rate), timedelta.resolution)
-        kept = max(timedelta(seconds=URGENT_SECONDS), interval)
-        longest = kept + max(timedelta(seconds=BURST_SECONDS), interval)
-        idle_since = now - longest
-        start = self.permits_until
-        if start is None or start > now + MAX_CLOCK_DIFFERENCE:
-            start = idle_since
-        is_idle = start <= idle_since
-        start = max(start, idle_since)
-        granted_urgent = min(urgent, _count(start, now, interval))
-        start += granted_urgent * interval
-        granted = min(other, _count(start, now - kept, interval))
-        start += granted * interval
-        urgent_moments = _spread(start + interval, urgent - granted_urgent, interval, now)
-        next_permit = start + kept + interval
-        waits_from = next_permit if is_idle or self.waiting_until is None else max(self.waiting_until, next_permit)
-        step = interval / SPREAD
-        other_moments = _spread(waits_from, other - granted, step, now)
-        waiting_until = min(waits_from + len(other_moments) * step, now + MAX_WAIT)
-        permits = Permits(granted_urgent, granted, urgent_moments, other_moments)
-        return permits, replace(self, permits_until=start, waiting_until=waiting_until)
-
-    def throttled(self, seen: int, configured: float | None, now: datetime) -> Pace:
-        """The state after the push service throttled; it had accepted `seen` messages in the last minute."""
-        measured = seen * DECREASE
-        current = self.learned_rate(now)
-        if current is not None and self.learned_at is not None and now - self.learned_at < EVIDENCE_WINDOW:
-            # the same throttling, better measured
-            return replace(self, learned=_within(max(self.learned or 0.0, measured), configured))
-        before = self.rate(configured, now)
-        if before is None:
-            return self if measured < MIN_RATE else replace(self, learned=measured, learned_at=now)
-        learned = max(min(before, seen), before * MAX_DECREASE) * DECREASE
-        return replace(self, learned=max(learned, MIN_RATE), learned_at=now)
 
 
 @dataclass(slots=True)
@@ -185,7 +88,7 @@ class Pacing:
 
     def read(self, states: Iterable[PushServiceState]) -> None:
         """Note the stored states, as all workers see them."""
-        self._paces = {state.push_service: _read(state) for state in states if not state.vapid_key_id}
+        self._paces = {state.push_service: Pace.of(state) for state in states if not state.vapid_key_id}
         self.rates = current_rates(self._configured, self._paces, timezone.now())
 
     @property
@@ -195,19 +98,35 @@ class Pacing:
 
     def take(self, push_service: str, rate: float, urgent: int, other: int) -> Permits:
         """Take permits for so many rows of a push service, at `rate` messages per minute."""
-        for _ in range(TAKE_ATTEMPTS):
-            now = timezone.now()
-            before = self._paces.get(push_service, Pace())
-            permits, after = before.taken(rate, urgent, other, now)
-            if _replace_permits(push_service, before, after):
-                self._paces[push_service] = after
-                break
-            self._paces[push_service] = _read(_state(push_service))
-        else:  # others are faster all the time; they send at the rate
-            soon = _spread(now + timedelta(seconds=URGENT_SECONDS), 1, timedelta(), now)
-            permits = Permits(urgent_moments=soon * urgent, other_moments=soon * other)
+        permits = self._changed(push_service, lambda pace, now: pace.taken(rate, urgent, other, now))
+        if permits is None:  # others are faster all the time; they send at the rate
+            permits = Permits(urgent_moments=_soon(urgent), other_moments=_soon(other))
         self.waits_until = max(filter(None, (self.waits_until, permits.waits_until)), default=None)
         return permits
+
+    def queue(self, push_service: str, rate: float, count: int) -> tuple[datetime, ...]:
+        """Let so many rows of a paused push service wait for their turn; returns the moments at which they are due."""
+        moments = self._changed(push_service, lambda pace, now: pace.queued(rate, count, now))
+        return _soon(count) if moments is None else moments
+
+    def queue_backlog(self, push_service: str, rate: float, reason: str) -> int:
+        """Let further due rows of a push service wait for their turn, urgent ones excepted. Returns their number."""
+        count, after = queue_backlog(push_service, rate, self._paces.get(push_service, Pace()), reason)
+        if count:
+            self._paces[push_service] = after
+            self.waits_until = max(filter(None, (self.waits_until, after.waiting_until)), default=None)
+        return count
+
+    def _changed(self, push_service: str, change: Callable[[Pace, datetime], tuple[Result, Pace]]) -> Result | None:
+        """Store what the change makes of the shared state and return its result; None if others are always faster."""
+        for _ in range(TAKE_ATTEMPTS):
+            before = self._paces.get(push_service, Pace())
+            result, after = change(before, timezone.now())
+            if _replace_permits(push_service, before, after):
+                self._paces[push_service] = after
+                return result
+            self._paces[push_service] = Pace.of(_state(push_service))
+        return None
 
     def pauses(self, push_service: str, status: int | None) -> Pauses:
         """The pauses between probes after throttling. With a rate they are short, because permits expire meanwhile."""
@@ -247,8 +166,10 @@ class Pacing:
     def _learn(self, push_service: str, now: datetime) -> None:
         pace, configured = self._paces.get(push_service, Pace()), self._configured.get(push_service)
         seen = _accepted_in_last_minute(push_service, now)
-        if pace.throttled(seen, configured, now) != pace:
-            learned = self._paces[push_service] = _store_throttling(push_service, seen, configured, now)
+        is_the_same = pace.learned_at is not None and not _has_accepted_since(push_service, pace.learned_at + LATE, now)
+        if pace.throttled(seen, configured, now, is_the_same=is_the_same) != pace:
+            learned = _store_throttling(push_service, seen, configured, now, is_the_same=is_the_same)
+            self._paces[push_service] = learned
             if learned.learned is not None:
                 log_rate(push_service, learned.learned)
 
@@ -284,7 +205,7 @@ def send_limits() -> list[SendLimit]:
     """The rates in force now, by the name of the push service."""
     now, configured = timezone.now(), send_rates()
     stored = PushServiceState.objects.using(outbox_database()).filter(vapid_key_id="", rate__isnull=False)
-    paces = {state.push_service: _read(state) for state in stored}
+    paces = {state.push_service: Pace.of(state) for state in stored}
     limits = []
     for name, rate in sorted(current_rates(configured, paces, now).items()):
         is_learned = name not in configured or rate < configured[name]
@@ -294,7 +215,7 @@ def send_limits() -> list[SendLimit]:
 
 def learned_rate(state: PushServiceState) -> float | None:
     """The learned rate of a stored state as it is now, in messages per minute."""
-    return _read(state).learned_rate(timezone.now())
+    return Pace.of(state).learned_rate(timezone.now())
 
 
 def forget_rates(push_services: Iterable[str]) -> int:
@@ -325,27 +246,9 @@ def current_rates(configured: dict[str, float], paces: dict[str, Pace], now: dat
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-def _within(rate: float, configured: float | None) -> float:
-    return rate if configured is None else min(rate, configured)
-
-
-def _count(start: datetime, end: datetime, interval: timedelta) -> int:
-    """How many permits there are between two moments."""
-    return max((end - start) // interval, 0)
-
-
-def _spread(start: datetime, count: int, step: timedelta, now: datetime) -> tuple[datetime, ...]:
-    """`count` moments from `start` on, `MAX_WAIT` from now at most, in whole seconds: each costs an UPDATE."""
-    end = now + MAX_WAIT
-    return tuple(_next_second(min(start + number * step, end)) for number in range(count))
-
-
-def _next_second(moment: datetime) -> datetime:
-    return moment.replace(microsecond=0) + timedelta(seconds=ceil(moment.microsecond / 1_000_000))
-
-
-def _read(state: PushServiceState) -> Pace:
-    return Pace(state.rate, state.rate_changed_at, state.permits_until, state.waiting_until)
+def _soon(count: int) -> tuple[datetime, ...]:
+    """One moment, the next in which there may be permits, for so many rows."""
+    return (next_second(timezone.now() + timedelta(seconds=URGENT_SECONDS)),) * count
 
 
 def _state(push_service: str) -> PushServiceState:
@@ -365,14 +268,16 @@ def _replace_permits(push_service: str, before: Pace, after: Pace) -> bool:
     return bool(retry_on_conflict(lambda: unchanged.update(**values)))
 
 
-def _store_throttling(push_service: str, seen: int, configured: float | None, now: datetime) -> Pace:
+def _store_throttling(
+    push_service: str, seen: int, configured: float | None, now: datetime, *, is_the_same: bool
+) -> Pace:
     """Store the rate that throttling teaches; returns the state afterwards."""
     _state(push_service)
 
     def statements() -> Pace:
         with transaction.atomic(using=outbox_database()):
             state = _states(push_service).select_for_update().get()
-            pace = _read(state).throttled(seen, configured, now)
+            pace = Pace.of(state).throttled(seen, configured, now, is_the_same=is_the_same)
             _states(push_service).update(rate=pace.learned, rate_changed_at=pace.learned_at)
         return pace
 
@@ -380,8 +285,20 @@ def _store_throttling(push_service: str, seen: int, configured: float | None, no
 
 
 def _accepted_in_last_minute(push_service: str, now: datetime) -> int:
-    since = now - timedelta(minutes=1)
+    return int(_accepted_since(push_service, now - timedelta(minutes=1), now).count())
+
+
+def _has_accepted_since(push_service: str, moment: datetime, now: datetime) -> bool:
+    """Whether the push service accepted a message since a moment; of a distant past the last minutes count."""
+    return bool(_accepted_since(push_service, moment, now).exists())
+
+
+def _accepted_since(push_service: str, moment: datetime, now: datetime) -> Any:
     rows = get_notification_model().objects.using(outbox_database())
     # a sent row keeps the end of its lease as `next_attempt_at`, by which the index finds it
-    recent = rows.filter(status=NotificationStatus.SENT, lane__in=Lane.values, next_attempt_at__gt=since)
-    return int(recent.filter(sent_at__gt=since, subscription__push_service=push_service).count())
+    recent = rows.filter(
+        status=NotificationStatus.SENT,
+        lane__in=Lane.values,
+        next_attempt_at__gt=max(moment, now - timedelta(minutes=1)),
+    )
+    return recent.filter(sent_at__gt=moment, subscription__push_service=push_service)

@@ -31,7 +31,7 @@ IDLE_SECONDS = 0.2
 """Minimum sleep after no row could be claimed. Due rows may be locked by a transaction of the project."""
 
 CHUNKS_AT_ONCE = 200
-"""Chunks per call. After each call the worker counts them, and garbage can be collected."""
+"""Chunks per call, or more while a push service does not answer. Between calls garbage can be collected."""
 
 _logger = logging.getLogger(__name__)
 
@@ -110,12 +110,16 @@ class Worker:
                 signal.signal(number, handler)
 
     def _step(self) -> DeliveryReport:
-        # each call waits for its rows in flight, which is slow if a push service hangs
-        size = kit_settings.CHUNK_SIZE * CHUNKS_AT_ONCE
-        if self._limit is not None:
-            size = min(size, self._limit - self.claimed)
+        limit = None if self._limit is None else self._limit - self.claimed
         report = DeliveryReport()
-        bounds = Bounds(size, None, self._end, self._shall_stop, get_task_backend().wake_all)
+        bounds = Bounds(
+            limit,
+            None,
+            self._end,
+            self._shall_stop,
+            get_task_backend().wake_all,
+            rest_after=kit_settings.CHUNK_SIZE * CHUNKS_AT_ONCE,
+        )
         try:
             with garbage_collector.pause():
                 deliver_within(bounds, report)

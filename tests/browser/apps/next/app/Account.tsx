@@ -6,7 +6,7 @@ import { push } from "./push";
 import { type Session, session, signIn, signOut, userId } from "./session";
 
 export function Account() {
-  const [user, setUser] = useState<Session | null>(null);
+  const [user, setUser] = useState<Session | null>();
   useEffect(() => setUser(session()), []);
 
   async function enter(event: FormEvent<HTMLFormElement>) {
@@ -24,7 +24,8 @@ export function Account() {
     setUser(null);
   }
 
-  if (!user) {
+  if (user === undefined) return null; // the server does not know it
+  if (user === null) {
     return (
       <form onSubmit={enter}>
         <input name="name" placeholder="Name" />

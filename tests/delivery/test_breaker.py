@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_webpush_kit import services
-from django_webpush_kit.delivery import breaker
+from django_webpush_kit.delivery import breaker, breakers
 from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.claiming import claim
 from django_webpush_kit.delivery.eligibility import Gate
@@ -296,6 +297,32 @@ def test_a_backlog_that_waits_for_a_probe_does_not_delay_rows_of_others(browsers
     make_due()
     make_due()
     assert not rows().exclude(status="sent").exists()
+
+
+def test_waiting_rows_become_due_in_small_statements_and_the_urgent_ones_first(browsers, monkeypatch):
+    monkeypatch.setattr("django_webpush_kit.delivery.breakers.MOVED_AT_ONCE", 3)
+    open_breaker(browsers, status=500)
+    until = timezone.now() + timedelta(minutes=10)
+    PushServiceState.objects.update(paused_until=until)
+    for urgency in ("low", "normal", "high"):
+        for _ in range(5):
+            services.send(browsers[0], "Hello", urgency=urgency)
+    rows().filter(status="pending").update(next_attempt_at=until)
+    waiting = rows().filter(next_attempt_at=until).order_by("lane")
+    left = [list(waiting.values_list("lane", flat=True))]
+
+    def note(execute, sql, *rest):
+        result = execute(sql, *rest)
+        if sql.startswith("UPDATE"):
+            left.append(list(waiting.values_list("lane", flat=True)))
+        return result
+
+    with connection.execute_wrapper(note):
+        breakers._move_waiting(until, None)
+    assert left[-1] == []
+    for before, after in pairwise(left):
+        assert len(before) - len(after) <= 3
+        assert before[len(before) - len(after) :] == after, "the urgent ones went first"
 
 
 def test_a_backlog_does_not_wait_longer_than_its_rows_live(browsers):

@@ -36,6 +36,9 @@ from django_webpush_kit.delivery.event_log import log_breaker
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import LANES, NotificationStatus
 
+MOVED_AT_ONCE = 2000
+"""Rows of one statement, when rows that wait for a probe become due earlier."""
+
 
 class Breakers:
     """The breakers as last read by this worker, with its own unwritten changes applied."""
@@ -266,10 +269,17 @@ def _read_suspects(stored: Any) -> Iterator[tuple[str, Suspect]]:
 
 
 def _move_waiting(before: datetime | None, after: datetime | None) -> None:
-    """Make rows that wait for the probe at `before` due earlier: at the next probe, `after`, or now."""
+    """Make rows that wait for the probe at `before` due earlier: at the next probe, `after`, or now.
+
+    The urgent ones come first, and no statement locks more than `MOVED_AT_ONCE` rows: there may be many thousands.
+    """
     if before is None or (after is not None and after >= before):
         return
     rows = get_notification_model().objects.using(outbox_database())
-    waiting = rows.filter(status=NotificationStatus.PENDING, lane__in=LANES, next_attempt_at=before)
     moment = after or timezone.now()
-    retry_on_conflict(lambda: waiting.update(next_attempt_at=moment))
+    for lane in LANES:
+        waiting = rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at=before)
+        while keys := list(waiting.values_list("pk", flat=True)[:MOVED_AT_ONCE]):
+            # a claimed row has another moment; a test of the status would make SQLite read every pending row
+            moved = rows.filter(pk__in=keys, next_attempt_at=before)
+            retry_on_conflict(lambda moved=moved: moved.update(next_attempt_at=moment))  # type: ignore[misc]

@@ -88,6 +88,7 @@ def erasing(bench: Bench) -> Finding:
     def arrive(turn: int) -> None:
         number = turn % len(users)
         services.subscribe(**browsers[number].subscription_fields, user=users[number])
+        time.sleep(0.05)  # SQLite has one lock for all writers, and no queue before it
 
     def send(_turn: int) -> None:
         services.send(users, "For those who leave", urgency="low")
@@ -96,6 +97,7 @@ def erasing(bench: Bench) -> Finding:
 
     def erase(turn: int) -> None:
         services.erase_user(users[turn % len(users)])
+        time.sleep(0.05)
 
     def come_and_go(turn: int) -> None:
         user = get_user_model().objects.create_user(f"guest-{turn}")

@@ -181,6 +181,13 @@ def test_every_event_is_documented():
     assert documented == used - {"webpush.example"}
 
 
+def test_every_logger_is_documented_and_no_other():
+    modules = [path for path in ROOT.rglob("*.py") if "logging.getLogger(__name__)" in path.read_text()]
+    names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in modules]
+    documented = re.findall(r"^\| `(django_webpush_kit[\w.]*)`", PAGE, re.MULTILINE)
+    assert sorted(documented) == sorted(name.removesuffix(".__init__") for name in names)
+
+
 def test_logged_counts_add_up_to_the_report(user, browsers, events, caplog, push_settings):
     """Many chunks: their lines add up."""
     push_settings(CHUNK_SIZE=2)

@@ -283,7 +283,7 @@ BULKHEADS = {
         """
         health get_health exception
         management/importing ImportCommand._found exception
-        transports/pywebpush _Job._response exception
+        transports/pywebpush _Sender.respond exception
         """,
     ),
     "OBSERVERS": Bulkhead(

@@ -1,5 +1,6 @@
 """What `PyWebPushTransport` does its own way: its event loop, and no request that may have arrived is sent twice."""
 
+import logging
 import socket
 import threading
 import time
@@ -66,6 +67,26 @@ def test_an_unexpected_error_fails_one_request(transport, browser, server, monke
     assert answers[urls[0]].error == TransportError.INTERNAL.value
     assert answers[urls[1]].status == 201
     assert "LookupError" in caplog.text
+
+
+def test_a_log_handler_that_raises_ends_nothing(transport, browser, server, monkeypatch):
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("the error reporter is down")
+
+    handler, logger = Broken(), logging.getLogger("django_webpush_kit.transports.pywebpush")
+    logger.addHandler(handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("django_webpush_kit.transports.pywebpush.Origin.of", raise_lookup_error)
+            responses = list(transport.send([browser.request(server.url("/status/201"))]))
+    finally:
+        logger.removeHandler(handler)
+    assert [response.error for response in responses] == [TransportError.INTERNAL.value]
+
+
+def raise_lookup_error(url):
+    raise LookupError(url)
 
 
 def test_a_second_address_is_tried_when_the_first_refuses(transport, browser, server, monkeypatch):

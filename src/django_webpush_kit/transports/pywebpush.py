@@ -10,6 +10,7 @@ import logging
 import os
 import ssl
 import time
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -102,7 +103,8 @@ class _Sender:
         except h11.LocalProtocolError:
             return failure(request, TransportError.INVALID_REQUEST, time.monotonic() - started)
         except Exception:
-            _logger.exception("A push request failed because of an error in the transport")
+            with suppress(Exception):  # a log handler may raise
+                _logger.exception("A push request failed because of an error in the transport")
             return failure(request, TransportError.INTERNAL, time.monotonic() - started)
         return PushResponse(
             id=request.id,

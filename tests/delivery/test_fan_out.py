@@ -216,6 +216,28 @@ class TestCourse:
         deliver_due()
         assert outbox[0].title == "password"
 
+    def test_an_urgent_broadcast_overtakes_the_backlog_of_one_that_is_not(self, subscriptions, push_settings):
+        push_settings(BROADCAST_AHEAD=100)
+        queue(urgency="low")
+        fan_out()
+        queue(urgency="high")
+        deliver_due()
+        # it waits for the chunk that was claimed first, and for no other
+        assert [message.urgency for message in outbox] == ["low"] * 4 + ["high"] * 12 + ["low"] * 8
+
+    def test_one_without_room_or_time_to_write_delays_nothing(self, subscriptions, push_settings):
+        push_settings(BROADCAST_AHEAD=100)
+        queue(urgency="low")
+        fan_out()
+        queue(urgency="high", scheduled_for=django_timezone.now() + timedelta(days=1))
+        assert deliver_due().sent == 12
+        assert not fan_out_module.may_write_before(3)
+        PushBroadcast.objects.filter(status=Status.PENDING).update(scheduled_for=None)
+        assert fan_out_module.may_write_before(3)
+        push_settings(BROADCAST_AHEAD=5)
+        fan_out()
+        assert not fan_out_module.may_write_before(3), "as many rows are due as it may be ahead"
+
     def test_the_idempotency_key_makes_two_calls_one_broadcast(self, subscriptions):
         first, second = queue(idempotency_key="may"), queue(idempotency_key="may")
         assert first.pk == second.pk

@@ -121,7 +121,8 @@ class UnreadableRow(NamedTuple):
 class Chunk:
     """Rows claimed together. No request may start after `stop_at` (time.monotonic()).
 
-    `is_last` tells the engine to stop claiming: the chunk is an isolated row, or has fewer rows than requested.
+    `is_last` tells the engine to stop claiming: the chunk is an isolated row, or has fewer rows than requested. `lane`
+    is the lane of its least urgent rows.
     """
 
     lease: Lease
@@ -129,6 +130,7 @@ class Chunk:
     unreadable: list[UnreadableRow]
     stop_at: float
     is_last: bool
+    lane: int = Lane.ISOLATED
 
 
 def return_lapsed(now: datetime | None = None) -> int:
@@ -182,13 +184,16 @@ def claim(
         due = due.filter(batch=batch)
     alone = due.filter(lane=Lane.ISOLATED)
     taken = taken_alone = _take(alone, 1, lease) if isolated == "first" else 0
+    reached: int = Lane.ISOLATED
     if not taken:
         for lane in LANES:
-            taken += _take(due.filter(lane=lane), size - taken, lease) if taken < size else 0
+            if taken < size:
+                taken += _take(due.filter(lane=lane), size - taken, lease)
+                reached = lane
     if not taken and isolated == "last":
         taken = taken_alone = _take(alone, 1, lease)
     rows, unreadable = retry_on_conflict(lambda: read_rows(lease)) if taken else ([], [])
-    return Chunk(lease, rows, unreadable, stop_at, is_last=bool(taken_alone) or taken < size)
+    return Chunk(lease, rows, unreadable, stop_at, is_last=bool(taken_alone) or taken < size, lane=reached)
 
 
 def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:

@@ -33,7 +33,7 @@ from django_webpush_kit.delivery.breaker import PAUSED
 from django_webpush_kit.delivery.claiming import LAPSED_AT_ONCE, Chunk, Row, Turn, claim, return_lapsed
 from django_webpush_kit.delivery.containment import error_name
 from django_webpush_kit.delivery.eligibility import Gate
-from django_webpush_kit.delivery.fan_out import fan_out
+from django_webpush_kit.delivery.fan_out import fan_out, may_write_before
 from django_webpush_kit.delivery.flow import Flow
 from django_webpush_kit.delivery.manual_pause import is_all_paused
 from django_webpush_kit.delivery.outcomes import Recorder
@@ -105,6 +105,10 @@ class Bounds:
         if written > kit_settings.CHUNK_SIZE:
             self._ask_for_help()
         return bool(written)
+
+    def is_passed_over(self, chunk: Chunk) -> bool:
+        """Whether a broadcast that is more urgent than the rows of the chunk waits to write its own."""
+        return self.batch is None and may_write_before(chunk.lane)
 
     def may_wait(self, report: DeliveryReport, looked_at: datetime) -> bool:
         """Return whether rows waited for a rate limit at the last claim, and the call has a time limit.
@@ -252,8 +256,9 @@ def _contain(error: Exception, recorder: Recorder, in_flight: list[Any]) -> None
 def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> Iterator[Chunk | None]:
     """Yield chunks until nothing is due and nothing is in flight. Yields None while there is only waiting to do.
 
-    Every `EVERY_KIND` chunks, wait for all rows in flight, so that an isolated row can be sent alone, and fan out
-    broadcasts. The wait is short if a push service does not answer.
+    Every `EVERY_KIND` chunks, and after a chunk that is less urgent than a broadcast that waits, wait for all rows in
+    flight, so that an isolated row can be sent alone, and fan out broadcasts. The wait is short if a push service does
+    not answer.
     """
     isolated: Turn = "first" if turns.is_for_every_kind else "last"
     has_more = is_first = True  # before the first chunk the caller has asked for the pause
@@ -270,7 +275,7 @@ def _run(bounds: Bounds, report: DeliveryReport, turns: _Turns, flow: Flow) -> I
         yield chunk
         isolated = "never"  # a poison row claimed now would crash the worker while other rows are in flight
         has_more = not chunk.is_last
-        if chunk.is_last or turns.is_for_every_kind:
+        if chunk.is_last or turns.is_for_every_kind or bounds.is_passed_over(chunk):
             yield from _awaited(flow)
             if flow.is_empty or not flow.accepts_pauses:
                 return

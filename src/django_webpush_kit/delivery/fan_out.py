@@ -182,20 +182,44 @@ class FanOut:
         return self._rate.after(rows, self._broadcast.next_page_at, timezone.now())
 
 
-def _lease_next() -> PushBroadcast | None:
-    """Lease the most urgent, then oldest broadcast that is due, has room and has no lease."""
-    now = timezone.now()
-    free = stored_broadcasts().filter(
+def may_write_before(lane: int) -> bool:
+    """Return whether a broadcast that is more urgent than this lane can write rows now."""
+    for key in list(_free(timezone.now()).filter(lane__lt=lane).values_list("pk", flat=True)):
+        try:
+            candidate = stored_broadcasts().only("pk", "batch").filter(pk=key).first()
+            if candidate is not None and _has_room(candidate):
+                return True
+        except Exception as error:
+            if not is_contained(error):
+                raise
+            return True  # the fan-out fails it
+    return False
+
+
+def _free(now: datetime) -> QuerySet[PushBroadcast]:
+    """The broadcasts that are due and have no lease."""
+    return stored_broadcasts().filter(
         Q(lease_until=None) | Q(lease_until__lte=now),
         Q(status=Status.RUNNING) | Q(status=Status.PENDING) & (Q(scheduled_for=None) | Q(scheduled_for__lte=now)),
         Q(next_page_at=None) | Q(next_page_at__lte=now),
     )
-    ahead = kit_settings.BROADCAST_AHEAD
+
+
+def _has_room(broadcast: PushBroadcast) -> bool:
+    """Return whether a part worth writing fits into the rows that a broadcast may be ahead."""
+    ahead: int = kit_settings.BROADCAST_AHEAD
+    return ahead - due_rows(broadcast) >= max(1, min(PAGE_SIZE, ahead // ROOM_SHARE))
+
+
+def _lease_next() -> PushBroadcast | None:
+    """Lease the most urgent, then oldest broadcast that is due, has room and has no lease."""
+    now = timezone.now()
+    free = _free(now)
     for key in list(free.order_by("lane", "pk").values_list("pk", flat=True)):
         token, mine = uuid4(), free.filter(pk=key)
         try:
             candidate = mine.only("pk", "batch").first()
-            if candidate is None or ahead - due_rows(candidate) < max(1, min(PAGE_SIZE, ahead // ROOM_SHARE)):
+            if candidate is None or not _has_room(candidate):
                 continue
             if retry_on_conflict(partial(mine.update, lease_token=token, lease_until=_lease_end())):
                 return stored_broadcasts().get(pk=key)

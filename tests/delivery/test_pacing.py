@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit.attempt_log import attempts
+from django_webpush_kit.delivery.claiming import claim
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.pace import Pace
 from django_webpush_kit.delivery.pacing import Pacing, SendLimit, send_limits
@@ -444,6 +445,47 @@ class TestLearnedRate:
             clock.shift(0.5)
 
 
+class GroupingService(Transport):
+    """Sends 64 requests together, or fewer when it is asked to pause, as the transports over a network do."""
+
+    accepts_pauses = True
+    max_in_flight = None
+    events = []
+
+    def send(self, requests):
+        group = []
+        for request in requests:
+            if request is not None:
+                group.append(request)
+            if request is None or len(group) == 64:
+                self.events += [one.urgency for one in group]
+                yield from (PushResponse(id=one.id, status=201) for one in group)
+                group = []
+        self.events += [one.urgency for one in group]
+        yield from (PushResponse(id=one.id, status=201) for one in group)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_rate")
+def test_what_may_be_sent_does_not_wait_while_a_backlog_is_claimed(browsers, clock, push_settings, monkeypatch):
+    push_settings(TRANSPORT=f"{__name__}.GroupingService", CHUNK_SIZE=50)
+    monkeypatch.setattr(GroupingService, "events", [])
+
+    def noted(*arguments, **keywords):
+        GroupingService.events.append("claim")
+        return claim(*arguments, **keywords)
+
+    monkeypatch.setattr("django_webpush_kit.delivery.engine.claim", noted)
+    write(browsers, 500, "low")
+    write(browsers, 5, "high")
+    deliver_due()
+    events = GroupingService.events
+    assert events[:6] == ["claim", *["high"] * 5]
+    assert events.count("low") == 15
+    assert events[6:21] == ["low"] * 15
+    assert events.count("claim") > 5
+
+
 class BusyService(Transport):
     """Answers five requests at a time, all with 429; others wait meanwhile."""
 
@@ -513,6 +555,18 @@ class TestWhileEverythingIsRefused:
         deliver_due()
         assert {request.id for request in locmem.sent[:5]} == {row.pk for row in urgent}
         assert datetime.now(tz=timezone.utc) < after(60 + 25)
+
+    def test_rows_that_wait_for_a_probe_follow_its_answer(self, browsers, clock):
+        write(browsers, 5, "high")
+        deliver_due()
+        for _ in range(4):
+            clock.move_to(PushServiceState.objects.exclude(paused_until=None).get().paused_until)
+            clock.shift(timedelta(milliseconds=1))
+            waiting = write(browsers, 5, "high")
+            deliver_due()
+            state = PushServiceState.objects.exclude(paused_until=None).get()
+            mine = rows().filter(pk__in=[row.pk for row in waiting])
+            assert max(mine.values_list("next_attempt_at", flat=True)) <= state.paused_until, "at the end of its lease"
 
     def test_what_waits_for_room_is_not_sent_once_a_service_refuses(self, browsers, clock, push_settings, monkeypatch):
         push_settings(TRANSPORT=f"{__name__}.BusyService")

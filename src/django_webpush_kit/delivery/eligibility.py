@@ -166,6 +166,7 @@ class Gate:
             probe = self._breakers.choose_probe(key, rows)
         self._hold(key, [row for row in rows if row is not probe])
         if probe is not None:
+            self._recorder.flush()  # its answer makes the rows that wait for it due: they must have been written
             yield probe
 
     def _hold(self, key: BreakerKey, rows: list[Row]) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -308,8 +308,10 @@ def _requests(chunks: Iterable[Chunk | None], recorder: Recorder, flow: Flow) ->
             recorder.flush_if_due()
             yield None
             continue
-        yield from _requests_of(chunk, recorder, flow)
+        ready = yield from _requests_of(chunk, recorder, flow)
         recorder.flush_if_due()
+        if ready < len(chunk.rows) and flow.accepts_pauses:
+            yield None  # transports send in groups: those that may go must not wait for chunks whose rows may not
         yield from _until_room(recorder, flow)
         if flow.is_full:
             return
@@ -341,20 +343,26 @@ def _until_empty(recorder: Recorder, flow: Flow) -> Iterator[PushRequest | None]
         yield None
 
 
-def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Iterator[PushRequest]:
-    """Check the rows of a chunk and start those that may be sent; park those whose push service has its share."""
+def _requests_of(chunk: Chunk, recorder: Recorder, flow: Flow) -> Generator[PushRequest, None, int]:
+    """Check the rows of a chunk and start those that may be sent; park those whose push service has its share.
+
+    Returns how many may be sent.
+    """
+    count = 0
     if not chunk.rows and not chunk.unreadable:
-        return
+        return count
     recorder.take(chunk.lease, [*chunk.rows, *chunk.unreadable])
     for key, error in chunk.unreadable:
         recorder.failed(key, "Reading the row", error)
     ready = Gate(chunk.rows, recorder).admitted()
     for row, request in RequestBuilder(recorder).requests(ready, chunk.stop_at):
+        count += 1
         if not flow.has_room(row.push_service):
             flow.park(row, request, chunk.stop_at)
         elif flow.start(row):
             recorder.started(row)
             yield request
+    return count
 
 
 def _started_parked(flow: Flow, recorder: Recorder) -> Iterator[PushRequest]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+import django
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -96,6 +97,8 @@ def test_there_is_no_index_without_a_query(get_model):
 @pytest.mark.parametrize(("get_model", "columns", "query"), ONE_BY_ONE, ids=[",".join(case[1]) for case in ONE_BY_ONE])
 def test_the_query_is_answered_by_its_index(get_model, columns, query):
     """With sequential scans made expensive, PostgreSQL plans one only where no index serves."""
+    if connection.vendor == "sqlite" and columns[0] == "is_active" and django.VERSION < (6, 1):
+        pytest.skip("before Django 6.1 the condition is `WHERE is_active`, for which SQLite uses no index")
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")

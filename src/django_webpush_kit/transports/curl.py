@@ -265,7 +265,7 @@ class _Exchange:
             pycurl.HEADERFUNCTION: self._take_header,
             pycurl.WRITEFUNCTION: self._take_body,
         }
-        if hasattr(pycurl, "PREREQFUNCTION"):
+        if hasattr(pycurl, "PREREQFUNCTION"):  # since pycurl 7.45.7
             options[pycurl.PREREQFUNCTION] = self._start
         for option, value in options.items():
             curl.setopt(option, value)

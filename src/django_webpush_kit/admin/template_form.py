@@ -260,7 +260,8 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
         Refuses to replace a template that somebody else has changed since the form was opened.
         """
         given: dict[str, Any] = super().clean() or {}
-        if self.instance.pk and given.get("version") and given["version"] != self._version:
+        is_stored = not self.instance._state.adding  # noqa: SLF001  # Django documents `_state.adding`
+        if is_stored and given.get("version") and given["version"] != self._version:
             self.add_error(None, CHANGED_MEANWHILE)
         options = given.get("options")
         posted = [name for name in OPTION_FIELDS if self.add_prefix(field_name(name)) in self.data]

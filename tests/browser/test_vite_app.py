@@ -29,7 +29,7 @@ def elsewhere(vite_app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-@pytest.mark.parametrize("name", ["proxied", "elsewhere"])
+@pytest.mark.parametrize("name", ["proxied", pytest.param("elsewhere", marks=pytest.mark.slow)])
 def test_the_whole_way(name: str, browser: Browser, studio_folder: Path, request: pytest.FixtureRequest):
     with visiting(browser, request.getfixturevalue(name), studio_folder) as (visitor, studio):
         whole_way(visitor, studio)

@@ -93,16 +93,16 @@ def erasing(bench: Bench) -> Finding:
     def send(_turn: int) -> None:
         services.send(users, "For those who leave", urgency="low")
         services.send(get_subscription_model().objects.filter(pk__in=neighbours), "For others")
-        time.sleep(0.05)
+        time.sleep(0.05)  # a steady stream, not a flood
 
     def erase(turn: int) -> None:
         services.erase_user(users[turn % len(users)])
-        time.sleep(0.05)
+        time.sleep(0.05)  # a user's rows are written before they are erased
 
     def come_and_go(turn: int) -> None:
         user = get_user_model().objects.create_user(f"guest-{turn}")
         services.subscribe(**browsers[-1].subscription_fields, user=user)
-        time.sleep(0.05)
+        time.sleep(0.05)  # others get a turn with the database
         while True:
             with suppress(IntegrityError):  # a row was written meanwhile: the project's own statement has to begin anew
                 retry_on_conflict(user.delete)
@@ -110,12 +110,12 @@ def erasing(bench: Bench) -> Finding:
 
     def broadcast(_turn: int) -> None:
         services.broadcast("news")
-        time.sleep(0.3)
+        time.sleep(0.3)  # a few broadcasts at a time
 
     bench.start()
     warm_up(bench)
     with Crowd(arrive, send, erase, broadcast, come_and_go) as crowd:
-        time.sleep(_seconds(bench))
+        time.sleep(_seconds(bench))  # the crowd acts meanwhile
     _expect_no_errors(finding, crowd)
     mine = others().filter(subscription__in=neighbours)
     running = PushBroadcast.objects.filter(status__in=("pending", "running"))
@@ -165,13 +165,13 @@ def keys(bench: Bench) -> Finding:
 
     def cancel(turn: int) -> None:
         services.cancel(idempotency_key=KEYS[turn % len(KEYS)])
-        time.sleep(0.01)
+        time.sleep(0.01)  # some keys are in use when they are cancelled
 
     for key in REFUSED_KEYS:
         for call in (partial(services.send, subscriptions, "x"), services.cancel):
             _expect_refusal(finding, partial(call, idempotency_key=key), f"the key {str(key)[:20]!r}")
     with Crowd(send, send, cancel) as crowd:
-        time.sleep(_seconds(bench))
+        time.sleep(_seconds(bench))  # the crowd acts meanwhile
     _expect_no_errors(finding, crowd)
     pending = bench.rows.filter(status="pending")
     for number in range(len(KEYS)):
@@ -217,11 +217,11 @@ def pausing(bench: Bench) -> Finding:
     for _ in range(rounds):
         news = services.broadcast("news")
         mine = bench.rows.filter(batch=news.batch)
-        time.sleep(bench.random.uniform(0, 0.25))
+        time.sleep(bench.random.uniform(0, 0.25))  # at any moment of the fan-out
         if services.pause_broadcast(news):
             paused += 1
             written = mine.count()
-            time.sleep(0.3)
+            time.sleep(0.3)  # long enough for a page to be written in spite of the pause
             late += mine.count() - written
             news.refresh_from_db()
             finding.expect(news.status == "paused", f"a paused broadcast is {news.status}")
@@ -264,7 +264,7 @@ def preferences(bench: Bench) -> Finding:
 
     def leave(turn: int) -> None:
         call("POST", "unsubscribe", {"endpoint": endpoints[turn % len(endpoints)]})
-        time.sleep(0.02)
+        time.sleep(0.02)  # most requests find their subscription active
 
     def renew(turn: int) -> None:
         number = turn % len(browsers)
@@ -282,7 +282,7 @@ def preferences(bench: Bench) -> Finding:
             end = time.monotonic() + _seconds(bench)
             while time.monotonic() < end:
                 services.send(get_subscription_model().objects.filter(user=None), "For others")
-                time.sleep(0.1)
+                time.sleep(0.1)  # ten messages a second
     _expect_no_errors(finding, crowd)
     failed = {status: times for status, times in statuses.items() if status >= 500}
     finding.expect(not failed, f"requests were answered with {failed}")

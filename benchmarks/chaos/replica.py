@@ -127,7 +127,7 @@ def _copy_for_ever(bench: Bench, stopping: threading.Event, lags: list[float]) -
     while not stopping.is_set():
         read_at, before = time.monotonic(), _changes()
         contents: Any = _read_file() if bench.database == "sqlite" else _read_tables(tables)
-        time.sleep(random.uniform(*LAG_SECONDS))
+        time.sleep(random.uniform(*LAG_SECONDS))  # the replica lags behind
         with suppress(Error, sqlite3.Error):  # the next copy comes at once
             _write_file(contents) if bench.database == "sqlite" else _write_tables(contents)
         if _changes() != before:

@@ -126,7 +126,7 @@ def reconnect(seconds: float = 30.0) -> None:
         except OperationalError:
             if time.monotonic() > until:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.1)  # until the server accepts connections
         else:
             return
 

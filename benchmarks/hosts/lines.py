@@ -93,7 +93,7 @@ def _part(trial: Trial, name: str, part: Callable[[Host], AbstractContextManager
         _send_and_wait(trial, finding, small=small)
         with part(first):
             trial.bench.note_in_hand()
-            time.sleep(LEASE_SECONDS + AWAY_SECONDS)
+            time.sleep(LEASE_SECONDS + AWAY_SECONDS)  # the host is away for longer than its leases
             seconds = trial.settle(finding)
         trial.expect_alive(finding)
         # what the host does alone shows that it is back
@@ -127,7 +127,7 @@ def _restart(trial: Trial, name: str, server: Any, *, small: bool) -> Finding:
                     started = time.monotonic()
                     trial.bench.send(40)  # the caller is not kept waiting
                     finding.expect(time.monotonic() - started < 20, "send() waited for the broker")
-                time.sleep(AWAY_SECONDS)
+                time.sleep(AWAY_SECONDS)  # the server is away
             seconds.append(trial.settle(finding))
             # that the workers hear of new rows again
             trial.bench.send(40)
@@ -155,7 +155,7 @@ def _send_and_wait(trial: Trial, finding: Finding, *, small: bool) -> None:
     rows = int(HOST_RATE * hosts * (3 if small else 5))
     due = timezone.now() + timedelta(seconds=2 + rows / 200)
     trial.bench.send(rows, scheduled_for=due)
-    time.sleep(max((due - timezone.now()).total_seconds(), 0))
+    time.sleep(max((due - timezone.now()).total_seconds(), 0))  # the rows become due
     in_hand = hosts * PROCESSES * MAX_IN_FLIGHT // 2
     is_at_work = trial.bench.wait_until(lambda: trial.rows_in_hand() >= in_hand, 60)
     finding.expect(is_at_work, "the hosts were not at work: nothing was tried")

@@ -95,7 +95,7 @@ class App:
         shutil.copytree(APPS / name, self.folder, dirs_exist_ok=True)
 
     def change(self, path: str, *replacements: tuple[str, str]) -> None:
-        """Replace pieces of a file, each of which must be there once."""
+        """Replace pieces of a file. Each must occur exactly once."""
         file = self.folder / path
         text = file.read_text()
         for old, new in replacements:

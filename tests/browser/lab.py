@@ -33,7 +33,7 @@ def visit_lab(browser: Browser, studio: Studio, path: str = "/lab/") -> None:
 
 
 def sign_in(browser: Browser, username: str) -> None:
-    """Sign somebody in, whoever was signed in before, without a page load."""
+    """Sign another user in, without a page load."""
     browser.run(
         "await fetch('/turbo/login/', {method: 'POST', body: new URLSearchParams({username: arguments[0]})})", username
     )

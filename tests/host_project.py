@@ -17,7 +17,24 @@ import pytest
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+JSON_FILE = re.compile(r"`([\w./]+\.json)`")
+
 PASSWORD = "correct horse battery staple"
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each block of a page, as `HostProject.do()` takes them.
+
+    Blocks name their file in a first line of comment. JSON has no comments: there the prose before it names the file.
+    """
+    found = []
+    for block in BLOCK.finditer(page):
+        language, text = block.groups()
+        if language == "json":
+            name = JSON_FILE.findall(page, 0, block.start())[-1]
+            text = f"// {name}\n{text}"
+        found.append((language, text))
+    return found
 
 
 class HostProject:

@@ -9,7 +9,7 @@ import pytest
 from tests.browser.browser import Browser
 from tests.browser.studio import send_form, toggle_state
 from tests.browser.waiting import wait_until
-from tests.host_project import BLOCK, PASSWORD, HostProject
+from tests.host_project import PASSWORD, HostProject, blocks
 from tests.test_readme import LOOPBACK
 
 pytestmark = pytest.mark.browser
@@ -18,7 +18,7 @@ TUTORIAL = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_t
 
 
 def test_every_step_has_the_described_result(firefox: Browser, push_service, tmp_path):
-    steps = [BLOCK.findall(step) for step in TUTORIAL.split("\n## ")]
+    steps = [blocks(step) for step in TUTORIAL.split("\n## ")]
     start, shop, texts, _first, everybody, results, tests = steps[1:8]
     host = HostProject(tmp_path)
     for language, text in [*start, *shop, *texts]:
@@ -48,6 +48,6 @@ def test_every_step_has_the_described_result(firefox: Browser, push_service, tmp
 
 def test_every_block_is_run_or_is_a_console_session():
     """Each block that is not run is a console session, and says nothing that the others do not do."""
-    languages = [language for language, _ in BLOCK.findall(TUTORIAL)]
-    assert languages.count("console") == 2
+    languages = [language for language, _ in blocks(TUTORIAL)]
+    assert languages.count("console") == 3
     assert set(languages) == {"console", "sh", "python", "html", "json"}

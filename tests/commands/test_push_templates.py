@@ -65,6 +65,8 @@ def test_templates_can_be_read_from_standard_input(monkeypatch):
     ("content", "words"),
     [
         ("{", "is not JSON"),
+        ("// texts.json\n[]", "JSON has no comments"),
+        ('[\n  {"type": "a"}, # the first\n  {"type": "b"}]', "JSON has no comments"),
         ({}, "JSON list"),
         ([7], "Entry 0 must be an object"),
         ([{"title_template": "x"}], "Entry 0 must be an object with a type"),

@@ -89,9 +89,14 @@ def _read(file: str | None) -> Any:
     except OSError as error:
         raise CommandError(f"{file} could not be read: {error.strerror}.") from error
     except ValueError as error:
-        raise CommandError(f"{file} is not JSON: {error}.") from error
+        raise CommandError(f"{file} is not JSON: {error}.{_hint(error)}") from error
     except RecursionError:
         raise CommandError(f"{file} cannot be imported: its JSON is nested too deeply.") from None
+
+
+def _hint(error: ValueError) -> str:
+    is_comment = isinstance(error, json.JSONDecodeError) and error.doc.startswith(("//", "/*", "#"), error.pos)
+    return " JSON has no comments." if is_comment else ""
 
 
 def _entries(value: Any) -> Iterator[dict[str, Any]]:

@@ -157,10 +157,14 @@ class Chromium(Browser):
         return [shown.title for shown in self._notification_centre().on_screen()]
 
     def stop_service_workers(self) -> None:
+        wait_until(self._stopped_service_workers, "the end of the service workers")
+
+    def _stopped_service_workers(self) -> bool:
+        # again and again, for an event that was under way, such as a page's message, starts a worker anew
         self._in_page("ServiceWorker.enable")
         self._in_page("ServiceWorker.stopAllWorkers")
         self._in_page("ServiceWorker.disable")
-        wait_until(lambda: not self._addresses("service_worker"), "the end of the service workers")
+        return not self._addresses("service_worker")
 
     def tabs(self) -> list[str]:
         return self._addresses("page")

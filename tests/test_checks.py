@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import types
@@ -16,6 +17,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.management import call_command
 from django.db import connections
 from django.db.models import CharField
 from django.test.utils import isolate_apps
@@ -234,6 +236,26 @@ def test_no_message_shows_key_text(push_settings):
         messages = [*check_settings(), *check_deployment()]
         assert any(message.level >= checks.ERROR for message in messages)
         assert secret[10:40] not in repr(messages)
+
+
+def test_a_missing_key_file_is_named_with_the_command_that_writes_it(push_settings, tmp_path):
+    path = tmp_path / "my keys" / "vapid.pem"
+    push_settings(VAPID_PRIVATE_KEY=str(path))
+    message = found()["E004"]
+    assert f"the path of a missing file: {path}." in message.msg
+    path.parent.mkdir()
+    program, _manage, *arguments = shlex.split(message.hint)
+    assert program == "python"
+    call_command(*arguments, verbosity=0)
+    assert found() == {}
+
+
+def test_a_missing_file_of_a_former_key_is_not_replaced_by_a_new_one(push_settings):
+    push_settings(VAPID_FALLBACK_PRIVATE_KEYS=["/run/secrets/former.pem"])
+    message = found()["E004"]
+    assert "a missing file: /run/secrets/former.pem." in message.msg
+    assert "generate_vapid_keys" not in message.msg + message.hint
+    assert "restore" in message.hint.lower()
 
 
 def test_a_missing_pycurl_is_only_a_hint(push_settings, monkeypatch):

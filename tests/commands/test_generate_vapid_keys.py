@@ -1,12 +1,15 @@
 """`manage.py generate_vapid_keys`."""
 
 import json
+import re
 import stat
 from io import StringIO
 
 import pytest
+from django.core import checks
 from django.core.management import CommandError, call_command
 
+from django_webpush_kit.checks import check_settings
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.protocol.vapid import VapidKey
 
@@ -40,10 +43,33 @@ def test_json_holds_the_same_three_variables():
 
 def test_a_pem_file_serves_as_the_setting(tmp_path, settings):
     path = tmp_path / "vapid.pem"
-    public_key = read_env(run("--format", "pem", "--output", str(path)).splitlines()[-1])["VAPID_PUBLIC_KEY"]
+    printed = run("--format", "pem", "--output", str(path))
+    [public_key] = re.findall(r"The public key is derived from it: (\S+)", printed)
     assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----")
     settings.WEBPUSH_KIT = {"VAPID_PRIVATE_KEY": str(path)}
     assert vapid_keyring().current.public_key == public_key
+
+
+@pytest.mark.parametrize("form", ["env", "json", "pem"])
+def test_the_settings_that_are_printed_are_all_that_is_needed(tmp_path, settings, form, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings.WEBPUSH_KIT = {}
+    printed = run("--format", form, "--output", "keys")
+    [block] = re.findall(r"^WEBPUSH_KIT = \{\n.*?^\}", printed, re.MULTILINE | re.DOTALL)
+    given = {}
+    exec(block, given)
+    settings.WEBPUSH_KIT = given["WEBPUSH_KIT"]
+    monkeypatch.chdir("/")
+    assert vapid_keyring().current.public_key in printed
+    assert [message.id for message in check_settings() if message.level >= checks.ERROR] == []
+    assert "Nothing else needs to be copied." in printed
+
+
+def test_a_file_that_the_settings_already_name_needs_no_settings(tmp_path, settings):
+    settings.WEBPUSH_KIT = {"VAPID_PRIVATE_KEY": str(tmp_path / "vapid.pem")}
+    printed = run("--format", "pem", "--output", str(tmp_path / "vapid.pem"))
+    assert "WEBPUSH_KIT = {" not in printed
+    assert 'WEBPUSH_KIT["VAPID_PRIVATE_KEY"] names this file already.' in printed
 
 
 @pytest.mark.parametrize("form", ["env", "json", "pem"])
@@ -52,7 +78,8 @@ def test_a_private_key_file_is_not_printed_and_only_its_owner_can_read_it(tmp_pa
     printed = run("--format", form, "--output", str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "PRIVATE" in path.read_text()
-    assert "PRIVATE" not in printed
+    assert VapidKey.load(path.read_text()).encoded_private_key() not in printed
+    assert "PRIVATE KEY-----" not in printed
     assert str(path) in printed
 
 

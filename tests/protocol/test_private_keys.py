@@ -176,7 +176,6 @@ REFUSED = {
     "two keys": (PEM + private(ec.derive_private_key(7, ec.SECP256R1())).decode(), "several different private keys"),
     "password": ("correct horse battery staple", "neither a key in a known form nor the path of a readable file"),
     "other password": ("hunter2!", "neither a key in a known form"),
-    "path of no file": ("/run/secrets/no-such-vapid.pem", "neither a key in a known form"),
     "nothing": ("", "neither a key in a known form"),
     "null byte": ("s\x00ecret", "neither a key in a known form"),
     "base64 of nothing": (encoded(b"no key at all, whatever it is", 7), "base64 text of"),
@@ -217,10 +216,29 @@ class TestRefusals:
                 assert shown == [], (name, damaged)
 
     def test_a_missing_file_and_a_directory(self, tmp_path):
-        assert "cannot be read (no such file)" in refusal(tmp_path / "missing.pem")
+        assert f"the path of a missing file: {tmp_path}/missing.pem." in refusal(tmp_path / "missing.pem")
+        assert f"the path of a missing file: {tmp_path}/missing." in refusal(f"{tmp_path}/missing")
         assert "cannot be read (is a directory)" in refusal(tmp_path)
         assert "cannot be read (is a directory)" in refusal(str(tmp_path))
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("path", ["/run/secrets/no-such-vapid.pem", "secrets/vapid.key", "C:\\keys\\vapid.der"])
+    def test_the_path_of_a_missing_file_is_named(self, path):
+        assert f"found the path of a missing file: {path}." in refusal(path)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "/tmp/\x00.pem",
+            "/tmp/" + "x" * 5000 + ".pem",
+            "hunter2!",
+            "/" + base64(b"\xff" * 29),
+            "nowhere/" + base64(b"\xff" * 29),
+        ],
+    )
+    def test_other_text_is_not_repeated_as_a_path(self, text):
+        assert "missing file" not in refusal(text)
+        assert text not in refusal(text)
 
     def test_a_key_named_after_vapid_comes_before_others(self):
         other = base64url(raw(random_key()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from inspect import signature
@@ -19,6 +20,7 @@ from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.conf import backend_spec, current_scope, kit_settings, vapid_keyring, vapid_subject
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.protocol.endpoints import ANY_HOST, check_click_url, push_service, split_allowed_host
+from django_webpush_kit.protocol.private_keys import missing_file
 from django_webpush_kit.protocol.vapid import check_subject
 from django_webpush_kit.subscriptions.active_users import admitted_users
 
@@ -44,9 +46,7 @@ def _vapid_keys() -> Messages:
         )
         return
     except ImproperlyConfigured as error:
-        yield messages.error(
-            4, str(error), "Generate a key with `manage.py generate_vapid_keys`, or set the path of a key file."
-        )
+        yield messages.error(4, str(error), _key_hint())
         return
     public_key = kit_settings.VAPID_PUBLIC_KEY.strip(" \t\r\n\"'=").replace("+", "-").replace("/", "_")
     if public_key and public_key != current.public_key:
@@ -56,6 +56,15 @@ def _vapid_keys() -> Messages:
             "messages signed with another key than the browser subscribed with.",
             "Remove VAPID_PUBLIC_KEY. It is derived from the private key.",
         )
+
+
+def _key_hint() -> str:
+    missing = missing_file(kit_settings.VAPID_PRIVATE_KEY)
+    if missing:
+        return f"python manage.py generate_vapid_keys --format pem --output {shlex.quote(missing)}"
+    if any(map(missing_file, kit_settings.VAPID_FALLBACK_PRIVATE_KEYS)):
+        return "Restore the file, or remove the key from the list."
+    return "Generate a key with `manage.py generate_vapid_keys`, or set the path of a key file."
 
 
 def _vapid_subject() -> Messages:

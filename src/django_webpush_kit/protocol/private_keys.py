@@ -41,10 +41,35 @@ def read_private_key(text_or_path: str | PathLike[str]) -> ec.EllipticCurvePriva
     content, reason = _content(text_or_path)
     if content is not None:
         return _only_key(_from_file(content), "a VAPID private key in the file")
-    if reason or not isinstance(text_or_path, str):
-        results = [Refusal(f"the path of a file that cannot be read ({reason or 'no such file'})", _CHECK_PATH)]
+    missing = missing_file(text_or_path)
+    if reason:
+        results = [Refusal(f"the path of a file that cannot be read ({reason})", _CHECK_PATH)]
+    elif missing:
+        results = [Refusal(f"the path of a missing file: {missing}", "Correct the path, or restore the file.")]
     return _only_key([*results, _NOTHING], "a VAPID private key")
 
+
+def missing_file(text_or_path: str | PathLike[str]) -> str:
+    """Return the path that a setting names if no such file exists, or "" if it may be anything else.
+
+    A mistyped key must not be taken for a path, because errors show paths: the name must end as those of key files do,
+    or be absolute and in an existing folder.
+    """
+    path, text = Path(text_or_path), str(text_or_path)
+    if not isinstance(text_or_path, str):
+        is_path = True
+    elif len(text) > _MAX_PATH or not text.isprintable():
+        return ""
+    else:
+        folder = path.parent
+        is_path = path.suffix.lower() in _KEY_FILES or (
+            path.is_absolute() and folder != Path(path.anchor) and folder.is_dir()
+        )
+    return text if is_path and not path.exists() else ""
+
+
+_MAX_PATH = 1024
+_KEY_FILES = (".b64", ".der", ".env", ".json", ".jwk", ".key", ".pem", ".txt", ".yaml", ".yml")
 
 _CHECK_PATH = "Check the path and the permissions of the file."
 _NOTHING = Refusal("text that is neither a key in a known form nor the path of a readable file", MAKE_ONE)

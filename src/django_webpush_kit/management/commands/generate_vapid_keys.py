@@ -8,8 +8,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 
@@ -43,8 +45,31 @@ class Command(BaseCommand):
             ) from None
         except OSError as error:
             raise CommandError(f"{path} could not be written: {error.strerror}.") from error
-        self.stdout.write(f"The private key was written to {path}. Only the file's owner can read it.")
-        self.stdout.write(f"VAPID_PUBLIC_KEY={keys['public_key']}")
+        if options["verbosity"] > 0:
+            self._explain(path.absolute(), keys["public_key"])
+
+    def _explain(self, path: Path, public_key: str) -> None:
+        """Print what to do with the file: it is all that the settings need."""
+        self.stdout.write(f"The private key is in {path}. Only the file's owner can read it.")
+        if _is_named_by_settings(path):
+            self.stdout.write('WEBPUSH_KIT["VAPID_PRIVATE_KEY"] names this file already.')
+        else:
+            self.stdout.write(f"Put its path into your settings:\n\n{SETTINGS.format(path=str(path))}\n")
+        self.stdout.write(f"The public key is derived from it: {public_key}\nNothing else needs to be copied.")
+
+
+SETTINGS = """\
+WEBPUSH_KIT = {{
+    "VAPID_PRIVATE_KEY": {path!r},
+    "VAPID_SUBJECT": "mailto:you@example.com",  # the address that push services write to
+}}"""
+
+
+def _is_named_by_settings(path: Path) -> bool:
+    try:
+        return Path(kit_settings.VAPID_PRIVATE_KEY).resolve() == path.resolve()
+    except (ImproperlyConfigured, TypeError, ValueError, OSError):
+        return False  # the setting is a key, or invalid
 
 
 def write_private_file(path: Path, text: str, *, replace: bool = False) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model, QuerySet
 from django.views.decorators.debug import sensitive_variables
 
 from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.protocol.vapid import VapidKey
 from django_webpush_kit.subscriptions.importing import PAGE_SIZE, ForeignSubscription, import_subscriptions
 
@@ -24,7 +25,7 @@ MAX_EXAMPLES = 5
 _logger = logging.getLogger(__name__)
 
 
-class ImportCommand(BaseCommand, ABC):
+class ImportCommand(ReportingCommand, ABC):
     """Base of the import commands. The other library must be in INSTALLED_APPS during the import."""
 
     app_label: str

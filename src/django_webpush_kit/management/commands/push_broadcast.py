@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_webpush_kit import services
 from django_webpush_kit.database import outbox_database
@@ -14,6 +14,7 @@ from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
 from django_webpush_kit.management.interruption import INTERRUPTED, Interruption, interruptible
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress, stored_broadcasts
 
@@ -24,7 +25,7 @@ PROGRESS_STEP = 1000
 """Rows delivered between two updates of the progress bar."""
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Start a broadcast, or act on one by its number."""
 
     help = "Send a template's message to an audience, or act on a broadcast by its number. Ctrl-C stops cleanly."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.management.users import find_user
 from django_webpush_kit.privacy import erase_user
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Delete a user's subscriptions, notifications and events, after confirmation."""
 
     help = "Delete everything stored about a user: subscriptions, notifications and events."

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES, pause
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.models import get_subscription_model
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Pause sending until `push_resume`."""
 
     help = (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.management.interruption import INTERRUPTED, interruptible
+from django_webpush_kit.management.reporting import ReportingCommand
 
 PROGRESS_ROWS = 10_000
 """Number of rows between two lines of progress."""
@@ -20,7 +21,7 @@ DONE = {
 }
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Deactivate expired subscriptions and delete rows past their retention."""
 
     help = (

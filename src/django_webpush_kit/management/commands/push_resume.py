@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES, paused_by_hand, resume
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.task_backends import get_task_backend
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """End the pauses of `push_pause`."""
 
     help = "Resume sending: end all pauses made by push_pause, or only that of one push service."

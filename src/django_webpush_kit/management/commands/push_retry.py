@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.outbox.retries import retriable, retry_failed
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Make failed notifications pending again."""
 
     help = (

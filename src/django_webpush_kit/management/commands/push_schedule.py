@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.task_backends import get_task_backend
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Create or update the schedules. Safe to run again."""
 
     help = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
+from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.management.users import find_user
 from django_webpush_kit.outbox.batches import SendResult
 from django_webpush_kit.protocol.responses import URGENCIES
@@ -18,7 +19,7 @@ from django_webpush_kit.protocol.responses import URGENCIES
 SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempotency_key")
 
 
-class Command(BaseCommand):
+class Command(ReportingCommand):
     """Queue a notification for a user. With `--now`, deliver it in this process and print the outcome."""
 
     help = "Send a notification to all browsers of a user: a title and a body, or a template with its context."

@@ -49,18 +49,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the chosen action."""
         if options["action"] == "import":
-            self._import(options["file"], keep=options["keep"])
+            counts = _import(options["file"], keep=options["keep"])
+            if options["verbosity"] > 0:
+                self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
         elif options["action"] == "export":
             self.stdout.write(json.dumps(list(_exported()), indent=2, ensure_ascii=False))
         else:
             self._lint()
-
-    def _import(self, file: str | None, *, keep: bool) -> None:
-        counts: Counter[str] = Counter(created=0, updated=0, unchanged=0)
-        with transaction.atomic(using=get_template_model().objects.db):
-            for entry in _entries(_read(file)):
-                counts[_store(entry, keep=keep)] += 1
-        self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
 
     def _lint(self) -> None:
         templates = list(get_template_model().objects.order_by("type", "language"))
@@ -72,6 +67,14 @@ class Command(BaseCommand):
         if problems:
             raise CommandError(f"{len(problems)} error{'s' if len(problems) > 1 else ''} found.")
         self.stdout.write("No errors found.")
+
+
+def _import(file: str | None, *, keep: bool) -> Counter[str]:
+    counts: Counter[str] = Counter(created=0, updated=0, unchanged=0)
+    with transaction.atomic(using=get_template_model().objects.db):
+        for entry in _entries(_read(file)):
+            counts[_store(entry, keep=keep)] += 1
+    return counts
 
 
 def _variables(template: Any) -> str:

@@ -105,7 +105,6 @@ def test_the_checks_are_registered():
         ({"TASK_BACKEND": "nowhere.Backend"}, "E007", "nowhere"),
         ({"TASK_BACKEND": {"BACKEND": f"{BACKENDS}.NullBackend", "OPTIONS": {"speed": 1}}}, "E007", "NullBackend"),
         ({"TASK_BACKEND": "builtins.dict"}, "E007", "not a TaskBackend subclass"),
-        ({"TASK_BACKEND": f"{BACKENDS}.ImmediateBackend"}, "I001", "100"),
         ({"TRANSPORT": "nowhere.Transport"}, "E008", "nowhere"),
         ({"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"speed": 1}}}, "E008", "speed"),
         ({"TRANSPORT": {"BACKEND": "auto", "OPTIONS": {"timeout": "long"}}}, "E008", "TRANSPORT"),
@@ -192,7 +191,7 @@ def test_a_mistake_has_its_message(push_settings, values, message_id, words):
 )
 def test_valid_values_have_no_message(push_settings, values):
     push_settings(**values)
-    assert set(found()) <= {"W002", "I002"}
+    assert set(found()) <= {"W002"}
 
 
 def test_a_matching_public_key_is_accepted_in_any_base64(push_settings, settings):
@@ -258,10 +257,31 @@ def test_a_missing_file_of_a_former_key_is_not_replaced_by_a_new_one(push_settin
     assert "restore" in message.hint.lower()
 
 
-def test_a_missing_pycurl_is_only_a_hint(push_settings, monkeypatch):
-    monkeypatch.setattr("django_webpush_kit.checks.values.find_spec", lambda name: None)
-    push_settings(TRANSPORT="auto")
-    assert found()["I002"].level == checks.INFO
+class TestHints:
+    """Hints are for deployment and `push_doctor`: migrate and runserver print nothing about a fresh project."""
+
+    @pytest.fixture(autouse=True)
+    def _fresh(self, push_settings, monkeypatch):
+        monkeypatch.setattr("django_webpush_kit.checks.deployment.find_spec", lambda name: None)
+        push_settings(TRANSPORT="auto", TASK_BACKEND=f"{BACKENDS}.ImmediateBackend")
+
+    def test_development_is_quiet(self):
+        assert found() == {}
+
+    def test_deployment_hears_of_a_faster_transport_and_of_workers(self):
+        messages = found(deploy=True)
+        assert messages["I001"].level == messages["I002"].level == checks.INFO
+        assert "100 notifications" in messages["I001"].msg
+        assert "deliver_push --loop" in messages["I001"].hint
+        assert messages["I002"].hint == "python -m pip install pycurl"
+
+    def test_with_another_transport_and_a_queue_there_is_no_hint(self, push_settings):
+        push_settings(TRANSPORT=PORTABLE, TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        assert not {"I001", "I002"} & set(found(deploy=True))
+
+    def test_settings_that_cannot_be_used_are_left_to_the_other_checks(self, push_settings):
+        push_settings(TRANSPORT={"X": 1}, TASK_BACKEND="nowhere.Backend")
+        assert not {"I001", "I002"} & set(found(deploy=True))
 
 
 @pytest.mark.parametrize(
@@ -395,7 +415,7 @@ class TestSQLite:
     def test_without_workers_there_is_no_message(self, options, push_settings):
         options.clear()
         push_settings(TASK_BACKEND=f"{BACKENDS}.ImmediateBackend")
-        assert set(found()) == {"I001"}
+        assert found() == {}
 
 
 class TestQueues:
@@ -617,11 +637,12 @@ def test_an_invalid_host_is_reported_by_one_check_only(production, push_settings
 
 
 def test_the_reference_lists_every_message_and_no_other():
-    """Ids are found in the source as `webpush_kit.X000` or as the number given to `error` and `warning`."""
+    """Ids are found in the source as `webpush_kit.X000` or as the number given to a function of messages."""
     source = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
     ids = set(re.findall(r"webpush_kit\.([EWI]\d{3})", source))
     ids |= {f"E{int(number):03}" for number in re.findall(r"messages\.error\(\s*(\d+)", source)}
     ids |= {f"W{int(number):03}" for number in re.findall(r"messages\.warning\(\s*(\d+)", source)}
+    ids |= {f"I{int(number):03}" for number in re.findall(r"messages\.information\(\s*(\d+)", source)}
     page = (ROOT / "docs" / "reference" / "checks.md").read_text()
     listed = re.findall(r"^\| `webpush_kit\.([EWI]\d{3})` \|", page, re.MULTILINE)
     assert len(listed) == len(set(listed))

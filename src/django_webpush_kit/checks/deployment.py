@@ -1,8 +1,9 @@
-"""Deployment checks: settings that are fine in development and dangerous in production."""
+"""Deployment checks: settings that are fine in development and dangerous, or slower than need be, in production."""
 
 from __future__ import annotations
 
 import stat
+from importlib.util import find_spec
 from pathlib import Path
 
 from django.conf import settings
@@ -156,6 +157,37 @@ def _insecure_base_url() -> Messages:
         )
 
 
+def _workers() -> Messages:
+    from django_webpush_kit.task_backends.base import get_task_backend
+    from django_webpush_kit.task_backends.immediate import MAX_ROWS, ImmediateBackend
+
+    try:
+        is_immediate = isinstance(get_task_backend(), ImmediateBackend)
+    except (ImproperlyConfigured, ImportError):
+        return  # `check_settings` reports it
+    if is_immediate:
+        yield messages.information(
+            1,
+            f"The ImmediateBackend sends at most {MAX_ROWS} notifications within a request and never retries "
+            "by itself.",
+            "Run `manage.py deliver_push --loop`, or `deliver_push` every minute, or choose a queue as "
+            f"{named('TASK_BACKEND')}.",
+        )
+
+
+def _pycurl() -> Messages:
+    try:
+        path = backend_spec("TRANSPORT")[0]
+    except ImproperlyConfigured:
+        return  # `check_settings` reports it
+    if path == "auto" and find_spec("pycurl") is None:
+        yield messages.information(
+            2,
+            "pycurl is not installed, so messages are sent by the portable transport, which is several times slower.",
+            "python -m pip install pycurl",
+        )
+
+
 CHECKS: CheckTable = (
     (("ALLOW_PRIVATE_ENDPOINTS",), _private_endpoints),
     (("PUSH_SERVICES",), _open_mode),
@@ -168,4 +200,6 @@ CHECKS: CheckTable = (
     (("TRUSTED_PROXIES",), _proxies),
     (("VAPID_PRIVATE_KEY", "VAPID_FALLBACK_PRIVATE_KEYS"), _key_files),
     (("BASE_URL",), _insecure_base_url),
+    (("TASK_BACKEND",), _workers),
+    (("TRANSPORT",), _pycurl),
 )

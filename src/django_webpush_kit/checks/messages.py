@@ -23,6 +23,11 @@ def warning(number: int, message: str, hint: str) -> checks.Warning:
     return checks.Warning(message, hint=hint or None, id=f"webpush_kit.W{number:03}")
 
 
+def information(number: int, message: str, hint: str) -> checks.Info:
+    """Return the hint `webpush_kit.I` with this number."""
+    return checks.Info(message, hint=hint or None, id=f"webpush_kit.I{number:03}")
+
+
 def named(name: str) -> str:
     """Return the name of a setting as written in settings.py."""
     return f'WEBPUSH_KIT["{name}"]'

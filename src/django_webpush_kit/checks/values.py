@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
@@ -130,12 +128,6 @@ def _transport() -> Messages:
             "Derive it from django_webpush_kit.transports.Transport.",
         )
         return
-    if path == "auto" and find_spec("pycurl") is None:
-        yield checks.Info(
-            "pycurl is not installed, so messages are sent by the portable transport, which is several times slower.",
-            hint="pip install django-webpush-kit[curl]",
-            id="webpush_kit.I002",
-        )
     timeout = transport_spec()[1].get("timeout")
     if timeout is not None and timeout < given.get("timeout", 0):
         yield messages.warning(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -9,18 +10,20 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.management.commands import deliver_push
-from django_webpush_kit.management.commands.deliver_push import Worker, summary
+from django_webpush_kit.management.commands.deliver_push import BatchLines, Worker, summary
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.services import send
 from django_webpush_kit.signals import pre_send
@@ -262,6 +265,70 @@ def test_a_real_process_delivers_and_ends_with_code_0_on_sigterm(subscription, t
     assert printed.endswith("1 sent\n")
 
 
+@on_a_copy
+def test_a_loop_says_that_it_waits_and_what_it_has_done_while_it_runs(subscription, tmp_path):
+    send(subscription, "For the process")
+    with running(tmp_path, "--loop") as (process, _copy):
+        assert process.stdout.readline() == "Waiting for notifications.\n"
+        assert re.fullmatch(r"\d\d:\d\d:\d\d 1 sent\n", process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+@on_a_copy
+def test_a_loop_goes_on_when_nobody_reads_its_output_any_more(subscription, tmp_path):
+    send(subscription, "Nobody reads about it")
+    with running(tmp_path, "--loop") as (process, copy):
+        process.stdout.close()
+        assert wait_for(lambda: sent_in(copy) == 1, seconds=30)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        assert "Delivering" not in process.stderr.read()
+
+
+class Terminal(StringIO):
+    """A terminal that notes what was flushed."""
+
+    def __init__(self):
+        super().__init__()
+        self.flushed = ""
+
+    def isatty(self):
+        return True
+
+    def flush(self):
+        self.flushed = self.getvalue()
+
+
+def test_on_a_terminal_it_says_how_to_end_it_and_shows_every_line_at_once(subscription, on_send, push_settings):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
+    send(subscription, "One")
+    out, seen = Terminal(), []
+    on_send(lambda **arguments: seen.append(out.flushed))
+    call_command("deliver_push", "--loop", "--seconds", "1", stdout=out, no_color=True)
+    assert seen == ["Waiting for notifications. Press Ctrl-C to stop.\n"]
+    assert re.search(r"^\d\d:\d\d:\d\d 1 sent$", out.getvalue(), re.MULTILINE)
+
+
+def test_lines_sum_up_what_was_done_since_the_last_one(time_machine):
+    time_machine.move_to(datetime(2026, 3, 1, 12, 1, 3, tzinfo=ZoneInfo(settings.TIME_ZONE)), tick=False)
+    lines, worker, clock = [], Worker(), [100.0]
+    batches = BatchLines(lines.append, worker, seconds=10, clock=lambda: clock[0])
+    batches.note()
+    worker.outcomes += Counter(sent=3, failed=1)
+    batches.note()
+    batches.note()
+    worker.outcomes += Counter(sent=1)
+    clock[0] += 9
+    batches.note()
+    worker.outcomes += Counter(retried=2)
+    clock[0] += 1
+    batches.note()
+    assert lines == ["12:01:03 3 sent, 1 failed", "12:01:03 1 sent, 2 retried"]
+
+
 def children(process):
     """The workers that a process has started: each leads a process group, unlike what Python starts from 3.14 on."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -317,7 +384,7 @@ def test_processes_whose_time_is_up_are_not_replaced(tmp_path):
     with running(tmp_path, "--loop", "--processes", "2", "--seconds", "0.5") as (process, _copy):
         printed, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
-    assert printed == "No notifications were due.\n" * 2
+    assert printed == "Waiting for notifications.\n" + "No notifications were due.\n" * 2
 
 
 @pytest.mark.parametrize(
@@ -360,4 +427,4 @@ def wait_for(condition, seconds):
 
 
 def test_the_summary_counts_outcomes_and_omits_zeros():
-    assert summary(3, Counter(sent=2, retried=1, failed=0), 1.23) == "3 claimed in 1.2 s: 1 retried, 2 sent"
+    assert summary(3, Counter(sent=2, retried=1, failed=0), 1.23) == "3 claimed in 1.2 s: 2 sent, 1 retried"

@@ -37,7 +37,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Delivers until `limit` rows were claimed, `seconds` have passed, `is_abandoned()` is true, or a signal comes."""
+    """Delivers until `limit` rows were claimed, `seconds` have passed, `is_abandoned()` is true, or a signal comes.
+
+    In `run_for_ever`, `on_turn()` is called after each look at the outbox.
+    """
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class Worker:
         limit: int | None = None,
         seconds: float | None = None,
         is_abandoned: Callable[[], bool] = lambda: False,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self.claimed = 0
         self.outcomes: Counter[str] = Counter()
         self._limit = limit
         self._end = float("inf") if seconds is None else time.monotonic() + seconds
         self._is_abandoned = is_abandoned
+        self._on_turn = on_turn
         self._is_stopped = False
         self._is_database_away = False
         self._errors = ErrorLog()
@@ -72,6 +77,7 @@ class Worker:
                 report = self._step()
                 self._note_answer()
                 note_progress(0)
+                self._on_turn()
                 if report.more:
                     continue
                 idle = 0.0 if report.claimed else min(interval, IDLE_SECONDS)

@@ -7,14 +7,20 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from django_webpush_kit.delivery.heartbeats import note_death, worker_heartbeat
 from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
+
+TERMINAL_LINE_SECONDS = 1.0
+LINE_SECONDS = 10.0
+"""Interval between two lines of a loop: on a terminal, and in a log."""
 
 
 class Command(BaseCommand):
@@ -52,6 +58,8 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be more than 0.")
         if options["interval"] > MAX_SLEEP_SECONDS:
             raise CommandError(f"--interval must be at most {MAX_SLEEP_SECONDS:g}.")
+        if options["loop"] and options["verbosity"] > 0:
+            self._say(f"Waiting for notifications.{' Press Ctrl-C to stop.' if self.stdout.isatty() else ''}")
         if options["processes"] == 1:
             self._work(options)
             return
@@ -77,7 +85,13 @@ class Command(BaseCommand):
         afterwards: signal.Handlers | None = None,
     ) -> None:
         started = time.monotonic()
-        worker = Worker(limit=options["limit"], seconds=options["seconds"], is_abandoned=is_abandoned)
+        worker = Worker(
+            limit=options["limit"],
+            seconds=options["seconds"],
+            is_abandoned=is_abandoned,
+            on_turn=lambda: lines.note() if options["verbosity"] > 0 else None,
+        )
+        lines = BatchLines(self._say, worker, TERMINAL_LINE_SECONDS if self.stdout.isatty() else LINE_SECONDS)
         command = "deliver_push --loop" if options["loop"] else "deliver_push"
         try:
             with (
@@ -92,12 +106,49 @@ class Command(BaseCommand):
         finally:
             close_transport()
         if options["verbosity"] > 0:
-            self.stdout.write(summary(worker.claimed, worker.outcomes, time.monotonic() - started))
+            self._say(summary(worker.claimed, worker.outcomes, time.monotonic() - started))
+
+    def _say(self, text: str) -> None:
+        """Print a line at once. A worker goes on if nobody reads its output any more."""
+        with suppress(OSError, ValueError):
+            self.stdout.write(text)
+            self.stdout.flush()
+
+
+class BatchLines:
+    """Prints what a worker has done since the last line, at most one line every `seconds`."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        worker: Worker,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._worker = worker
+        self._seconds = seconds
+        self._clock = clock
+        self._printed: Counter[str] = Counter()
+        self._next_at = float("-inf")
+
+    def note(self) -> None:
+        """Print a line such as "12:01:03 3 sent, 1 failed" if something was done and a line is due."""
+        done = self._worker.outcomes - self._printed
+        if done and self._clock() >= self._next_at:
+            self._printed += done
+            self._next_at = self._clock() + self._seconds
+            self._write(f"{timezone.localtime():%H:%M:%S} {in_words(done)}")
+
+
+def in_words(outcomes: Counter[str]) -> str:
+    """Return the counts above 0, those of sent notifications first."""
+    names = sorted(outcomes, key=lambda name: (name != "sent", name))
+    return ", ".join(f"{outcomes[name]} {name}" for name in names if outcomes[name])
 
 
 def summary(claimed: int, outcomes: Counter[str], seconds: float) -> str:
     """Return one line with the number of rows, their outcomes and the time taken."""
     if not claimed:
         return "No notifications were due."
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if count)
-    return f"{claimed} claimed in {seconds:.1f} s: {counts or 'nothing recorded'}"
+    return f"{claimed} claimed in {seconds:.1f} s: {in_words(outcomes) or 'nothing recorded'}"

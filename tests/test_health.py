@@ -8,15 +8,27 @@ from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit.conf import vapid_keyring
+from django_webpush_kit.database import clock_difference, database_now
 from django_webpush_kit.delivery.manual_pause import pause, paused_by_hand, resume
 from django_webpush_kit.health import get_health, http_status
-from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.models import (
+    PushBroadcast,
+    PushServiceState,
+    WorkerHeartbeat,
+    get_notification_model,
+    get_subscription_model,
+)
 from django_webpush_kit.task_backends.base import QueueBackend
 from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
 
 SERVICE = "updates.push.services.mozilla.com"
+
+
+def make_worker():
+    now = database_now(clock_difference())
+    WorkerHeartbeat.objects.create(name="web1:7", is_loop=True, started_at=now, seen_at=now)
 
 
 def refuse_credentials(key_id):
@@ -86,11 +98,14 @@ class TestOutbox:
         health = get_health(details=True)
         assert (health["status"], http_status(health, strict=True)) == ("unhealthy", 503)
         assert health["oldest_due_seconds"] >= 310
-        assert "worker runs" in health["problems"][0]
+        assert "no worker runs" in health["problems"][0]
 
     def test_the_limit_for_overdue_rows_is_a_setting(self, subscription, push_settings):
-        push_settings(HEALTH_MAX_LAG_SECONDS=3600)
+        make_worker()
         make_notification(subscription, "pending", days_ago=310 / 86400)
+        assert status_and_areas() == ("unhealthy", ["lag"])
+        push_settings(HEALTH_MAX_LAG_SECONDS=3600)
+        caches["default"].clear()
         assert get_health()["status"] == "healthy"
 
     def test_scheduled_rows_are_healthy(self, subscription):
@@ -180,7 +195,7 @@ class TestPushServices:
         assert "push_resume" in health["problems"][0]
         assert health["paused_by_hand"][0]["push_service"] == ""
         resume(paused_by_hand())
-        assert status_and_areas() == ("unhealthy", ["lag", "broadcasts"])
+        assert status_and_areas() == ("unhealthy", ["workers", "broadcasts"])
 
     def test_a_manually_paused_service_is_named(self):
         pause(SERVICE)
@@ -328,6 +343,7 @@ class TestBroadcasts:
 
     def test_one_with_enough_pending_rows_is_healthy(self, subscription, push_settings):
         push_settings(BROADCAST_AHEAD=1, HEALTH_MAX_LAG_SECONDS=60)
+        make_worker()
         late = timezone.now() - timedelta(seconds=30)
         make_notification(subscription, "pending", batch=self.make().batch, days_ago=0.1, next_attempt_at=late)
         assert status_and_areas() == ("healthy", [])

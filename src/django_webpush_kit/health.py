@@ -3,7 +3,7 @@
 - `healthy`: no problem was found, or there was no traffic
 - `degraded`: push services accepted fewer than 90 % of the recent messages, a push service is paused, a broadcast has
   failed, some subscriptions have an unknown VAPID key, the broker does not answer, the scheduler is silent, or no
-  worker was seen lately while nothing is due
+  worker was seen lately
 - `unhealthy`: due notifications or broadcasts are not being delivered, a push service refuses our credentials, the
   database does not answer, the clock is wrong, or there are subscriptions but no valid VAPID key
 
@@ -27,13 +27,15 @@ from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
 from django_webpush_kit.database import clock_difference, outbox_database
 from django_webpush_kit.delivery.breaker import Fault
-from django_webpush_kit.delivery.heartbeats import seen_workers
+from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import (
+    WAITING_SECONDS,
     Problem,
     broadcast_problems,
     clock_problems,
+    idle_problems,
     is_in_use,
     key_problems,
     lag_problems,
@@ -42,10 +44,11 @@ from django_webpush_kit.delivery.problems import (
 )
 from django_webpush_kit.error_reports import log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
+from django_webpush_kit.overview import lane_states, last_sent_at
 from django_webpush_kit.protocol.responses import GONE_STATUSES
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
-from django_webpush_kit.task_backends.base import QueueBackend
+from django_webpush_kit.task_backends.base import QueueBackend, TaskBackend
 
 HEALTHY = "healthy"
 DEGRADED = "degraded"
@@ -286,26 +289,41 @@ def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
     try:
         workers = seen_workers(difference)
     except DatabaseError:
-        workers = []
         text = "The heartbeats of the workers cannot be read."
         yield Problem("workers", text, "Run `manage.py migrate`.", is_serious=False)
-    problems = list(worker_problems(workers, lag, has_queue=_queue() is not None))
+        yield from lag_problems(lag, [])
+        return
+    problems = list(worker_problems(workers, lag, has_queue=isinstance(_task_backend(), QueueBackend)))
     yield from problems
-    if not any(problem.area == "workers" and problem.is_serious for problem in problems):
-        yield from lag_problems(lag, workers)
+    if any(problem.area == "workers" and problem.is_serious for problem in problems):
+        return
+    idle = list(_idle_problems(workers, lag)) if lag > WAITING_SECONDS else []
+    yield from idle or lag_problems(lag, workers)
 
 
-def _queue() -> QueueBackend | None:
+def _idle_problems(workers: Sequence[SeenWorker], lag: float) -> Iterator[Problem]:
+    backend = _task_backend()
+    last_sent = last_sent_at()
+    is_sending = last_sent is not None and last_sent > timezone.now() - timedelta(seconds=lag)
+    return idle_problems(
+        workers,
+        lag,
+        sum(state.due for state in lane_states()),
+        start_hint=(backend or TaskBackend).start_hint,
+        may_be_others=is_sending and backend is not None and not backend.delivers_in_requests,
+    )
+
+
+def _task_backend() -> TaskBackend | None:
     try:
-        backend = get_task_backend()
+        return get_task_backend()
     except (ImproperlyConfigured, ImportError):
         return None  # the checks and the doctor report settings
-    return backend if isinstance(backend, QueueBackend) else None
 
 
 def _queue_problems() -> Iterator[Problem]:
-    backend = _queue()
-    outage = "" if backend is None else backend.find_outage()
+    backend = _task_backend()
+    outage = backend.find_outage() if isinstance(backend, QueueBackend) else ""
     if outage:
         yield Problem(
             "queue",

@@ -35,6 +35,8 @@ MAX_ERRORS = 2000
 
 REASONS_SHOWN = 10
 
+LATEST_LEASES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
@@ -82,6 +84,19 @@ def lane_states(now: datetime | None = None) -> list[LaneState]:
         count = due.order_by()[:COUNT_LIMIT].count() if oldest is not None else 0
         states.append(LaneState(lane, count, 0.0 if oldest is None else (now - oldest).total_seconds()))
     return states
+
+
+def last_sent_at() -> datetime | None:
+    """Return when a push service last accepted a message, or None if no row in the outbox was sent.
+
+    Of each lane, the `LATEST_LEASES` rows whose leases ended last are read: the index has no time of sending.
+    """
+    rows = get_notification_model().objects.using(outbox_database()).filter(status=NotificationStatus.SENT)
+    moments: list[datetime] = []
+    for lane in Lane:
+        latest: Any = rows.filter(lane=lane).order_by("-next_attempt_at").values_list("sent_at", flat=True)
+        moments += [moment for moment in latest[:LATEST_LEASES] if moment is not None]
+    return max(moments, default=None)
 
 
 def unfinished() -> dict[str, int]:

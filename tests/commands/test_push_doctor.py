@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -274,13 +275,12 @@ def test_pruning_that_does_not_run_is_a_warning(subscription):
     assert "RETENTION_DAYS (90)" in text
 
 
-def test_overdue_rows_with_the_default_backend_mean_that_deliver_push_is_not_running(push_settings, subscription):
-    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
-    assert "schedules" not in areas()
-    make_notification(subscription, "pending", days_ago=1)
-    level, text = areas()["schedules"]
-    assert level == "error"
-    assert "nothing runs deliver_push" in text
+def test_a_worker_that_was_never_started_is_an_error_with_its_command(push_settings, subscription):
+    make_notification(subscription, "pending", next_attempt_at=datetime.now(timezone.utc) - timedelta(seconds=40))
+    printed, error = run()
+    assert error == "1 error found."
+    assert re.search(r"ERROR health: 1 notification has been due for 4\d s, and no worker runs\.", printed)
+    assert "python manage.py deliver_push --loop" in printed
 
 
 @pytest.mark.django_db(transaction=True)

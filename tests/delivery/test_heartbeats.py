@@ -34,8 +34,9 @@ from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushBroadcast, WorkerHeartbeat, get_notification_model
 from django_webpush_kit.services import send
 from django_webpush_kit.task_backends.base import QueueBackend
-from tests.factories import make_notification
+from tests.factories import make_notification, make_template
 
+BACKENDS = "django_webpush_kit.task_backends"
 CELERY_LIKE = "tests.delivery.test_heartbeats.Queue"
 
 
@@ -338,3 +339,117 @@ class Queue(QueueBackend):
 
     def enqueue(self):
         pass
+
+
+@pytest.mark.django_db
+class TestNoWorker:
+    """Notifications are due, and nobody will deliver them: health says so after half a minute."""
+
+    @pytest.fixture(autouse=True)
+    def _default_backend(self, push_settings):
+        push_settings(TASK_BACKEND=f"{BACKENDS}.ImmediateBackend", STATISTICS_CACHE_SECONDS=0)
+
+    def make_due(self, subscription, seconds):
+        moment = timezone.now() - timedelta(seconds=seconds)
+        return make_notification(subscription, "pending", next_attempt_at=moment)
+
+    def status_and_areas(self):
+        health = get_health(details=True)
+        return health["status"], [finding["area"] for finding in health["findings"]]
+
+    def test_a_site_whose_worker_was_never_started_is_told_how(self, subscription):
+        self.make_due(subscription, 20)
+        assert self.status_and_areas() == ("healthy", [])
+        self.make_due(subscription, 40)
+        [finding] = get_health(details=True)["findings"]
+        assert (finding["level"], finding["area"]) == ("unhealthy", "workers")
+        assert re.fullmatch(r"2 notifications are due, the oldest for 4\d s, and no worker runs\.", finding["text"])
+        assert "python manage.py deliver_push --loop" in finding["fix"]
+
+    def test_one_is_counted_as_one(self, subscription):
+        self.make_due(subscription, 40)
+        [finding] = get_health(details=True)["findings"]
+        assert re.fullmatch(r"1 notification has been due for 4\d s, and no worker runs\.", finding["text"])
+
+    def test_what_is_late_for_long_is_one_finding(self, subscription):
+        self.make_due(subscription, 1000)
+        assert self.status_and_areas() == ("unhealthy", ["workers"])
+
+    def test_a_worker_that_ended_may_be_restarting(self, subscription):
+        make_row(seen=20, ended_at=timezone.now())
+        self.make_due(subscription, 40)
+        assert self.status_and_areas() == ("degraded", ["workers"])
+        self.make_due(subscription, 310)
+        assert self.status_and_areas() == ("unhealthy", ["workers"])
+
+    @pytest.mark.parametrize(("seen", "status"), [(60, "healthy"), (120, "degraded")])
+    def test_a_loop_that_was_killed_is_missed_when_it_is_silent(self, subscription, seen, status):
+        make_row(seen=seen)
+        self.make_due(subscription, 40)
+        assert get_health()["status"] == status
+
+    @pytest.mark.parametrize(("seen", "status"), [(59, "healthy"), (125, "healthy"), (200, "degraded")])
+    @pytest.mark.parametrize("is_queue", [False, True])
+    def test_cron_and_queues_are_missed_after_two_calls(self, subscription, seen, status, is_queue):
+        make_row(seen=seen, is_loop=False, ended_at=None if is_queue else timezone.now())
+        self.make_due(subscription, 40)
+        assert get_health()["status"] == status
+
+    def test_cron_may_be_as_rare_as_the_setting_allows(self, subscription, push_settings):
+        push_settings(HEALTH_MAX_LAG_SECONDS=3600)
+        make_row(seen=1000, is_loop=False, ended_at=timezone.now())
+        self.make_due(subscription, 900)
+        assert self.status_and_areas() == ("healthy", [])
+
+    def test_a_worker_with_a_backlog_is_no_missing_one(self, subscription):
+        make_row(seen=9)
+        self.make_due(subscription, 200)
+        assert self.status_and_areas() == ("healthy", [])
+
+    def test_requests_that_deliver_are_no_worker(self, subscription):
+        self.make_due(subscription, 40)
+        make_notification(subscription)
+        assert self.status_and_areas() == ("unhealthy", ["workers"])
+
+    def test_a_process_without_a_heartbeat_that_delivers_is_one(self, subscription, push_settings):
+        push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        self.make_due(subscription, 40)
+        make_notification(subscription, days_ago=50 / 86400)
+        assert self.status_and_areas() == ("unhealthy", ["workers"])
+        make_notification(subscription, days_ago=10 / 86400)
+        assert self.status_and_areas() == ("healthy", [])
+
+    def test_rows_that_wait_for_a_push_service_are_not_due(self, subscription, push_outbox):
+        pause(subscription.push_service)
+        self.make_due(subscription, 40)
+        call_command("deliver_push", verbosity=0)
+        WorkerHeartbeat.objects.all().delete()
+        assert not push_outbox
+        assert [area for area in self.status_and_areas()[1] if area != "services"] == []
+
+    @pytest.mark.parametrize(
+        ("backend", "command"),
+        [
+            (f"{BACKENDS}.DjangoQBackend", "python manage.py qcluster"),
+            (f"{BACKENDS}.CeleryBackend", "celery -A PROJECT worker"),
+            (f"{BACKENDS}.NullBackend", "deliver_push --loop"),
+            (CELERY_LIKE, "send_scheduled_notifications every minute"),
+            ("tests.nowhere.Backend", "deliver_push --loop"),
+        ],
+    )
+    def test_the_queue_says_how_its_workers_are_started(self, subscription, push_settings, backend, command):
+        if "Celery" in backend:
+            pytest.importorskip("celery")
+        if "DjangoQ" in backend:
+            pytest.importorskip("django_q")
+        push_settings(TASK_BACKEND=backend)
+        self.make_due(subscription, 40)
+        assert command in get_health(details=True)["findings"][0]["fix"]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_command_that_delivers_a_broadcast_is_a_worker(self, subscription):
+        make_template("news", title_template="News")
+        call_command("push_broadcast", "news", "--deliver", verbosity=0)
+        self.make_due(subscription, 40)
+        assert WorkerHeartbeat.objects.get().command == "push_broadcast --deliver"
+        assert self.status_and_areas() == ("healthy", [])

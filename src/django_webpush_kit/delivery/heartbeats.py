@@ -219,6 +219,14 @@ class SeenWorker:
             return "ended"
         return "silent" if self.row.is_loop and self.seen_seconds > SILENT_SECONDS else "running"
 
+    def is_expected_back(self, sweep_seconds: float) -> bool:
+        """Return whether the worker will look for due rows soon.
+
+        A loop must be running. A command or a task that is called regularly must have been seen in the last
+        `sweep_seconds`.
+        """
+        return self.seen_seconds <= sweep_seconds if not self.row.is_loop else self.state == "running"
+
 
 def seen_workers(difference: float | None) -> list[SeenWorker]:
     """Return the workers of the last day, latest first. `difference` is the result of `clock_difference`.

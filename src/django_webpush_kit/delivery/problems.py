@@ -25,6 +25,12 @@ SERIOUS_CLOCK_DIFFERENCE_SECONDS = 30.0
 DUE_GRACE_SECONDS = 5.0
 """A worker may be claiming a notification that became due less than this ago."""
 
+WAITING_SECONDS = 30.0
+"""A notification that has been due for longer is a problem if no worker runs."""
+
+MISSED_SWEEPS_SECONDS = 150.0
+"""Schedulers call a worker every minute. One that was not seen for so long has missed two calls."""
+
 LOST_KEY_SHARE = 0.01
 SERIOUS_LOST_KEY_SHARE = 0.1
 """Shares of active subscriptions with an unknown VAPID key that are a problem, and a serious one."""
@@ -142,6 +148,25 @@ def worker_problems(workers: Sequence[SeenWorker], lag: float, *, has_queue: boo
     for worker in workers:
         if worker.seen_seconds <= longest and worker.row.ended_at is None:
             yield from clock_problems(worker.row.clock_difference, f"the worker {worker.row.name}")
+
+
+def idle_problems(
+    workers: Sequence[SeenWorker], lag: float, due: int, *, start_hint: str, may_be_others: bool
+) -> Iterator[Problem]:
+    """Report `due` notifications, the oldest for `lag` seconds, that no worker will deliver.
+
+    `start_hint` says how to start a worker, `may_be_others` whether a process without a heartbeat seems to deliver. If
+    workers were seen in the last day, the problem becomes serious later, because they may be restarting.
+    """
+    longest = kit_settings.HEALTH_MAX_LAG_SECONDS
+    # a project that tolerates more than the default may call workers less often
+    sweep_seconds = max(MISSED_SWEEPS_SECONDS, longest / 2)
+    if may_be_others or any(worker.is_expected_back(sweep_seconds) for worker in workers):
+        return
+    what = f"1 notification has been due for {lag:.0f} s"
+    if due > 1:
+        what = f"{due:,} notifications are due, the oldest for {lag:.0f} s"
+    yield Problem("workers", f"{what}, and no worker runs.", start_hint, is_serious=not workers or lag > longest)
 
 
 def _scheduler_problems(workers: Sequence[SeenWorker], longest: float) -> Iterator[Problem]:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
-from django.utils import timezone
 
-from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database
 from django_webpush_kit.management.findings import Finding, failure
-from django_webpush_kit.models import get_notification_model
-from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.task_backends import (
     CeleryBackend,
     DjangoQBackend,
-    ImmediateBackend,
     TaskBackend,
     get_task_backend,
 )
@@ -30,7 +23,7 @@ SWEEP = "send_scheduled_notifications"
 
 
 def examine_queue() -> Iterator[Finding]:
-    """Check that notifications are delivered: the broker answers, periodic tasks exist, workers run."""
+    """Check that the broker answers and that periodic tasks exist. Health reports missing workers."""
     try:
         backend: TaskBackend = get_task_backend()
     except (ImproperlyConfigured, ImportError):
@@ -39,8 +32,6 @@ def examine_queue() -> Iterator[Finding]:
         yield from _django_q()
     elif isinstance(backend, CeleryBackend):
         yield from _celery(backend)
-    elif isinstance(backend, ImmediateBackend):
-        yield from _without_scheduler()
 
 
 def _django_q() -> Iterator[Finding]:
@@ -102,18 +93,3 @@ def _has_beat_entry(app: Any) -> bool:
     if app.conf.beat_scheduler != "celery.beat:PersistentScheduler":
         return True
     return any(entry.get("task") == SWEEP for entry in app.conf.beat_schedule.values())
-
-
-def _without_scheduler() -> Iterator[Finding]:
-    """Find overdue rows that only a periodic `deliver_push` can send."""
-    overdue = timezone.now() - timedelta(seconds=kit_settings.HEALTH_MAX_LAG_SECONDS)
-    rows = get_notification_model().objects.using(outbox_database())
-    if rows.filter(status=NotificationStatus.PENDING, next_attempt_at__lt=overdue).exists():
-        yield Finding(
-            "error",
-            "schedules",
-            "Notifications are overdue, because nothing runs deliver_push: ImmediateBackend leaves retries, scheduled "
-            "notifications and broadcasts to it.",
-            "Run `python manage.py deliver_push` every minute from cron or systemd, or `deliver_push --loop` as a "
-            "service.",
-        )

@@ -46,6 +46,12 @@ class TaskBackend(ABC):
 
     seconds: float | None = None
 
+    start_hint = "Start one: `python manage.py deliver_push --loop`, or run `deliver_push` every minute from cron."
+    """What health says if notifications are due and no worker runs."""
+
+    delivers_in_requests = False
+    """Whether `wake` itself delivers. Then a message that was sent does not show that a worker runs."""
+
     @abstractmethod
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Have due notifications delivered soon. Called after commit; the caller logs errors."""
@@ -78,6 +84,8 @@ class QueueBackend(TaskBackend):
     """
 
     workers = 2
+
+    start_hint = "Start the queue's workers, and its scheduler, which calls send_scheduled_notifications every minute."
 
     is_remote = True
     """Whether the broker is a separate server. Its calls time out after `outages.CALL_SECONDS`. Calls to a broker that

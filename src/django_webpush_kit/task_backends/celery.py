@@ -26,6 +26,8 @@ class CeleryBackend(QueueBackend):
          "webpush-kit-cleanup": {"task": "cleanup_expired_subscriptions", "schedule": 3600.0}}
     """
 
+    start_hint = "Start them: `celery -A PROJECT worker`, and `celery -A PROJECT beat` for the sweep every minute."
+
     def __init__(
         self,
         *,

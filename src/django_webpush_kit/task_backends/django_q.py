@@ -35,6 +35,8 @@ class DjangoQBackend(QueueBackend):
     Options: `cluster`, the name of the cluster that runs wake-ups (default: the one in Q_CLUSTER).
     """
 
+    start_hint = "Start them: `python manage.py qcluster`."
+
     def __init__(self, *, cluster: str | None = None) -> None:
         if find_spec("django_q") is None:
             raise ImproperlyConfigured(

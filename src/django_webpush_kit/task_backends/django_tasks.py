@@ -20,6 +20,11 @@ class DjangoTasksBackend(QueueBackend):
     `workers`, the number of workers to wake for a broadcast.
     """
 
+    start_hint = (
+        "Start the workers of the backend in TASKS, such as `python manage.py db_worker`, and run `deliver_push` every "
+        "minute from cron."
+    )
+
     is_remote = False
     """Most backends store tasks in a database table, or run them at once."""
 

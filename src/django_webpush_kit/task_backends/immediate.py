@@ -17,6 +17,8 @@ DELIVER_TASK = "django_webpush_kit.tasks.deliver_batches"
 class ImmediateBackend(TaskBackend):
     """Sends at most 100 rows of the new batches. `deliver_push` must send the rest, and retries."""
 
+    delivers_in_requests = True
+
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Deliver the batches now."""
         import_string(DELIVER_TASK)(batches, MAX_ROWS)

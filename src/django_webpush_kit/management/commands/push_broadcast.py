@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_webpush_kit import services
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.heartbeats import worker_heartbeat
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
@@ -54,7 +55,8 @@ class Command(ReportingCommand):
             return
         with interruptible() as interruption:
             if options["deliver"]:
-                self._deliver(broadcast, interruption, show=options["progress"])
+                with worker_heartbeat("push_broadcast --deliver", is_loop=False):
+                    self._deliver(broadcast, interruption, show=options["progress"])
             else:
                 self._watch(broadcast, interruption)
             self._conclude(broadcast, interruption)

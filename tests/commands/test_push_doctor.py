@@ -32,6 +32,7 @@ from django_webpush_kit.models import (
     get_template_model,
 )
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
+from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from tests.factories import make_notification, make_template
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +43,7 @@ DJANGO_Q = "django_webpush_kit.task_backends.DjangoQBackend"
 
 
 @pytest.fixture(autouse=True)
-def _production(settings, push_settings, tmp_path):
+def _production(settings, push_settings, tmp_path, subscription):
     """Settings without findings of their own."""
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}
@@ -68,13 +69,17 @@ def findings():
 def test_a_correct_installation_has_no_findings():
     printed, error = run()
     assert error == ""
-    assert printed.endswith("No problems found.\n")
+    last = "1 active subscription. No message was accepted by a push service yet."
+    assert printed.endswith(f"\nNo problems found. {last}\n")
     assert f"vapid key id: {vapid_keyring().current.key_id}" in printed
 
 
-def test_json_has_the_findings_and_the_environment():
+def test_json_has_the_findings_the_figures_and_the_environment(subscription):
     report = json.loads(run("--json")[0])
     assert (report["ok"], report["findings"]) == (True, [])
+    assert (report["active_subscriptions"], report["last_accepted_at"]) == (1, None)
+    row = make_notification(subscription)
+    assert json.loads(run("--json")[0])["last_accepted_at"] == row.sent_at.isoformat()
     assert report["environment"]["transport"] == "django_webpush_kit.transports.PyWebPushTransport"
     assert report["environment"]["database"] == connection.vendor
 
@@ -92,7 +97,43 @@ def test_warnings_do_not_make_it_fail(push_settings):
     push_settings(STORE_CLIENT_INFO=True)
     printed, error = run()
     assert error == ""
-    assert "No problems found" not in printed
+    assert printed.splitlines()[-1].startswith("No errors. 1 active subscription.")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (5, "less than a minute ago"),
+        (60, "1 minute ago"),
+        (150, "2 minutes ago"),
+        (7200, "2 hours ago"),
+        (86_500, "1 day ago"),
+        (864_000, "10 days ago"),
+    ],
+)
+def test_the_last_line_tells_when_a_message_was_accepted(subscription, make_subscription, seconds, words):
+    make_subscription()
+    make_notification(subscription, days_ago=seconds / 86_400)
+    make_notification(subscription, days_ago=20)
+    make_notification(subscription, "failed")
+    assert f"2 active subscriptions. Last message accepted {words}." in run()[0].splitlines()[-1]
+
+
+def test_the_last_line_comes_with_errors_too(push_settings):
+    push_settings(VAPID_SUBJECT="nobody")
+    printed, error = run()
+    assert error == "1 error found."
+    assert printed.splitlines()[-1].startswith("1 active subscription.")
+
+
+def test_without_a_subscription_it_says_how_to_get_one(subscription):
+    deactivate_subscriptions(type(subscription).objects.all(), "test")
+    assert findings() == [("hint", "subscriptions", "No browser is subscribed any more.")]
+    type(subscription).objects.all().delete()
+    printed, error = run()
+    assert error == ""
+    assert "HINT subscriptions: No browser has subscribed yet.\n    Open a page with the switch" in printed
+    assert printed.splitlines()[-1].startswith("No errors. 0 active subscriptions.")
 
 
 def test_silenced_checks_stay_silent(push_settings, settings):

@@ -65,6 +65,7 @@ def examine() -> Iterator[Finding]:
     for area, part in (
         ("clock", _clock),
         ("keys", _keys),
+        ("subscriptions", _subscriptions),
         ("queue", examine_queue),
         ("retention", _retention),
         ("templates", _templates),
@@ -218,6 +219,17 @@ def _keys() -> Iterator[Finding]:
             "keys",
             f"{lost} {noun} created with a VAPID key that is no longer configured.",
             "Add the former private key to VAPID_FALLBACK_PRIVATE_KEYS until browsers have renewed them.",
+        )
+
+
+def _subscriptions() -> Iterator[Finding]:
+    subscriptions = get_subscription_model().objects.using(outbox_database())
+    if not subscriptions.active().exists():
+        yield Finding(
+            "hint",
+            "subscriptions",
+            "No browser is subscribed any more." if subscriptions.exists() else "No browser has subscribed yet.",
+            "Open a page with the switch (<webpush-toggle>), turn it on, and allow notifications.",
         )
 
 

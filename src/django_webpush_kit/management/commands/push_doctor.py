@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import connections, transaction
+from django.utils import timezone
 
 from django_webpush_kit.conf import vapid_keyring
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.health import backend_path
 from django_webpush_kit.management.diagnosis import examine
 from django_webpush_kit.management.findings import Finding
+from django_webpush_kit.models import get_subscription_model
+from django_webpush_kit.overview import last_sent_at
 
 
 class Command(BaseCommand):
-    """Examine settings, URLs, files, cache, proxy, database, clock, keys, queue, retention, templates and health."""
+    """Examine the settings, what they name, the database and health. `docs/reference/commands.md` lists every area."""
 
     help = "Report what is wrong with this installation and how to fix it. Exit code 1 if there is an error."
     requires_system_checks = []
@@ -39,15 +43,16 @@ class Command(BaseCommand):
             report = {
                 "ok": not errors,
                 "findings": [asdict(finding) for finding in findings],
+                **figures(),
                 "environment": environment(),
             }
             self.stdout.write(json.dumps(report, indent=2))
         else:
-            self._print(findings)
+            self._print(findings, has_errors=bool(errors))
         if errors:
             raise CommandError("1 error found." if errors == 1 else f"{errors} errors found.")
 
-    def _print(self, findings: Iterable[Finding]) -> None:
+    def _print(self, findings: Iterable[Finding], *, has_errors: bool) -> None:
         for name, value in environment().items():
             self.stdout.write(f"{name.replace('_', ' ')}: {value}")
         styles = {"error": self.style.ERROR, "warning": self.style.WARNING, "hint": self.style.NOTICE}
@@ -55,8 +60,42 @@ class Command(BaseCommand):
             self.stdout.write(f"{styles[finding.level](finding.level.upper())} {finding.area}: {finding.text}")
             if finding.fix:
                 self.stdout.write(f"    {finding.fix}")
-        if not findings:
-            self.stdout.write(self.style.SUCCESS("No problems found."))
+        verdict = "" if has_errors else ("No errors." if findings else "No problems found.")
+        last = " ".join(filter(None, (verdict, *in_words(figures()))))
+        if last:
+            self.stdout.write(last if has_errors else self.style.SUCCESS(last))
+
+
+def figures() -> dict[str, Any]:
+    """Return `{"active_subscriptions": number, "last_accepted_at": ISO 8601 or None}`, or None for both if unknown."""
+    try:
+        with transaction.atomic(using=outbox_database()):
+            number = get_subscription_model().objects.using(outbox_database()).active().count()
+            moment = last_sent_at()
+    except Exception:  # noqa: BLE001  # the findings explain what is broken
+        return {"active_subscriptions": None, "last_accepted_at": None}
+    return {"active_subscriptions": number, "last_accepted_at": moment and moment.isoformat()}
+
+
+def in_words(values: dict[str, Any]) -> Iterator[str]:
+    """Yield the figures as sentences."""
+    number, text = values["active_subscriptions"], values["last_accepted_at"]
+    if number is None:
+        return
+    yield f"{number:,} active subscription{'' if number == 1 else 's'}."
+    if text is None:
+        yield "No message was accepted by a push service yet."
+    else:
+        yield f"Last message accepted {ago(timezone.now() - datetime.fromisoformat(text))}."
+
+
+def ago(time: timedelta) -> str:
+    """Return "2 minutes ago": the largest unit from minutes to days."""
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        count = int(time.total_seconds() // size)
+        if count > 0:
+            return f"{count:,} {unit}{'' if count == 1 else 's'} ago"
+    return "less than a minute ago"
 
 
 def environment() -> dict[str, str]:

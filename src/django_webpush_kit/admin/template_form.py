@@ -16,6 +16,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.json_fields import BoundedJSONField, VariablesField
+from django_webpush_kit.admin.optional_fields import text_field
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.options import OPTIONS
@@ -158,12 +159,6 @@ _UNSET = ("", _("default"))
 _YES_OR_NO = [_UNSET, ("true", _("yes")), ("false", _("no"))]
 
 
-def _text(label: Any, help_text: Any = "") -> forms.Field:
-    return forms.CharField(
-        label=label, required=False, widget=AdminTextInputWidget, max_length=2000, help_text=help_text
-    )
-
-
 def _number(label: Any, help_text: Any = "") -> forms.Field:
     return forms.IntegerField(label=label, required=False, min_value=0, help_text=help_text)
 
@@ -187,11 +182,11 @@ def _choice(label: Any, choices: Any, help_text: Any = "") -> forms.Field:
 OPTION_FIELDS: dict[str, forms.Field] = {
     "ttl": _number(_("Time to live"), _("Seconds that the message may wait for the browser.")),
     "urgency": _choice(_("Urgency"), URGENCIES),
-    "topic": _text(_("Topic"), _("A newer message replaces an undelivered one with the same topic.")),
-    "tag": _text(_("Tag"), _("A notification replaces the one on screen with the same tag.")),
+    "topic": text_field(_("Topic"), _("A newer message replaces an undelivered one with the same topic.")),
+    "tag": text_field(_("Tag"), _("A notification replaces the one on screen with the same tag.")),
     "renotify": _flag(_("Alert again"), _("When it replaces another with the same tag.")),
-    "image": _text(_("Image"), _("Large picture below the text: a path on this site, or an https URL.")),
-    "badge": _text(_("Badge"), _("Small monochrome picture for Android's status bar.")),
+    "image": text_field(_("Image"), _("Large picture below the text: a path on this site, or an https URL.")),
+    "badge": text_field(_("Badge"), _("Small monochrome picture for Android's status bar.")),
     "app_badge": _number(_("Number on the app icon")),
     "dir": _choice(_("Direction of the text"), ("auto", "ltr", "rtl")),
     "critical": _flag(_("Critical"), _("Ignores preferences, quiet hours and daily caps.")),

@@ -20,7 +20,7 @@ from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.pacing import SendLimit, send_limits
 from django_webpush_kit.delivery.problems import is_in_use, is_paused
-from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
+from django_webpush_kit.models import DailyStatistics, PushBroadcast, PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
 
 COUNT_LIMIT = 100_000
@@ -97,6 +97,13 @@ def last_sent_at() -> datetime | None:
         latest: Any = rows.filter(lane=lane).order_by("-next_attempt_at").values_list("sent_at", flat=True)
         moments += [moment for moment in latest[:LATEST_LEASES] if moment is not None]
     return max(moments, default=None)
+
+
+def was_ever_sent() -> bool:
+    """Return whether a push service accepted a message since the installation, by the outbox or the statistics."""
+    if last_sent_at() is not None:
+        return True
+    return DailyStatistics.objects.using(outbox_database()).filter(accepted__gt=0).exists()
 
 
 def unfinished() -> dict[str, int]:

@@ -95,7 +95,14 @@ class TestLists:
     @pytest.mark.parametrize(("query", "is_found"), [("order-7", True), ("order", False)])
     def test_search_finds_an_idempotency_key_by_its_full_text(self, admin_client, rows, query, is_found):
         response = admin_client.get(url_of(type(rows["key"]), "changelist"), {"q": query})
+        assert "sends only once, however often it runs" in response.content.decode()
         assert (rows["key"] in response.context["cl"].result_list) is is_found
+
+    def test_lanes_are_explained_where_they_are_shown(self, admin_client, rows):
+        model = type(rows["notification"])
+        assert "lane (order of sending)" in admin_client.get(url_of(model, "changelist")).content.decode()
+        page = admin_client.get(url_of(model, "change", rows["notification"].pk)).content.decode()
+        assert "A message is isolated, and sent alone, after workers died" in page
 
     def test_lists_can_be_filtered_by_type_and_push_service(self, admin_client, rows, push_settings):
         push_settings(NOTIFICATION_TYPES={"news": {"label": "The news"}})

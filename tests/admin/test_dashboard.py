@@ -7,6 +7,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.sites import AdminSite
 from django.contrib.auth.models import Permission
+from django.core.cache import caches
 from django.db import OperationalError, connection
 from django.template import Context, Template
 from django.urls import reverse
@@ -16,7 +17,7 @@ from django_webpush_kit import overview
 from django_webpush_kit.admin import dashboard, large_tables
 from django_webpush_kit.conf import current_key_id
 from django_webpush_kit.database import clock_difference, database_now
-from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat
+from django_webpush_kit.models import DailyStatistics, PushBroadcast, PushServiceState, WorkerHeartbeat
 from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
@@ -82,11 +83,43 @@ def test_stale_breakers_are_not_reported_as_problems():
 
 
 class TestDashboard:
-    def test_it_says_that_delivery_works(self, admin_client):
+    def test_it_says_that_delivery_works(self, admin_client, subscription):
+        make_notification(subscription)
         page = admin_client.get(url()).content.decode()
         assert "Delivery works." in page
+        assert "Nothing was sent yet." not in page
         assert "No worker was seen in the last day." in page
         assert "All push services accept messages, without a limit." in page
+
+    def test_before_the_first_message_it_says_what_to_do(self, admin_client, make_subscription):
+        page = admin_client.get(url()).content.decode()
+        assert "Nothing was sent yet." in page
+        assert "turn notifications on" in page
+        assert "Delivery works." not in page
+        caches["default"].clear()
+        subscription = make_subscription()
+        assert "manage.py push_send USER TITLE" in admin_client.get(url()).content.decode()
+        caches["default"].clear()
+        make_notification(subscription, "pending")
+        page = admin_client.get(url()).content.decode()
+        assert "Nothing was sent yet." in page
+        assert "push_send" not in page
+
+    def test_a_site_whose_messages_were_deleted_has_sent_some(self, admin_client):
+        today = timezone.localdate()
+        DailyStatistics.objects.create(day=today, dimension="type", value="news", accepted=0)
+        assert "Nothing was sent yet." in admin_client.get(url()).content.decode()
+        DailyStatistics.objects.create(day=today, dimension="type", value="news", accepted=1)
+        assert "Delivery works." in admin_client.get(url()).content.decode()
+
+    def test_problems_come_before_the_first_message_too(self, admin_client, subscription):
+        make_notification(subscription, "pending", days_ago=40 / 86400)
+        page = admin_client.get(url()).content.decode()
+        assert "Delivery does not work." in page
+        assert "and no worker runs." in page
+
+    def test_it_explains_lanes(self, admin_client):
+        assert "Workers send high lanes before normal and low ones." in admin_client.get(url()).content.decode()
 
     def test_it_lists_problems(self, busy, admin_client):
         page = admin_client.get(url()).content.decode()
@@ -168,7 +201,7 @@ class TestPanel:
 
     def test_it_is_shown_on_the_admin_index(self, admin_client):
         page = self.index(admin_client)
-        assert "Web push: Delivery works." in page
+        assert "Web push: Nothing was sent yet." in page
         assert url() in page
         assert "Site administration" in page
 

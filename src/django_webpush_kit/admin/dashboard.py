@@ -16,16 +16,17 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import overview
 from django_webpush_kit.admin.pages import list_url, page_url
-from django_webpush_kit.admin.reading import ReadingAdmin, may_view
+from django_webpush_kit.admin.reading import LANE_HELP, ReadingAdmin, may_view
 from django_webpush_kit.conf import current_key_id, vapid_subject
 from django_webpush_kit.delivery.pacing import forget_rates
-from django_webpush_kit.health import get_health
+from django_webpush_kit.health import HEALTHY, get_health
 from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat, get_notification_model
+from django_webpush_kit.overview import was_ever_sent
 from django_webpush_kit.states import NotificationStatus
 
 STATUS_WORDS = {
     "healthy": _("Delivery works."),
-    "degraded": _("Delivery works, with problems."),
+    "degraded": _("Delivery has problems."),
     "unhealthy": _("Delivery does not work."),
 }
 
@@ -86,7 +87,7 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
 def dashboard_context() -> dict[str, Any]:
     """Return the context of the dashboard. If the database does not answer, it has only health, which reports that."""
     health = get_health(details=True)
-    context = {"health": health, "status_text": STATUS_WORDS[health["status"]], "read_at": timezone.now()}
+    context = {"health": health, **_status(health), "read_at": timezone.now()}
     try:
         return {**context, **_figures()}
     except DatabaseError:
@@ -100,9 +101,22 @@ def panel_context(request: HttpRequest) -> dict[str, Any] | None:
     health = get_health(details=True)
     return {
         "health": health,
-        "status_text": STATUS_WORDS[health["status"]],
+        **_status(health),
         "dashboard_url": page_url(WorkerHeartbeat, "dashboard"),
     }
+
+
+def _status(health: dict[str, Any]) -> dict[str, Any]:
+    """Return `status_text`; before the first message also `is_new` and `advice`, what to do to get one."""
+    if health["status"] != HEALTHY or health["success_rate"] is not None or was_ever_sent():
+        return {"status_text": STATUS_WORDS[health["status"]]}
+    if health["recent_notifications"]:
+        advice: Any = ""
+    elif health["active_subscriptions"]:
+        advice = _("Send a message: manage.py push_send USER TITLE, or a test from the list of push subscriptions.")
+    else:
+        advice = _("Open a page of your site that has the switch, and turn notifications on.")
+    return {"status_text": _("Nothing was sent yet."), "is_new": True, "advice": advice}
 
 
 def _may_act_on_services(request: HttpRequest) -> bool:
@@ -115,6 +129,7 @@ def _figures() -> dict[str, Any]:
     return {
         "has_figures": True,
         "lanes": overview.lane_states(),
+        "lane_help": LANE_HELP,
         "unfinished": overview.unfinished(),
         "workers": [(worker, WORKER_WORDS[worker.state]) for worker in workers[:SHOWN_WORKERS]],
         "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states()],

@@ -241,6 +241,14 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset if condition is None else queryset.filter(condition, status=self.value())
 
 
+class LaneFilter(admin.ChoicesFieldListFilter):
+    """Filter by lane, under a title that says what a lane is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = _("lane (order of sending)")
+
+
 class DateFilter(IndexedFilter):
     """Drill down to a year, a month or a day, with `?on=2026`, `?on=2026-05` or `?on=2026-05-12`."""
 

@@ -22,6 +22,10 @@ class IdempotencyKeyAdmin(ReadingAdmin):
     list_display = ("__str__", "batch", "queued", "deferred", "suppressed", "failed", "created_at")
     list_filter = ("created_at",)
     search_fields = ("key_hash",)
+    list_note = _(
+        "Code that passes an idempotency key to send() sends only once, however often it runs. These keys were used. "
+        "Delete one to let its code send again."
+    )
     search_help_text = _("Enter the whole key: only its SHA-256 is stored.")
     ordering = ("-pk",)
 

@@ -23,6 +23,7 @@ from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import (
     BatchFilter,
     DateFilter,
+    LaneFilter,
     NotificationFilter,
     PositionFilter,
     StatusFilter,
@@ -31,7 +32,7 @@ from django_webpush_kit.admin.list_filters import (
     UserFilter,
 )
 from django_webpush_kit.admin.pages import link, list_url, row_link
-from django_webpush_kit.admin.reading import TypeFilter
+from django_webpush_kit.admin.reading import LANE_HELP, TypeFilter
 from django_webpush_kit.admin.repeating import page_patterns
 from django_webpush_kit.admin.statistics import statistics_page
 from django_webpush_kit.models import get_analytics_model
@@ -67,7 +68,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         StatusFilter,
         DateFilter,
         TypeFilter,
-        "lane",
+        ("lane", LaneFilter),
     )
     list_select_related = ("user",)
     search_fields = ("title",)
@@ -84,6 +85,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         (
             _("Delivery"),
             {
+                "description": LANE_HELP,
                 "fields": (
                     "status",
                     "failure_reason",
@@ -95,7 +97,7 @@ class PushNotificationAdmin(LargeTableAdmin):
                     "expires_at",
                     "retry_count",
                     "max_retries",
-                )
+                ),
             },
         ),
     )

@@ -26,6 +26,12 @@ Actions on "all" rows of a longer list are refused, because the list cannot show
 """
 
 
+LANE_HELP = _(
+    "Workers send high lanes before normal and low ones. A message is isolated, and sent alone, after workers died "
+    "while they sent it."
+)
+
+
 class BoundedPaginator(Paginator):
     """Counts at most `COUNT_LIMIT` rows."""
 
@@ -61,6 +67,9 @@ class ReadingAdmin(ContainedAdmin):
 
     Actions require the permission `act`, which the permission to change the model includes.
     """
+
+    list_note: Any = ""
+    """A sentence above the list that says what its rows are."""
 
     change_list_template = "django_webpush_kit/admin/change_list.html"
     paginator = BoundedPaginator

@@ -229,8 +229,8 @@ MEANINGS = (
     ("HTTP 410", gettext_lazy("The browser ended the subscription, so it was deactivated.")),
     ("HTTP 413", gettext_lazy("The message is too large.")),
     ("HTTP 429", gettext_lazy("The push service limits the rate of messages.")),
-    ("HTTP 401", gettext_lazy("The push service refuses the VAPID key. push_doctor names the mend.")),
-    ("HTTP 403", gettext_lazy("The push service refuses the VAPID key. push_doctor names the mend.")),
+    ("HTTP 401", gettext_lazy("The push service refuses the VAPID key. Run push_doctor to see what to do.")),
+    ("HTTP 403", gettext_lazy("The push service refuses the VAPID key. Run push_doctor to see what to do.")),
     ("HTTP 5", gettext_lazy("The push service has a problem of its own.")),
     ("Quarantined", gettext_lazy("Workers crashed while sending it. Their logs may name the cause.")),
 )

@@ -35,7 +35,8 @@ def main():
             studio.start_cluster()
             print(f"\nStudio Grünspecht is open: {studio.origin}   (Ctrl-C closes it)")
             print(f"The admin, with a sample history: {studio.origin}/admin/   (admin, password studio)")
-            print("Log in as kaethe, juergen or zoe, password studio, and switch notifications on.\n", flush=True)
+            print(f"Log in as kaethe, juergen or zoe, password studio: {studio.origin}/login/")
+            print(f"Then switch notifications on: {studio.origin}/notifications/\n", flush=True)
             studio.wait()
     except KeyboardInterrupt:
         print("\nClosed.")

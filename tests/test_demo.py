@@ -140,10 +140,11 @@ def test_serve_starts_once_and_ends_with_ctrl_c(tmp_path):
     lines = []
     for line in serve.stdout:
         lines.append(line)
-        if "is open" in line:
+        if "switch notifications on" in line:
             break
     address = re.search(r"is open: http://localhost:(\d+)", "".join(lines))
     assert address is not None, "".join(lines)
+    assert lines[-1] == f"Then switch notifications on: http://localhost:{address[1]}/notifications/\n"
     second = start(tmp_path, str(EXAMPLE / "serve.py"), f"--port={address[1]}", f"--data={tmp_path / 'data'}")
     assert "is taken" in second.communicate(timeout=120)[0]
     assert second.returncode == 1

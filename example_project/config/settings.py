@@ -40,6 +40,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 
+# ports share cookies: with the default name, signing in here would sign out of another project on localhost
+SESSION_COOKIE_NAME = "studio_session"
+
 ROOT_URLCONF = "config.urls"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "courses"

@@ -144,6 +144,11 @@ class PageTests(StudioTestCase):
                     assert not re.search(r"<style|style=|onclick|<script(?![^>]* src=)", page.content.decode())
         self.assertContains(self.client.get("/notifications/"), 'id="push-toggle"')
 
+    def test_signing_in_leaves_other_projects_on_localhost_alone(self):
+        self.client.post("/login/", {"username": "kaethe", "password": "studio"})
+        self.assertIn("studio_session", self.client.cookies)
+        self.assertNotIn("sessionid", self.client.cookies)
+
     def test_strangers_see_courses_only(self):
         booking = bookings.book(self.kaethe, self.course)
         self.client.logout()

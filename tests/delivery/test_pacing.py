@@ -34,23 +34,23 @@ def after(seconds):
 class TestPermits:
     """At 600 a minute each permit takes a tenth of a second."""
 
-    def test_after_a_while_without_messages_those_of_two_seconds_may_be_sent_at_once(self):
+    def test_an_idle_service_allows_a_burst_of_two_seconds(self):
         permits, pace = Pace().taken(600, 0, 100, START)
         assert (permits.other, len(permits.other_moments)) == (20, 80)
         assert pace.taken(600, 0, 100, START)[0].other == 0
 
-    def test_a_second_more_is_kept_for_urgent_rows(self):
+    def test_urgent_rows_may_use_one_more_second_of_permits(self):
         _permits, pace = Pace().taken(600, 0, 100, START)
         assert pace.taken(600, 50, 50, START)[0].urgent == 10
 
-    def test_permits_come_at_the_rate(self):
+    def test_permits_are_granted_at_the_rate(self):
         _permits, pace = Pace().taken(600, 0, 100, START)
         permits, pace = pace.taken(600, 0, 100, after(0.5))
         assert permits.other == 5
         assert pace.taken(600, 0, 100, after(1.5))[0].other == 10
 
     @pytest.mark.parametrize("rate", [1 / 1440, 1, 59, 600, 60_000, 10**9, 10**12])
-    def test_every_rate_lets_something_through_and_no_more_than_it_says(self, rate):
+    def test_every_rate_sends_something_and_is_never_exceeded(self, rate):
         pace, sent, seconds = Pace(), 0, 0.0
         for _ in range(100):
             permits, pace = pace.taken(rate, 0, 10, after(seconds))
@@ -62,7 +62,7 @@ class TestPermits:
     @given(
         steps=st.lists(st.tuples(st.floats(0, 5), st.floats(-3, 3), st.integers(0, 40), st.integers(0, 40)), min_size=1)
     )
-    def test_workers_with_wrong_clocks_get_no_more_than_the_rate_together(self, steps):
+    def test_workers_with_wrong_clocks_do_not_exceed_the_rate_together(self, steps):
         pace, sent, seconds = Pace(), 0, 0.0
         for step, skew, urgent, other in steps:
             seconds += step
@@ -70,37 +70,37 @@ class TestPermits:
             sent += permits.urgent + permits.other
         assert sent <= (seconds + 3 + 3 + 3) * 10 + 1  # three seconds at once, and clocks six seconds apart
 
-    def test_a_clock_that_was_far_ahead_blocks_nobody(self):
+    def test_a_clock_that_was_far_ahead_does_not_block_sending(self):
         _permits, pace = Pace().taken(600, 0, 100, after(3600))
         assert pace.taken(600, 0, 100, START)[0].other == 20
 
-    def test_waiting_rows_come_back_a_little_faster_than_permits(self):
+    def test_waiting_rows_become_due_slightly_faster_than_permits(self):
         permits, _pace = Pace().taken(600, 0, 220, START)
         per_second = Counter(permits.other_moments)
         assert max(per_second.values()) == 11
         assert max(per_second) == permits.waits_until == after(19)
 
-    def test_the_next_ones_wait_behind_them(self):
+    def test_later_rows_wait_behind_earlier_ones(self):
         first, pace = Pace().taken(600, 0, 200, START)
         second, _pace = pace.taken(600, 0, 200, after(0.1))
         assert second.other_moments[0] >= first.other_moments[-1]
 
-    def test_nobody_waits_longer_than_ten_minutes_before_looking_again(self):
+    def test_no_row_waits_longer_than_ten_minutes_for_its_next_attempt(self):
         permits, pace = Pace().taken(60, 0, 5000, START)
         assert permits.other_moments[-1] == after(600)
         assert pace.taken(60, 0, 10, START)[0].other_moments == (after(600),) * 10
 
-    def test_when_permits_go_unused_new_rows_do_not_wait_behind_cancelled_ones(self):
+    def test_new_rows_do_not_wait_behind_cancelled_ones(self):
         _permits, pace = Pace().taken(60, 0, 5000, START)
         assert pace.taken(60, 0, 10, after(30))[0].other_moments[-1] <= after(30 + 10)
 
-    def test_urgent_rows_wait_for_the_next_permit_not_behind_others(self):
+    def test_urgent_rows_get_the_next_permit(self):
         _permits, pace = Pace().taken(600, 0, 5000, START)
         permits, _pace = pace.taken(600, 30, 0, START)
         assert permits.urgent == 10
         assert max(permits.urgent_moments) <= after(2)
 
-    def test_rows_of_a_paused_service_wait_behind_the_others_and_take_no_permits(self):
+    def test_rows_of_a_paused_service_wait_last_and_use_no_permits(self):
         permits, pace = Pace().taken(600, 0, 200, START)
         moments, after_them = pace.queued(600, 22, START)
         assert moments[0] >= permits.other_moments[-1]
@@ -108,7 +108,7 @@ class TestPermits:
         assert after_them.permits_until == pace.permits_until
         assert after_them.taken(600, 0, 1, START)[0].other_moments[0] >= moments[-1]
 
-    def test_the_first_ones_wait_for_nobody(self):
+    def test_the_first_rows_do_not_wait(self):
         moments, _pace = Pace().queued(600, 5, START)
         assert set(moments) == {after(1)}
 
@@ -117,23 +117,23 @@ class TestLearning:
     def test_a_rate_is_learned_from_what_was_accepted_in_the_last_minute(self):
         assert Pace().throttled(1000, None, START).rate(None, START) == 950
 
-    def test_better_measurements_of_the_same_throttling_raise_it(self):
+    def test_a_better_measurement_of_the_same_throttling_raises_the_rate(self):
         pace = Pace().throttled(500, None, START).throttled(1000, None, after(2)).throttled(700, None, after(4))
         assert pace.learned == 950
 
-    def test_it_rises_by_a_hundredth_a_minute(self):
+    def test_the_rate_rises_by_one_percent_a_minute(self):
         assert Pace().throttled(1000, None, START).rate(None, after(600)) == pytest.approx(950 * 1.1)
 
-    def test_the_next_throttling_lowers_it(self):
+    def test_new_throttling_lowers_the_rate(self):
         pace = Pace().throttled(1000, None, START).throttled(1000, None, after(600))
         assert pace.learned == pytest.approx(1000 * 0.95)
 
-    def test_throttling_that_lasts_does_not_lower_it_again(self):
+    def test_continued_throttling_does_not_lower_the_rate_again(self):
         pace = Pace().throttled(1000, None, START)
         assert pace.throttled(1000, None, after(30), is_the_same=True) == pace
         assert pace.throttled(1000, None, after(30)).learned < 950
 
-    def test_it_falls_to_half_at_most_at_once(self):
+    def test_one_throttling_at_most_halves_the_rate(self):
         pace = Pace(learned=1000, learned_at=START).throttled(7, None, after(60))
         assert pace.learned == pytest.approx(1010 / 2 * 0.95)
 
@@ -148,11 +148,11 @@ class TestLearning:
         assert Pace().throttled(5000, 900, START).learned == pytest.approx(900 * 0.95)
         assert Pace().throttled(900, 900, START).throttled(5000, 900, after(1)).learned == 900
 
-    def test_a_few_messages_teach_nothing(self):
+    def test_too_few_messages_do_not_set_a_rate(self):
         assert Pace().throttled(60, None, START) == Pace()
 
     @pytest.mark.parametrize("stored", [0.0, -5.0, float("nan")])
-    def test_a_stored_rate_that_is_none_is_taken_for_the_least(self, stored):
+    def test_an_invalid_stored_rate_becomes_the_minimum_rate(self, stored):
         assert Pace(learned=stored, learned_at=START).rate(None, START) == 60
 
 
@@ -215,7 +215,7 @@ def sent_urgencies():
 
 
 @pytest.mark.django_db
-def test_what_another_service_accepts_is_no_evidence():
+def test_messages_accepted_by_another_service_do_not_count():
     pacing = Pacing()
     pacing.note_throttled(SERVICE, 1, 429, datetime.now(timezone.utc))
     pacing.note_accepted("other.example.com")
@@ -227,7 +227,7 @@ def test_what_another_service_accepts_is_no_evidence():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_rate")
 class TestConfiguredRate:
-    def test_what_exceeds_it_waits(self, browsers, clock):
+    def test_rows_above_the_rate_wait(self, browsers, clock):
         write(browsers, 100)
         assert deliver_due().outcomes == {"sent": 20, "deferred": 80}
         assert deliver_due().outcomes == {}
@@ -235,7 +235,7 @@ class TestConfiguredRate:
         assert set(waiting.values_list("failure_reason", "claims", "retry_count")) == {(WAITS, 0, 0)}
         assert waiting.filter(next_attempt_at__lte=after(8)).count() == 80
 
-    def test_everything_is_sent_at_the_rate(self, browsers, clock):
+    def test_all_rows_are_sent_at_the_rate(self, browsers, clock):
         write(browsers, 620)
         for _ in range(120):
             clock.shift(0.5)
@@ -251,14 +251,14 @@ class TestConfiguredRate:
         deliver_due()
         assert sent_urgencies() == {"high": 15, "normal": 5}
 
-    def test_urgent_rows_find_permits_although_others_have_used_theirs(self, browsers, clock):
+    def test_urgent_rows_get_permits_when_normal_rows_have_used_theirs(self, browsers, clock):
         write(browsers, 100, "low")
         deliver_due()
         write(browsers, 10, "high")
         deliver_due()
         assert sent_urgencies() == {"low": 20, "high": 10}
 
-    def test_more_urgent_rows_than_permits_wait_a_moment(self, browsers, clock):
+    def test_urgent_rows_without_a_permit_wait_briefly(self, browsers, clock):
         write(browsers, 50, "high")
         deliver_due()
         clock.shift(3)
@@ -277,13 +277,13 @@ class TestConfiguredRate:
         deliver_due()
         assert len(locmem.sent) == 20
 
-    def test_another_worker_that_is_faster_takes_its_permits(self, browsers, clock):
+    def test_a_faster_worker_uses_up_the_permits(self, browsers, clock):
         write(browsers, 100)
         deliver_due(limit=0)
         with taking_permits_before_each_look(after(-2)):
             assert deliver_due().outcomes == {"sent": 10, "deferred": 90}
 
-    def test_with_others_always_faster_the_rows_wait(self, browsers, clock):
+    def test_rows_wait_while_other_workers_use_all_permits(self, browsers, clock):
         write(browsers, 30)
         write(browsers, 30, "high")
         with taking_permits_before_each_look(after(-2), for_ever=True):
@@ -291,7 +291,7 @@ class TestConfiguredRate:
         clock.shift(1)
         assert deliver_due().outcomes["sent"] > 20
 
-    def test_a_row_looks_again_before_its_deadline(self, browsers, clock, push_settings):
+    def test_a_row_is_tried_again_before_its_deadline(self, browsers, clock, push_settings):
         push_settings(SEND_RATES={SERVICE: "6/m"})
         write(browsers, 3)
         late = write(browsers, 1, expires_at=after(9))[0]
@@ -311,7 +311,7 @@ class TestConfiguredRate:
         last.refresh_from_db()
         assert (last.status, last.failure_reason) == ("expired", "Not sent before its deadline")
 
-    def test_what_waited_for_a_pause_keeps_to_the_rate_too(self, browsers, clock):
+    def test_rows_that_waited_for_a_pause_are_sent_at_the_rate_too(self, browsers, clock):
         write(browsers, 100)
         locmem.answers += [PushResponse(id=None, status=500)] * 20
         deliver_due()
@@ -321,7 +321,7 @@ class TestConfiguredRate:
             deliver_due()
             assert len(locmem.sent) - before <= 21, "with the probe"
 
-    def test_a_call_that_has_an_end_stays_for_the_rows_that_wait(self, browsers):
+    def test_a_call_with_a_time_limit_waits_for_rate_limited_rows(self, browsers):
         write(browsers, 25)
         report = deliver_due(seconds=30)
         assert (report.sent, report.more) == (25, False)
@@ -346,7 +346,7 @@ class TestBacklog:
         deliver_due(limit=1000)
         assert [request.endpoint for request in locmem.sent if "fcm" in request.endpoint] == [other.endpoint]
 
-    def test_its_rows_come_back_at_the_rate(self, browsers, clock):
+    def test_its_rows_become_due_at_the_rate(self, browsers, clock):
         write(browsers, 3000)
         deliver_due()
         waiting = rows().filter(status="pending")
@@ -359,14 +359,14 @@ class TestBacklog:
             deliver_due()
         assert 20 + 595 <= len(locmem.sent) <= 20 + 600
 
-    def test_rows_beyond_ten_minutes_look_again_then(self, browsers, clock, push_settings):
+    def test_rows_are_tried_again_after_ten_minutes_at_most(self, browsers, clock, push_settings):
         push_settings(SEND_RATES={SERVICE: "60/m"})
         write(browsers, 3000)
         deliver_due()
         assert rows().filter(next_attempt_at=after(600)).count() > 2000
         assert not rows().filter(next_attempt_at__gt=after(600)).exists()
 
-    def test_rows_look_again_before_their_deadline(self, browsers, clock):
+    def test_rows_are_tried_again_before_their_deadline(self, browsers, clock):
         soon = {"expires_at": after(60)}
         write(browsers, 500)
         write(browsers, 200, **soon)
@@ -425,7 +425,7 @@ class TestLearnedRate:
         monkeypatch.setattr(LimitedService, "accepted", Counter())
         monkeypatch.setattr(LimitedService, "refused", Counter())
 
-    def test_a_service_that_throttles_teaches_its_limit(self, browsers, clock):
+    def test_the_limit_of_a_throttling_service_is_learned(self, browsers, clock):
         write(browsers, 1000)
         for _ in range(180):
             deliver_due()
@@ -467,7 +467,7 @@ class GroupingService(Transport):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_rate")
-def test_what_may_be_sent_does_not_wait_while_a_backlog_is_claimed(browsers, clock, push_settings, monkeypatch):
+def test_rows_with_a_permit_are_sent_while_a_backlog_is_claimed(browsers, clock, push_settings, monkeypatch):
     push_settings(TRANSPORT=f"{__name__}.GroupingService", CHUNK_SIZE=50)
     monkeypatch.setattr(GroupingService, "events", [])
 
@@ -535,7 +535,7 @@ class TestWhileEverythingIsRefused:
             "the time of 100 messages passes before a probe"
         )
 
-    def test_the_rate_does_not_fall_meanwhile(self, browsers, clock):
+    def test_the_rate_does_not_fall_while_everything_is_refused(self, browsers, clock):
         write(browsers, 300, "low")
         PushServiceState.objects.update(rate=None, rate_changed_at=None)
         LimitedService.accepted.clear()
@@ -545,7 +545,7 @@ class TestWhileEverythingIsRefused:
             clock.shift(1)
         assert [limit.per_minute for limit in send_limits()] == [pytest.approx(285, abs=4)]
 
-    def test_urgent_rows_are_the_first_to_be_sent_then(self, browsers, clock):
+    def test_urgent_rows_are_sent_first_afterwards(self, browsers, clock):
         write(browsers, 500, "low")
         deliver_due()
         urgent = write(browsers, 5, "high")
@@ -568,7 +568,7 @@ class TestWhileEverythingIsRefused:
             mine = rows().filter(pk__in=[row.pk for row in waiting])
             assert max(mine.values_list("next_attempt_at", flat=True)) <= state.paused_until, "at the end of its lease"
 
-    def test_what_waits_for_room_is_not_sent_once_a_service_refuses(self, browsers, clock, push_settings, monkeypatch):
+    def test_parked_rows_are_not_sent_after_a_service_refuses(self, browsers, clock, push_settings, monkeypatch):
         push_settings(TRANSPORT=f"{__name__}.BusyService")
         PushServiceState.objects.all().delete()
         monkeypatch.setattr(BusyService, "received", Counter())
@@ -597,31 +597,31 @@ class TestEvidence:
     def test_three_throttled_subscriptions_are_enough(self, browsers, status):
         assert self.learned(browsers, 3, [status] * 3) == [pytest.approx(200 * 0.95)]
 
-    def test_one_subscription_says_nothing_however_often_it_is_throttled(self, browsers):
+    def test_one_throttled_subscription_is_not_enough(self, browsers):
         assert self.learned(browsers[:1], 9, [429] * 9) == []
 
-    def test_a_few_odd_subscriptions_among_many_say_nothing(self, browsers):
+    def test_a_few_throttled_subscriptions_among_many_are_not_enough(self, browsers):
         assert self.learned(browsers, 303, [429, *[201] * 150, 429, *[201] * 150, 429]) == []
 
-    def test_an_outage_is_no_rate_limit(self, browsers):
+    def test_an_outage_does_not_set_a_rate_limit(self, browsers):
         assert self.learned(browsers, 5, [503] * 5) == []
 
-    def test_a_service_that_is_unavailable_to_some_limits_the_rate(self, browsers):
+    def test_a_service_unavailable_to_some_subscriptions_limits_the_rate(self, browsers):
         assert self.learned(browsers, 7, [503, 201, 503, 503, 503, 201, 503]) == [pytest.approx(202 * 0.95)]
 
-    def test_what_happened_long_before_is_no_evidence(self, browsers, clock):
+    def test_old_throttling_does_not_count(self, browsers, clock):
         assert self.learned(browsers[:2], 2, [429, 429]) == []
         clock.shift(11)
         assert self.learned(browsers[2:3], 1, [429]) == []
 
-    def test_a_learned_rate_keeps_to_the_configured_one(self, browsers, push_settings):
+    def test_a_learned_rate_never_exceeds_the_configured_one(self, browsers, push_settings):
         push_settings(SEND_RATES={SERVICE: "100/m"})
         assert self.learned(browsers, 3, [429] * 3) == [pytest.approx(95)]
 
 
 @pytest.mark.django_db(transaction=True)
 class TestWithoutARate:
-    def test_workers_ask_for_no_permits(self, browsers):
+    def test_workers_request_no_permits(self, browsers):
         write(browsers, 20)
         statements = []
 
@@ -634,7 +634,7 @@ class TestWithoutARate:
         table = PushServiceState._meta.db_table
         assert not [sql for sql in statements if table in sql and not sql.startswith("SELECT")]
 
-    def test_a_state_with_a_rate_of_another_service_slows_nothing(self, browsers, clock):
+    def test_the_rate_of_another_service_slows_nothing_down(self, browsers, clock):
         PushServiceState.objects.create(push_service="slow.example.com", rate=60, rate_changed_at=START)
         write(browsers, 200)
         assert deliver_due().sent == 200
@@ -682,10 +682,10 @@ class TestPauses:
             clock.move_to(paused_until + timedelta(milliseconds=1))
         return found
 
-    def test_without_a_rate_they_grow_to_five_minutes(self, browsers, clock):
+    def test_without_a_rate_pauses_grow_to_five_minutes(self, browsers, clock):
         assert self.pauses(browsers, clock, 429, probes=1) == [5]
 
-    def test_with_a_rate_they_are_short_and_take_a_hundredth_of_it(self, browsers, clock):
+    def test_with_a_rate_pauses_are_short_and_probes_use_one_percent_of_it(self, browsers, clock):
         PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
         assert self.pauses(browsers, clock, 429, probes=6) == [1, 2, 4, 6, 6, 6]
 
@@ -693,10 +693,10 @@ class TestPauses:
         PushServiceState.objects.create(push_service=SERVICE, rate=120, rate_changed_at=START)
         assert self.pauses(browsers, clock, 429, probes=7)[:6] == [1, 2, 4, 8, 16, 32]
 
-    def test_what_the_service_asks_for_is_kept(self, browsers, clock):
+    def test_retry_after_of_the_service_is_honoured(self, browsers, clock):
         PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
         assert self.pauses(browsers, clock, 429, headers={"retry-after": "60"}, probes=3) == [60, 60, 60]
 
-    def test_a_service_that_is_unavailable_is_left_alone_as_usual(self, browsers, clock):
+    def test_an_unavailable_service_is_paused_as_usual(self, browsers, clock):
         PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
         assert self.pauses(browsers, clock, 503) == [5, 10, 20, 40, 80, 160, 300, 300]

@@ -96,7 +96,7 @@ def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, ur
 
 
 @pytest.mark.usefixtures("network")
-def test_a_busy_worker_does_not_stop_for_a_service_that_hangs(servers, make_user, push_settings, monkeypatch):
+def test_a_hung_service_does_not_stop_a_busy_worker(servers, make_user, push_settings, monkeypatch):
     push_settings(CHUNK_SIZE=5)
     monkeypatch.setattr("django_webpush_kit.delivery.worker.CHUNKS_AT_ONCE", 1)
     hung, other = make_user(), make_user()
@@ -118,7 +118,7 @@ BOUNDED_CALLS = {
 
 
 @pytest.mark.parametrize("call", BOUNDED_CALLS)
-def test_a_call_that_ends_beside_a_hung_service_gives_everything_back(servers, make_user, push_settings, network, call):
+def test_a_call_that_ends_while_a_service_hangs_releases_all_its_rows(servers, make_user, push_settings, network, call):
     push_settings(TRANSPORT={**network, "OPTIONS": {**network["OPTIONS"], "timeout": 1}})
     hung, other = make_user(), make_user()
     subscribe(hung, servers[0], "/silent", "hung.example.com", 100)
@@ -137,7 +137,7 @@ def test_a_call_that_ends_beside_a_hung_service_gives_everything_back(servers, m
 
 
 @pytest.mark.usefixtures("network")
-def test_rows_beyond_the_share_of_their_service_are_sent_as_there_is_room(servers, make_user):
+def test_rows_above_the_share_of_their_service_are_sent_when_there_is_room(servers, make_user):
     user = make_user()
     subscribe(user, servers[1], "/status/201", "busy.example.com", 90)
     services.send(user, "Hello")
@@ -145,7 +145,7 @@ def test_rows_beyond_the_share_of_their_service_are_sent_as_there_is_room(server
     assert len(servers[1].received) == 90
 
 
-def test_a_parked_request_does_not_start_when_its_lease_is_about_to_end():
+def test_a_parked_request_does_not_start_shortly_before_its_lease_ends():
     flow = Flow(PyWebPushTransport(max_in_flight=2))
     row = SimpleNamespace(pk=1, push_service="busy.example.com")
     flow.park(row, None, stop_at=time.monotonic() - 1)
@@ -186,13 +186,13 @@ class TestExcess:
             flow.start(row)
             flow.finish(row.pk)
 
-    def test_a_service_without_answers_keeps_none(self, flow):
+    def test_a_service_that_does_not_answer_keeps_no_parked_rows(self, flow):
         rows = self.park(flow, "hung.example.com", 5)
         flow.note_look()
         assert sorted(row.pk for row in flow.give_up_excess()) == [row.pk for row in rows]
         assert flow.is_empty
 
-    def test_one_that_answers_keeps_what_it_can_answer_and_the_oldest_first(self, flow):
+    def test_a_service_that_answers_keeps_the_oldest_rows_it_can_handle(self, flow):
         rows = self.park(flow, "busy.example.com", 50)
         self.park(flow, "hung.example.com", 5)
         flow.note_look()

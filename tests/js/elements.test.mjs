@@ -92,6 +92,30 @@ describe("<webpush-toggle>", () => {
     assert.notEqual(status.textContent, "");
   });
 
+  for (const [hostname, isNamed] of [
+    ["192.168.1.5", true],
+    ["0.0.0.0", true],
+    ["[fe80::1]", true],
+    ["laptop", true],
+    ["laptop.local", true],
+    ["www.example.com", false],
+  ])
+    test(`${isNamed ? "names" : "does not name"} localhost where ${hostname} is not secure`, async (context) => {
+      const before = Object.getOwnPropertyDescriptor(globalThis, "isSecureContext");
+      Object.defineProperty(globalThis, "isSecureContext", { configurable: true, value: false });
+      context.after(() =>
+        before
+          ? Object.defineProperty(globalThis, "isSecureContext", before)
+          : Reflect.deleteProperty(globalThis, "isSecureContext"),
+      );
+      const { toggle, status } = await attach({ pageOptions: { hostname } });
+      assert.equal(toggle.state, "insecure");
+      assert.match(status.textContent, /https/);
+      assert.equal(/http:\/\/localhost/.test(status.textContent), isNamed, status.textContent);
+      const own = await attach({ pageOptions: { hostname }, attributes: { "text-insecure": "Own words" } });
+      assert.equal(own.status.textContent, "Own words");
+    });
+
   test("uses the button and the status it finds inside, once", async () => {
     const given = Object.assign(new FakeElement(), { type: "button", textContent: "Mine" });
     const { toggle, button } = await attach({ children: [given] });

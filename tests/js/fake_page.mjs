@@ -43,6 +43,7 @@ export class FakePage {
     lang = "de",
     cookie = "",
     userAgent = "Test",
+    hostname = new URL(ORIGIN).hostname,
     ...navigator
   } = {}) {
     Object.assign(this.meta, meta);
@@ -77,7 +78,7 @@ export class FakePage {
         ...navigator,
       },
       document: this.document,
-      location: new URL(`${ORIGIN}/page/`),
+      location: Object.assign(new URL(`${ORIGIN}/page/`), { hostname }),
       localStorage: new FakeStorage(),
       sessionStorage: new FakeStorage(),
       fetch: (url, init) => this.browser.fetch(url, init),

@@ -62,6 +62,13 @@ const SHIPPED = {
 };
 
 /** What shares a language's first part and is written from right to left. */
+/**
+ * Whether a site of this name is opened by its developer: an address, or a name without a public domain.
+ *
+ * @param {string} hostname
+ */
+const isLocalName = (hostname) => /^[\d.]+$|^\[|^[^.]+$|\.(?:local|lan|test|internal)$/.test(hostname);
+
 const RIGHT_TO_LEFT = ["ar", "fa", "he", "ur"];
 
 const SWITCHABLE = ["off", "on"];
@@ -246,7 +253,10 @@ class Link {
   stateText() {
     const { error, state } = this;
     if (error) return this.text(error.code, error.message);
-    return this.element.getAttribute(`text-${state}`) ?? this.text(state === "busy" ? state : STATE_CODES[state]);
+    const own = this.element.getAttribute(`text-${state}`);
+    if (own !== null) return own;
+    const name = state === "busy" ? state : STATE_CODES[state];
+    return (name === "insecure" && isLocalName(location.hostname) && this.text("insecure_local")) || this.text(name);
   }
 
   /** Whether Arabic and the like is shown, where the page does not say so. */

@@ -50,6 +50,8 @@ export default {
   install_safari: "Wähle im Menü „Ablage“ den Punkt „Zum Dock hinzufügen“.",
   unsupported: "Dieser Browser kann keine Benachrichtigungen empfangen.",
   insecure: "Öffne diese Website über https, um Benachrichtigungen zu erhalten.",
+  insecure_local:
+    "Öffne diese Website über https, um Benachrichtigungen zu erhalten. Auf dem Rechner, der sie ausliefert, geht auch http://localhost.",
   framed: "Öffne diese Seite in einem eigenen Tab, um Benachrichtigungen zu erhalten.",
   needs_install: "Füge diese Website zum Home-Bildschirm hinzu, um Benachrichtigungen zu erhalten.",
   storage_blocked: "Erlaube Cookies für diese Website, um Benachrichtigungen zu erhalten.",

@@ -48,6 +48,8 @@ export default {
   install_safari: "Choose “Add to Dock” in the menu “File”.",
   unsupported: "This browser cannot receive notifications.",
   insecure: "Open this site over https to receive notifications.",
+  insecure_local:
+    "Open this site over https to receive notifications. On the computer that serves it, http://localhost works too.",
   framed: "Open this page in a tab of its own to receive notifications.",
   needs_install: "Add this site to your home screen to receive notifications.",
   storage_blocked: "Allow cookies for this site to receive notifications.",

@@ -50,6 +50,8 @@ export default {
   install_safari: "Elige «Añadir al Dock» en el menú «Archivo».",
   unsupported: "Este navegador no puede recibir notificaciones.",
   insecure: "Abre este sitio con https para recibir notificaciones.",
+  insecure_local:
+    "Abre este sitio con https para recibir notificaciones. En el equipo que lo sirve también funciona http://localhost.",
   framed: "Abre esta página en una pestaña propia para recibir notificaciones.",
   needs_install: "Añade este sitio a tu pantalla de inicio para recibir notificaciones.",
   storage_blocked: "Permite las cookies de este sitio para recibir notificaciones.",

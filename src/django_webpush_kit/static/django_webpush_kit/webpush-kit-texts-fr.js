@@ -50,6 +50,8 @@ export default {
   install_safari: "Choisissez « Ajouter au Dock » dans le menu « Fichier ».",
   unsupported: "Ce navigateur ne peut pas recevoir de notifications.",
   insecure: "Ouvrez ce site en https pour recevoir des notifications.",
+  insecure_local:
+    "Ouvrez ce site en https pour recevoir des notifications. Sur l’ordinateur qui l’héberge, http://localhost fonctionne aussi.",
   framed: "Ouvrez cette page dans son propre onglet pour recevoir des notifications.",
   needs_install: "Ajoutez ce site à votre écran d’accueil pour recevoir des notifications.",
   storage_blocked: "Autorisez les cookies de ce site pour recevoir des notifications.",

@@ -48,6 +48,8 @@ export default {
   install_safari: "「ファイル」メニューの「Dockに追加」を選びます。",
   unsupported: "このブラウザーは通知を受け取れません。",
   insecure: "通知を受け取るには、このサイトをhttpsで開いてください。",
+  insecure_local:
+    "通知を受け取るには、このサイトをhttpsで開いてください。サイトを動かしているコンピューターでは、http://localhost でも使えます。",
   framed: "通知を受け取るには、このページを単独のタブで開いてください。",
   needs_install: "通知を受け取るには、このサイトをホーム画面に追加してください。",
   storage_blocked: "通知を受け取るには、このサイトのCookieを許可してください。",

@@ -48,6 +48,8 @@ export default {
   install_safari: "Escolha “Adicionar ao Dock” no menu “Arquivo”.",
   unsupported: "Este navegador não pode receber notificações.",
   insecure: "Abra este site com https para receber notificações.",
+  insecure_local:
+    "Abra este site com https para receber notificações. No computador que o serve, http://localhost também funciona.",
   framed: "Abra esta página em uma aba própria para receber notificações.",
   needs_install: "Adicione este site à sua tela de início para receber notificações.",
   storage_blocked: "Permita os cookies deste site para receber notificações.",

@@ -110,8 +110,8 @@ export class PushNotificationManager {
      */
     preferences(): Promise<Preferences>;
     /** @param {Preferences} preferences replace the stored ones */
-    updatePreferences(preferences: Preferences): Promise<any>;
-    sendTestNotification(): Promise<any>;
+    updatePreferences(preferences: Preferences): Promise<Record<string, any>>;
+    sendTestNotification(): Promise<Record<string, any>>;
     /**
      * Repair the subscription: subscribe again after a change of the VAPID key or scope, send an endpoint that the server
      * does not know, and end a subscription of another user. Never subscribes a browser that was not subscribed. Asks the
@@ -166,7 +166,7 @@ export class PushNotificationAPI {
      * @param {{oldEndpoint?: string} & TokenOptions} [options]
      * @returns {Promise<APIResponse<SubscriptionAnswer>>}
      */
-    createSubscription(subscription: PushSubscription | PushSubscriptionJSON, preferences?: Preferences, { oldEndpoint, subscriptionToken }?: {
+    createSubscription(subscription: PushSubscription | PushSubscriptionJSON, preferences?: Preferences, { oldEndpoint, ...options }?: {
         oldEndpoint?: string;
     } & TokenOptions): Promise<APIResponse<SubscriptionAnswer>>;
     /**
@@ -174,13 +174,13 @@ export class PushNotificationAPI {
      * @param {TokenOptions} [options]
      * @returns {Promise<APIResponse>}
      */
-    removeSubscription(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    removeSubscription(endpoint: string, options?: TokenOptions): Promise<APIResponse>;
     /**
      * @param {string} endpoint
      * @param {TokenOptions} [options]
      * @returns {Promise<APIResponse<{preferences: Preferences, user?: string}>>}
      */
-    getPreferences(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse<{
+    getPreferences(endpoint: string, options?: TokenOptions): Promise<APIResponse<{
         preferences: Preferences;
         user?: string;
     }>>;
@@ -190,13 +190,13 @@ export class PushNotificationAPI {
      * @param {TokenOptions} [options]
      * @returns {Promise<APIResponse>}
      */
-    updatePreferences(endpoint: string, preferences: Preferences, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    updatePreferences(endpoint: string, preferences: Preferences, options?: TokenOptions): Promise<APIResponse>;
     /**
      * @param {string} endpoint
      * @param {TokenOptions} [options]
      * @returns {Promise<APIResponse>}
      */
-    sendTestNotification(endpoint: string, { subscriptionToken }?: TokenOptions): Promise<APIResponse>;
+    sendTestNotification(endpoint: string, options?: TokenOptions): Promise<APIResponse>;
     /** @returns {Promise<APIResponse<PushConfig>>} */
     getConfig(): Promise<APIResponse<PushConfig>>;
     /**

@@ -224,8 +224,8 @@ export class PushNotificationManager {
   #config = null;
   /** @type {string | undefined} */
   #lastUser;
-  /** @type {Set<string>} the scripts of workers that have answered as ours do */
-  #answering = new Set();
+  /** @type {string | undefined} the script of a worker that has answered as ours does */
+  #answering;
 
   /** @param {PushOptions} [options] */
   constructor(options = {}) {
@@ -263,7 +263,7 @@ export class PushNotificationManager {
       if (this.user && found.known.user && this.user !== found.known.user) return "off"; // someone else's
       return (await this.#isOwnWorker(found.registration)) ? "on" : "conflict";
     } catch (error) {
-      if (error instanceof PushError && error.code === "storage_blocked") return "storage-blocked";
+      if (/** @type {PushError} */ (error).code === "storage_blocked") return "storage-blocked";
       throw error;
     }
   }
@@ -300,8 +300,7 @@ export class PushNotificationManager {
   /** End the subscription here and on the server. Without a network, the server notices it at the next delivery. */
   async unsubscribe() {
     await this.#exclusively(async () => {
-      const here = await this.#registration();
-      for (const found of [here && (await this.#findIn(here)), await this.#findMoved()]) {
+      for (const found of [await this.#findHere(), await this.#findMoved()]) {
         if (!found) continue;
         await this.#remove(found);
         await found.subscription.unsubscribe();
@@ -319,8 +318,7 @@ export class PushNotificationManager {
     const found = await this.#find();
     if (!found) return;
     await this.#remove(found);
-    const { known } = found;
-    this.#saveState({ ...known, detached: true, token: "", user: known.user || this.user, scope: this.#scope() });
+    this.#saveDetached(found.known);
     await this.#emitIfChanged();
   }
 
@@ -329,20 +327,16 @@ export class PushNotificationManager {
    * @returns {Promise<Preferences>}
    */
   async preferences() {
-    const call = /** @type {EndpointCall} */ ((endpoint, options) => this.api.getPreferences(endpoint, options));
-    return (await this.#forEndpoint(call)).data.preferences;
+    return (await this.#call("getPreferences")).preferences;
   }
 
   /** @param {Preferences} preferences replace the stored ones */
   async updatePreferences(preferences) {
-    const call = /** @type {EndpointCall} */ (
-      (endpoint, options) => this.api.updatePreferences(endpoint, preferences, options)
-    );
-    return (await this.#forEndpoint(call)).data;
+    return this.#call("updatePreferences", preferences);
   }
 
   async sendTestNotification() {
-    return (await this.#forEndpoint((endpoint, options) => this.api.sendTestNotification(endpoint, options))).data;
+    return this.#call("sendTestNotification");
   }
 
   /**
@@ -365,12 +359,11 @@ export class PushNotificationManager {
    */
   async config() {
     if (!this.#config) {
-      const answer = await this.api.getConfig();
-      if (!answer.success) throw toPushError(answer);
-      if (!answer.data.public_key) throw new PushError("not_configured");
-      this.#config = answer.data;
+      const { data } = successful(await this.api.getConfig());
+      if (!data.public_key) throw new PushError("not_configured");
+      this.#config = data;
     }
-    return this.#config;
+    return /** @type {PushConfig} */ (this.#config);
   }
 
   /**
@@ -381,8 +374,7 @@ export class PushNotificationManager {
   async adopt(subscription, answer) {
     const key = subscription.options?.applicationServerKey;
     const publicKey = key ? arrayBufferToBase64(key) : (this.options.publicKey ?? "");
-    await this.#tellWorker((await this.#registration())?.active, subscription, publicKey, answer);
-    this.#remember(subscription, publicKey, this.user ?? answer.user);
+    await this.#keep((await this.#registration())?.active, subscription, publicKey, answer);
     await this.#emitIfChanged();
   }
 
@@ -393,9 +385,9 @@ export class PushNotificationManager {
    * @param {(detail: PushEvents[Name]) => void} listener
    */
   on(name, listener) {
-    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
-    this.#listeners.get(name)?.add(listener);
-    return () => void this.#listeners.get(name)?.delete(listener);
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => void listeners.delete(listener);
   }
 
   /**
@@ -453,16 +445,16 @@ export class PushNotificationManager {
       (registration) => registration?.active?.postMessage(hello),
       () => undefined,
     );
+    const checkUser = () => this.#checkUser();
     // permission and subscription also change in the browser's settings and in other tabs
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#emitIfChanged().then(() => this.#checkUser());
+      if (document.visibilityState === "visible") this.#emitIfChanged().then(checkUser);
     });
     navigator.permissions
       ?.query({ name: "notifications" })
       .then((status) => status.addEventListener("change", () => this.#emitIfChanged()))
       .catch(() => undefined);
     // client-side navigation may change the user: Turbo replaces the meta tag, a router may change `options.user`
-    const checkUser = () => this.#checkUser();
     const changes = { childList: true, subtree: true, attributes: true };
     if (document.head) new MutationObserver(checkUser).observe(document.head, changes);
     /** @type {any} */ (globalThis).navigation?.addEventListener("navigatesuccess", checkUser);
@@ -492,16 +484,40 @@ export class PushNotificationManager {
   /** @returns {string} the URL of the service worker's scope */
   #scope() {
     const said = this.options.scope ?? metaContent("scope") ?? this.#config?.service_worker_scope;
-    return new URL(said ?? loadState(this.#memoryKey()).scope ?? "/", document.baseURI).href;
+    return new URL(said ?? this.#loadState().scope ?? "/", document.baseURI).href;
   }
 
   #memoryKey() {
     return `${MEMORY_KEY} ${this.api.url("")} ${this.options.scope ?? ""}`;
   }
 
+  /**
+   * The state stored by this page. Empty if storage is blocked.
+   * @returns {Memory}
+   */
+  #loadState() {
+    try {
+      return JSON.parse(/** @type {string} */ (localStorage.getItem(this.#memoryKey()))) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
   /** @param {Memory} state */
   #saveState(state) {
-    saveState(this.#memoryKey(), state);
+    try {
+      localStorage.setItem(this.#memoryKey(), JSON.stringify(state));
+    } catch {
+      // without storage, each page load asks the server again
+    }
+  }
+
+  /**
+   * Keep a subscription that the server has ended for the return of its owner.
+   * @param {Memory} known
+   */
+  #saveDetached(known) {
+    this.#saveState({ ...known, detached: true, token: "", user: known.user || this.user, scope: this.#scope() });
   }
 
   /**
@@ -520,18 +536,14 @@ export class PushNotificationManager {
    * @returns {Promise<Found | null>}
    */
   async #find() {
-    const here = await this.#registration();
-    const found = here && (await this.#findIn(here));
-    return found ?? (await this.#findMoved());
+    return (await this.#findHere()) ?? (await this.#findMoved());
   }
 
-  /**
-   * @param {ServiceWorkerRegistration} registration
-   * @returns {Promise<Found | null>}
-   */
-  async #findIn(registration) {
-    const subscription = await registration.pushManager.getSubscription();
-    if (!subscription) return null;
+  /** @returns {Promise<Found | null>} */
+  async #findHere() {
+    const registration = await this.#registration();
+    const subscription = await registration?.pushManager.getSubscription();
+    if (!registration || !subscription) return null;
     const known = await this.#known(registration);
     const isOwn = known.endpoint === subscription.endpoint || this.#hasOwnKey(subscription, known);
     return isOwn ? { registration, subscription, known, isMoved: false } : null;
@@ -549,17 +561,22 @@ export class PushNotificationManager {
       if (!isNested || registration.scope === scope) continue;
       const subscription = await registration.pushManager.getSubscription();
       if (!subscription?.options?.applicationServerKey) continue;
-      const told = await askState(registration);
-      if (!told?.endpoint || !this.#isOwnApi(told.baseUrl)) continue;
-      const known = { ...loadState(this.#memoryKey()), endpoint: told.endpoint, key: told.publicKey };
-      if (this.#hasOwnKey(subscription, known)) return { registration, subscription, known, isMoved: true };
+      const told = await this.#told(registration);
+      const known = { ...this.#loadState(), ...told };
+      if (told && this.#hasOwnKey(subscription, known)) return { registration, subscription, known, isMoved: true };
     }
     return null;
   }
 
-  /** @param {string | undefined} baseUrl */
-  #isOwnApi(baseUrl) {
-    return Boolean(baseUrl) && new URL(String(baseUrl), document.baseURI).href === this.api.url("");
+  /**
+   * What the worker has stored about a subscription at our API, or null.
+   * @param {ServiceWorkerRegistration} registration
+   * @returns {Promise<Memory | null>}
+   */
+  async #told(registration) {
+    const { endpoint, publicKey: key, baseUrl } = (await askState(registration)) ?? {};
+    const isOwn = endpoint && baseUrl && new URL(baseUrl, document.baseURI).href === this.api.url("");
+    return isOwn ? { endpoint, key } : null;
   }
 
   /**
@@ -568,10 +585,9 @@ export class PushNotificationManager {
    * @returns {Promise<Memory>}
    */
   async #known(registration) {
-    const state = loadState(this.#memoryKey());
+    const state = this.#loadState();
     if (state.endpoint || state.detached) return state;
-    const told = await askState(registration);
-    return told?.endpoint && this.#isOwnApi(told.baseUrl) ? { endpoint: told.endpoint, key: told.publicKey } : {};
+    return (await this.#told(registration)) ?? {};
   }
 
   /**
@@ -590,9 +606,9 @@ export class PushNotificationManager {
    */
   async #isOwnWorker({ active }) {
     if (!active || this.#isOwnScript(active)) return true;
-    const isKnown = this.#answering.has(active.scriptURL) || Boolean(await askState({ active }));
-    if (isKnown) this.#answering.add(active.scriptURL);
-    return isKnown;
+    if (this.#answering !== active.scriptURL && !(await askState({ active }))) return false;
+    this.#answering = active.scriptURL;
+    return true;
   }
 
   /** @param {ServiceWorker | null | undefined} worker */
@@ -669,21 +685,20 @@ export class PushNotificationManager {
 
     const config = await this.config();
     const registration = await this.#register();
-    const isRenewed = !hasKey(subscription, config.public_key);
+    const isReplaced = isMoved || !hasKey(subscription, config.public_key);
     if (!known.detached) {
       const subscriptionToken = await this.#token(found.registration);
       const answer = await this.api.getPreferences(subscription.endpoint, { subscriptionToken });
       const isSignedOut = [401, 403].includes(answer.status);
-      if (!answer.success && !isSignedOut && answer.status !== 404) throw toPushError(answer);
+      if (!isSignedOut && answer.status !== 404) successful(answer);
       const isOthers = answer.code === "owner_changed" || (answer.status === 404 && !isSameUser);
       if (isOthers) return this.#leave(found);
-      if (isSignedOut && !isMoved && !isRenewed) {
+      if (isSignedOut && !isReplaced) {
         if (known.endpoint) this.#saveState({ ...known, asked: user, checked: Date.now() });
         return "nothing";
       }
-      if (answer.success && !isMoved && !isRenewed) {
-        await this.#tellWorker(registration.active, subscription, config.public_key);
-        this.#remember(subscription, config.public_key, user || known.user, user);
+      if (answer.success && !isReplaced) {
+        await this.#keep(registration.active, subscription, config.public_key, null, user || known.user, user);
         return "fresh";
       }
       if (!known.endpoint) return "nothing"; // never ours as far as anybody knows
@@ -691,7 +706,7 @@ export class PushNotificationManager {
     const current = await this.#subscribeTo(registration, config);
     await this.#post(registration, current, config, undefined, known.endpoint ?? subscription.endpoint);
     if (isMoved) await this.#endMoved(found);
-    return isRenewed || isMoved ? "renewed" : "resent";
+    return isReplaced ? "renewed" : "resent";
   }
 
   /**
@@ -705,7 +720,8 @@ export class PushNotificationManager {
     if (!known.endpoint) return "nothing";
     const answer = await this.#remove(found);
     if (!answer.success || !known.user) await subscription.unsubscribe();
-    this.#saveState(known.user ? { ...known, detached: true, token: "", scope: this.#scope() } : {});
+    if (known.user) this.#saveDetached(known);
+    else this.#saveState({});
     return "ended";
   }
 
@@ -785,11 +801,9 @@ export class PushNotificationManager {
       current = await subscribeWith(registration, config.public_key);
       answer = await post(current);
     }
-    if (!answer.success) throw toPushError(answer);
-    await this.#tellWorker(registration.active, current, config.public_key, answer.data);
-    const token = registration.active ? "" : answer.data.subscription_token;
-    this.#remember(current, config.public_key, this.user ?? answer.data.user, undefined, token);
-    return answer.data;
+    const { data } = successful(answer);
+    await this.#keep(registration.active, current, config.public_key, data);
+    return data;
   }
 
   /**
@@ -798,24 +812,27 @@ export class PushNotificationManager {
    * @returns {Promise<string | undefined>}
    */
   async #token(registration) {
-    return (await askState(registration))?.subscriptionToken ?? loadState(this.#memoryKey()).token;
+    return (await askState(registration))?.subscriptionToken ?? this.#loadState().token;
   }
 
   /**
+   * Store a subscription that the server knows: in the worker, if there is one, and for this page.
    * @param {ServiceWorker | null | undefined} worker
    * @param {PushSubscription} subscription
    * @param {string} publicKey
-   * @param {SubscriptionAnswer} [answer]
+   * @param {SubscriptionAnswer | null} answer of the server, if it has just been told
+   * @param {string | undefined} [user] the owner
+   * @param {string | undefined} [asked] who is signed in
    */
-  async #tellWorker(worker, { endpoint }, publicKey, answer) {
-    await askWorker(worker, {
-      type: "webpush-kit:configure",
-      baseUrl: this.api.baseUrl,
-      publicKey,
-      subscriptionToken: answer?.subscription_token,
-      endpoint,
-      language: pageLanguage(),
-    });
+  async #keep(worker, { endpoint }, publicKey, answer, user = this.user ?? answer?.user, asked = user) {
+    const subscriptionToken = answer?.subscription_token;
+    const { baseUrl } = this.api;
+    const language = pageLanguage();
+    const type = "webpush-kit:configure";
+    await askWorker(worker, { type, baseUrl, publicKey, subscriptionToken, endpoint, language });
+    const token = answer && worker ? "" : (subscriptionToken ?? this.#loadState().token);
+    const scope = this.#scope();
+    this.#saveState({ endpoint, key: publicKey, user, asked, token, scope, checked: Date.now() });
   }
 
   /** @param {Found} found */
@@ -827,27 +844,17 @@ export class PushNotificationManager {
   }
 
   /**
-   * @typedef {(endpoint: string, options: TokenOptions) => Promise<APIResponse<any>>} EndpointCall
-   * @param {EndpointCall} call
+   * The data of an API method's answer about our subscription.
+   * @param {"getPreferences" | "updatePreferences" | "sendTestNotification"} method
+   * @param {...Preferences} given between the endpoint and the options
+   * @returns {Promise<Record<string, any>>}
    */
-  async #forEndpoint(call) {
+  async #call(method, ...given) {
     const found = await this.#find();
     if (!found) throw new PushError("not_subscribed");
     const subscriptionToken = await this.#token(found.registration);
-    const answer = await call(found.subscription.endpoint, { subscriptionToken });
-    if (!answer.success) throw toPushError(answer);
-    return answer;
-  }
-
-  /**
-   * @param {PushSubscription} subscription
-   * @param {string} key
-   * @param {string | undefined} user the owner
-   * @param {string | undefined} [asked] who is signed in
-   * @param {string | undefined} [token]
-   */
-  #remember({ endpoint }, key, user, asked = user, token = loadState(this.#memoryKey()).token) {
-    this.#saveState({ endpoint, key, user, asked, token, scope: this.#scope(), checked: Date.now() });
+    const api = /** @type {any} */ (this.api); // the methods differ in what is given
+    return successful(await api[method](found.subscription.endpoint, ...given, { subscriptionToken })).data;
   }
 
   /**
@@ -888,15 +895,15 @@ export class PushNotificationAPI {
    * @param {{oldEndpoint?: string} & TokenOptions} [options]
    * @returns {Promise<APIResponse<SubscriptionAnswer>>}
    */
-  createSubscription(subscription, preferences, { oldEndpoint, subscriptionToken } = {}) {
+  createSubscription(subscription, preferences, { oldEndpoint, ...options } = {}) {
     const body = {
-      subscription: "toJSON" in subscription ? subscription.toJSON() : subscription,
+      subscription,
       preferences,
       language: pageLanguage(),
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       old_endpoint: oldEndpoint,
     };
-    return this.#send("subscribe", body, subscriptionToken);
+    return this.#send("subscribe", body, options);
   }
 
   /**
@@ -904,8 +911,8 @@ export class PushNotificationAPI {
    * @param {TokenOptions} [options]
    * @returns {Promise<APIResponse>}
    */
-  removeSubscription(endpoint, { subscriptionToken } = {}) {
-    return this.#send("unsubscribe", { endpoint }, subscriptionToken);
+  removeSubscription(endpoint, options) {
+    return this.#send("unsubscribe", { endpoint }, options);
   }
 
   /**
@@ -913,8 +920,8 @@ export class PushNotificationAPI {
    * @param {TokenOptions} [options]
    * @returns {Promise<APIResponse<{preferences: Preferences, user?: string}>>}
    */
-  getPreferences(endpoint, { subscriptionToken } = {}) {
-    return this.makeRequest(`preferences?endpoint=${encodeURIComponent(endpoint)}`, { subscriptionToken });
+  getPreferences(endpoint, options) {
+    return this.makeRequest(`preferences?endpoint=${encodeURIComponent(endpoint)}`, options);
   }
 
   /**
@@ -923,8 +930,8 @@ export class PushNotificationAPI {
    * @param {TokenOptions} [options]
    * @returns {Promise<APIResponse>}
    */
-  updatePreferences(endpoint, preferences, { subscriptionToken } = {}) {
-    return this.#send("preferences", { endpoint, preferences }, subscriptionToken, "PUT");
+  updatePreferences(endpoint, preferences, options) {
+    return this.#send("preferences", { endpoint, preferences }, options, "PUT");
   }
 
   /**
@@ -932,18 +939,18 @@ export class PushNotificationAPI {
    * @param {TokenOptions} [options]
    * @returns {Promise<APIResponse>}
    */
-  sendTestNotification(endpoint, { subscriptionToken } = {}) {
-    return this.#send("test", { endpoint }, subscriptionToken);
+  sendTestNotification(endpoint, options) {
+    return this.#send("test", { endpoint }, options);
   }
 
   /**
    * @param {string} path
    * @param {Record<string, unknown>} body
-   * @param {string | undefined} subscriptionToken
+   * @param {TokenOptions} [options]
    * @param {string} [method]
    */
-  #send(path, body, subscriptionToken, method = "POST") {
-    return this.makeRequest(path, { method, body: JSON.stringify(body), subscriptionToken });
+  #send(path, body, options, method = "POST") {
+    return this.makeRequest(path, { method, body: JSON.stringify(body), ...options });
   }
 
   /** @returns {Promise<APIResponse<PushConfig>>} */
@@ -978,14 +985,9 @@ export class PushNotificationAPI {
       // a page instead of JSON: the request has not reached the API, but a site that answers every path
       const data = await response.json().catch(() => ({ success: false }));
       const success = data.success ?? response.ok;
-      return {
-        success,
-        status: response.status,
-        message: data.message ?? (success ? "" : url),
-        code: data.code ?? (success ? "" : `http_${response.status}`),
-        errors: data.errors ?? {},
-        data,
-      };
+      const { status } = response;
+      const { message = success ? "" : url, code = success ? "" : `http_${status}`, errors = {} } = data;
+      return { success, status, message, code, errors, data };
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
       return { success: false, status: 0, message, code: "network_error", errors: {}, data: {} };
@@ -1037,14 +1039,9 @@ export class PushNotificationIntegration {
    * @returns {Promise<{success: boolean, error: string}>}
    */
   static async setupSubscription(subscription, preferences) {
-    const subscriptionData = {
-      endpoint: subscription.endpoint,
-      expirationTime: subscription.expirationTime ?? null,
-      keys: {
-        p256dh: arrayBufferToBase64(subscription.getKey("p256dh")),
-        auth: arrayBufferToBase64(subscription.getKey("auth")),
-      },
-    };
+    const { endpoint, expirationTime = null } = subscription;
+    const key = (/** @type {PushEncryptionKeyName} */ name) => arrayBufferToBase64(subscription.getKey(name));
+    const subscriptionData = { endpoint, expirationTime, keys: { p256dh: key("p256dh"), auth: key("auth") } };
     const { manager } = shared();
     const api = PushNotificationIntegration.api ?? manager?.api ?? new PushNotificationAPI();
     const result = await api.createSubscription(subscriptionData, preferences);
@@ -1100,7 +1097,7 @@ function findObstacle() {
 /** Whether this page is in a sandbox, or in a frame of another site: browsers refuse notifications there. */
 function isFramed() {
   try {
-    return globalThis.origin === "null" || Boolean(globalThis.top && !globalThis.top.location.href);
+    return globalThis.origin === "null" || globalThis.top?.location.href === "";
   } catch {
     return true;
   }
@@ -1150,17 +1147,16 @@ function withoutWorker(scope) {
  * @param {string} publicKey
  */
 async function subscribeWith(registration, publicKey) {
-  let applicationServerKey;
   try {
-    applicationServerKey = base64ToUint8Array(publicKey);
-  } catch (cause) {
-    throw new PushError("invalid_key", "", { cause });
-  }
-  try {
+    const applicationServerKey = base64ToUint8Array(publicKey);
     return await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey });
   } catch (cause) {
     /** @type {Record<string, string>} */
-    const codes = { NotAllowedError: "denied", InvalidAccessError: "invalid_key" };
+    const codes = {
+      NotAllowedError: "denied",
+      InvalidAccessError: "invalid_key",
+      InvalidCharacterError: "invalid_key", // not base64url
+    };
     throw new PushError(codes[/** @type {Error} */ (cause).name] ?? "push_service_unavailable", "", { cause });
   }
 }
@@ -1182,7 +1178,8 @@ function hasKey(subscription, publicKey) {
 function navigatePage({ url, isForced }) {
   const event = new CustomEvent("webpush-navigate", { cancelable: true, detail: { url } });
   if (!document.dispatchEvent(event)) return true;
-  const isFragment = url.includes("#") && url.split("#")[0] === location.href.split("#")[0];
+  const [page, fragment] = url.split("#");
+  const isFragment = fragment !== undefined && page === location.href.split("#")[0];
   const isOurs = new URL(url).origin === location.origin && (isForced || isFragment);
   if (isOurs) location.assign(url);
   return isOurs;
@@ -1202,10 +1199,10 @@ function trusted(url) {
   try {
     const rules = { createScriptURL: (/** @type {string} */ text) => text };
     scriptPolicy ??= /** @type {any} */ (globalThis).trustedTypes?.createPolicy("webpush-kit", rules);
+    return scriptPolicy?.createScriptURL(url) ?? url;
   } catch {
     return url;
   }
-  return scriptPolicy?.createScriptURL(url) ?? url;
 }
 
 /** @param {ServiceWorkerRegistration} registration */
@@ -1228,17 +1225,18 @@ async function untilActive(registration) {
  * @param {Record<string, unknown>} message
  * @returns {Promise<Record<string, any> | null>}
  */
-function askWorker(worker, message) {
-  if (!worker) return Promise.resolve(null);
+async function askWorker(worker, message) {
+  if (!worker) return null;
   const { port1, port2 } = new MessageChannel();
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, WORKER_TIMEOUT_MS, null);
-    port1.onmessage = ({ data }) => {
-      clearTimeout(timer);
-      resolve(data);
-    };
+  let timer;
+  const answer = await new Promise((resolve) => {
+    timer = setTimeout(resolve, WORKER_TIMEOUT_MS, null);
+    port1.onmessage = ({ data }) => resolve(data);
     worker.postMessage(message, [port2]);
-  }).finally(() => port1.close());
+  });
+  clearTimeout(timer);
+  port1.close();
+  return answer;
 }
 
 /**
@@ -1257,9 +1255,14 @@ function tellEnd({ active }) {
   return askWorker(active, { type: "webpush-kit:configure", subscriptionToken: null, endpoint: null });
 }
 
-/** @param {APIResponse<any>} answer */
-function toPushError({ code, message, status, errors }) {
-  return new PushError(code || "failed", code === "network_error" ? "" : message, { status, errors });
+/**
+ * Return the answer. Throws a PushError if it is not one of success.
+ * @param {APIResponse<any>} answer
+ */
+function successful(answer) {
+  const { success, code, message, status, errors } = answer;
+  if (success) return answer;
+  throw new PushError(code || "failed", code === "network_error" ? "" : message, { status, errors });
 }
 
 /**
@@ -1292,29 +1295,4 @@ function pageLanguage() {
 function metaContent(name) {
   const tag = globalThis.document?.querySelector(`meta[name="webpush-kit-${name}"]`);
   return /** @type {HTMLMetaElement | null | undefined} */ (tag)?.content;
-}
-
-/**
- * The state stored by this page. Empty if storage is blocked.
- * @param {string} key
- * @returns {Memory}
- */
-function loadState(key) {
-  try {
-    return JSON.parse(/** @type {string} */ (localStorage.getItem(key))) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/**
- * @param {string} key
- * @param {Memory} state
- */
-function saveState(key, state) {
-  try {
-    localStorage.setItem(key, JSON.stringify(state));
-  } catch {
-    // without storage, each page load asks the server again
-  }
 }

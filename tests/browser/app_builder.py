@@ -167,6 +167,8 @@ class Deployment:
     origin: str
     django_port: int
     is_proxied: bool
+    api_base: str = ""
+    """The path below which a proxy has the API."""
 
     @property
     def api_origin(self) -> str:
@@ -180,18 +182,22 @@ class Deployment:
             "DJANGO_SETTINGS_MODULE": "tests.browser.apps_settings",
             "APP_ORIGIN": self.origin,
             "APP_API_ORIGIN": self.api_origin,
+            "APP_API_BASE": self.api_base,
         }
 
 
 @contextmanager
-def deployed(app: App, serve: str, prefix: str, *, is_proxied: bool, **environment: str) -> Iterator[Deployment]:
+def deployed(
+    app: App, serve: str, prefix: str, *, is_proxied: bool, api_base: str = "", **environment: str
+) -> Iterator[Deployment]:
     """Build the app and serve it with its own tools: behind their proxy, or with the API on another origin.
 
-    `prefix` is that of the variables that its pages see: VITE_ or NEXT_PUBLIC_.
+    `prefix` is that of the variables that its pages see: VITE_ or NEXT_PUBLIC_. `api_base` is where their proxy has the
+    API, if that is below a path.
     """
     port, django_port = free_port(), free_port()
     django = f"http://127.0.0.1:{django_port}"
     where = {"DJANGO_URL": django} if is_proxied else {f"{prefix}API_URL": django}
     app.build(**where, **environment)
     with app.serve(serve, port, **where, **environment) as origin:
-        yield Deployment(origin, django_port, is_proxied)
+        yield Deployment(origin, django_port, is_proxied, api_base)

@@ -1,7 +1,7 @@
 """Settings of the example site behind a single-page app: those of the how-to pages, with the origins of a test.
 
 Environment: APP_ORIGIN, where the pages are; APP_API_ORIGIN, where a page finds the API: the same, where a proxy passes
-/api on to Django.
+/api on to Django; APP_API_BASE, the path below which the proxy has /api, if any.
 """
 
 import os
@@ -22,4 +22,5 @@ for code in (settings_blocks(page)[0] for page in pages):
         code.replace("https://www.example.com", PAGES)
         .replace("https://app.example.com", PAGES)
         .replace("https://api.example.com", API)
+        .replace('"/api/v1/push/"', f'"{os.environ["APP_API_BASE"]}/api/v1/push/"')
     )

@@ -69,7 +69,7 @@ def test_strict_mode_and_managers_made_in_effects_subscribe_once(browser, app, s
         receive_and_click(visitor, studio, "zoe", "Once")
         assert browser.alerts()[-1].title == "Once"
         assert [shown.title for shown in browser.alerts()].count("Once") == 1
-        assert visitor.complaints() == []
+        visitor.assert_no_complaints()
 
 
 def test_hot_replacement_of_the_module_keeps_the_subscription(browser, app, studio_folder):

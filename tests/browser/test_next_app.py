@@ -9,7 +9,16 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from tests.browser.app_builder import App, Deployment, deployed, free_port
-from tests.browser.app_visitor import Visitor, use_the_mock, visiting, whole_way
+from tests.browser.app_visitor import (
+    OFF,
+    ON,
+    Visitor,
+    active_subscriptions,
+    receive_and_click,
+    use_the_mock,
+    visiting,
+    whole_way,
+)
 from tests.browser.browser import Browser
 from tests.browser.waiting import wait_until
 
@@ -44,11 +53,44 @@ def test_pages_are_rendered_on_the_server(proxied: Deployment):
         assert "<webpush-preferences></webpush-preferences>" in answer.read().decode()
 
 
-def test_the_mock_needs_no_server(browser: Browser, next_app: App, tmp_path: Path):
-    app = next_app.copy(tmp_path / "mock")
+@pytest.fixture(scope="module")
+def mocked(next_app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    app = next_app.copy(tmp_path_factory.mktemp("next") / "mocked")
     app.build(NEXT_PUBLIC_USE_MOCK_API="true")
-    with app.serve("start", free_port()) as origin, Visitor(browser, origin) as visitor:
+    with app.serve("start", free_port()) as origin:
+        yield origin
+
+
+def test_the_mock_needs_no_server(browser: Browser, mocked: str):
+    with Visitor(browser, mocked) as visitor:
         use_the_mock(visitor)
+
+
+@pytest.fixture(scope="module")
+def in_the_shop(next_app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    app = next_app.copy(tmp_path_factory.mktemp("next") / "below-a-path")
+    app.overlay("next-below-a-path")
+    app.change("app/session.ts", ("await fetch(url,", "await fetch(`/shop${url}`,"))
+    with deployed(app, "start", "NEXT_PUBLIC_", is_proxied=True, api_base="/shop") as running:
+        yield running
+
+
+def test_an_app_below_a_path(browser: Browser, in_the_shop: Deployment, studio_folder: Path):
+    with visiting(browser, in_the_shop, studio_folder, base="/shop") as (visitor, studio):
+        visitor.watch()
+        visitor.open()
+        visitor.sign_in("zoe")
+        visitor.subscribe()
+        assert browser.run("return location.pathname") == "/shop"  # which is not in the scope of the worker
+        scopes = browser.run("return (await navigator.serviceWorker.getRegistrations()).map(({scope}) => scope)")
+        assert scopes == [f"{in_the_shop.origin}/shop/"]
+        receive_and_click(visitor, studio, "zoe", "In the shop", path="/shop/orders/7")
+        visitor.open("/orders/8")
+        visitor.wait_for_switch(ON)
+        receive_and_click(visitor, studio, "zoe", "In the shop again", path="/shop/orders/7")
+        visitor.press_switch(OFF)
+        assert active_subscriptions(studio) == []
+        visitor.assert_no_complaints()
 
 
 def test_hydration_is_silent_in_development(browser: Browser, next_app: App, tmp_path: Path):
@@ -63,4 +105,4 @@ def test_hydration_is_silent_in_development(browser: Browser, next_app: App, tmp
             visitor.open(path)
             wait_until(lambda path=path: visitor.path == path, path)
         wait_until(lambda: visitor.attribute("webpush-preferences", "state") == "off", "the element")
-        assert visitor.complaints() == []
+        visitor.assert_no_complaints()

@@ -35,8 +35,14 @@ def test_the_whole_way(name: str, browser: Browser, studio_folder: Path, request
         whole_way(visitor, studio)
 
 
-def test_the_mock_needs_no_server(browser: Browser, vite_app: App, tmp_path: Path):
-    app = vite_app.copy(tmp_path / "mock")
+@pytest.fixture(scope="module")
+def mocked(vite_app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    app = vite_app.copy(tmp_path_factory.mktemp("vite") / "mocked")
     app.build(VITE_USE_MOCK_API="true")
-    with app.serve("preview", free_port()) as origin, Visitor(browser, origin) as visitor:
+    with app.serve("preview", free_port()) as origin:
+        yield origin
+
+
+def test_the_mock_needs_no_server(browser: Browser, mocked: str):
+    with Visitor(browser, mocked) as visitor:
         use_the_mock(visitor)

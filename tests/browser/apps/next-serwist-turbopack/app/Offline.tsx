@@ -1,0 +1,3 @@
+"use client";
+
+export { SerwistProvider as Offline } from "@serwist/turbopack/react";

@@ -26,3 +26,11 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#6fd3ae", "color-brand-content": "#6fd3ae"},
 }
 copybutton_prompt_text = "$ "
+
+# addresses of examples, and this documentation itself, whose links the build checks
+linkcheck_ignore = [
+    r"https?://(localhost|127\.0\.0\.1|[\w.-]*\.example|[\w.-]*example\.(com|org))",
+    r"https://django-webpush-kit\.readthedocs\.io/",
+]
+linkcheck_anchors = False
+linkcheck_timeout = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from django_webpush_kit.delivery import backoff
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.testing.fake_browser import new_keys
 from django_webpush_kit.transports import locmem
@@ -68,6 +70,20 @@ def _clean_process() -> Iterator[None]:
     locmem.answers.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
+
+
+class _LongWaits:
+    """Draws waits from their upper half."""
+
+    @staticmethod
+    def uniform(low: float, high: float) -> float:
+        return random.uniform((low + high) / 2, high)
+
+
+@pytest.fixture(autouse=True)
+def _backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no retry come due within the test that caused it: with full jitter one in a few hundred is that short."""
+    monkeypatch.setattr(backoff, "random", _LongWaits)
 
 
 KEPT_TABLES = {"django_content_type", "auth_permission", "django_migrations"}

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,11 @@ from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline, ttl_header
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def _backoff():
+    """Leave the jitter as it is."""
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1000), st.floats(0, 10_000))

@@ -436,6 +436,7 @@ class TestQueues:
         )
         return result.stderr
 
+    @pytest.mark.thorough
     def test_the_default_app_of_celery_is_a_warning(self, tmp_path):
         pytest.importorskip("celery")
         code = f"WEBPUSH_KIT['TASK_BACKEND'] = '{BACKENDS}.CeleryBackend'\n"
@@ -443,6 +444,7 @@ class TestQueues:
         code += "import celery\napp = celery.Celery('mysite', broker='memory://')\napp.set_current()\n"
         assert "webpush_kit.W022" not in self.check(tmp_path, code)
 
+    @pytest.mark.thorough
     def test_an_app_missing_from_installed_apps_is_reported(self, tmp_path):
         code = "INSTALLED_APPS.remove('django_webpush_kit')\n"
         printed = self.check(tmp_path, code)
@@ -498,6 +500,7 @@ class Migration(migrations.Migration):
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("run_before", "is_warned"),
     [([], True), ([("webpush_kit", "0002_relations")], False), ([("nowhere", "0001_initial")], False)],

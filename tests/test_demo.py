@@ -52,6 +52,7 @@ def started_by(folder: Path) -> dict[int, str]:
 linux_only = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 
 
+@pytest.mark.thorough
 def test_the_example_passes_its_own_tests_and_checks(tmp_path):
     key = ["generate_vapid_keys", "--format=pem", f"--output={tmp_path / 'data' / 'vapid.pem'}"]
     for command in (key, ["test", "studio"], ["makemigrations", "--check"], ["check", "--fail-level=WARNING"]):

@@ -84,6 +84,7 @@ def test_all_texts_of_the_package_are_translated(tmp_path):
         assert len(re.findall(r"\d+", checked.stderr)) == 1, f"{locale}: {checked.stderr}{HOW_TO_UPDATE}"
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db
 @pytest.mark.parametrize(("locale", "code"), LANGUAGES.items())
 def test_admin_pages_open_in_every_language(locale, code, admin_client, settings, subscription):

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 from django.conf import settings
 
@@ -27,6 +29,7 @@ print(engines["django"].from_string(page).render({}))
 """
 
 
+@pytest.mark.thorough
 def test_their_pages_are_rendered_and_their_checks_run():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.strip(), done.returncode) == ("page", 0), done.stderr

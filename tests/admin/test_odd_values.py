@@ -99,6 +99,7 @@ def every_row(rows):
     return [*rows.values(), worker]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("number", "zone"), [*((number, "Pacific/Kiritimati") for number in range(7)), (0, "America/Adak")]
 )

@@ -90,6 +90,7 @@ def test_unauthorized_callers_may_not_and_learn_nothing(world: World, actor: str
     assert get_subscription_model().objects.values().get(pk=world.subscription.pk) == before
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(

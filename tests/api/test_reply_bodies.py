@@ -192,6 +192,7 @@ def deliver(subscription: Any) -> Any:
     return result.notifications.get()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("status", "words"), REPLIES)
 def test_response_bodies_and_headers_are_not_stored_or_logged(
     transport: str,

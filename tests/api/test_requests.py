@@ -192,6 +192,7 @@ LIKELY = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("method", "path"), TAKES_BODY)
 def test_no_json_makes_a_5xx(user: Any, login: Any, push_settings: Any, method: str, path: str) -> None:
     push_settings(RATE_LIMITS={})

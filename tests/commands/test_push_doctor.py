@@ -175,6 +175,7 @@ def test_missing_migrations_are_an_error_and_skip_the_table_checks():
     )
 
 
+@pytest.mark.thorough
 def test_an_unreachable_database_is_an_error():
     """In a process of its own, with a database file where none can be."""
     environment = {
@@ -427,6 +428,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_installation_has_findings_and_no_traceback(tmp_path, name):
     (tmp_path / "broken_settings.py").write_text(f"from tests.settings import *\n{BROKEN[name]}\n")

@@ -164,6 +164,7 @@ class TestAccess:
         assert prometheus.metrics(RequestFactory().post("/metrics")).status_code == 405
 
 
+@pytest.mark.thorough
 def test_multiprocess_mode_adds_up_all_processes(tmp_path):
     """Two processes count, a third one answers for both."""
     count = (

@@ -279,6 +279,7 @@ def test_rows_of_a_paused_service_are_postponed_in_one_statement(browsers, djang
     assert moments == {PushServiceState.objects.get().paused_until}
 
 
+@pytest.mark.thorough
 def test_a_backlog_that_waits_for_a_probe_does_not_delay_rows_of_others(browsers, make_subscription, user):
     open_breaker(browsers, status=500)
     PushServiceState.objects.update(paused_until=timezone.now() + timedelta(minutes=10))

@@ -91,10 +91,12 @@ def grows(action: Any, add: Any) -> float:
     return steps(action) / few
 
 
+@pytest.mark.thorough
 def test_a_claim_does_not_grow_with_the_pending_rows(subscription: Any) -> None:
     assert grows(lambda: claim(10), lambda number: write(number, subscription, "pending")) < MOST
 
 
+@pytest.mark.thorough
 def test_recording_does_not_grow_with_the_rows_of_other_workers(subscription: Any) -> None:
     later = timezone.now() + timedelta(hours=1)
 
@@ -106,6 +108,7 @@ def test_recording_does_not_grow_with_the_rows_of_other_workers(subscription: An
     assert grows(deliver_some, lambda number: write(number, subscription, "sending", next_attempt_at=later)) < MOST
 
 
+@pytest.mark.thorough
 def test_caps_and_topics_do_not_grow_with_the_sent_rows(
     push_settings: Callable[..., None], make_user: Any, make_subscription: Any
 ) -> None:
@@ -124,6 +127,7 @@ def test_caps_and_topics_do_not_grow_with_the_sent_rows(
     assert grows(deliver_some, add) < MOST
 
 
+@pytest.mark.thorough
 def test_finding_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) -> None:
     def add(number: int) -> None:
         for status in ("pending", "sent", "failed"):
@@ -132,12 +136,14 @@ def test_finding_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) 
     assert grows(return_lapsed, add) < MOST
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
 def test_a_page_of_recipients_does_not_grow_with_their_number(db: None, model: Any) -> None:
     everybody = model().objects.exclude(pk=0)
     assert grows(lambda: next(find_recipients(everybody).pages()), subscribe) < MOST
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", [get_user_model, get_subscription_model], ids=["users", "subscriptions"])
 def test_a_page_of_an_audience_does_not_grow_with_its_size(
     push_settings: Callable[..., None], db: None, model: Any
@@ -146,6 +152,7 @@ def test_a_page_of_an_audience_does_not_grow_with_its_size(
     assert grows(lambda: next(parts(audience("some", ""), size=100)), subscribe) < MOST
 
 
+@pytest.mark.thorough
 def test_a_fault_at_a_rare_push_service_does_not_grow_with_the_subscriptions(make_subscription: Any) -> None:
     alone = make_subscription(endpoint="https://web.push.apple.com/alone")
     former_key = make_subscription(vapid_key_id="former")

@@ -235,6 +235,7 @@ class TestConfiguredRate:
         assert set(waiting.values_list("failure_reason", "claims", "retry_count")) == {(WAITS, 0, 0)}
         assert waiting.filter(next_attempt_at__lte=after(8)).count() == 80
 
+    @pytest.mark.thorough
     def test_all_rows_are_sent_at_the_rate(self, browsers, clock):
         write(browsers, 620)
         for _ in range(120):
@@ -339,6 +340,7 @@ class TestConfiguredRate:
 class TestBacklog:
     """At 600 a minute, 660 rows a minute come back."""
 
+    @pytest.mark.thorough
     def test_a_row_of_another_service_does_not_wait_behind_it(self, browsers, user, make_subscription, clock):
         other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
         write(browsers, 2400)
@@ -346,6 +348,7 @@ class TestBacklog:
         deliver_due(limit=1000)
         assert [request.endpoint for request in locmem.sent if "fcm" in request.endpoint] == [other.endpoint]
 
+    @pytest.mark.thorough
     def test_its_rows_become_due_at_the_rate(self, browsers, clock):
         write(browsers, 3000)
         deliver_due()
@@ -359,6 +362,7 @@ class TestBacklog:
             deliver_due()
         assert 20 + 595 <= len(locmem.sent) <= 20 + 600
 
+    @pytest.mark.thorough
     def test_rows_are_tried_again_after_ten_minutes_at_most(self, browsers, clock, push_settings):
         push_settings(SEND_RATES={SERVICE: "60/m"})
         write(browsers, 3000)
@@ -425,6 +429,7 @@ class TestLearnedRate:
         monkeypatch.setattr(LimitedService, "accepted", Counter())
         monkeypatch.setattr(LimitedService, "refused", Counter())
 
+    @pytest.mark.thorough
     def test_the_limit_of_a_throttling_service_is_learned(self, browsers, clock):
         write(browsers, 1000)
         for _ in range(180):
@@ -434,6 +439,7 @@ class TestLearnedRate:
         assert LimitedService.accepted[after(120)] >= 285
         assert LimitedService.refused[after(120)] < 300 * 0.02
 
+    @pytest.mark.thorough
     def test_an_urgent_row_does_not_wait_for_the_others(self, browsers, clock):
         PushServiceState.objects.create(push_service=SERVICE, rate=285, rate_changed_at=START)
         write(browsers, 2000, "low")
@@ -516,6 +522,7 @@ class TestWhileEverythingIsRefused:
         monkeypatch.setattr(LimitedService, "refused", Counter())
         PushServiceState.objects.create(push_service=SERVICE, rate=285, rate_changed_at=START)
 
+    @pytest.mark.thorough
     def test_a_large_backlog_is_not_claimed_again_with_every_probe(self, browsers, clock):
         write(browsers, 2000, "low")
         claimed = 0
@@ -526,6 +533,7 @@ class TestWhileEverythingIsRefused:
         assert rows().exclude(attempt_log="").count() == 2000
         assert LimitedService.refused[START] < 300 * 0.1
 
+    @pytest.mark.thorough
     def test_the_rate_is_used_as_soon_as_the_service_accepts_again(self, browsers, clock):
         write(browsers, 2000, "low")
         for _ in range(240):
@@ -535,6 +543,7 @@ class TestWhileEverythingIsRefused:
             "the time of 100 messages passes before a probe"
         )
 
+    @pytest.mark.thorough
     def test_the_rate_does_not_fall_while_everything_is_refused(self, browsers, clock):
         write(browsers, 300, "low")
         PushServiceState.objects.update(rate=None, rate_changed_at=None)
@@ -545,6 +554,7 @@ class TestWhileEverythingIsRefused:
             clock.shift(1)
         assert [limit.per_minute for limit in send_limits()] == [pytest.approx(285, abs=4)]
 
+    @pytest.mark.thorough
     def test_urgent_rows_are_sent_first_afterwards(self, browsers, clock):
         write(browsers, 500, "low")
         deliver_due()

@@ -95,6 +95,7 @@ def test_a_silent_broker_is_contacted_only_once(subscription, use_celery, monkey
     assert {result.notifications.get().status for result in results} == {"pending"}
 
 
+@pytest.mark.thorough
 def test_a_check_finds_a_project_that_does_not_import_its_app():
     code = "from django_webpush_kit.task_backends import CeleryBackend; print(CeleryBackend().is_app_missing())"
     run = partial(subprocess.run, capture_output=True, text=True, check=True, timeout=60)
@@ -107,6 +108,7 @@ def test_the_app_can_be_named():
     assert CeleryBackend(app="tests.task_backends.celery_app.app").app.main == "tests"
 
 
+@pytest.mark.thorough
 def test_a_thread_uses_the_app_that_the_project_made():
     # Celery's current app belongs to the thread that made it.
     code = (

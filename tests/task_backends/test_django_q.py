@@ -88,6 +88,7 @@ def test_checks_find_a_cluster_that_is_missing_or_runs_tasks_twice(settings):
     assert [message.id for message in DjangoQBackend().check()] == ["webpush_kit.E020"]
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("django_q", "fake_push_service")
 def test_a_real_cluster_delivers_what_a_transaction_wrote(user, fake_browser, push_settings, tmp_path):
@@ -108,6 +109,7 @@ def test_a_real_cluster_delivers_what_a_transaction_wrote(user, fake_browser, pu
         assert sorted((shown.title, shown.body) for shown in browser.shown) == [("Again", "two"), ("Grüße 🎉", "one")]
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("django_q")
 def test_a_wake_up_that_fails_is_not_repeated_for_ever(subscription, push_settings, tmp_path):

@@ -253,6 +253,7 @@ def test_urls_of_a_browser_are_404_for_others_and_after_its_end(service):
     assert call_http("GET", f"{url}/messages").status == 404
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("arguments", [(), ("--tls",)])
 def test_the_command_prints_its_origin_and_ends_cleanly_on_sigterm(arguments):
     command = [sys.executable, "-m", module.__name__, *arguments]

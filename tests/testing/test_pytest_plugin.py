@@ -49,6 +49,7 @@ def test_the_outbox_fixture_is_empty_at_first_and_afterwards(push_outbox, reques
     assert kit_settings.TRANSPORT == "django_webpush_kit.transports.LocmemTransport"
 
 
+@pytest.mark.thorough
 def test_the_plugin_ignores_projects_without_django(tmp_path):
     (tmp_path / "test_nothing.py").write_text(
         "import sys\n"

@@ -212,7 +212,7 @@ BULKHEADS = {
         """
         delivery/engine Bounds._ask_for_help on_backlog
         delivery/worker Worker._step get_task_backend
-        health _queue get_task_backend
+        health _task_backend get_task_backend
         delivery/worker Worker._step wake_all
         task_backends/base TaskBackend.wake_all wake
         task_backends/base _WakeUp.__call__ wake
@@ -296,6 +296,7 @@ BULKHEADS = {
         "test_commands",
         """
         checks/deployment _private_cache get_task_backend
+        checks/deployment _workers get_task_backend
         checks/project _one_database db_for_write
         checks/project _urlconfs import_string
         checks/queues _queue get_task_backend

@@ -129,6 +129,10 @@ class Browser(ABC):
         """Close the tabs that clicks have opened: a page behind another counts as hidden."""
 
     @abstractmethod
+    def close_alerts(self) -> None:
+        """Close the alerts that the browser itself has put on the screen."""
+
+    @abstractmethod
     def private_window(self) -> AbstractContextManager[Self]:
         """Within the block the page is one of a private window."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.browser.browser import Browser, SeenAlert
 from tests.browser.cdp import CDP, CDPError
 from tests.browser.fake_gcm import FakeGCM
-from tests.browser.waiting import wait_until
+from tests.browser.waiting import BetweenPagesError, wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,6 +40,24 @@ _FLAGS = (
     # a site without https: localhost counts as secure
     "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 )
+
+_BETWEEN_PAGES = (
+    "Cannot find default execution context",
+    "Execution context was destroyed",
+    "Inspected target navigated or closed",
+    "Promise was collected",
+)
+
+# the middle of an element that stays where it is: what loads above it may still move it
+_FIND_RESTING = """
+    const element = document.querySelector(arguments[0]);
+    if (!element) return null;
+    element.scrollIntoView({block: "center", behavior: "instant"});
+    const {x, y, width, height} = element.getBoundingClientRect();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const now = element.getBoundingClientRect();
+    return element.isConnected && now.x === x && now.y === y ? {x: x + width / 2, y: y + height / 2} : null;
+"""
 
 # kept beyond the page
 _NOTE_COMPLAINTS = """
@@ -108,28 +126,25 @@ class Chromium(Browser):
         wait_until(lambda: self.run("return document.readyState") == "complete", f"{url} to load")
 
     def run(self, script: str, *arguments: Any) -> Any:
-        answer = self._in_page(
-            "Runtime.evaluate",
-            expression=f"(async function () {{ {script} }})(...{json.dumps(arguments)})",
-            awaitPromise=True,
-            returnByValue=True,
-            userGesture=True,
-        )
+        try:
+            answer = self._in_page(
+                "Runtime.evaluate",
+                expression=f"(async function () {{ {script} }})(...{json.dumps(arguments)})",
+                awaitPromise=True,
+                returnByValue=True,
+                userGesture=True,
+            )
+        except CDPError as error:
+            if any(said in str(error) for said in _BETWEEN_PAGES):
+                raise BetweenPagesError(str(error)) from None
+            raise
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise CDPError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
 
     def click(self, selector: str) -> None:
-        middle = self.run(
-            """
-            const element = document.querySelector(arguments[0]);
-            element.scrollIntoView({block: "center", behavior: "instant"});
-            const {x, y, width, height} = element.getBoundingClientRect();
-            return {x: x + width / 2, y: y + height / 2};
-            """,
-            selector,
-        )
+        middle = wait_until(lambda: self.run(_FIND_RESTING, selector), f"{selector} at rest")
         for kind in ("mousePressed", "mouseReleased"):
             self._in_page("Input.dispatchMouseEvent", type=kind, **middle, button="left", clickCount=1)
 
@@ -174,6 +189,9 @@ class Chromium(Browser):
             if target["type"] == "page" and target["targetId"] != self._tab:
                 with suppress(CDPError):  # it has closed itself
                     self._cdp.command("Target.closeTarget", targetId=target["targetId"])
+
+    def close_alerts(self) -> None:
+        """Do nothing: the desktop shows them."""
 
     @contextmanager
     def private_window(self) -> Iterator[Self]:

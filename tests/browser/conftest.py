@@ -38,11 +38,12 @@ def shared(browser: AnyBrowser) -> Iterator[AnyBrowser]:
 
 
 @pytest.fixture(autouse=True)
-def close_tabs() -> Iterator[None]:
-    """Close what clicks on notifications have opened: it would hide the pages of later tests."""
+def clear_screen() -> Iterator[None]:
+    """Close what clicks on notifications have opened, which would hide the pages of later tests, and their alerts."""
     yield
     for browser in _shared:
         browser.close_other_tabs()
+        browser.close_alerts()
 
 
 @pytest.fixture(scope="session")

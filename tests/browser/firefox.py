@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django_webpush_kit.testing import FakePushService
 from tests.browser.browser import Browser, SeenAlert
 from tests.browser.marionette import Marionette, MarionetteError
-from tests.browser.waiting import wait_until
+from tests.browser.waiting import BetweenPagesError, wait_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,14 +41,24 @@ _CLICK_BUTTON = (
 )
 
 
-# the alerts that Firefox draws are windows: note each as it opens
+_BETWEEN_PAGES = ("Document was unloaded", "Browsing context has been discarded", "destroyed before query")
+
+# the alerts that Firefox draws are windows: note each as it opens, and let it stay, as in a system's notification
+# centre, until somebody closes it: Firefox closes it, and tells the worker, at the end of an animation of 20 seconds
 _NOTE_ALERTS = """
     globalThis.alerts = [];
     const note = ({target}) => {
         const title = target.getElementById("alertTitleLabel")?.getAttribute("value");
         if (target.documentElement.getAttribute("windowtype") === "alert:alert") globalThis.alerts.push(title);
     };
-    Services.obs.addObserver((window) => window.addEventListener("load", note, {once: true}), "domwindowopened");
+    const keep = ({target}) => {
+        const animations = target.ownerDocument.getElementById("alertBox").getAnimations();
+        for (const animation of animations) if (animation.animationName === "alert-animation") animation.cancel();
+    };
+    Services.obs.addObserver((window) => {
+        window.addEventListener("load", note, {once: true});
+        window.addEventListener("AlertActive", keep, {once: true});
+    }, "domwindowopened");
 """
 _STOP_SERVICE_WORKERS = """
     const manager = Cc["@mozilla.org/serviceworkers/manager;1"].getService(Ci.nsIServiceWorkerManager);
@@ -105,7 +115,12 @@ class Firefox(Browser):
         self._marionette.command("WebDriver:Navigate", url=url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        return self._execute(f"return (async () => {{ {script} }})()", arguments)
+        try:
+            return self._execute(f"return (async () => {{ {script} }})()", arguments)
+        except MarionetteError as error:
+            if any(said in str(error) for said in _BETWEEN_PAGES):
+                raise BetweenPagesError(str(error)) from None
+            raise
 
     def run_privileged(self, script: str, *arguments: Any) -> Any:
         """Run the body of a function with the browser's own rights."""
@@ -113,6 +128,7 @@ class Firefox(Browser):
             return self._execute(script, arguments, sandbox="system")
 
     def click(self, selector: str) -> None:
+        wait_until(lambda: self.run("return !!document.querySelector(arguments[0])", selector), selector)
         element = self._marionette.command("WebDriver:FindElement", using="css selector", value=selector)
         (element_id,) = element.values()
         self._marionette.command("WebDriver:ElementClick", id=element_id)
@@ -163,6 +179,9 @@ class Firefox(Browser):
                 self._marionette.command("WebDriver:SwitchToWindow", handle=handle, focus=False)
                 self._marionette.command("WebDriver:CloseWindow")
         self._marionette.command("WebDriver:SwitchToWindow", handle=first, focus=False)
+
+    def close_alerts(self) -> None:
+        self.run_privileged("for (const window of [...Services.wm.getEnumerator('alert:alert')]) window.close();")
 
     @contextmanager
     def private_window(self) -> Iterator[Self]:

@@ -12,16 +12,20 @@ ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "src" / "django_webpush_kit" / "static" / "django_webpush_kit"
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 
+_OBSTACLES = ("denied", "conflict", "framed", "insecure", "needs-install", "storage-blocked", "unsupported")
+_SWITCHES = ("on", "off", "busy", *_OBSTACLES)
+
 STATES = {
-    **{f"preferences {state}": f"element=preferences&state={state}" for state in ("on", "off", "denied", "busy")},
-    "preferences needs-install": "element=preferences&state=needs-install",
+    **{f"preferences {state}": f"element=preferences&state={state}" for state in _SWITCHES},
     "preferences without a network": "element=preferences&state=on&fails=1",
     "prompt ask": "element=prompt&state=off",
     "prompt dismissed": "element=prompt&state=off&answer=dismissed&press=%23accept",
     "prompt done": "element=prompt&state=off&press=%23accept",
     "prompt blocked": "element=prompt&state=denied",
+    "prompt install": "element=prompt&state=on&install",
     "prompt ios": "element=prompt&state=needs-install",
-    **{f"toggle {state}": f"element=toggle&state={state}" for state in ("on", "off", "denied", "busy")},
+    **{f"toggle {state}": f"element=toggle&state={state}" for state in _SWITCHES},
+    "toggle not signed in": "element=toggle&state=off&answer=not_authenticated&press=button",
 }
 
 

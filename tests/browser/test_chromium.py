@@ -38,7 +38,7 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(chromium, site, t
 
     chromium.click_notification("Booked ✓")
     wait_until(lambda: site.reported("clicked"), "the click's report")
-    assert f"{site.origin}/opened" in chromium.tabs()
+    wait_until(lambda: f"{site.origin}/opened" in chromium.tabs(), "the page that the click opens")
     assert wait_until(lambda: chromium.push_service.acknowledged, "the browser's acknowledgement")
 
 

@@ -31,6 +31,13 @@ NARROWEST_LINE = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _restore_size(chromium):
+    yield
+    chromium._in_page("Emulation.clearDeviceMetricsOverride")
+    chromium._in_page("Emulation.setEmulatedMedia", features=[])
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     return build(tmp_path_factory.mktemp("documentation"))

@@ -27,7 +27,7 @@ zoe = get_user_model().objects.get(username="zoe")
 subscribe(user=zoe, endpoint="{endpoint}", user_agent="Safari", **{keys})
 """
 
-INSIDE = "const inside = (id) => document.querySelector(arguments[0]).shadowRoot.getElementById(id);"
+INSIDE = "const inside = (id) => document.querySelector(arguments[0])?.shadowRoot?.getElementById(id);"
 
 
 @pytest.fixture

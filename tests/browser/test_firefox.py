@@ -32,9 +32,13 @@ def test_an_encrypted_push_is_shown_and_a_click_opens_its_page(firefox, push_ser
 
     firefox.click_notification("Booked ✓")
     wait_until(lambda: site.reported("clicked"), "the click's report")
-    assert f"{site.origin}/opened" in firefox.tabs()
-    codes = [said.code for said in push_service.acknowledgements if said.endpoint == subscription["endpoint"]]
-    assert codes == [100]
+    wait_until(lambda: f"{site.origin}/opened" in firefox.tabs(), "the page that the click opens")
+
+    def codes():
+        return [said.code for said in push_service.acknowledgements if said.endpoint == subscription["endpoint"]]
+
+    wait_until(codes, "the browser's acknowledgement")
+    assert codes() == [100]
 
 
 def test_a_button_is_clicked_and_another_notification_is_dismissed(firefox, site):

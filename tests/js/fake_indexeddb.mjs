@@ -5,10 +5,17 @@
 export class FakeIndexedDB {
   #databases = new Map();
   #unavailable = null;
+  #late = [];
 
   /** "refuse": open() fails, as with site data blocked. "hang": it never answers, as WebKit has been seen to do. */
   breakDown(how) {
     this.#unavailable = how;
+  }
+
+  /** After "hang": answer what was asked meanwhile, and everything from now on. */
+  recover() {
+    this.#unavailable = null;
+    for (const answer of this.#late.splice(0)) answer();
   }
 
   /** The committed content of a store, for assertions. */
@@ -18,8 +25,7 @@ export class FakeIndexedDB {
 
   open(name) {
     const request = { result: undefined, error: null };
-    if (this.#unavailable === "hang") return request;
-    queueMicrotask(() => {
+    const answer = () => {
       if (this.#unavailable === "refuse") {
         request.error = new DOMException("site data is blocked", "InvalidStateError");
         request.onerror?.({ target: request });
@@ -30,7 +36,9 @@ export class FakeIndexedDB {
       request.result = new Connection(this.#databases.get(name));
       if (fresh) request.onupgradeneeded?.({ target: request });
       request.onsuccess?.({ target: request });
-    });
+    };
+    if (this.#unavailable === "hang") this.#late.push(answer);
+    else queueMicrotask(answer);
     return request;
   }
 }

@@ -354,6 +354,24 @@ describe("a repeated push", () => {
     }
   });
 
+  test("is remembered by a storage that was late", async () => {
+    const browser = new FakeBrowser();
+    browser.indexedDB.breakDown("hang");
+    await browser.push(payload("1"));
+    browser.indexedDB.recover();
+    await browser.push(payload("2"));
+    browser.startWorker();
+    await browser.push(payload("1"));
+    assert.deepEqual(
+      browser.alerts.map(({ id }) => id),
+      ["1", "2"],
+    );
+    assert.deepEqual(actionsOf(browser), ["token-1 delivered", "token-2 delivered"]);
+    const { reports, seen } = browser.indexedDB.content(DATABASE, "state");
+    assert.deepEqual(reports, []);
+    assert.equal(seen.length, 2);
+  });
+
   test("is not reported as a delivery", async () => {
     const browser = new FakeBrowser();
     await browser.push(payload("1"));

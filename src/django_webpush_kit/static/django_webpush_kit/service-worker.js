@@ -21,7 +21,7 @@
   const REPORT_LIMIT = 200; // reports kept while the server cannot be reached
   const REPORT_BATCH = 50; // the largest number of events in one request
   const UNKNOWN_URL_KEEP_MS = 3 * 24 * 60 * 60 * 1000; // how long a report survives answers of 404
-  const STORAGE_TIMEOUT_MS = 1000; // WebKit's IndexedDB has been seen to hang, and a push must be shown
+  const STORAGE_TIMEOUT_MS = 3000; // WebKit's IndexedDB has been seen to hang, and a push must be shown
   const NETWORK_TIMEOUT_MS = 15000;
   const HOOK_TIMEOUT_MS = 3000;
   const REPEAT_CLOSE_DELAY_MS = 1000;
@@ -764,7 +764,7 @@
   /** @type {Promise<IDBDatabase> | null} */
   let database = null;
   let storageHangs = false;
-  /** @type {Map<string, any>} used if the browser has no storage */
+  /** @type {Map<string, any>} used while the browser has no storage */
   const memory = new Map();
 
   /** @param {string} key */
@@ -777,24 +777,22 @@
   const updateState = (key, change) => withState(key, change);
 
   /**
-   * The value of `key` after `change`, which gets the present value (undefined at first) and returns the new one.
+   * The value of `key` after `change`, which gets the present value (undefined at first) and returns the new one. A
+   * storage that is late is not waited for twice; it still gets every change, in their order, once it answers.
    * @param {string} key
    * @param {((value: any) => any) | null} change
    */
   async function withState(key, change) {
-    let timer;
-    const timeout = new Promise((_, reject) => {
-      timer = setTimeout(() => reject((storageHangs = true)), STORAGE_TIMEOUT_MS);
+    const stored = transact(key, change).then((value) => {
+      storageHangs = false;
+      memory.delete(key);
+      return { value };
     });
-    try {
-      if (storageHangs) throw new Error("timed out before");
-      return await Promise.race([transact(key, change), timeout]);
-    } catch {
-      if (change) memory.set(key, change(memory.get(key)));
-      return memory.get(key);
-    } finally {
-      clearTimeout(timer);
-    }
+    const answer = await withTimeout(stored, storageHangs ? 0 : STORAGE_TIMEOUT_MS).catch(() => "refused");
+    if (answer instanceof Object) return answer.value;
+    if (!answer) storageHangs = true;
+    if (change) memory.set(key, change(memory.get(key)));
+    return memory.get(key);
   }
 
   /**

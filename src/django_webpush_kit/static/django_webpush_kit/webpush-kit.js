@@ -133,7 +133,7 @@
 /** @typedef {{registration: ServiceWorkerRegistration, subscription: PushSubscription, known: Memory, isMoved: boolean}} Found */
 
 const REQUEST_TIMEOUT_MS = 15000;
-const WORKER_TIMEOUT_MS = 2000; // for the answer of a service worker of ours to a message
+const WORKER_TIMEOUT_MS = 5000; // for the answer of a service worker of ours to a message; phones start it slowly
 const LOCK_TIMEOUT_MS = 30000; // how long a change waits for one in another tab
 const CHECK_INTERVAL_MS = 12 * 60 * 60 * 1000; // between two questions to the server while nothing changes
 const MEMORY_KEY = "webpush-kit"; // in localStorage, followed by the API's URL

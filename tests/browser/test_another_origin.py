@@ -66,6 +66,10 @@ class FrontEnd(LoopbackServer):
         return view
 
 
+def wait_for_app(browser):
+    wait_until(lambda: browser.run("return Boolean(window.push)"), "the app")
+
+
 @pytest.fixture
 def front_end():
     with FrontEnd(f"http://localhost:{free_port()}") as running:
@@ -79,7 +83,7 @@ def studio(browser, front_end, studio_folder):
     with open_lab(browser, studio_folder, port=port, **environment) as running:
         browser.allow_notifications(front_end.origin)
         browser.open(f"{front_end.origin}/")
-        wait_until(lambda: browser.run("return Boolean(window.push)"), "the app")
+        wait_for_app(browser)
         browser.run("await window.push.subscribe()")
         yield running
 
@@ -92,6 +96,7 @@ def test_messages_arrive_and_reports_and_clicks_are_counted(browser, front_end, 
     browser.click_notification(title)
     wait_until(lambda: f"{front_end.origin}/inbox/" in browser.tabs(), "the page that the click opens")
     wait_until(lambda: reports_of(studio, title) == ["delivered", "clicked"], "the click's report")
+    wait_for_app(browser)  # in the page that the click has opened
     browser.run("await window.push.unsubscribe()")
     assert select(studio, "SELECT is_active FROM webpush_kit_pushsubscription") == [(0,)]
 

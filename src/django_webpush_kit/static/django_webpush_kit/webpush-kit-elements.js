@@ -61,7 +61,6 @@ const SHIPPED = {
   pt: () => import("./webpush-kit-texts-pt-br.js"),
 };
 
-/** What shares a language's first part and is written from right to left. */
 /**
  * Whether a site of this name is opened by its developer: an address, or a name without a public domain.
  *
@@ -69,6 +68,7 @@ const SHIPPED = {
  */
 const isLocalName = (hostname) => /^[\d.]+$|^\[|^[^.]+$|\.(?:local|lan|test|internal)$/.test(hostname);
 
+/** What shares a language's first part and is written from right to left. */
 const RIGHT_TO_LEFT = ["ar", "fa", "he", "ur"];
 
 const SWITCHABLE = ["off", "on"];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import re
@@ -42,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
     if "CI" not in os.environ and config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = SEED
+
+
+def pytest_unconfigure() -> None:
+    """End the process with the stack of each thread if one of them keeps it from ending by itself."""
+    faulthandler.dump_traceback_later(300, exit=True)
 
 
 def pytest_report_header() -> str:

@@ -23,12 +23,14 @@ def test_a_worker_that_took_the_place_of_ours_is_noticed_and_mended_by_importing
     with open_lab(browser, studio_folder) as studio:
         subscribe(browser, studio, "zoe", "/pages/first/")
         replace_worker(browser, "/foreign-worker.js")
+        wait_until(lambda: toggle_state(browser) == "conflict", "the conflict in the open page")
         browser.open(f"{studio.origin}/pages/first/")
         wait_until(lambda: toggle_state(browser) == "conflict", "the conflict")
         status = browser.run("return document.querySelector('webpush-toggle [role=status]').textContent")
         assert status == "Another service worker has taken over this site. It must import ours."
 
         replace_worker(browser, "/importing-worker.js")
+        wait_until(lambda: toggle_state(browser) == "on", "the switch in the open page to be on")
         browser.open(f"{studio.origin}/pages/first/")
         wait_until(lambda: toggle_state(browser) == "on", "the switch to be on")
         title = new_title("Imported")

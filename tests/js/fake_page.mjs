@@ -32,6 +32,8 @@ export class FakePage {
   meta = { base: "/api/v1/push/", csrf: "from-meta", user: "7" };
   /** That of the site's worker. */
   registration = null;
+  /** The titles of the notifications that the page has shown by a worker. */
+  shown = [];
   /** Those of other scopes. */
   others = [];
   #before = new Map();
@@ -120,6 +122,7 @@ export class FakePage {
           void browser.worker.dispatch("message", { data: structuredClone(data), ports }),
       },
       pushManager: browser.worker.context.registration.pushManager,
+      showNotification: async (title) => void this.shown.push(title),
     };
     return registration;
   }

@@ -1192,6 +1192,16 @@ describe("the mock API", () => {
     assert.equal(new MockPushNotificationAPI(options).mockSubscriptions.size, 0);
   });
 
+  test("shows its test by a worker where pages cannot, as in Chrome on Android", async () => {
+    const push = open({ api: new MockPushNotificationAPI({ delay: 0 }) });
+    await push.subscribe();
+    assert.throws(() => new Notification("By the page"), TypeError);
+    assert.throws(() => new Notification("By the page"), TypeError);
+    await push.sendTestNotification();
+    await new Promise(setImmediate);
+    assert.deepEqual(page.shown, ["Test notification"]);
+  });
+
   test("fails on demand, and keeps what it knew", async () => {
     let code = "network_error";
     const api = new MockPushNotificationAPI({ delay: 0, fail: (method) => (method === "getConfig" ? "" : code) });

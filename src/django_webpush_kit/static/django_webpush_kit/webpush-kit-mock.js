@@ -88,7 +88,7 @@ export class MockPushNotificationAPI {
    */
   async sendTestNotification(endpoint) {
     return this.#known("sendTestNotification", endpoint, () => {
-      if (globalThis.Notification?.permission === "granted") showHere();
+      if (globalThis.Notification?.permission === "granted") showHere().catch(console.error);
       return { message: "Test notification sent." };
     });
   }
@@ -161,11 +161,15 @@ export class MockPushNotificationAPI {
 
 const STATUSES = { network_error: 0, not_authenticated: 401, forbidden: 403, not_found: 404, rate_limited: 429 };
 
-function showHere() {
+async function showHere() {
+  const title = "Test notification";
+  const options = { body: "Push notifications reach this browser.", tag: "webpush-kit-test" };
   try {
-    new Notification("Test notification", { body: "Push notifications reach this browser.", tag: "webpush-kit-test" });
+    new Notification(title, options);
   } catch {
     // Chrome on Android shows notifications of service workers only
+    const registrations = await navigator.serviceWorker.getRegistrations();
+    await registrations.find(({ active }) => active)?.showNotification(title, options);
   }
 }
 

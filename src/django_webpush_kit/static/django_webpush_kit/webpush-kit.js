@@ -446,13 +446,15 @@ export class PushNotificationManager {
       () => undefined,
     );
     const checkUser = () => this.#checkUser();
+    const update = () => this.#emitIfChanged();
+    workers?.addEventListener("controllerchange", update); // by a worker of another tool, or its successor
     // permission and subscription also change in the browser's settings and in other tabs
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#emitIfChanged().then(checkUser);
+      if (document.visibilityState === "visible") update().then(checkUser);
     });
     navigator.permissions
       ?.query({ name: "notifications" })
-      .then((status) => status.addEventListener("change", () => this.#emitIfChanged()))
+      .then((status) => status.addEventListener("change", update))
       .catch(() => undefined);
     // client-side navigation may change the user: Turbo replaces the meta tag, a router may change `options.user`
     const changes = { childList: true, subtree: true, attributes: true };

@@ -146,8 +146,8 @@ class PageTests(StudioTestCase):
 
     def test_signing_in_leaves_other_projects_on_localhost_alone(self):
         self.client.post("/login/", {"username": "kaethe", "password": "studio"})
-        self.assertIn("studio_session", self.client.cookies)
-        self.assertNotIn("sessionid", self.client.cookies)
+        assert "studio_session" in self.client.cookies
+        assert "sessionid" not in self.client.cookies
 
     def test_strangers_see_courses_only(self):
         booking = bookings.book(self.kaethe, self.course)

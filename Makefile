@@ -47,7 +47,7 @@ $(VENV)/tox.stamp: | $(BIN)/python
 
 $(VENV)/example.stamp: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV), for about half a minute."
-	$(BIN)/python -m pip install --quiet --editable ".[q2,curl]" \
+	@$(BIN)/python -m pip install --quiet --editable ".[q2,curl]" \
 	|| { echo "pycurl cannot be installed here: the portable transport is used."; \
 	     $(BIN)/python -m pip install --quiet --editable ".[q2]"; }
 	@touch $@

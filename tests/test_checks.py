@@ -412,10 +412,12 @@ class TestSQLite:
         assert name in found()["W021"].msg
         assert "IMMEDIATE" in found()["W021"].hint
 
-    def test_without_workers_there_is_no_message(self, options, push_settings):
-        options.clear()
+    def test_without_a_queue_it_is_told_before_a_deployment(self, options, push_settings):
         push_settings(TASK_BACKEND=f"{BACKENDS}.ImmediateBackend")
+        assert "W021" not in found(deploy=True)
+        options.clear()
         assert found() == {}
+        assert "W021" in found(deploy=True)
 
 
 class TestQueues:

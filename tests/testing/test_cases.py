@@ -67,6 +67,17 @@ class CommittingTests(PushTestCaseMixin, TransactionTestCase):
             assert len(self.push_outbox) == 1
 
 
+@override_settings(
+    WEBPUSH_KIT={"VAPID_PRIVATE_KEY": "/nowhere/vapid.pem", "VAPID_FALLBACK_PRIVATE_KEYS": ["/nowhere/old.pem"]}
+)
+class HostWithoutKeyFilesTests(PushTestCaseMixin, TestCase):
+    def test_a_throwaway_key_is_used(self):
+        assert len(vapid_keyring().current.public_key) == 87
+        with self.push_commit():
+            services.send(subscribe(), "Booked")
+        assert len(self.push_outbox) == 1
+
+
 @override_settings(WEBPUSH_KIT={"VAPID_PUBLIC_KEY": generate_vapid_keys()["public_key"]})
 class HostWithoutKeysTests(PushTestCaseMixin, TestCase):
     def test_a_throwaway_key_is_used(self):

@@ -11,7 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_webpush_kit.checks import messages
 from django_webpush_kit.checks.messages import CheckTable, Messages, named
+from django_webpush_kit.checks.queues import shared_sqlite
 from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_subject
+from django_webpush_kit.database import outbox_database
 
 _FAKE_DOMAINS = (".example", ".invalid", ".local", ".test", "example.com", "example.net", "example.org")
 
@@ -166,6 +168,7 @@ def _workers() -> Messages:
     except (ImproperlyConfigured, ImportError):
         return  # `check_settings` reports it
     if is_immediate:
+        yield from shared_sqlite(outbox_database())  # `deliver_push` writes beside the requests
         yield messages.information(
             1,
             f"The ImmediateBackend sends at most {MAX_ROWS} notifications within a request and never retries "

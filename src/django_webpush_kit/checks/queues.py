@@ -26,14 +26,15 @@ def _queue() -> Messages:
     except (ImproperlyConfigured, ImportError):
         return  # the check of TASK_BACKEND reports the problem
     if not isinstance(backend, ImmediateBackend):  # then workers write beside requests
-        yield from _sqlite(outbox_database())
+        yield from shared_sqlite(outbox_database())
     if isinstance(backend, CeleryBackend):
         yield from _celery(backend)
     elif isinstance(backend, DjangoTasksBackend):
         yield from _django_tasks(backend)
 
 
-def _sqlite(alias: str) -> Messages:
+def shared_sqlite(alias: str) -> Messages:
+    """Report SQLite without the options that let several processes write to it."""
     if alias not in connections or connections[alias].vendor != "sqlite":
         return
     options = connections[alias].settings_dict.get("OPTIONS") or {}

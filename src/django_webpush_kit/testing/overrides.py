@@ -7,7 +7,7 @@ from typing import Any
 
 from django.test.utils import override_settings
 
-from django_webpush_kit.conf import given_settings, kit_settings, vapid_subject
+from django_webpush_kit.conf import given_settings, public_key, vapid_subject
 from django_webpush_kit.protocol.vapid import generate_vapid_keys
 
 _IMMEDIATE = "django_webpush_kit.task_backends.ImmediateBackend"
@@ -25,9 +25,9 @@ def loopback_settings() -> override_settings:
 
 def _overridden(**replaced: Any) -> override_settings:
     assumed: dict[str, Any] = {}
-    if not kit_settings.VAPID_PRIVATE_KEY:
+    if not public_key():  # no key is configured, or its file is not on this machine
         # a configured public key without its private key would not match the temporary key pair
-        assumed |= {"VAPID_PRIVATE_KEY": _throwaway_key(), "VAPID_PUBLIC_KEY": ""}
+        assumed |= {"VAPID_PRIVATE_KEY": _throwaway_key(), "VAPID_PUBLIC_KEY": "", "VAPID_FALLBACK_PRIVATE_KEYS": ()}
     if not vapid_subject():
         assumed["VAPID_SUBJECT"] = "mailto:tests@example.com"
     return override_settings(WEBPUSH_KIT={**given_settings(), **assumed, **replaced})

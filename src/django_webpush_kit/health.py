@@ -293,7 +293,16 @@ def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
         yield Problem("workers", text, "Run `manage.py migrate`.", is_serious=False)
         yield from lag_problems(lag, [])
         return
-    problems = list(worker_problems(workers, lag, has_queue=isinstance(_task_backend(), QueueBackend)))
+    backend = _task_backend()
+    problems = list(
+        worker_problems(
+            workers,
+            lag,
+            start_hint=(backend or TaskBackend).start_hint,
+            has_queue=isinstance(backend, QueueBackend),
+            delivers_in_requests=backend is not None and backend.delivers_in_requests,
+        )
+    )
     yield from problems
     if any(problem.area == "workers" and problem.is_serious for problem in problems):
         return

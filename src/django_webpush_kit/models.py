@@ -260,9 +260,10 @@ class DailyStatistics(models.Model):
 class WorkerHeartbeat(models.Model):
     """A worker process, as it last wrote about itself; `delivery.heartbeats` writes the row every 10 seconds at most.
 
-    All moments are by the clock of the database. `swept_at` is when the process last looked for all due rows, as a loop
-    or because a scheduler told it to. A process that was killed has no `ended_at`. `rows` counts what it handled since
-    its start, `per_minute` is its last rate, and `clock_difference` is how many seconds its clock is ahead.
+    All moments are by the clock of the database. The calls of a command share a row, whose `started_at` is the start of
+    the first call. `swept_at` is when the process last looked for all due rows, as a loop or because a scheduler told
+    it to. A process that was killed has no `ended_at`. `rows` counts what it handled since its start, `per_minute` is
+    its last rate, and `clock_difference` is how many seconds its clock is ahead.
     """
 
     name = models.CharField(_("worker"), max_length=200, unique=True)

@@ -74,6 +74,16 @@ class TestWorkers:
         assert (row.name.endswith(":once"), row.is_loop, row.rows, row.ending) == (True, False, 1, "finished")
         assert row.started_at <= row.swept_at <= row.ended_at, "cron is a scheduler, too"
 
+    def test_calls_of_one_command_keep_the_start_of_the_first_one(self):
+        call_command("deliver_push", stdout=StringIO())
+        row = WorkerHeartbeat.objects.get()
+        earlier = row.started_at - timedelta(seconds=60)
+        WorkerHeartbeat.objects.update(started_at=earlier)
+        call_command("deliver_push", stdout=StringIO())
+        assert WorkerHeartbeat.objects.get().started_at == earlier
+        with worker_heartbeat("another command", is_loop=False):
+            assert WorkerHeartbeat.objects.get().started_at > earlier
+
     def test_an_exception_is_recorded_as_its_end(self):
         with pytest.raises(KeyError), worker_heartbeat("deliver_push", is_loop=True):
             raise KeyError
@@ -145,7 +155,7 @@ class TestWorkers:
             execute("PRAGMA max_page_count = 1073741823")
         assert not WorkerHeartbeat.objects.filter(name=heartbeat.name).exists()
         assert (health["status"], health["findings"][0]["area"]) == ("unhealthy", "workers")
-        assert "is its disk full?" in health["findings"][0]["fix"]
+        assert "is the disk of the database full?" in health["findings"][0]["fix"]
 
 
 @contextmanager
@@ -246,7 +256,8 @@ class TestHeartbeat:
         [
             ({"seen": 5}, "running"),
             ({"seen": 100}, "silent"),
-            ({"seen": 100, "is_loop": False}, "running"),
+            ({"seen": 60, "is_loop": False}, "running"),
+            ({"seen": 100, "is_loop": False}, "idle"),
             ({"seen": 5, "ended_at": timezone.now()}, "ended"),
         ],
     )
@@ -315,6 +326,16 @@ class TestHealth:
         assert health["problems"][0].startswith("The scheduler has not started a sweep for 310 s")
         push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
         assert self.status_and_areas() == ("healthy", [])
+
+    def test_a_scheduler_has_time_after_the_start_of_the_workers(self, push_settings):
+        push_settings(TASK_BACKEND=CELERY_LIKE)
+        now = database_now(clock_difference())
+        before = now - timedelta(seconds=600)
+        make_row(seen=593, is_loop=False, started_at=before - timedelta(hours=1), swept_at=before)
+        make_row(is_loop=False, started_at=now - timedelta(seconds=18))
+        assert self.status_and_areas() == ("healthy", [])
+        WorkerHeartbeat.objects.filter(name="web1:1").update(started_at=now - timedelta(seconds=320))
+        assert get_health(details=True)["problems"][0].startswith("The scheduler has not started a sweep for 320 s")
 
     @pytest.mark.parametrize(("seconds", "status"), [(-5.0, "degraded"), (60.0, "unhealthy"), (1.0, "healthy")])
     def test_a_wrong_clock_of_a_worker_is_reported(self, seconds, status):
@@ -388,16 +409,37 @@ class TestNoWorker:
         self.make_due(subscription, 40)
         assert get_health()["status"] == status
 
-    @pytest.mark.parametrize(("seen", "status"), [(59, "healthy"), (125, "healthy"), (200, "degraded")])
+    @pytest.mark.parametrize(("seen", "status"), [(59, "healthy"), (80, "degraded"), (200, "degraded")])
     @pytest.mark.parametrize("is_queue", [False, True])
-    def test_cron_and_queues_are_missed_after_two_calls(self, subscription, seen, status, is_queue):
-        make_row(seen=seen, is_loop=False, ended_at=None if is_queue else timezone.now())
+    def test_cron_and_queues_are_missed_if_they_should_have_come_since_the_row_was_due(
+        self, subscription, seen, status, is_queue
+    ):
+        now = database_now(clock_difference())
+        ended_at = None if is_queue else now - timedelta(seconds=seen)
+        make_row(seen=seen, is_loop=False, ended_at=ended_at, started_at=now - timedelta(seconds=600))
         self.make_due(subscription, 40)
+        health = get_health(details=True)
+        assert health["status"] == status
+        if status == "degraded":
+            text = rf"1 notification has been due for 4\d s; the last worker was seen {seen} s ago\. Start one: .*"
+            assert re.fullmatch(text, health["problems"][0])
+
+    @pytest.mark.parametrize(("seen", "status"), [(125, "healthy"), (160, "degraded")])
+    def test_one_that_came_since_the_row_was_due_is_missed_after_two_calls(self, subscription, seen, status):
+        make_row(seen=seen, is_loop=False)
+        self.make_due(subscription, 200)
         assert get_health()["status"] == status
+
+    def test_a_single_call_is_not_expected_back(self, subscription):
+        make_row(seen=45, is_loop=False, ended_at=timezone.now())
+        self.make_due(subscription, 40)
+        [problem] = get_health(details=True)["problems"]
+        assert "; the last worker was seen 45 s ago. Start one: " in problem
 
     def test_cron_may_be_as_rare_as_the_setting_allows(self, subscription, push_settings):
         push_settings(HEALTH_MAX_LAG_SECONDS=3600)
-        make_row(seen=1000, is_loop=False, ended_at=timezone.now())
+        hours_ago = database_now(clock_difference()) - timedelta(hours=3)
+        make_row(seen=1000, is_loop=False, ended_at=timezone.now(), started_at=hours_ago)
         self.make_due(subscription, 900)
         assert self.status_and_areas() == ("healthy", [])
 
@@ -405,6 +447,17 @@ class TestNoWorker:
         make_row(seen=9)
         self.make_due(subscription, 200)
         assert self.status_and_areas() == ("healthy", [])
+
+    def test_a_worker_that_was_tried_once_is_not_missed_while_requests_deliver(self, subscription, push_settings):
+        make_row(seen=1039)
+        assert self.status_and_areas() == ("healthy", [])
+        self.make_due(subscription, 10)
+        [problem] = get_health(details=True)["problems"]
+        assert "Start one: `python manage.py deliver_push --loop`" in problem
+        assert problem.index("Start one") < problem.index("the disk of the database")
+        get_notification_model().objects.all().delete()
+        push_settings(TASK_BACKEND=f"{BACKENDS}.NullBackend")
+        assert self.status_and_areas() == ("degraded", ["workers"])
 
     def test_requests_that_deliver_are_no_worker(self, subscription):
         self.make_due(subscription, 40)

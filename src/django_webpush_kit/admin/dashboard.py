@@ -37,7 +37,12 @@ SERVICE_WORDS = {
     "limited": _("limited to a rate"),
 }
 
-WORKER_WORDS = {"running": _("running"), "ended": _("ended"), "silent": _("not seen any more")}
+WORKER_WORDS = {
+    "running": _("running"),
+    "ended": _("ended"),
+    "silent": _("not seen any more"),
+    "idle": _("idle or stopped"),
+}
 
 SHOWN_WORKERS = 20
 

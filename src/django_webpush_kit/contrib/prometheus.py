@@ -173,7 +173,7 @@ def _workers() -> Iterator[Any]:
     states = _gauge("webpush_workers", "Worker processes of the last day", "state")
     seen = _gauge("webpush_worker_last_seen_seconds", "Since a worker was last seen")
     workers = overview.workers()
-    found = dict.fromkeys(("running", "silent", "ended"), 0)
+    found = dict.fromkeys(("running", "idle", "silent", "ended"), 0)
     for worker in workers:
         found[worker.state] += 1
     for state, count in found.items():

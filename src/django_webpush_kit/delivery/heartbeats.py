@@ -36,7 +36,11 @@ MIN_RATE_SECONDS = 1.0
 """Minimum time over which a rate is measured. A few rows in a millisecond mean nothing."""
 
 SILENT_SECONDS = 90.0
-"""A loop without a heartbeat for longer has died or hangs: by default, a request takes 30 seconds at most."""
+"""A loop without a heartbeat for longer has died or hangs: by default, a request takes 30 seconds at most. A process of
+a queue is idle, or was stopped."""
+
+SERIES_SECONDS = 30.0
+"""A command whose calls reach over a longer time is called regularly."""
 
 KEEP = timedelta(days=1)
 MAX_ROWS = 200
@@ -51,11 +55,13 @@ class Heartbeat:
     """The heartbeat of this process. `command` says what it runs.
 
     `is_loop` is true for a process that looks for due rows by itself at least every second. A task of a queue does so
-    only when it is called.
+    only when it is called. `is_call` is true for one of the calls of a command that share a row: it keeps the start of
+    the first one, unless a day has passed since the last.
     """
 
-    def __init__(self, command: str, *, is_loop: bool, name: str = "") -> None:
+    def __init__(self, command: str, *, is_loop: bool, name: str = "", is_call: bool = False) -> None:
         self.name = name or process_name()
+        self._is_call = is_call
         self.ending = "finished"
         """How the process ends if no error follows."""
         self._command = command[:100]
@@ -110,7 +116,7 @@ class Heartbeat:
         difference = clock_difference()
         now = database_now(difference)
         is_new = self._started_at is None
-        self._started_at = self._started_at or now
+        self._started_at = self._started_at or self._start_of_series(now) or now
         if self._is_sweeping:
             self._swept_at, self._is_sweeping = now, self._is_loop
         self._measure(is_last=bool(ending))
@@ -132,6 +138,14 @@ class Heartbeat:
             WorkerHeartbeat.objects.using(alias).update_or_create(name=self.name, defaults=values)
         if is_new:
             _remove_old(now)
+
+    def _start_of_series(self, now: datetime) -> datetime | None:
+        """Return when the calls of the command began whose row this one shares."""
+        if not self._is_call:
+            return None
+        rows = WorkerHeartbeat.objects.using(outbox_database())
+        earlier = rows.filter(name=self.name, command=self._command, seen_at__gt=now - KEEP, started_at__lte=now)
+        return earlier.values_list("started_at", flat=True).first()
 
     def _measure(self, *, is_last: bool) -> None:
         """Measure the rate since the last heartbeat."""
@@ -162,7 +176,8 @@ def beating(heartbeat: Heartbeat) -> Iterator[Heartbeat]:
 @contextmanager
 def worker_heartbeat(command: str, *, is_loop: bool) -> Iterator[Heartbeat]:
     """Write the heartbeat of a command and how it ends. Repeated runs of the same command share one row."""
-    heartbeat = Heartbeat(command, is_loop=is_loop, name="" if is_loop else f"{platform.node()[:150]}:once")
+    name = "" if is_loop else f"{platform.node()[:150]}:once"
+    heartbeat = Heartbeat(command, is_loop=is_loop, name=name, is_call=not is_loop)
     try:
         with beating(heartbeat):
             heartbeat.note_sweep()
@@ -211,21 +226,32 @@ class SeenWorker:
 
     @property
     def state(self) -> str:
-        """Return "running", "ended", or "silent" for a process that has not ended and was not seen recently.
+        """Return "running", "ended", or for a process that has not ended and was not seen recently "silent" or "idle".
 
-        A queue may leave its processes idle, so they are never silent. Their rows are removed after a day.
+        A loop is silent. A process of a queue is idle: nothing shows whether the queue stopped it or has no task for
+        it. Their rows are removed after a day.
         """
         if self.row.ended_at is not None:
             return "ended"
-        return "silent" if self.row.is_loop and self.seen_seconds > SILENT_SECONDS else "running"
+        if self.seen_seconds <= SILENT_SECONDS:
+            return "running"
+        return "silent" if self.row.is_loop else "idle"
 
-    def is_expected_back(self, sweep_seconds: float) -> bool:
-        """Return whether the worker will look for due rows soon.
+    def is_expected_back(self, missed: float, *, late: float, lag: float) -> bool:
+        """Return whether the worker will look for due rows soon, the oldest of which has been due for `lag` seconds.
 
-        A loop must be running. A command or a task that is called regularly must have been seen in the last
-        `sweep_seconds`.
+        A loop must be running. A command or a task must have been called in the last `missed` seconds. If it was not
+        called since the row became due, it must be called regularly, and in the last `late` seconds.
         """
-        return self.seen_seconds <= sweep_seconds if not self.row.is_loop else self.state == "running"
+        if self.row.is_loop:
+            return self.state == "running"
+        if self.seen_seconds <= lag:
+            return self.seen_seconds <= missed
+        return self.seen_seconds <= late and (self.row.ended_at is None or self._is_in_series)
+
+    @property
+    def _is_in_series(self) -> bool:
+        return (self.row.seen_at - self.row.started_at).total_seconds() > SERIES_SECONDS
 
 
 def seen_workers(difference: float | None) -> list[SeenWorker]:

@@ -31,6 +31,9 @@ WAITING_SECONDS = 30.0
 MISSED_SWEEPS_SECONDS = 150.0
 """Schedulers call a worker every minute. One that was not seen for so long has missed two calls."""
 
+LATE_SWEEP_SECONDS = 75.0
+"""A call that would have found a due notification is late if no worker was seen for so long."""
+
 LOST_KEY_SHARE = 0.01
 SERIOUS_LOST_KEY_SHARE = 0.1
 """Shares of active subscriptions with an unknown VAPID key that are a problem, and a serious one."""
@@ -125,22 +128,25 @@ def clock_problems(difference: float | None, owner: str = "this machine") -> Ite
         )
 
 
-def worker_problems(workers: Sequence[SeenWorker], lag: float, *, has_queue: bool) -> Iterator[Problem]:
+def worker_problems(
+    workers: Sequence[SeenWorker], lag: float, *, start_hint: str, has_queue: bool, delivers_in_requests: bool
+) -> Iterator[Problem]:
     """Report missing workers, a silent scheduler, and workers with a wrong clock.
 
-    `lag` is the age of the oldest due notification in seconds, `has_queue` whether a scheduler runs the sweep. Without
+    `lag` is the age of the oldest due notification in seconds, `start_hint` says how to start a worker, `has_queue`
+    whether a scheduler runs the sweep. If requests deliver, no worker is missed until a notification is due. Without
     heartbeats, only the lag is known.
     """
     longest = kit_settings.HEALTH_MAX_LAG_SECONDS
     silence = min((worker.seen_seconds for worker in workers), default=0.0)
     is_due = lag > DUE_GRACE_SECONDS
     has_permanent = any(worker.row.is_loop or worker.row.ended_at is None for worker in workers)
-    if silence > longest and (is_due or has_permanent):
+    if silence > longest and (is_due or (has_permanent and not delivers_in_requests)):
         yield Problem(
             "workers",
             f"No worker has been seen for {silence:.0f} s{', and notifications are due' if is_due else ''}.",
-            "Start deliver_push or the queue's workers, and read their log. If they run, they hang or cannot write to "
-            "the database (is its disk full?).",
+            f"{start_hint} If workers run, they hang or cannot write to the database: read their log (is the disk of "
+            "the database full?).",
             is_serious=is_due,
         )
     elif has_queue:
@@ -160,22 +166,29 @@ def idle_problems(
     """
     longest = kit_settings.HEALTH_MAX_LAG_SECONDS
     # a project that tolerates more than the default may call workers less often
-    sweep_seconds = max(MISSED_SWEEPS_SECONDS, longest / 2)
-    if may_be_others or any(worker.is_expected_back(sweep_seconds) for worker in workers):
+    missed = max(MISSED_SWEEPS_SECONDS, longest / 2)
+    late = max(LATE_SWEEP_SECONDS, missed - LATE_SWEEP_SECONDS)
+    if may_be_others or any(worker.is_expected_back(missed, late=late, lag=lag) for worker in workers):
         return
     what = f"1 notification has been due for {lag:.0f} s"
     if due > 1:
         what = f"{due:,} notifications are due, the oldest for {lag:.0f} s"
-    yield Problem("workers", f"{what}, and no worker runs.", start_hint, is_serious=not workers or lag > longest)
+    seen = min((worker.seen_seconds for worker in workers), default=None)
+    cause = ", and no worker runs" if seen is None else f"; the last worker was seen {seen:.0f} s ago"
+    yield Problem("workers", f"{what}{cause}.", start_hint, is_serious=seen is None or lag > longest)
 
 
 def _scheduler_problems(workers: Sequence[SeenWorker], longest: float) -> Iterator[Problem]:
-    """Report workers that run, although no scheduler starts their sweep."""
-    if not workers:
+    """Report workers that run, although no scheduler starts their sweep.
+
+    The time counts from the last sweep, or from the start of the present workers if they were started later.
+    """
+    present = [worker for worker in workers if worker.row.ended_at is None and worker.seen_seconds <= longest]
+    if not present:
         return
-    latest = max(worker.row.seen_at for worker in workers)
+    latest = max(worker.row.seen_at for worker in present)
     sweeps = [worker.row.swept_at for worker in workers if worker.row.swept_at is not None]
-    since = max(sweeps, default=min(worker.row.started_at for worker in workers))
+    since = max([*sweeps, min(worker.row.started_at for worker in present)])
     silence = (latest - since).total_seconds()
     if silence > longest:
         yield Problem(

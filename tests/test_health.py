@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.core.cache import caches
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from django_webpush_kit.conf import vapid_keyring
@@ -242,7 +242,7 @@ def test_unusable_settings_do_not_break_the_response(push_settings):
 class TestComponents:
     """The database, its clock and the broker."""
 
-    def test_a_missing_table_makes_it_unhealthy_and_is_no_error(self, transactional_db):
+    def test_a_missing_table_makes_it_unhealthy_and_is_no_error(self, transactional_db, caplog):
         table = get_notification_model()._meta.db_table
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
@@ -251,6 +251,17 @@ class TestComponents:
             finally:
                 cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
         assert (health["status"], http_status(health, strict=True), health["success_rate"]) == ("unhealthy", 503, None)
+        text = "The tables of django_webpush_kit are missing or out of date."
+        assert health["problems"] == [f"{text} Run `manage.py migrate`."]
+        assert [record.message.partition(": ")[0] for record in caplog.records][:1] == [text.rstrip(".")]
+        assert "Traceback" not in caplog.text
+
+    def test_a_database_that_does_not_answer_makes_it_unhealthy(self, monkeypatch):
+        def fail(*args):
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr("django_webpush_kit.health._recent", fail)
+        health = get_health(details=True)
         assert health["problems"] == ["The database does not answer. Start it, or correct DATABASES."]
 
     def test_the_number_of_queries_is_small_and_constant(self, subscription, django_assert_max_num_queries):

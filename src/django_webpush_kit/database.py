@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import DataError, IntegrityError, OperationalError, connections, router, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
 from django.utils import timezone
 
 from django_webpush_kit.conf import swapped_model
@@ -37,6 +47,14 @@ a JSON value, such as a number beyond the range of a double. SQLite: invalid JSO
 
 UNREADABLE_TEXT = "Could not decode to UTF-8"
 """How SQLite's message about a stored text in another encoding begins."""
+
+MISSING = frozenset({"42P01", "42703", 1146, 1054})
+"""Undefined table and undefined column: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
+
+MISSING_TEXT = re.compile(r"no such (table|column)|table \S+ has no column")
+"""How SQLite's messages about a missing table or column begin."""
+
+TABLES_MISSING = "The tables of django_webpush_kit are missing or out of date"
 
 _logger = logging.getLogger(__name__)
 
@@ -78,7 +96,7 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
         except OperationalError as error:
             connection = connections[alias]
             attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
-            if connection.in_atomic_block or attempt >= attempts:
+            if connection.in_atomic_block or attempt >= attempts or is_missing_table(error):
                 raise
             connection.close_if_unusable_or_obsolete()
             _logger.info("The database was busy or unreachable; retrying", exc_info=True)
@@ -115,9 +133,18 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 
-def error_code(error: OperationalError) -> Any:
+def is_missing_table(error: BaseException) -> bool:
+    """Return whether a table or a column does not exist, because a migration was not applied."""
+    if not isinstance(error, OperationalError | ProgrammingError):
+        return False
+    return error_code(error) in MISSING or MISSING_TEXT.match(str(error)) is not None
+
+
+def error_code(error: DatabaseError) -> Any:
     """Return the database's error code: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL) or a message (SQLite)."""
-    return getattr(error.__cause__, "sqlstate", None) or next(iter(error.args), None)
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3, psycopg2
+    return state or next(iter(error.args), None)
 
 
 def forget_keys(rows: Sequence[Any]) -> None:

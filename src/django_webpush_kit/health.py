@@ -25,7 +25,7 @@ from django.utils import timezone
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
-from django_webpush_kit.database import clock_difference, outbox_database
+from django_webpush_kit.database import TABLES_MISSING, clock_difference, is_missing_table, outbox_database
 from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
@@ -81,12 +81,18 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     """
     try:
         found = remember("health", compute=_current_health)
-    except DatabaseError:
-        _logger.exception("The database does not answer")
-        problem = Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
-        found = _unknown_health(problem)
+    except DatabaseError as error:
+        found = _unknown_health(_database_problem(error))
     _log_changes(found)
     return {**found["public"], **(found["details"] if details else {})}
+
+
+def _database_problem(error: DatabaseError) -> Problem:
+    if is_missing_table(error):
+        _logger.error("%s: run manage.py migrate. %s", TABLES_MISSING, error)
+        return Problem("database", f"{TABLES_MISSING}.", "Run `manage.py migrate`.")
+    _logger.error("The database does not answer", exc_info=error)
+    return Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
 
 
 def http_status(health: dict[str, Any], *, strict: bool) -> int:

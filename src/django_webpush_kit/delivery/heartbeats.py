@@ -23,7 +23,7 @@ from typing import Any
 from django.db import OperationalError, transaction
 
 from django_webpush_kit.conf import current_scope
-from django_webpush_kit.database import clock_difference, database_now, outbox_database
+from django_webpush_kit.database import clock_difference, database_now, is_missing_table, outbox_database
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import WorkerHeartbeat
 
@@ -101,7 +101,8 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001 - contained
             self._write_at = time.monotonic() + RETRY_SECONDS
             if not self._has_failed:
-                is_away = isinstance(error, OperationalError)  # the worker logs the error itself
+                # the worker logs the error itself
+                is_away = isinstance(error, OperationalError) or is_missing_table(error)
                 log_error(
                     _logger,
                     "The heartbeat of this worker could not be written: %s",

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database
+from django_webpush_kit.database import TABLES_MISSING, is_missing_table, outbox_database
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.delivery.heartbeats import note_progress
@@ -52,12 +52,13 @@ class Worker:
     ) -> None:
         self.claimed = 0
         self.outcomes: Counter[str] = Counter()
+        self.is_database_away = False
+        """Whether the last look at the outbox failed, because of an outage or missing tables."""
         self._limit = limit
         self._end = float("inf") if seconds is None else time.monotonic() + seconds
         self._is_abandoned = is_abandoned
         self._on_turn = on_turn
         self._is_stopped = False
-        self._is_database_away = False
         self._errors = ErrorLog()
 
     @property
@@ -88,7 +89,10 @@ class Worker:
             except ImproperlyConfigured:
                 raise
             except Exception as error:  # noqa: BLE001 - the next rows may succeed after any error
-                self._errors.note("Delivering", error)
+                if is_missing_table(error):
+                    self._note_outage(error)
+                else:
+                    self._errors.note("Delivering", error)
                 wait = interval
             close_old_connections()
             if not self._is_done():
@@ -151,12 +155,16 @@ class Worker:
         return min(((moment - now).total_seconds() for moment in first if moment is not None), default=default)
 
     def _note_outage(self, error: Exception) -> None:
-        """Log an outage once, not every attempt during it."""
-        if not self._is_database_away:
+        """Log an outage once, not every attempt during it. Missing tables may be created by a deployment meanwhile."""
+        if self.is_database_away:
+            return
+        self.is_database_away = True
+        if is_missing_table(error):
+            _logger.error("%s: run manage.py migrate. Retrying: %s", TABLES_MISSING, error)
+        else:
             _logger.warning("The database does not answer; retrying: %s", error)
-            self._is_database_away = True
 
     def _note_answer(self) -> None:
-        if self._is_database_away:
+        if self.is_database_away:
             _logger.warning("The database answers again")
-            self._is_database_away = False
+            self.is_database_away = False

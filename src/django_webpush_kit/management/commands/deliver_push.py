@@ -10,20 +10,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from django_webpush_kit.delivery.heartbeats import note_death, worker_heartbeat
 from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
+from django_webpush_kit.management.reporting import DatabaseCommand
 
 TERMINAL_LINE_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Interval between two lines of a loop: on a terminal, and in a log."""
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """A worker that needs no queue. Run it from cron, or with `--loop` under systemd or in a container."""
 
     help = (
@@ -105,7 +106,9 @@ class Command(BaseCommand):
                 heartbeat.ending = worker.ending
         finally:
             close_transport()
-        if options["verbosity"] > 0:
+        if worker.is_database_away and not worker.claimed:
+            self._say("Nothing was delivered: the outbox could not be read.")
+        elif options["verbosity"] > 0:
             self._say(summary(worker.claimed, worker.outcomes, time.monotonic() - started))
 
     def _say(self, text: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from django_webpush_kit.management.reporting import DatabaseCommand
 from django_webpush_kit.management.users import find_user
 from django_webpush_kit.privacy import count_exported, export_json, exported_head, exported_notifications
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Print the export as readable lines or as JSON."""
 
     help = "Print everything stored about a user: subscriptions, broadcasts they started, notifications and events."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from django_webpush_kit.analytics import NotificationAnalyticsService
@@ -15,12 +15,13 @@ from django_webpush_kit.analytics.service import FILTERS
 from django_webpush_kit.conf import MAX_DAYS
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.management.interruption import INTERRUPTED, interruptible
+from django_webpush_kit.management.reporting import DatabaseCommand
 from django_webpush_kit.rollups.bounds import bounds_of
 from django_webpush_kit.rollups.building import due_days, mark_changed, roll_up
 from django_webpush_kit.rollups.days import last_days
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Print the statistics of a period."""
 
     help = "Print how many notifications were accepted, shown and clicked in a period."

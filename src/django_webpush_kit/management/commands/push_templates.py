@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 import django_webpush_kit
 from django_webpush_kit.exceptions import TemplateRenderError
+from django_webpush_kit.management.reporting import DatabaseCommand
 from django_webpush_kit.models import get_template_model
 from django_webpush_kit.option_checks import storable
 from django_webpush_kit.outbox.snapshots import TEMPLATE_FIELDS
@@ -27,7 +28,7 @@ STARTER = Path(django_webpush_kit.__file__).parent / "fixtures" / "notification_
 DATES = ("created_at", "updated_at")
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Import, export or check notification templates."""
 
     help = "Import, export or check notification templates. A file is a JSON list or a Django fixture."

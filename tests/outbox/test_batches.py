@@ -55,7 +55,7 @@ class TestARecipientThatFails:
         push_settings(RECIPIENT_CONTEXT=function)
         result = send_templated("hello", people)
         assert (result.queued, result.failed, len(titles(result))) == (2, 1, 2)
-        assert "1 recipients were skipped" in caplog.text
+        assert "1 recipient was skipped" in caplog.text
         assert "Traceback" in caplog.text
 
     def test_does_not_end_the_call_when_it_is_the_only_one(self, people, personal, push_settings):
@@ -215,7 +215,13 @@ class TestASubscriptionThatCannotBeRead:
         given = to(people, get_subscription_model().objects.all())
         result = send(given, "Hello")
         assert (result.queued, result.failed, result.unreachable) == (2, 1, 0)
-        assert "1 recipients were skipped: ValueError" in caplog.text
+        assert "1 recipient was skipped: ValueError" in caplog.text
+
+    def test_is_not_logged_if_its_error_is_raised(self, people, caplog):
+        make_template("strict", title_template="{{ missing }}")
+        with pytest.raises(TemplateRenderError):
+            send_templated("strict", people)
+        assert caplog.text == ""
 
     def test_raises_nothing_if_it_is_the_only_one(self, people, unreadable):
         result = send(people.filter(username="bob"), "Hello")
@@ -278,7 +284,7 @@ class TestAtTheSameTime:
         monkeypatch.setattr("django_webpush_kit.outbox.batches.lock_recipients", delete_first)
         result = send(people, "Hello")
         assert (result.queued, result.failed) == (0, 3)
-        assert "recipients were skipped" not in caplog.text
+        assert "skipped" not in caplog.text
 
     def test_a_template_that_is_deleted_meanwhile_loses_no_message(self, people, personal, push_settings, monkeypatch):
         build = rows.build_page

@@ -19,7 +19,7 @@ from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import idempotency
 from django_webpush_kit.outbox.drafts import Draft
 from django_webpush_kit.outbox.recipients import Recipients, find_recipients
-from django_webpush_kit.outbox.rows import Counts, build_page, insert_page, lock_recipients, log_failures
+from django_webpush_kit.outbox.rows import Counts, Failures, build_page, insert_page, lock_recipients
 from django_webpush_kit.querysets import PushNotificationQuerySet
 from django_webpush_kit.signals import emit, notifications_queued
 from django_webpush_kit.task_backends import wake_on_commit
@@ -93,18 +93,19 @@ COUNTS = ("queued", "deferred", "suppressed", "failed", "recipients", "unreachab
 
 
 def _write_pages(recipients: Recipients, draft: Draft, batch: UUID) -> Counts:
-    """Write page after page. If a mistake of the caller failed all recipients, its exception is raised."""
-    now = timezone.now()
+    """Write page after page. If a mistake of the caller failed all recipients, its exception is raised, not logged."""
+    now, failures = timezone.now(), Failures()
     counts = Counts()
     for page in recipients.pages(with_users=draft.needs_user):
         living = lock_recipients(page)
-        counts += insert_page(build_page(living, draft, batch=batch, now=now))
+        counts += insert_page(build_page(living, draft, batch=batch, now=now, note=failures.add), note=failures.add)
         counts += Counts(failed=len(page) - len(living))
-    log_failures(recipients.failures)
+    failures.add(recipients.failures)
     counts += Counts(failed=len(recipients.failures), error=next(iter(recipients.failures), None))
     is_written = counts.queued or counts.deferred or counts.suppressed
     if isinstance(counts.error, WebPushKitError | TypeError | DatabaseError) and not is_written:
         raise counts.error
+    failures.log()
     return counts
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -67,8 +67,39 @@ class Page:
         return [row for row in self.rows if row.status == NotificationStatus.PENDING]
 
 
-def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime) -> Page:
-    """Render the message for each subscription. An exception fails only its own recipient."""
+class Failures:
+    """The number of recipients that were skipped by each kind of exception, and the first exception of each."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[type[Exception], tuple[Exception, int]] = {}
+
+    def add(self, errors: Iterable[Exception]) -> None:
+        """Count skipped recipients."""
+        for error in errors:
+            first, count = self._kinds.get(type(error), (error, 0))
+            self._kinds[type(error)] = first, count + 1
+
+    def log(self) -> None:
+        """Log one line with a traceback for each kind of exception."""
+        for error, count in self._kinds.values():
+            noun = "recipient was" if count == 1 else "recipients were"
+            log_error(_logger, "%d %s skipped: %s", count, noun, error_text(error), error=error)
+
+
+def log_failures(errors: Iterable[Exception]) -> None:
+    """Log the exceptions of recipients that were skipped."""
+    failures = Failures()
+    failures.add(errors)
+    failures.log()
+
+
+Note: TypeAlias = Callable[[Sequence[Exception]], None]
+
+
+def build_page(
+    subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: datetime, note: Note = log_failures
+) -> Page:
+    """Render the message for each subscription. An exception fails only its own recipient; `note` gets it."""
     model = get_notification_model()
     rows: list[Any] = []
     failures: list[Exception] = []
@@ -89,21 +120,22 @@ def build_page(subscriptions: Sequence[Any], draft: Draft, *, batch: UUID, now: 
                 raise
             failures.append(error)
             position += 1
-    log_failures(failures)
+    note(failures)
     return Page(rows, failures, now)
 
 
-def insert_page(page: Page, *, keep_suppressed: bool = True) -> Counts:
+def insert_page(page: Page, *, keep_suppressed: bool = True, note: Note = log_failures) -> Counts:
     """Insert the rows of a page in the caller's transaction and return the counts.
 
-    Suppressed recipients get a row with the reason. If `keep_suppressed` is False, they are only counted.
+    Suppressed recipients get a row with the reason. If `keep_suppressed` is False, they are only counted. `note` gets
+    the exceptions of rows that the database refused.
     """
     refused: list[tuple[Any, Exception]] = []
     rows = page.rows if keep_suppressed else page.pending
     _forget_deleted_templates(rows)
     inserted = _insert(rows, page.now, refused)
     errors = [error for row, error in refused if not _has_lost_its_recipient(row, error)]
-    log_failures(errors)
+    note(errors)
     pending = [row for row in inserted if row.status == NotificationStatus.PENDING]
     queued = sum(row.next_attempt_at <= page.now for row in pending)
     suppressed = len(page.rows) - len(pending) - len(refused)
@@ -122,15 +154,6 @@ def lock_recipients(subscriptions: list[Any]) -> list[Any]:
     keys = _lock(get_subscription_model(), {subscription.pk for subscription in subscriptions})
     users = _lock(get_user_model(), {subscription.user_id for subscription in subscriptions} - {None})
     return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
-
-
-def log_failures(failures: Sequence[Exception]) -> None:
-    """Log the failures of a page with one traceback for each kind of exception."""
-    kinds: dict[type[Exception], list[Exception]] = {}
-    for error in failures:
-        kinds.setdefault(type(error), []).append(error)
-    for errors in kinds.values():
-        log_error(_logger, "%d recipients were skipped: %s", len(errors), error_text(errors[0]), error=errors[0])
 
 
 def _savepoint(draft: Draft) -> AbstractContextManager[Any]:

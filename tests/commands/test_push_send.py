@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.transports import PushResponse, locmem
 from tests.factories import make_template
 
 pytestmark = pytest.mark.django_db
@@ -53,6 +54,18 @@ def test_now_delivers_and_reports_the_outcome(subscription, push_outbox):
     assert [message.title for message in push_outbox] == ["Hello"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_was_delivered_in_the_command_is_not_called_queued(subscription, push_settings):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
+    assert ": 1 queued, 0 for later" in run("ada", "Hello")
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.ImmediateBackend")
+    assert ": 1 sent, 0 for later" in run("ada", "Hello")
+    locmem.answers.append(PushResponse(id=None, status=413))
+    summary, reason = run("ada", "Hello").splitlines()
+    assert ": 1 failed, 0 for later" in summary
+    assert reason.startswith(f"{subscription.push_service}: failed: ")
+
+
 def test_rows_suppressed_by_preferences_are_reported_unless_critical(make_subscription, user):
     make_subscription(user, preferences={"categories": {"news": False}})
     assert "0 queued, 0 for later, 1 suppressed" in run("ada", "Hello", "--type", "news")
@@ -89,5 +102,5 @@ def test_errors_are_reported_without_a_traceback(subscription, arguments, words)
 
 
 def test_a_user_without_subscriptions_is_reported(user):
-    with pytest.raises(CommandError, match="no active subscription"):
+    with pytest.raises(CommandError, match=r"no active subscription\. Log in .* turn notifications on"):
         run("ada", "Hello")

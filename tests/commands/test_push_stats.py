@@ -1,6 +1,7 @@
 """`manage.py push_stats`."""
 
 import json
+import re
 import signal
 from io import StringIO
 
@@ -40,6 +41,7 @@ def test_it_prints_totals_and_a_line_per_type(subscription):
     assert lines[0] == "Last 7 days: 2 queued, 1 accepted, 1 failed, 1 shown, 1 clicked"
     assert lines[1] == "Rates: 50.0 % accepted, 100.0 % shown, 100.0 % clicked"
     assert lines[2].startswith("Half were shown within ")
+    assert re.split(" {2,}", lines[4]) == ["type", "accepted", "failed", "accepted %", "shown %", "clicked %"]
     assert lines[5].split() == ["(none)", "0", "1", "0.0", "%", "-", "-"]
     assert lines[6].split() == ["news", "1", "0", "100.0", "%", "100.0", "%", "100.0", "%"]
 

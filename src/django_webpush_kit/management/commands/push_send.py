@@ -15,8 +15,17 @@ from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.management.users import find_user
 from django_webpush_kit.outbox.batches import SendResult
 from django_webpush_kit.protocol.responses import URGENCIES
+from django_webpush_kit.states import NotificationStatus
 
 SEND_OPTIONS = ("url", "icon", "tag", "ttl", "urgency", "topic", "data", "idempotency_key")
+
+
+NO_BROWSER = (
+    "The user has no active subscription. Log in as this user in a browser, open a page with the switch "
+    "(<webpush-toggle>), and turn notifications on."
+)
+
+DONE = (NotificationStatus.SENT, NotificationStatus.FAILED, NotificationStatus.EXPIRED)
 
 
 class Command(ReportingCommand):
@@ -61,13 +70,15 @@ class Command(ReportingCommand):
         self._report(result)
         if options["now"]:
             self._deliver(result)
+        elif result.notifications.filter(status__in=DONE[1:]).exists():
+            self._print_rows(result)
 
     def _report(self, result: SendResult) -> None:
         if not (result.queued or result.deferred or result.suppressed):
-            raise CommandError("The user has no active subscription.")
+            raise CommandError(NO_BROWSER)
         reused = " (already sent with this idempotency key)" if result.reused else ""
         self.stdout.write(
-            f"Batch {result.batch}: {result.queued} queued, {result.deferred} for later, "
+            f"Batch {result.batch}: {in_words(result)}, {result.deferred} for later, "
             f"{result.suppressed} suppressed{reused}"
         )
 
@@ -76,6 +87,17 @@ class Command(ReportingCommand):
             deliver_due(batch=result.batch)
         finally:
             close_transport()
+        self._print_rows(result)
+
+    def _print_rows(self, result: SendResult) -> None:
         for row in result.notifications.select_related("subscription"):
             reason = f": {row.failure_reason}" if row.failure_reason else ""
             self.stdout.write(f"{row.subscription.push_service}: {row.status}{reason}")
+
+
+def in_words(result: SendResult) -> str:
+    """Return what became of the queued rows: `ImmediateBackend` has sent them already."""
+    done = {status: result.notifications.filter(status=status).count() for status in DONE}
+    queued = max(0, result.queued - sum(done.values()))
+    counts = {**done, "queued": queued}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "0 queued"

@@ -95,10 +95,10 @@ def readable(report: dict[str, Any]) -> Iterator[str]:
     entries = report["breakdowns"].get("type", [])
     if entries:
         yield ""
-        yield f"{'type':<30} {'accepted':>9} {'failed':>9} {'accepted':>9} {'shown':>9} {'clicked':>9}"
+        yield f"{'type':<30} {'accepted':>10} {'failed':>10} {'accepted %':>11} {'shown %':>11} {'clicked %':>11}"
     for entry in entries:
-        columns = " ".join(f"{_rate(entry[name]):>9}" for name in ("delivery_rate", "display_rate", "click_rate"))
-        yield f"{entry['value'] or '(none)':<30} {entry['accepted']:>9} {entry['failed']:>9} {columns}"
+        columns = " ".join(f"{_rate(entry[name]):>11}" for name in ("delivery_rate", "display_rate", "click_rate"))
+        yield f"{entry['value'] or '(none)':<30} {entry['accepted']:>10} {entry['failed']:>10} {columns}"
     yield f"Today's figures are as of {timezone.localtime(period['as_of']):%Y-%m-%d %H:%M}."
     if period["uncounted_days"]:
         yield f"{period['uncounted_days']} days have not been counted yet: run push_stats --rebuild."

@@ -23,6 +23,7 @@ from django.db.models import CharField
 from django.test.utils import isolate_apps
 
 import django_webpush_kit
+from django_webpush_kit import task_backends, transports
 from django_webpush_kit.base_models import AbstractPushSubscription
 from django_webpush_kit.checks import check_deployment, check_settings
 from django_webpush_kit.checks import models as model_checks
@@ -249,7 +250,9 @@ def test_a_missing_key_file_is_named_with_the_command_that_writes_it(push_settin
     message = found()["E004"]
     assert f"the path of a missing file: {path}." in message.msg
     path.parent.mkdir()
-    program, _manage, *arguments = shlex.split(message.hint)
+    advice, _, command = message.hint.partition(": ")
+    assert advice == "Restore the file. On a new site, create it"
+    program, _manage, *arguments = shlex.split(command)
     assert program == "python"
     call_command(*arguments, verbosity=0)
     assert found() == {}
@@ -321,6 +324,26 @@ def test_a_model_whose_meta_has_lost_a_unique_constraint_is_refused(monkeypatch,
     errors = [message.msg for message in model_checks.model_settings() if message.id == "webpush_kit.E015"]
     wanted = [] if is_unique else ["webpush_kit.Browser has no unique constraint on endpoint_hash."]
     assert errors == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "given", "meant"),
+    [
+        ("TASK_BACKEND", "E007", f"{BACKENDS}.DjangoQ2Backend", f"{BACKENDS}.DjangoQBackend"),
+        ("TASK_BACKEND", "E007", "django_webpush_kit.backends.CeleryBackend", f"{BACKENDS}.CeleryBackend"),
+        ("TASK_BACKEND", "E007", "project.Backend", ""),
+        ("TRANSPORT", "E008", f"{TRANSPORTS}.LocMemTransport", f"{TRANSPORTS}.LocmemTransport"),
+        ("TRANSPORT", "E008", "curl", ""),
+    ],
+)
+def test_a_class_that_does_not_exist_is_answered_with_those_that_do(push_settings, name, number, given, meant):
+    push_settings(**{name: given})
+    guess, _, listed = found()[number].hint.rpartition("Available: ")
+    assert guess == (f"Did you mean {meant!r}? " if meant else "")
+    module, base = (task_backends, "Backend") if name == "TASK_BACKEND" else (transports, "Transport")
+    classes = {each for each in module.__all__ if each.endswith(base)} - {"QueueBackend", "TaskBackend", "Transport"}
+    assert {path.rpartition(".")[2] for path in listed.rstrip(".").split(", ")} == classes
+    assert all(path.startswith(module.__name__) for path in listed.split(", "))
 
 
 def test_an_unknown_option_lists_the_known_ones(push_settings):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shlex
 import stat
+import subprocess
 from io import StringIO
 
 import pytest
@@ -110,8 +112,46 @@ def test_force_does_not_write_through_a_link(tmp_path):
 
 
 def test_a_path_that_cannot_be_written_is_reported(tmp_path):
-    with pytest.raises(CommandError, match="nowhere"):
-        run("--output", str(tmp_path / "nowhere" / "keys"))
+    path = tmp_path / "no where" / "keys"
+    with pytest.raises(CommandError, match="could not be written") as caught:
+        run("--output", str(path))
+    command = str(caught.value).partition("Create its folder: ")[2]
+    subprocess.run(shlex.split(command), check=True)
+    run("--output", str(path))
+    assert path.exists()
+
+
+@pytest.mark.django_db
+class TestOnASiteWithSubscribers:
+    """A new key in the place of a lost one ends all subscriptions."""
+
+    TEXT = "1 browser has subscribed with another key. With a new key they receive nothing until they subscribe again."
+
+    def test_the_place_of_the_key_is_not_taken_by_a_new_one(self, subscription, push_settings, tmp_path, capsys):
+        path = tmp_path / "vapid.pem"
+        push_settings(VAPID_PRIVATE_KEY=str(path))
+        with pytest.raises(CommandError, match="add --abandon-subscriptions") as caught:
+            run("--format", "pem", "--output", str(path))
+        assert str(caught.value).startswith(f"{self.TEXT} If you have the old key file, restore it.")
+        assert not path.exists()
+        run("--format", "pem", "--output", str(path), "--abandon-subscriptions")
+        assert path.exists()
+        assert self.TEXT in capsys.readouterr().err
+
+    def test_another_file_and_printing_come_with_a_warning(self, make_subscription, tmp_path, capsys):
+        for _ in range(2):
+            make_subscription()
+        assert "VAPID_PRIVATE_KEY=" in run()
+        assert "2 browsers have subscribed with another key." in capsys.readouterr().err
+        run("--output", str(tmp_path / "next.pem"))
+        assert "keep it in VAPID_FALLBACK_PRIVATE_KEYS" in capsys.readouterr().err
+
+    def test_subscriptions_that_ended_are_no_matter(self, subscription, push_settings, tmp_path, capsys):
+        subscription.is_active = False
+        subscription.save()
+        push_settings(VAPID_PRIVATE_KEY=str(tmp_path / "vapid.pem"))
+        run("--output", str(tmp_path / "vapid.pem"))
+        assert capsys.readouterr().err == ""
 
 
 def test_it_runs_before_any_key_is_configured(settings):

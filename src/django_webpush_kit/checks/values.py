@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,7 +60,8 @@ def _vapid_keys() -> Messages:
 def _key_hint() -> str:
     missing = missing_file(kit_settings.VAPID_PRIVATE_KEY)
     if missing:
-        return f"python manage.py generate_vapid_keys --format pem --output {shlex.quote(missing)}"
+        command = f"python manage.py generate_vapid_keys --format pem --output {shlex.quote(missing)}"
+        return f"Restore the file. On a new site, create it: {command}"
     if any(map(missing_file, kit_settings.VAPID_FALLBACK_PRIVATE_KEYS)):
         return "Restore the file, or remove the key from the list."
     return "Generate a key with `manage.py generate_vapid_keys`, or set the path of a key file."
@@ -92,7 +94,7 @@ def _task_backend() -> Messages:
         yield messages.error(
             7,
             _unusable("TASK_BACKEND", error),
-            _accepted_options("TASK_BACKEND") or "Available backends: django_webpush_kit.task_backends.",
+            _accepted_options("TASK_BACKEND") or _available("TASK_BACKEND", TASK_BACKENDS),
         )
         return
     if not isinstance(backend, TaskBackend):
@@ -118,7 +120,7 @@ def _transport() -> Messages:
         yield messages.error(
             8,
             _unusable("TRANSPORT", error),
-            _accepted_options("TRANSPORT") or "Available transports: django_webpush_kit.transports.",
+            _accepted_options("TRANSPORT") or _available("TRANSPORT", TRANSPORTS),
         )
         return
     if not isinstance(transport, Transport):
@@ -148,6 +150,28 @@ def _accepted_options(name: str) -> str:
     parameters = [parameter for base in bases[:-1] for parameter in signature(base.__init__).parameters.values()]
     accepted = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY} - {"endpoint_policy"}
     return f"{path} accepts these OPTIONS: {', '.join(sorted(accepted)) or 'none'}." if set(given) - accepted else ""
+
+
+TASK_BACKENDS = tuple(
+    f"django_webpush_kit.task_backends.{name}Backend"
+    for name in ("Immediate", "Celery", "DjangoQ", "DjangoTasks", "Null")
+)
+
+TRANSPORTS = tuple(
+    f"django_webpush_kit.transports.{name}Transport" for name in ("Curl", "PyWebPush", "Console", "Locmem")
+)
+
+
+def _available(name: str, paths: Sequence[str]) -> str:
+    """Return a hint that lists the classes of the package, with the one that was probably meant."""
+    try:
+        given = backend_spec(name)[0]
+    except ImproperlyConfigured:
+        given = ""
+    classes = {path.rpartition(".")[2]: path for path in paths}
+    near = difflib.get_close_matches(given.rpartition(".")[2], classes, n=1, cutoff=0.8)
+    guess = f"Did you mean {classes[near[0]]!r}? " if near and given not in paths else ""
+    return f"{guess}Available: {', '.join(paths)}."
 
 
 def _unusable(name: str, error: Exception) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.database import outbox_database
+from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 
@@ -28,15 +32,21 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=sorted(FORMATS), default="env", help="env (default), json or pem")
         parser.add_argument("--output", metavar="FILE", help="write to this new file (mode 0600) instead of printing")
         parser.add_argument("--force", action="store_true", help="replace the file of --output if it exists")
+        parser.add_argument(
+            "--abandon-subscriptions",
+            action="store_true",
+            help="write the file that VAPID_PRIVATE_KEY names although browsers have subscribed with another key",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print or write one new pair. With `--output` the private key is not printed."""
+        path = None if options["output"] is None else Path(options["output"])
+        self._warn_of_subscriptions(path, is_accepted=options["abandon_subscriptions"])
         keys = generate_vapid_keys()
         text = FORMATS[options["format"]](keys)
-        if options["output"] is None:
+        if path is None:
             self.stdout.write(text)
             return
-        path = Path(options["output"])
         try:
             write_private_file(path, text + "\n", replace=options["force"])
         except FileExistsError:
@@ -44,9 +54,27 @@ class Command(BaseCommand):
                 f"{path} exists. An overwritten key cannot be recovered; use --force to replace it anyway."
             ) from None
         except OSError as error:
-            raise CommandError(f"{path} could not be written: {error.strerror}.") from error
+            fix = "" if path.parent.is_dir() else f" Create its folder: mkdir -p {shlex.quote(str(path.parent))}"
+            raise CommandError(f"{path} could not be written: {error.strerror}.{fix}") from error
         if options["verbosity"] > 0:
             self._explain(path.absolute(), keys["public_key"])
+
+    def _warn_of_subscriptions(self, path: Path | None, *, is_accepted: bool) -> None:
+        """Warn if browsers have subscribed: none of them did with a new key.
+
+        Raises CommandError if the new key would take the place of theirs.
+        """
+        count = active_subscriptions()
+        if not count:
+            return
+        browsers = "1 browser has" if count == 1 else f"{count:,} browsers have"
+        text = (
+            f"{browsers} subscribed with another key. With a new key they receive nothing until they subscribe again. "
+            "If you have the old key file, restore it."
+        )
+        if path is not None and _is_named_by_settings(path) and not is_accepted:
+            raise CommandError(f"{text} To make a new key anyway, add --abandon-subscriptions.")
+        self.stderr.write(self.style.WARNING(f"{text} To change the key, keep it in VAPID_FALLBACK_PRIVATE_KEYS."))
 
     def _explain(self, path: Path, public_key: str) -> None:
         """Print what to do with the file: it is all that the settings need."""
@@ -70,6 +98,15 @@ def _is_named_by_settings(path: Path) -> bool:
         return Path(kit_settings.VAPID_PRIVATE_KEY).resolve() == path.resolve()
     except (ImproperlyConfigured, TypeError, ValueError, OSError):
         return False  # the setting is a key, or invalid
+
+
+def active_subscriptions() -> int:
+    """Return the number of active subscriptions, or 0 if the database cannot be read, as on a new site."""
+    try:
+        with transaction.atomic(using=outbox_database()):
+            return get_subscription_model().objects.using(outbox_database()).active().count()
+    except Exception:  # noqa: BLE001 - a key is made before anything else is configured
+        return 0
 
 
 def write_private_file(path: Path, text: str, *, replace: bool = False) -> None:

@@ -97,7 +97,6 @@ class Command(ReportingCommand):
 
 def in_words(result: SendResult) -> str:
     """Return what became of the queued rows: `ImmediateBackend` has sent them already."""
-    done = {status: result.notifications.filter(status=status).count() for status in DONE}
-    queued = max(0, result.queued - sum(done.values()))
-    counts = {**done, "queued": queued}
+    counts = {str(status): result.notifications.filter(status=status).count() for status in DONE}
+    counts["queued"] = max(0, result.queued - sum(counts.values()))
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "0 queued"

@@ -105,6 +105,7 @@ WEBPUSH_KIT = {
         "booking_confirmed": {"label": "Confirmations"},
         "booking_reminder": {"label": "Reminders"},
         "course_moved": {"label": "Changes of time"},
+        "sample_news": {"label": "News (sample)"},  # only in the sample history
     },
     # only for the sample history (studio/sample_history.py)
     "AUDIENCES": {"sample": "studio.sample_history.members"},

@@ -26,6 +26,8 @@ COUNTED_DAYS = DAYS + 31  # the first subscriptions began a month before
 MEMBERS = 100
 PREFIX = "sample-"
 NEWS = "sample_news"
+STILL_PICTURE = "sample_never_finishes"
+"""The type of the broadcast in progress: its pages show a still picture."""
 NEVER = timedelta(days=3650)
 
 SERVICES = {
@@ -155,15 +157,16 @@ def _daily_rows(dice, subscriptions, now):
 
 def _broadcast(dice, subscriptions, headline, started_at, *, is_running=False):
     """Write one broadcast and return its rows, unsaved. A running one is left in the middle, and never goes on."""
-    title = f"Sample: {headline}"
-    text = {"type": NEWS, "language": "", "title_template": title, "body_template": "More on our page.", "pk": None}
+    title = f"Sample: {headline}{' (a still picture: never finishes)' if is_running else ''}"
+    kind = STILL_PICTURE if is_running else NEWS
+    text = {"type": kind, "language": "", "title_template": title, "body_template": "More on our page.", "pk": None}
     rest = {"url_template": "/", "icon_template": "", "require_interaction": False, "silent": False}
     lists = {"vibrate_pattern": [], "actions": [], "options": {}}
     people = [one for one in subscriptions if one.deactivated_at is None or one.deactivated_at > started_at]
     reached = people[: len(people) * 2 // 3] if is_running else people
     written = [one for one in reached if dice.random() > 0.06]
     row = PushBroadcast.objects.create(
-        type=NEWS,
+        type=kind,
         audience="sample",
         context={},
         texts={"templates": [{**text, **rest, **lists}], "is_free_text": True},
@@ -182,7 +185,7 @@ def _broadcast(dice, subscriptions, headline, started_at, *, is_running=False):
     rows = []
     for number, subscription in enumerate(written):
         is_sending = is_running and number >= len(written) * 3 // 4
-        details = {"type": NEWS, "title": title, "body": "More on our page.", "batch": row.batch}
+        details = {"type": kind, "title": title, "body": "More on our page.", "batch": row.batch}
         due = started_at + timedelta(seconds=number / 2 if is_running else number / 50)
         rows.append(_row(dice, subscription, due, is_sending=is_sending, **details))
     return rows

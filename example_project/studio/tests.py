@@ -176,6 +176,7 @@ class SampleHistoryTests(StudioTestCase):
             assert not deliver_due().claimed
             assert not self.push_outbox
         running = PushBroadcast.objects.get(status="running")
+        assert running.type == "sample_never_finishes"
         self.client.force_login(get_user_model().objects.get(username="admin"))
         self.assertContains(self.client.get(f"/admin/webpush_kit/pushbroadcast/{running.pk}/change/"), "per second")
         report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
@@ -187,6 +188,7 @@ class SampleHistoryTests(StudioTestCase):
         self.assertContains(self.client.get("/admin/webpush_kit/pushnotification/statistics/"), "booking_reminder")
         call_command("seed_history", "--again", verbosity=0)
         assert get_notification_model().objects.filter(type="sample_news").exists()
+        assert "News (sample)" in self.client.get("/admin/webpush_kit/pushbroadcast/").content.decode()
         report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
         assert report["totals"]["queued"] == get_notification_model().objects.count()
         call_command("seed_history", "--forget", verbosity=0)

@@ -18,6 +18,7 @@ from django_webpush_kit.admin import dashboard, large_tables
 from django_webpush_kit.conf import current_key_id
 from django_webpush_kit.database import clock_difference, database_now
 from django_webpush_kit.models import DailyStatistics, PushBroadcast, PushServiceState, WorkerHeartbeat
+from django_webpush_kit.templatetags.webpush_kit_admin import code_in_backticks
 from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db
@@ -208,6 +209,18 @@ class TestPanel:
     def test_it_lists_problems(self, busy, admin_client):
         assert f"refuses the VAPID key {current_key_id()}" in self.index(admin_client)
         assert f"{SERVICE} is paused (outage: timed out)" in self.index(admin_client)
+
+    def test_it_says_how_to_fix_them(self, admin_client, subscription, push_settings):
+        push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
+        make_notification(subscription, "pending", days_ago=40 / 86400)
+        command = "<code>python manage.py deliver_push <span>--loop</span></code>"
+        for page in (self.index(admin_client), admin_client.get(url()).content.decode()):
+            assert f"Start one: {command}, or run <code>deliver_push</code> every minute from cron." in page
+            assert "`" not in page.partition("Start one")[2].partition("</ul>")[0]
+
+    def test_backticks_in_data_bring_no_markup_in(self):
+        text = "`<b>` and `a` <i> `unfinished"
+        assert code_in_backticks(text) == "<code>&lt;b&gt;</code> and <code>a</code> &lt;i&gt; `unfinished"
 
     def test_it_can_be_switched_off(self, admin_client, push_settings):
         push_settings(ADMIN_PANEL=False)

@@ -398,9 +398,11 @@ class TestSample:
     def test_the_latest_broadcast_provides_values_else_placeholders_do(self, admin_client, editable):
         row = make_template("news", title_template="{{ number }} {{ who.name }} {{ until|date:'Y' }}")
         assert self.sample(admin_client, row)["number"] == "[number]"
+        assert "Taken from the latest broadcast" not in admin_client.get(page_of(row)).content.decode()
         make_context = {"number": 1, "until": {"$type": "date", "value": "2030-05-01"}}
         for context in (make_context, {}, {"number": 7}, {**make_context, "number": 2}, {}):
             PushBroadcast.objects.create(type="news", context=context)
+        assert "not stored. Taken from the latest broadcast" in admin_client.get(page_of(row)).content.decode()
         assert self.sample(admin_client, row) == {"number": 2, "who": {"name": "[who.name]"}, "until": "2030-05-01"}
         assert "<strong>2 [who.name] 2030</strong>" in words(admin_client.get(page_of(row)))
         PushBroadcast.objects.create(type="news", context=[7])

@@ -25,7 +25,7 @@ from django_webpush_kit.admin.broadcast_page import broadcast_page, messages_of,
 from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
-from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to
+from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to, type_label
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_template_model
 from django_webpush_kit.outbox.audiences import EVERYBODY
@@ -44,7 +44,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
     change_form_template = "django_webpush_kit/admin/broadcast.html"
     panel_template = "django_webpush_kit/admin/broadcast_panel.html"
 
-    list_display = ("type", "audience", "status", "progress", "created_by", "created_at", "finished_at")
+    list_display = (type_label, "audience", "status", "progress", "created_by", "created_at", "finished_at")
     list_filter = ("status", TypeFilter, "created_at")
     list_select_related = ("created_by",)
     ordering = ("-pk",)

@@ -32,7 +32,7 @@ from django_webpush_kit.admin.list_filters import (
     UserFilter,
 )
 from django_webpush_kit.admin.pages import link, list_url, row_link
-from django_webpush_kit.admin.reading import LANE_HELP, TypeFilter
+from django_webpush_kit.admin.reading import LANE_HELP, TypeFilter, type_label
 from django_webpush_kit.admin.repeating import page_patterns
 from django_webpush_kit.admin.statistics import statistics_page
 from django_webpush_kit.models import get_analytics_model
@@ -58,7 +58,7 @@ class PushNotificationAdmin(LargeTableAdmin):
 
     change_list_template = "django_webpush_kit/admin/outbox.html"
 
-    list_display = ("short_title", "recipient", "type", "state", "created_at")
+    list_display = ("short_title", "recipient", type_label, "state", "created_at")
     list_filter = (
         PositionFilter,
         BatchFilter,

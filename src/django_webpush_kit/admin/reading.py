@@ -131,6 +131,12 @@ class TypeFilter(admin.SimpleListFilter):
         return queryset if value is None else queryset.filter(type=value.replace("\x00", ""))
 
 
+@admin.display(description=_("type"), ordering="type")
+def type_label(row: Any) -> str | None:
+    """Return the label of a row's notification type, for lists with a `TypeFilter`."""
+    return type_labels().get(row.type, row.type) or None
+
+
 def may_view(request: HttpRequest, model: type[models.Model]) -> bool:
     """Return whether staff have the permission to view or to change a model."""
     options, user = model._meta, cast("Any", request.user)

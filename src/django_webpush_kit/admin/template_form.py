@@ -12,7 +12,7 @@ from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidg
 from django.core.exceptions import ValidationError
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import slugify
+from django.utils.text import format_lazy, slugify
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.json_fields import BoundedJSONField, VariablesField
@@ -203,11 +203,13 @@ def field_name(option: str) -> str:
 class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
     """A template whose JSON fields are split into form fields.
 
-    The admin makes a subclass for each request: `starting_sample` is the initial value of the sample variables, and
-    `buttons_as_json` shows a text area instead of rows.
+    The admin makes a subclass for each request: `starting_sample` is the initial value of the sample variables,
+    `is_sample_of_broadcast` says that some are those of a broadcast, and `buttons_as_json` shows a text area instead of
+    rows.
     """
 
     starting_sample: Mapping[str, Any] = {}
+    is_sample_of_broadcast = False
     buttons_as_json = False
 
     vibrate_pattern = VibrationField(
@@ -226,7 +228,7 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
         label=_("Sample variables"),
         required=False,
         widget=AdminTextareaWidget(attrs={"rows": 6}),
-        help_text=_("JSON for the preview and the test; not stored. Taken from the latest broadcast of the type."),
+        help_text=_("JSON for the preview and the test; not stored."),
     )
     version = VersionField(required=False, max_length=40)
     for _name, _field in OPTION_FIELDS.items():
@@ -235,7 +237,10 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for th
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["sample_context"].initial = self.starting_sample
+        sample = self.fields["sample_context"]
+        sample.initial = self.starting_sample
+        if self.is_sample_of_broadcast:
+            sample.help_text = format_lazy("{} {}", sample.help_text, _("Taken from the latest broadcast of the type."))
         self.fields["version"].initial = self._version = str(self.instance.updated_at or "")
         self.fields["actions"].widget.is_raw = self.buttons_as_json
         if "options" in self.fields:

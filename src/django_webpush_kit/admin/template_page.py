@@ -64,13 +64,12 @@ def panel_of(template: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def starting_sample(template: Any, *, with_last: bool) -> dict[str, Any]:
-    """Return sample variables as JSON: those of the latest broadcast of the type if `with_last`, and placeholders."""
+def placeholders(template: Any) -> dict[str, Any]:
+    """Return a placeholder for each variable, as JSON."""
     try:
-        sample = sample_context(template)
+        return as_json(sample_context(template))
     except TemplateRenderError:
-        sample = {}
-    return {**as_json(sample), **(_last_context(template.type) if with_last else {})}
+        return {}
 
 
 def uses_of(template: Any) -> dict[str, Any]:
@@ -93,7 +92,8 @@ def history_of(template: Any) -> list[LogEntry]:
     return [with_edge_moments(entry) for entry in entries.select_related("user").order_by("-action_time")[:MAX_USES]]
 
 
-def _last_context(type_: str) -> dict[str, Any]:
+def last_context(type_: str) -> dict[str, Any]:
+    """Return the variables of the latest broadcast of a type that had any, as JSON."""
     contexts = rows_of(PushBroadcast).filter(type=type_).exclude(context={}).order_by("-pk")
     context = contexts.values_list("context", flat=True).first()
     return as_json(thaw(context)) if isinstance(context, dict) else {}

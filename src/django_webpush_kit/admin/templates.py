@@ -20,7 +20,7 @@ from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problem
 from django_webpush_kit.admin.message_preview import preview_message
 from django_webpush_kit.admin.reading import may_view
 from django_webpush_kit.admin.template_form import OPTION_FIELDS, RAW, TemplateForm, field_name
-from django_webpush_kit.admin.template_page import history_of, panel_of, starting_sample, uses_of
+from django_webpush_kit.admin.template_page import history_of, last_context, panel_of, placeholders, uses_of
 from django_webpush_kit.error_reports import error_text
 from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.option_checks import storable
@@ -101,8 +101,13 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         """Return the form, with sample variables and, if the URL asks for it, buttons as JSON."""
         form = super().get_form(request, obj, change=change, **kwargs)
         template = obj or self.model(**self._known_fields(request))
-        sample = starting_sample(template, with_last=may_view(request, PushBroadcast))
-        return type(form.__name__, (form,), {"starting_sample": sample, "buttons_as_json": RAW in request.GET})
+        last = last_context(template.type) if may_view(request, PushBroadcast) else {}
+        values = {
+            "starting_sample": {**placeholders(template), **last},
+            "is_sample_of_broadcast": bool(last),
+            "buttons_as_json": RAW in request.GET,
+        }
+        return type(form.__name__, (form,), values)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Return the values in the URL, without the parameter for JSON."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from django import template
 from django.apps import apps
 from django.template.context import RequestContext
 from django.template.loader import render_to_string
-from django.utils.safestring import SafeString
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.error_reports import log_error
@@ -19,9 +21,23 @@ HAS_ADMIN = apps.is_installed("django.contrib.admin")
 if HAS_ADMIN:
     from django_webpush_kit.admin.dashboard import panel_context
 
+CODE = re.compile(r"`([^`\n]+)`")
+
+OPTION = re.compile(r"(?<![^\s])(-[\w-]+)")
+
 register = template.Library()
 
 _logger = logging.getLogger(__name__)
+
+
+@register.filter
+def code_in_backticks(text: object) -> SafeString:
+    """Return a text as HTML, with `code` between backticks as an element whose options are not broken over lines."""
+    return mark_safe(CODE.sub(_code, escape(str(text))))  # noqa: S308 - escaped first
+
+
+def _code(found: re.Match[str]) -> str:
+    return "<code>" + OPTION.sub(r"<span>\1</span>", found[1]) + "</code>"
 
 
 @register.simple_tag(takes_context=True)

@@ -340,7 +340,7 @@ class TestRunbook:
         assert given <= set(self.REASONS)
 
     def test_problems_reported_by_health_are_explained(self):
-        source = "".join(MODULES[f"django_webpush_kit.{name}"] for name in ("health", "delivery.problems"))
+        source = "".join(MODULES[f"django_webpush_kit.{name}"] for name in ("health", "delivery.problems", "database"))
         for row in tables(section(page("how-to/runbook.md"), "Look"))[0]:
             for part in row[0].strip('"').split("..."):
                 assert part.strip() in source, row[0]

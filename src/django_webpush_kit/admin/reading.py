@@ -132,9 +132,9 @@ class TypeFilter(admin.SimpleListFilter):
 
 
 @admin.display(description=_("type"), ordering="type")
-def type_label(row: Any) -> str | None:
+def type_label(row: Any) -> str:
     """Return the label of a row's notification type, for lists with a `TypeFilter`."""
-    return type_labels().get(row.type, row.type) or None
+    return type_labels().get(row.type, row.type) or "-"
 
 
 def may_view(request: HttpRequest, model: type[models.Model]) -> bool:

@@ -67,9 +67,10 @@ def panel_of(template: Any, sample: Mapping[str, Any]) -> dict[str, Any]:
 def placeholders(template: Any) -> dict[str, Any]:
     """Return a placeholder for each variable, as JSON."""
     try:
-        return as_json(sample_context(template))
+        sample = sample_context(template)
     except TemplateRenderError:
-        return {}
+        sample = {}
+    return {**as_json(sample)}
 
 
 def uses_of(template: Any) -> dict[str, Any]:

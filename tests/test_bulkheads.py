@@ -281,7 +281,6 @@ BULKHEADS = {
         "A log handler that raises stops nothing; its own traceback goes to stderr.",
         "test_error_reporters",
         """
-        health get_health exception
         management/importing ImportCommand._found exception
         transports/pywebpush _Sender.respond exception
         """,

@@ -42,7 +42,7 @@ from django_webpush_kit.delivery.problems import (
     service_problems,
     worker_problems,
 )
-from django_webpush_kit.error_reports import log_event
+from django_webpush_kit.error_reports import log_error, log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.overview import lane_states, last_sent_at
 from django_webpush_kit.protocol.responses import GONE_STATUSES
@@ -89,9 +89,9 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
 
 def _database_problem(error: DatabaseError) -> Problem:
     if is_missing_table(error):
-        _logger.error("%s: run manage.py migrate. %s", TABLES_MISSING, error)
+        log_error(_logger, "%s: run manage.py migrate. %s", TABLES_MISSING, error)
         return Problem("database", f"{TABLES_MISSING}.", "Run `manage.py migrate`.")
-    _logger.error("The database does not answer", exc_info=error)
+    log_error(_logger, "The database does not answer", error=error)
     return Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
 
 

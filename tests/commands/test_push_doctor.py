@@ -556,7 +556,7 @@ def test_missing_workers_are_an_error_once_rows_are_due(subscription):
     make_notification(subscription, "pending", next_attempt_at=datetime.now(timezone.utc) - timedelta(minutes=1))
     printed, error = run()
     assert error == "1 error found."
-    assert "Start deliver_push or the queue's workers, and read their log." in printed
+    assert "deliver_push --loop`, or run `deliver_push` every minute from cron. If workers run, they hang" in printed
 
 
 class TestStaticFiles:

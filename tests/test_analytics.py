@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 service = NotificationAnalyticsService()
 
 
+@pytest.mark.thorough
 def test_without_traffic_there_is_no_rate():
     assert service.get_notification_stats() == {
         "total_sent": 0,

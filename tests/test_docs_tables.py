@@ -64,6 +64,7 @@ def names(cells):
 class TestSignals:
     PAGE = page("reference/signals.md")
 
+    @pytest.mark.thorough
     def test_arguments_match_the_code(self):
         (table,) = tables(self.PAGE.partition("\n## ")[0])
         assert {row[0].strip("`"): names([row[1]]) for row in table} == sent_arguments()

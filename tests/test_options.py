@@ -205,6 +205,7 @@ good = {
 some_options = st.fixed_dictionaries({}, optional=good)
 
 
+@pytest.mark.thorough
 @given(st.sampled_from(sorted(OPTIONS)), anything)
 def test_no_value_raises_anything_but_invalid_option(name, value):
     try:
@@ -216,6 +217,7 @@ def test_no_value_raises_anything_but_invalid_option(name, value):
         json.dumps(options.to_json(), allow_nan=False)
 
 
+@pytest.mark.thorough
 @given(some_options, some_options, some_options)
 def test_options_are_merged_by_precedence(explicit, of_template, defaults):
     merged = SendOptions.parse(explicit).over(SendOptions.parse(of_template)).over(SendOptions.parse(defaults))
@@ -309,6 +311,7 @@ class TestStoredOptions:
         with pytest.raises(InvalidOption, match=message):
             RowOptions.from_json(stored)
 
+    @pytest.mark.thorough
     @given(st.dictionaries(st.sampled_from(sorted(ROW_OPTIONS)), anything) | anything)
     def test_no_stored_value_raises_anything_but_invalid_option(self, stored):
         try:

@@ -145,6 +145,7 @@ class TestSizes:
         with pytest.raises(PayloadTooLarge, match="above the budget of 3993"):
             send(user, "Hello", "x" * 4000)
 
+    @pytest.mark.thorough
     def test_every_accepted_message_can_be_sent(self, subscription):
         size = 3000
         while True:

@@ -66,6 +66,7 @@ def test_compiled_files_are_up_to_date(locale, tmp_path):
         assert gettext.GNUTranslations(file)._catalog == catalog_of(locale), HOW_TO_UPDATE
 
 
+@pytest.mark.thorough
 @needs_gettext
 def test_all_texts_of_the_package_are_translated(tmp_path):
     copy = tmp_path / "django_webpush_kit"

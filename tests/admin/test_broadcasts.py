@@ -69,6 +69,7 @@ class TestStartingABroadcast:
         notification = models.get_notification_model().objects.get()
         assert (notification.title, notification.options["ttl"]) == ("Order 7 is on its way", 60)
 
+    @pytest.mark.thorough
     def test_the_same_form_sent_twice_starts_one(self, admin_client):
         form = self.filled_in(admin_client)
         for _ in range(2):
@@ -157,6 +158,7 @@ class TestStartingABroadcast:
         assert row.scheduled_for is None
         assert row.options["scheduled_local"]["value"] == "2030-07-02T08:30:00"
 
+    @pytest.mark.thorough
     def test_rate_expiry_and_urgency_have_fields(self, admin_client, make_user, make_subscription, monkeypatch):
         for _ in range(3):
             make_subscription(make_user())
@@ -258,6 +260,7 @@ class TestStartingABroadcast:
         assert page.status_code == 200
         assert "Order [number] is on its way" in page.content.decode()
 
+    @pytest.mark.thorough
     def test_a_changed_form_starts_another_broadcast(self, admin_client):
         form = {**self.filled_in(admin_client), "confirmed": "1"}
         admin_client.post(self.url, form)
@@ -366,6 +369,7 @@ class TestStartingABroadcast:
     def test_invalid_messages_entered_in_the_form_are_reported(self, admin_client, given, field):
         assert list(self.errors(admin_client, **{"content": "text", **given})) == [field]
 
+    @pytest.mark.thorough
     def test_a_local_time_is_refused_only_after_it_has_passed_in_every_time_zone(
         self, admin_client, admin_user, time_machine
     ):

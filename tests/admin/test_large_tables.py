@@ -284,6 +284,7 @@ class TestFilters:
 class TestSearch:
     """What a text in the search box means."""
 
+    @pytest.mark.thorough
     def test_notifications_are_found_by_each_identifier(self, admin_client, many, user):
         row = many[4]
         texts = (

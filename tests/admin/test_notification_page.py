@@ -189,6 +189,7 @@ class TestResending:
         assert (copy.title, copy.user, copy.topic, copy.status) == ("Order 7 <shipped>", admin_user, "", "pending")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", ["again", "to_me"])
 def test_a_second_click_on_the_button_sends_nothing_more(
     admin_client, admin_user, notification, make_subscription, page
@@ -217,6 +218,7 @@ def test_a_row_that_staff_may_not_see_is_not_sent(admin_client, notification, mo
     assert admin_client.get(url_of(type(notification), "again", notification.pk)).status_code == 403
 
 
+@pytest.mark.thorough
 def test_a_pending_notification_can_be_cancelled(admin_client, subscription):
     row = make_notification(subscription, "pending")
     assert url_of(type(row), "cancel", row.pk) in page_of(admin_client, row)

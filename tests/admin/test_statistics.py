@@ -278,6 +278,7 @@ def test_hostile_values_are_escaped(open_page, subscription, user):
         assert "&lt;script&gt;alert(1)&lt;/script&gt;:&amp;" in text
 
 
+@pytest.mark.thorough
 def test_the_page_runs_few_queries(open_page, subscription, django_assert_max_num_queries):
     for days_ago in range(40):
         make_event(make_notification(subscription, type=f"type {days_ago}", days_ago=days_ago), "delivered")

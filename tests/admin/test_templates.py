@@ -103,6 +103,7 @@ def test_unusable_json_in_a_saved_template_is_an_error_and_changes_nothing(admin
     assert row.options == {"ttl": 60}
 
 
+@pytest.mark.thorough
 def test_variables_and_other_languages_are_shown(admin_client, editable):
     row = make_template("a", body_template="{{ where|default:'' }} {{ recipient.name }}")
     other = make_template("a", language="de", title_template="{{ nummer }}", actions=[{"action": "a", "title": "A"}])
@@ -126,6 +127,7 @@ def words(response):
     return re.sub(r"\s+", " ", response.content.decode())
 
 
+@pytest.mark.thorough
 def test_missing_languages_of_the_project_are_offered(admin_client, editable, settings):
     settings.LANGUAGES = [("en-us", "English"), ("de", "German"), ("pt-br", "Portuguese"), ("fr", "French")]
     row = make_template("a", language="de")
@@ -395,6 +397,7 @@ class TestSample:
     def sample(self, client, row):
         return json.loads(client.get(page_of(row)).context["adminform"].form["sample_context"].value() or "{}")
 
+    @pytest.mark.thorough
     def test_the_latest_broadcast_provides_values_else_placeholders_do(self, admin_client, editable):
         row = make_template("news", title_template="{{ number }} {{ who.name }} {{ until|date:'Y' }}")
         assert self.sample(admin_client, row)["number"] == "[number]"
@@ -408,6 +411,7 @@ class TestSample:
         PushBroadcast.objects.create(type="news", context=[7])
         assert self.sample(admin_client, row)["number"] == "[number]"
 
+    @pytest.mark.thorough
     def test_values_of_broadcasts_require_the_permission_to_view_them(self, client, make_user, editable):
         row = make_template("news", title_template="{{ number }}")
         PushBroadcast.objects.create(type="news", context={"number": 5})
@@ -537,6 +541,7 @@ class TestTwoPeople:
         assert f'name="version" value="{version}"' in page.content.decode()
         return {**filled_in(), "version": version}
 
+    @pytest.mark.thorough
     def test_the_second_one_does_not_replace_what_the_first_one_wrote(self, admin_client, editable):
         row = make_template("news", title_template="Old")
         hers, his = self.opened(admin_client, row), self.opened(admin_client, row)

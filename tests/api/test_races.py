@@ -45,6 +45,7 @@ def _no_rate_limits(push_settings: Any) -> None:
     push_settings(RATE_LIMITS={})
 
 
+@pytest.mark.thorough
 def test_subscribes_of_one_endpoint_make_one_row(user: Any, login: Any) -> None:
     clients = [login(user) for _ in range(THREADS)]
     body = new_body()
@@ -56,6 +57,7 @@ def test_subscribes_of_one_endpoint_make_one_row(user: Any, login: Any) -> None:
     assert sum(claim.matches(row) for claim in claims) == 1, "each token voids the one before"
 
 
+@pytest.mark.thorough
 def test_subscribes_of_one_endpoint_by_many_users_end_with_one_owner(make_user: Any, login: Any, db: None) -> None:
     clients = [login(make_user()) for _ in range(THREADS)]
     body = new_body()
@@ -64,6 +66,7 @@ def test_subscribes_of_one_endpoint_by_many_users_end_with_one_owner(make_user: 
     assert get_subscription_model().objects.count() == 1
 
 
+@pytest.mark.thorough
 def test_a_user_cannot_pass_the_limit_by_subscribing_in_parallel(user: Any, login: Any, push_settings: Any) -> None:
     push_settings(RATE_LIMITS={}, MAX_SUBSCRIPTIONS_PER_USER=5)
     clients = [login(user) for _ in range(THREADS)]
@@ -110,6 +113,7 @@ class TestPreferencesBesideOtherChanges:
     def save(self, client: ApiClient, endpoint: str) -> Any:
         return client.on("PUT preferences", endpoint, {"categories": {"news": False}})
 
+    @pytest.mark.thorough
     def test_the_subscription_is_deactivated(self, user: Any, login: Any) -> None:
         clients, statuses = [login(user) for _ in range(4)], Counter[int]()
         for _ in range(self.ROUNDS):
@@ -124,6 +128,7 @@ class TestPreferencesBesideOtherChanges:
             assert (row.is_active, row.deactivated_at is None) == (False, False)
         assert statuses.total() == statuses[200] + statuses[404]
 
+    @pytest.mark.thorough
     def test_the_endpoint_is_replaced(self, user: Any, login: Any) -> None:
         clients, statuses = [login(user) for _ in range(4)], Counter[int]()
         body = new_body()
@@ -140,6 +145,7 @@ class TestPreferencesBesideOtherChanges:
             assert row.endpoint_hash == endpoint_hash(row.endpoint)
         assert statuses.total() == statuses[200] + statuses[404]
 
+    @pytest.mark.thorough
     def test_another_user_takes_the_browser_over(self, make_user: Any, login: Any) -> None:
         for _ in range(self.ROUNDS // 2):
             body = new_body()
@@ -152,6 +158,7 @@ class TestPreferencesBesideOtherChanges:
             assert row.preferences == {}, "the former owner's preferences are not the next one's"
 
 
+@pytest.mark.thorough
 def test_renewals_and_merges_at_once_leave_one_active_subscription(user: Any, login: Any) -> None:
     """The page and the service worker both report a new endpoint, one of them knowing the old one."""
     for _ in range(8):

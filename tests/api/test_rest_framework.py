@@ -30,6 +30,7 @@ def bearer(user: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {AccessToken.for_user(user)}"}
 
 
+@pytest.mark.thorough
 def test_a_bearer_token_names_the_user(user: Any, api: ApiClient, bearer: dict[str, str]) -> None:
     body = new_body()
     answer = api.subscribe(body, headers=bearer)
@@ -48,6 +49,7 @@ def test_a_bearer_token_is_enough_where_login_is_required_everywhere(
     assert api.subscribe(new_body()).status_code == 401
 
 
+@pytest.mark.thorough
 def test_a_token_needs_no_csrf(bearer: dict[str, str]) -> None:
     assert ApiClient(enforce_csrf_checks=True).subscribe(new_body(), headers=bearer).status_code == 201
 

@@ -170,6 +170,7 @@ class TestAnnouncement:
 
 
 class TestWhatIsRefused:
+    @pytest.mark.thorough
     def test_hostile_endpoints(self, user: Any, login: Any, push_settings: Any) -> None:
         push_settings(RATE_LIMITS={})
         client, body = login(user), new_body()

@@ -228,6 +228,7 @@ def test_the_url_finding_can_be_silenced_for_workers_without_urls(settings):
     assert findings() == []
 
 
+@pytest.mark.thorough
 def test_an_unreachable_cache_is_an_error(settings):
     pytest.importorskip("redis")
     settings.CACHES = {
@@ -570,6 +571,7 @@ class TestStaticFiles:
     def findings(self):
         return [found for found in findings() if found[1] == "static files"]
 
+    @pytest.mark.thorough
     def test_files_that_were_not_collected_are_a_warning(self, root, settings):
         [(level, _area, text)] = self.findings()
         assert level == "warning"
@@ -580,6 +582,7 @@ class TestStaticFiles:
         (root / "django_webpush_kit" / "webpush-kit.js").unlink()
         assert self.findings() == []
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("storage", ["AggregatingStorage", "HashedOnlyStorage"])
     def test_a_manifest_without_them_is_an_error(self, root, settings, storage):
         settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": f"tests.hashed_files.{storage}"}}

@@ -487,6 +487,7 @@ def test_stored_evidence_that_cannot_be_read_is_ignored(browsers):
     assert send_to(browsers[1]).status == "sent"
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_always_refused_deactivates_no_subscription(browsers):
     """As with a wrong clock: this worker is refused for all, while what another one sends is accepted."""
     refused = []

@@ -99,6 +99,7 @@ class TestClaim:
         assert (row.status, row.claims, row.lease_token) == ("sending", 1, chunk.lease.token)
         assert row.next_attempt_at == chunk.lease.ends_at
 
+    @pytest.mark.thorough
     def test_eight_workers_claim_disjoint_rows_without_lock_errors(self, subscription, push_settings):
         push_settings(CHUNK_SIZE=5)
         send_many(subscription, 100)

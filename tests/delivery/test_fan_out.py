@@ -89,6 +89,7 @@ class TestAudience:
         deliver_due()
         assert fresh(row).queued == 1
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("type_", ["7", "-1", 'a"b', "a\\b", "a.b", "a[0]", "$", "a'b", "a%b", "a%sb", "{}", "ä ☺"])
     def test_a_type_may_have_any_characters(self, subscriptions, type_):
         make_template(type_, title_template="News")

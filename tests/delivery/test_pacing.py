@@ -266,12 +266,14 @@ class TestConfiguredRate:
         deliver_due()
         assert sent_urgencies() == {"high": 50}
 
+    @pytest.mark.thorough
     def test_other_services_do_not_wait(self, browsers, user, make_subscription, clock):
         other = make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/abc")
         write([*browsers, other], 600)
         deliver_due()
         assert sum("fcm" in request.endpoint for request in locmem.sent) == 100
 
+    @pytest.mark.thorough
     def test_it_holds_for_many_small_chunks(self, browsers, clock, push_settings):
         push_settings(CHUNK_SIZE=7)
         write(browsers, 100)
@@ -300,6 +302,7 @@ class TestConfiguredRate:
         late.refresh_from_db()
         assert (late.status, late.next_attempt_at) == ("pending", after(5))
 
+    @pytest.mark.thorough
     def test_a_row_without_ttl_waits_for_a_minute_at_most(self, browsers, clock, push_settings):
         push_settings(SEND_RATES={SERVICE: "1/h"})
         write(browsers, 3)
@@ -377,6 +380,7 @@ class TestBacklog:
         deliver_due()
         assert rows().filter(status="pending", next_attempt_at__lte=after(31), **soon).count() == 200
 
+    @pytest.mark.thorough
     def test_urgent_rows_stay_due(self, browsers, clock):
         write(browsers, 1000)
         deliver_due(limit=200)
@@ -385,6 +389,7 @@ class TestBacklog:
         assert sent_urgencies()["high"] == 10
         assert not rows().filter(status="pending", lane=Lane.HIGH, next_attempt_at__gt=after(3)).exists()
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize("options", [[], {"ttl": "x"}])
     def test_a_row_that_cannot_be_read_fails_when_it_is_claimed(self, browsers, clock, options):
         write(browsers, 1000)
@@ -394,6 +399,7 @@ class TestBacklog:
         odd.refresh_from_db()
         assert odd.status == "failed"
 
+    @pytest.mark.thorough
     def test_the_story_of_a_row_says_that_it_waited(self, browsers, clock):
         write(browsers, 1000)
         deliver_due()
@@ -699,6 +705,7 @@ class TestPauses:
         PushServiceState.objects.create(push_service=SERVICE, rate=1000, rate_changed_at=START)
         assert self.pauses(browsers, clock, 429, probes=6) == [1, 2, 4, 6, 6, 6]
 
+    @pytest.mark.thorough
     def test_a_slow_rate_is_probed_slowly(self, browsers, clock):
         PushServiceState.objects.create(push_service=SERVICE, rate=120, rate_changed_at=START)
         assert self.pauses(browsers, clock, 429, probes=7)[:6] == [1, 2, 4, 8, 16, 32]

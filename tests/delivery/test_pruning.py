@@ -95,6 +95,7 @@ def test_uncounted_rows_are_not_deleted(subscription):
 class TestFigures:
     """The statistics before and after rows are deleted."""
 
+    @pytest.mark.thorough
     def test_figures_of_90_days_stay_the_same(self, subscription, push_settings):
         for days_ago in range(1, 90, 8):
             row = make_notification(subscription, days_ago=days_ago, type="news")
@@ -169,6 +170,7 @@ class TestFigures:
         assert set(OutboxDay.objects.values_list("day", flat=True)) == {timezone.now().date()}
 
 
+@pytest.mark.thorough
 @pytest.mark.django_db(transaction=True)
 def test_events_during_a_deletion_are_counted_or_refused(subscription, push_settings):
     push_settings(RETENTION_DAYS=5)

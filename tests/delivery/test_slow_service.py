@@ -80,6 +80,7 @@ def working(worker, hung_server):
         thread.join()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("network")
 @pytest.mark.parametrize("urgency", ["high", "normal"])
 def test_rows_of_another_service_are_sent_while_one_hangs(servers, make_user, urgency):

@@ -168,6 +168,7 @@ class TestPages:
         assert all("OFFSET" not in query["sql"] for query in queries)
         assert sum(sizes) == len(rows)
 
+    @pytest.mark.thorough
     def test_pages_are_not_read_ahead(self, user):
         bulk(1001, user)
         pages = find_recipients(user).pages()

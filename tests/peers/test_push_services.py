@@ -181,6 +181,7 @@ class TestNtfy:
         service.without_subscriber.clear()
         assert make_due().status == "sent"
 
+    @pytest.mark.thorough
     def test_many_topics_without_a_subscriber_hold_up_nobody_else(self, service, subscribe):
         """Each is at fault alone: the server works."""
         names = [f"upLonely{number}xxxxxx" for number in range(6)]

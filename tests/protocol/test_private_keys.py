@@ -39,6 +39,7 @@ def refusal(text_or_path) -> str:
 
 
 class TestForms:
+    @pytest.mark.thorough
     @pytest.mark.parametrize("first_bytes", [range(first, first + 32) for first in range(0, 256, 32)], ids=str)
     def test_every_text_form_is_read_whatever_its_first_byte(self, first_bytes):
         for first_byte in first_bytes:

@@ -234,6 +234,7 @@ class TestPushNotifications:
             run(self.command)
 
 
+@pytest.mark.thorough
 def test_pages_are_stored_without_sending_signals(db: None, user: Any, key: VapidKey) -> None:
     told: list[Any] = []
 

@@ -133,6 +133,7 @@ class TestValidation:
         assert refusal.value.field == field
         assert str(refusal.value).startswith(field)
 
+    @pytest.mark.thorough
     @given(json_values | near_preferences)
     def test_any_posted_value_is_refused_or_usable(self, posted):
         try:
@@ -283,6 +284,7 @@ class TestQuietHours:
         assert quiet_until(window, "Nowhere/Land", nine_in["Asia/Tokyo"])
         assert not quiet_until(window, "", nine_in["Europe/Berlin"])
 
+    @pytest.mark.thorough
     @given(moments_near_changes, minutes_of_day, minutes_of_day)
     def test_their_end_equals_a_minute_by_minute_computation(self, moment, start, end):
         name, change, offset = moment

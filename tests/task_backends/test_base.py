@@ -195,6 +195,7 @@ class TestOutages:
         assert "answers again" in caplog.text
         assert queue.find_outage() == ""
 
+    @pytest.mark.thorough
     @pytest.mark.django_db(transaction=True)
     def test_a_cache_that_never_answers_does_not_delay_send(
         self, subscription, settings, push_settings, black_hole, monkeypatch, caplog

@@ -137,6 +137,7 @@ def same(value):
     return repr(value)
 
 
+@pytest.mark.thorough
 @given(st.dictionaries(storable_text, plain_values, max_size=4))
 def test_plain_contexts_are_copied_unchanged(values):
     copy = plain_context(values)
@@ -149,6 +150,7 @@ def dict_of(value):
     return tuple(map(dict_of, value)) if isinstance(value, tuple) else value
 
 
+@pytest.mark.thorough
 @given(st.fixed_dictionaries(dict.fromkeys("abc", plain_values)), st.sampled_from(["de", "fr", "ar", "en"]))
 def test_no_plain_value_breaks_a_template(values, language):
     source = "{{ a }}{{ b.c|default:'' }}{% if c.0 == a %}{{ c }}{% endif %}"

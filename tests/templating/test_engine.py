@@ -222,6 +222,7 @@ contexts = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.thorough
 @given(sources, contexts, st.sampled_from(["de", "fr", "ar", "ja", ""]), st.sampled_from(["error", "empty"]))
 def test_any_template_and_context_end_in_bounded_text_or_a_named_error(source, context, language, policy):
     with override_settings(USE_THOUSAND_SEPARATOR=True), override_push_settings(MISSING_VARIABLES=policy):

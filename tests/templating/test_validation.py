@@ -100,6 +100,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(
     st.fixed_dictionaries(
         {}, optional=dict.fromkeys(("actions", "options", "vibrate_pattern", "language", "url_template"), json_values)

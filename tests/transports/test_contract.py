@@ -398,6 +398,7 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 
 
 class TestLife:
+    @pytest.mark.thorough
     def test_a_caller_that_stops_early_leaves_nothing_behind(self, make_transport, browser, send, server):
         transport = make_transport()
         requests = [browser.request(server.url("/status/201")), browser.request(server.url("/silent"), id="slow")]

@@ -49,6 +49,7 @@ def counts(post):
     return lambda: json.loads(post("/counts")[0, "/counts"].body)
 
 
+@pytest.mark.thorough
 def test_requests_share_connections_and_stay_within_the_streams_allowed(post, counts):
     assert [response.status for response in post("/status/201").values()] == [201]
     responses = post(*["/slow/500"] * 450)
@@ -94,6 +95,7 @@ def test_a_connection_that_dies_is_replaced(post):
     assert post("/status/201")[0, "/status/201"].status == 201
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ["/die", "/refuse"])
 def test_a_message_is_not_sent_more_than_twice_by_one_request(post, counts, fault):
     """libcurl repeats it on another connection: after a connection it had used before died, and as the server asks."""

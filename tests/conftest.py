@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from django_webpush_kit.transports import locmem
 from tests.push_settings import changed_push_settings
 from tests.randomness import SEED, per_test
 
+TESTS = Path(__file__).parent
 EXTRAS = ("celery", "django_q", "django_tasks", "opentelemetry", "prometheus_client", "pycurl", "rest_framework")
 
 # how long an example takes says something about the machine, not about the code
@@ -43,6 +45,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"This environment should have the extras {wanted}, it has {installed}.")
     if "CI" not in os.environ and config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = SEED
+
+
+ELSEWHERE = {"browser": "browser", "hosts": "hosts", "servers": "services", "typing": "slow"}
+"""Folders all of whose tests have a mark: they are not even imported where the mark is left out."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out folders of which no test would be chosen."""
+    mark = ELSEWHERE.get(collection_path.name) if collection_path.parent == TESTS else None
+    return True if mark and f"not {mark}" in config.option.markexpr else None
 
 
 def pytest_unconfigure() -> None:

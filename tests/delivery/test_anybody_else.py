@@ -4,6 +4,7 @@ The machine of `test_life_cycle` with more events. Ada is the culprit: whatever 
 would without her.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from benchmarks.chaos.oddities import GIVEN, KINDS, STORED, store
 from django_webpush_kit import services, signals
 from django_webpush_kit.delivery import manual_pause
+from django_webpush_kit.exceptions import InvalidSubscription, KeyMismatch
 from django_webpush_kit.models import (
     PushBroadcast,
     get_notification_model,
@@ -127,6 +129,13 @@ class AnybodyElse(LifeCycle):
     def change_hands(self, who, owner):
         """A browser whose stored values are odd stays with the culprit."""
         super().change_hands(who, owner)
+
+    @rule(who=st.integers(0, 1))
+    def subscribe_again(self, who):
+        """Keys that differ from stored ones, which may be odd, are refused."""
+        expected = (InvalidSubscription, KeyMismatch) if self.is_odd and who == 0 else ()
+        with suppress(*expected):
+            super().subscribe_again(who)
 
     @rule()
     def the_culprit_is_erased_and_comes_back(self):

@@ -5,6 +5,7 @@ passes. Whatever happens: an ended row stays ended, nothing is sent too late or 
 every row has come to an end with a reason.
 """
 
+import os
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -231,6 +232,7 @@ def run_machine(examples, steps, machine=LifeCycle):
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
+            derandomize="CI" in os.environ,
             suppress_health_check=list(HealthCheck),
             database=None,
             phases=[Phase.generate],

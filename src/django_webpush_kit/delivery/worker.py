@@ -20,6 +20,7 @@ from django_webpush_kit.database import TABLES_MISSING, is_missing_table, outbox
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.delivery.heartbeats import note_progress
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.gc_pause import garbage_collector
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
@@ -160,7 +161,7 @@ class Worker:
             return
         self.is_database_away = True
         if is_missing_table(error):
-            _logger.error("%s: run manage.py migrate. Retrying: %s", TABLES_MISSING, error)
+            log_error(_logger, "%s: run manage.py migrate. Retrying: %s", TABLES_MISSING, error)
         else:
             _logger.warning("The database does not answer; retrying: %s", error)
 

@@ -70,7 +70,8 @@ def placeholders(template: Any) -> dict[str, Any]:
         sample = sample_context(template)
     except TemplateRenderError:
         sample = {}
-    return {**as_json(sample)}
+    values: dict[str, Any] = as_json(sample)
+    return values
 
 
 def uses_of(template: Any) -> dict[str, Any]:

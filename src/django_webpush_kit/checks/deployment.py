@@ -14,6 +14,8 @@ from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.checks.queues import shared_sqlite
 from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_subject
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.task_backends import ImmediateBackend, get_task_backend
+from django_webpush_kit.task_backends.immediate import MAX_ROWS
 
 _FAKE_DOMAINS = (".example", ".invalid", ".local", ".test", "example.com", "example.net", "example.org")
 
@@ -160,9 +162,6 @@ def _insecure_base_url() -> Messages:
 
 
 def _workers() -> Messages:
-    from django_webpush_kit.task_backends.base import get_task_backend
-    from django_webpush_kit.task_backends.immediate import MAX_ROWS, ImmediateBackend
-
     try:
         is_immediate = isinstance(get_task_backend(), ImmediateBackend)
     except (ImproperlyConfigured, ImportError):

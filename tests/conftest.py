@@ -48,11 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 ELSEWHERE = {"browser": "browser", "hosts": "hosts", "servers": "services", "typing": "slow"}
-"""Folders all of whose tests have a mark: they are not even imported where the mark is left out."""
+"""Folders and the mark that all of their tests have. A run that excludes the mark does not import them."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out folders of which no test would be chosen."""
+    """Do not collect a folder if the mark expression excludes all of its tests."""
     mark = ELSEWHERE.get(collection_path.name) if collection_path.parent == TESTS else None
     return True if mark and f"not {mark}" in config.option.markexpr else None
 

@@ -239,7 +239,7 @@ class SeenWorker:
         return "silent" if self.row.is_loop else "idle"
 
     def is_expected_back(self, missed: float, *, late: float, lag: float) -> bool:
-        """Return whether the worker will look for due rows soon, the oldest of which has been due for `lag` seconds.
+        """Return whether the worker will look for due rows soon. The oldest one has been due for `lag` seconds.
 
         A loop must be running. A command or a task must have been called in the last `missed` seconds. If it was not
         called since the row became due, it must be called regularly, and in the last `late` seconds.

@@ -29,10 +29,10 @@ WAITING_SECONDS = 30.0
 """A notification that has been due for longer is a problem if no worker runs."""
 
 MISSED_SWEEPS_SECONDS = 150.0
-"""Schedulers call a worker every minute. One that was not seen for so long has missed two calls."""
+"""Schedulers call a worker every minute. After this time without a heartbeat, two calls were missed."""
 
 LATE_SWEEP_SECONDS = 75.0
-"""A call that would have found a due notification is late if no worker was seen for so long."""
+"""After this time without a heartbeat, the next call of a scheduler is late."""
 
 LOST_KEY_SHARE = 0.01
 SERIOUS_LOST_KEY_SHARE = 0.1

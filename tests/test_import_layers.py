@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -108,8 +109,13 @@ def targets_of(node: ast.AST, package: str) -> list[str]:
     return [name if name in MODULES else base for name in submodules]
 
 
-IMPORTS = [found for module in MODULES for found in imports_of(module)]
-INSIDE = [found for found in IMPORTS if found.target.partition(".")[0] == PACKAGE and room(found.target)]
+@cache
+def all_imports() -> list[Import]:
+    return [found for module in MODULES for found in imports_of(module)]
+
+
+def inside_imports() -> list[Import]:
+    return [found for found in all_imports() if found.target.partition(".")[0] == PACKAGE and room(found.target)]
 
 
 def is_allowed(source: str, target: str) -> bool:
@@ -126,7 +132,9 @@ def test_every_package_has_a_layer():
 
 def test_imports_point_downward():
     assert [
-        str(found) for found in INSIDE if room(found.source) and not is_allowed(room(found.source), room(found.target))
+        str(found)
+        for found in inside_imports()
+        if room(found.source) and not is_allowed(room(found.source), room(found.target))
     ] == []
 
 
@@ -148,7 +156,7 @@ def test_the_rule_detects_violations(source, target):
 
 def test_there_are_no_import_cycles():
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
-    for found in INSIDE:
+    for found in inside_imports():
         # a submodule brings its package along, but a package may well import its own modules
         parent = found.target.rpartition(".")[0]
         brought = {found.target} | ({parent} if room(parent) and not found.source.startswith(parent) else set())
@@ -164,7 +172,7 @@ def test_there_are_no_import_cycles():
     ("layer", "refused"), [("protocol", "django"), ("transports", "django.conf"), ("transports", "django.db")]
 )
 def test_protocol_and_transports_import_neither_models_nor_settings(layer, refused):
-    foreign = [found for found in IMPORTS if room(found.source) == layer]
+    foreign = [found for found in all_imports() if room(found.source) == layer]
     assert foreign
     assert [str(found) for found in foreign if f"{found.target}.".startswith(f"{refused}.")] == []
 

@@ -103,6 +103,7 @@ class TestErasure:
         finally:
             connection.connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, kept)
 
+    @pytest.mark.thorough
     @pytest.mark.django_db(transaction=True)
     def test_it_leaves_nothing_even_during_sends_to_the_user(self, user, make_subscription):
         errors = []

@@ -84,6 +84,7 @@ def workers(tmp_path, number, **kit):
             parent.wait(SECONDS)
 
 
+@pytest.mark.thorough
 def test_no_row_is_lost_while_processes_are_killed_again_and_again(browsers, user, tmp_path, push_service):
     push_service.script(None, Fault(status=None, delay=0.05, times=None))
     with workers(tmp_path, 2, LEASE_SECONDS=2, CHUNK_SIZE=5) as (parent, seen):

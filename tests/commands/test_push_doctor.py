@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 from django.apps import apps
@@ -359,9 +360,10 @@ def test_an_unreachable_django_q2_broker_is_an_error(push_settings, monkeypatch)
 
 class TestCelery:
     @pytest.fixture
-    def app(self, push_settings):
-        """An app of the project, its broker and beat schedule to be chosen by the test."""
+    def app(self, push_settings, monkeypatch):
+        """The only app of the project, its broker and beat schedule to be chosen by the test."""
         celery = pytest.importorskip("celery")
+        monkeypatch.setattr("celery._state._apps", WeakSet())
         push_settings(TASK_BACKEND="django_webpush_kit.task_backends.CeleryBackend")
         before = celery.current_app._get_current_object()
         app = celery.Celery("tests-doctor", broker="memory://")

@@ -29,10 +29,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 FAULTS = [
     pytest.param({"status": 403}, "credentials", id="refused"),
     pytest.param({"status": 429}, "throttled", id="throttled"),
-    pytest.param({"status": 503}, "throttled", id="503"),
-    pytest.param({"status": 500}, "outage", id="500"),
+    pytest.param({"status": 503}, "throttled", id="503", marks=pytest.mark.thorough),
+    pytest.param({"status": 500}, "outage", id="500", marks=pytest.mark.thorough),
     pytest.param({"error": "timed out"}, "outage", id="timed out"),
-    pytest.param({"error": "name not resolved"}, "outage", id="DNS"),
+    pytest.param({"error": "name not resolved"}, "outage", id="DNS", marks=pytest.mark.thorough),
 ]
 
 

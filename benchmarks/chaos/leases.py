@@ -38,7 +38,7 @@ def oversleep(bench: Bench) -> Finding:
             bench.wait_until(lambda: bench.rows.filter(status="sending").exists())
             time.sleep(bench.random.uniform(0, 0.15))  # at any moment of the chunk
             sleeper.signal_group(signal.SIGSTOP)
-            while _holds_sqlite(bench):
+            while _holds_locks(bench):
                 sleeper.signal_group(signal.SIGCONT)
                 time.sleep(0.01)  # long enough to commit, short enough to have requests in flight
                 sleeper.signal_group(signal.SIGSTOP)
@@ -61,10 +61,24 @@ def oversleep(bench: Bench) -> Finding:
     return finding
 
 
-def _holds_sqlite(bench: Bench) -> bool:
-    """Whether the stopped worker has SQLite's one write lock: then nobody can write, whatever its lease."""
+OPEN_TRANSACTIONS = {
+    "postgresql": """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
+    """,
+    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()",
+}
+
+
+def _holds_locks(bench: Bench) -> bool:
+    """Whether the stopped worker is amid a transaction: then nobody can write those rows, whatever its lease.
+
+    With SQLite's one write lock nobody can write at all. An operator ends such a session with a time-out of the server.
+    """
     if bench.database != "sqlite":
-        return False
+        with connection.cursor() as cursor:
+            cursor.execute(OPEN_TRANSACTIONS[bench.database])
+            return bool(cursor.fetchone()[0])
     with closing(sqlite3.connect(connection.settings_dict["NAME"], timeout=0.2, isolation_level=None)) as other:
         try:
             other.execute("BEGIN IMMEDIATE")

@@ -49,7 +49,7 @@ ONLY = {
     },
     "legacy_service": {"outbox", "subscriptions", "states", "options"},
     "task_backends": {"task_backends", "caching", "conf", "outages", "error_reports"},
-    "transports": {"transports", "protocol", "exceptions"},
+    "transports": {"transports", "protocol", "exceptions", "error_reports"},
     "protocol": {"protocol", "exceptions"},
     "conf": {"protocol", "exceptions", "error_reports"},
     "exceptions": set(),

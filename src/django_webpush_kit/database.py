@@ -24,6 +24,7 @@ from django.db import (
 from django.utils import timezone
 
 from django_webpush_kit.conf import swapped_model
+from django_webpush_kit.error_reports import log_info
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -99,7 +100,7 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
             if connection.in_atomic_block or attempt >= attempts or is_missing_table(error):
                 raise
             connection.close_if_unusable_or_obsolete()
-            _logger.info("The database was busy or unreachable; retrying", exc_info=True)
+            log_info(_logger, "The database was busy or unreachable; retrying", error=error)
             max_wait = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), MAX_WAIT_SECONDS)
             time.sleep(random.uniform(0, max_wait))  # noqa: S311  # not a secret
 

@@ -1,24 +1,31 @@
-"""Log exceptions of the project's code. Log handlers and the exception's `__str__` may raise themselves."""
+"""Log errors and events, and tell errors in texts. Log handlers and the `__str__` of exceptions may raise themselves.
+
+A log handler may raise, for example if it cannot send an e-mail. Then its traceback is printed to stderr.
+"""
 
 from __future__ import annotations
 
 import logging
 import traceback
 from contextlib import suppress
+from typing import Any
 
 MAX_TEXT_LENGTH = 200
 
 
 def log_error(logger: logging.Logger, text: str, *arguments: object, error: BaseException | None = None) -> None:
-    """Log an error, with the traceback of `error` if it is given.
+    """Log an error, with the traceback of `error` if it is given."""
+    _log(logger, logging.ERROR, text, *arguments, exc_info=error)
 
-    A log handler may raise, for example if it cannot send an e-mail. Then its traceback is printed to stderr.
-    """
-    try:
-        logger.error(text, *arguments, exc_info=error, stacklevel=2)
-    except Exception:  # noqa: BLE001 - contained
-        with suppress(Exception):
-            traceback.print_exc()
+
+def log_warning(logger: logging.Logger, text: str, *arguments: object, error: BaseException | None = None) -> None:
+    """Log a warning, with the traceback of `error` if it is given."""
+    _log(logger, logging.WARNING, text, *arguments, exc_info=error)
+
+
+def log_info(logger: logging.Logger, text: str, *arguments: object, error: BaseException | None = None) -> None:
+    """Log something of interest to few, with the traceback of `error` if it is given."""
+    _log(logger, logging.INFO, text, *arguments, exc_info=error)
 
 
 def error_text(error: BaseException) -> str:
@@ -46,12 +53,14 @@ def log_event(logger: logging.Logger, level: int, event: str, text: str, *argume
     """Log something that happened, under a name that does not change, such as "webpush.chunk".
 
     The record has the attribute `event` and one for each of `fields`, for structured logs. The fields contain no
-    secrets: no endpoints, keys, texts of messages or data of users. A log handler that raises is contained.
+    secrets: no endpoints, keys, texts of messages or data of users.
     """
-    if not logger.isEnabledFor(level):
-        return
+    _log(logger, level, text, *arguments, extra={"event": event, **fields})
+
+
+def _log(logger: logging.Logger, level: int, text: str, *arguments: object, **options: Any) -> None:
     try:
-        logger.log(level, text, *arguments, extra={"event": event, **fields}, stacklevel=2)
+        logger.log(level, text, *arguments, stacklevel=3, **options)
     except Exception:  # noqa: BLE001 - contained
         with suppress(Exception):
             traceback.print_exc()

@@ -13,6 +13,8 @@ from contextvars import copy_context
 from functools import lru_cache
 from typing import TypeVar
 
+from django_webpush_kit.error_reports import log_warning
+
 Result = TypeVar("Result")
 
 CALL_SECONDS = 1.0
@@ -53,11 +55,11 @@ class Guard:
         except Exception as error:
             self._retry_at = time.monotonic() + AWAY_SECONDS
             if not self.error:
-                _logger.warning("%s does not answer: %r. Retrying every %d s.", self.name, error, AWAY_SECONDS)
+                log_warning(_logger, "%s does not answer: %r. Retrying every %d s.", self.name, error, AWAY_SECONDS)
             self.error = type(error).__name__
             raise
         if self.error:
-            _logger.warning("%s answers again.", self.name)
+            log_warning(_logger, "%s answers again.", self.name)
             self.error = ""
         return result
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django_webpush_kit.api.errors import ApiError, ErrorCode
 from django_webpush_kit.caching import scoped_key
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.error_reports import log_warning
 
 _logger = logging.getLogger(__name__)
 
@@ -103,6 +104,6 @@ def _count(name: str, period: int) -> int:
         return cache.incr(key)
     except ValueError:
         return 1  # the key was evicted between the two calls
-    except Exception:  # cache backends raise different exceptions when their server is down
-        _logger.warning("The cache is not available; rate limits are not applied", exc_info=True)
+    except Exception as error:  # noqa: BLE001 - cache backends raise different exceptions when their server is down
+        log_warning(_logger, "The cache is not available; rate limits are not applied", error=error)
         return 0

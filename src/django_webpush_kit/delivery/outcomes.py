@@ -30,6 +30,7 @@ from django_webpush_kit.delivery.daily_caps import DailyCaps
 from django_webpush_kit.delivery.heartbeats import note_progress
 from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
+from django_webpush_kit.error_reports import log_warning
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.responses import NO_SUBSCRIBER_STATUS, Answer, Outcome, classify
 from django_webpush_kit.signals import emit, post_send
@@ -248,7 +249,7 @@ class Recorder:
             written = sum(self._write_alone(key, change) for change, keys in changes.items() for key in keys)
         late = sum(map(len, changes.values())) - written
         if late:
-            _logger.warning("%d outcomes were recorded too late: their leases had lapsed or their rows are gone", late)
+            log_warning(_logger, "%d outcomes came too late: their leases had lapsed or their rows are gone", late)
 
     def _write_together(self, changes: dict[Change, list[Any]]) -> int:
         now = timezone.now()

@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from django.db import connections
 
+from django_webpush_kit.error_reports import log_error
+
 RESTART_SECONDS = 1.0
 MAX_RESTART_SECONDS = 30.0
 """Interval between two starts in one place: the first doubles with each process that dies early, up to the second."""
@@ -124,7 +126,8 @@ class WorkerProcesses:
         exit_code = os.waitstatus_to_exitcode(status)
         how = f"killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         seconds = place.note_death(process_id, how)
-        _logger.error("Worker process %d ended with %d; a new one is started in %.0f s", process_id, exit_code, seconds)
+        text = "Worker process %d ended with %d; a new one is started in %.0f s"
+        log_error(_logger, text, process_id, exit_code, seconds)
 
     def _pass_signals_on(self) -> None:
         """Pass on the first signal as SIGTERM. systemd may have sent the same one to the processes itself."""

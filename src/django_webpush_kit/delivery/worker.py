@@ -20,7 +20,7 @@ from django_webpush_kit.database import TABLES_MISSING, is_missing_table, outbox
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.delivery.heartbeats import note_progress
-from django_webpush_kit.error_reports import log_error
+from django_webpush_kit.error_reports import log_error, log_warning
 from django_webpush_kit.gc_pause import garbage_collector
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
@@ -163,9 +163,9 @@ class Worker:
         if is_missing_table(error):
             log_error(_logger, "%s: run manage.py migrate. Retrying: %s", TABLES_MISSING, error)
         else:
-            _logger.warning("The database does not answer; retrying: %s", error)
+            log_warning(_logger, "The database does not answer; retrying: %s", error)
 
     def _note_answer(self) -> None:
         if self.is_database_away:
-            _logger.warning("The database answers again")
+            log_warning(_logger, "The database answers again")
             self.is_database_away = False

@@ -22,6 +22,7 @@ from django.utils.translation import get_supported_language_variant
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.error_reports import log_warning
 from django_webpush_kit.models import ApiLocation
 from django_webpush_kit.protocol.endpoints import check_click_url
 
@@ -79,8 +80,8 @@ def remember_base(request: HttpRequest) -> None:
             ApiLocation.objects.using(outbox_database()).update_or_create(
                 pk=1, defaults={"path": path, "changed_at": timezone.now()}
             )
-    except DatabaseError:
-        _logger.warning("The path of the API could not be stored", exc_info=True)
+    except DatabaseError as error:
+        log_warning(_logger, "The path of the API could not be stored", error=error)
 
 
 MAX_LENGTH = 200

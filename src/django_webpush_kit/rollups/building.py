@@ -22,7 +22,7 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict, rows_of
-from django_webpush_kit.error_reports import log_error
+from django_webpush_kit.error_reports import log_error, log_warning
 from django_webpush_kit.models import (
     DailyStatistics,
     OutboxDay,
@@ -205,7 +205,7 @@ class _Work:
             for dimension, value, counts in given["counts"]:
                 work.tally.days[state.day][dimension, value] = Counts.from_json(counts)
         except (AttributeError, LookupError, TypeError, ValueError, ValidationError):
-            _logger.warning("The interrupted count of %s cannot be read; it starts again", state.day)
+            log_warning(_logger, "The interrupted count of %s cannot be read; it starts again", state.day)
             return new
         return work
 

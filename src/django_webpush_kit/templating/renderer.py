@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.error_reports import log_warning
 from django_webpush_kit.exceptions import TemplateNotFound, TemplateRenderError
 from django_webpush_kit.templating.compiled import CompiledTemplate, RenderedText, raise_missing
 from django_webpush_kit.templating.context import holds_datetime, plain_context, recipient_values
@@ -132,7 +133,7 @@ class TemplateRenderer:
     def _warn_once(self, name: str) -> None:
         if name not in self._reported:
             self._reported.add(name)
-            _logger.warning("Template %s: the variable %r is missing and was left empty.", self.type, name)
+            log_warning(_logger, "Template %s: the variable %r is missing and was left empty.", self.type, name)
 
 
 def _leave_empty(_name: str) -> None:

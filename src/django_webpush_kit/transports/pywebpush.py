@@ -10,13 +10,13 @@ import logging
 import os
 import ssl
 import time
-from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import h11
 from pywebpush import WebPusher
 
+from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.exceptions import InvalidSubscription, PayloadTooLarge
 from django_webpush_kit.protocol.encryption import MAX_PLAINTEXT, decode_keys
 from django_webpush_kit.protocol.responses import TransportError
@@ -102,9 +102,8 @@ class _Sender:
             return failure(request, error.error, time.monotonic() - started)
         except h11.LocalProtocolError:
             return failure(request, TransportError.INVALID_REQUEST, time.monotonic() - started)
-        except Exception:
-            with suppress(Exception):  # a log handler may raise
-                _logger.exception("A push request failed because of an error in the transport")
+        except Exception as error:  # noqa: BLE001 - contained
+            log_error(_logger, "A push request failed because of an error in the transport", error=error)
             return failure(request, TransportError.INTERNAL, time.monotonic() - started)
         return PushResponse(
             id=request.id,

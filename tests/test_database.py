@@ -1,12 +1,14 @@
 """Statements that meet a busy or broken database are tried again, or leave the rows claimable."""
 
 import os
+import time
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
 
 from django_webpush_kit import database
-from django_webpush_kit.database import is_refusal, retry_on_conflict
+from django_webpush_kit.database import is_refusal, is_unavailable, retry_on_conflict
+from django_webpush_kit.delivery.containment import raise_if_shared
 from tests.factories import make_notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +38,48 @@ def test_transient_errors_are_retried():
 def test_a_persistent_error_is_raised():
     with pytest.raises(OperationalError):
         retry_on_conflict(failing(database.ATTEMPTS))
+
+
+def test_an_error_of_one_row_is_not_retried():
+    attempts = []
+
+    def statement():
+        attempts.append(1)
+        raise IntegrityError("a duplicate")
+
+    with pytest.raises(IntegrityError):
+        retry_on_conflict(statement)
+    assert len(attempts) == 1
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="the others end sessions with an OperationalError")
+def test_a_transaction_starts_over_when_its_session_was_ended_because_it_was_idle(subscription):
+    """A machine that was stopped for a while finds its transaction gone. PostgreSQL's error is an InternalError."""
+    errors = []
+
+    def statements():
+        with transaction.atomic():
+            if not errors:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET idle_in_transaction_session_timeout = 1")
+                time.sleep(0.2)
+            try:
+                make_notification(subscription)
+            except InternalError as error:
+                errors.append(error)
+                raise
+        return "done"
+
+    assert retry_on_conflict(statements) == "done"
+    (error,) = errors
+    assert is_unavailable(error)
+    with pytest.raises(InternalError):  # no row is to blame
+        raise_if_shared(error)
+
+
+def test_another_internal_error_is_no_outage():
+    assert not is_unavailable(InternalError("the transaction is aborted"))
 
 
 def test_conflicts_are_retried_more_often_than_outages():

@@ -12,9 +12,11 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import (
-    DatabaseError,
     DataError,
+    Error,
     IntegrityError,
+    InterfaceError,
+    InternalError,
     OperationalError,
     ProgrammingError,
     connections,
@@ -38,6 +40,12 @@ MAX_WAIT_SECONDS = 1.5
 
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
 """Serialization failure and deadlock: SQLSTATE of PostgreSQL, error numbers of MariaDB and MySQL."""
+
+SESSION_ENDED = frozenset({"25P03", "25P04"})
+"""SQLSTATE of PostgreSQL: it has ended the session of a transaction that was idle or open for too long.
+
+Django raises an InternalError for them, and an OperationalError for all other ends of a session.
+"""
 
 REFUSALS = frozenset({1366, 3140, "malformed JSON"})
 """OperationalErrors caused by the content of one row.
@@ -94,7 +102,9 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
         attempt += 1
         try:
             return statement()
-        except OperationalError as error:
+        except Error as error:
+            if not is_unavailable(error):
+                raise
             connection = connections[alias]
             attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
             if connection.in_atomic_block or attempt >= attempts or is_missing_table(error):
@@ -122,7 +132,14 @@ def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parame
     return run
 
 
-def is_conflict(error: OperationalError) -> bool:
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether the database was busy, could not be reached or ended the session: another attempt may succeed."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return isinstance(error, InternalError) and error_code(error) in SESSION_ENDED
+
+
+def is_conflict(error: Error) -> bool:
     """Return whether the database refused the transaction because of a concurrent one."""
     return error_code(error) in CONFLICTS
 
@@ -141,7 +158,7 @@ def is_missing_table(error: BaseException) -> bool:
     return error_code(error) in MISSING or MISSING_TEXT.match(str(error)) is not None
 
 
-def error_code(error: DatabaseError) -> Any:
+def error_code(error: Error) -> Any:
     """Return the database's error code: SQLSTATE (PostgreSQL), a number (MariaDB, MySQL) or a message (SQLite)."""
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3, psycopg2

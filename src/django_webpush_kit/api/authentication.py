@@ -14,7 +14,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
@@ -22,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from django_webpush_kit.api.errors import CHALLENGE, ApiError, ErrorCode
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import is_refusal
+from django_webpush_kit.database import is_refusal, is_unavailable
 from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.tokens import primary_key
 
@@ -97,10 +96,10 @@ def _ask(authenticator: Authenticator, request: HttpRequest) -> Any:
         return _stored(authenticator(request))
     except (AuthenticationFailed, AuthenticationUnavailable):
         raise
-    except (OperationalError, InterfaceError) as error:
-        log_error(_logger, "The authenticator %r could not reach the database", authenticator, error=error)
-        raise (_refused() if is_refusal(error) else AuthenticationUnavailable()) from None
     except Exception as error:  # noqa: BLE001 - contained
+        if is_unavailable(error):
+            log_error(_logger, "The authenticator %r could not reach the database", authenticator, error=error)
+            raise (_refused() if is_refusal(error) else AuthenticationUnavailable()) from None
         log_error(_logger, "The authenticator %r failed; the credentials are refused", authenticator, error=error)
         raise _refused() from None
 

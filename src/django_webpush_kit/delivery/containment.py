@@ -6,13 +6,9 @@ import logging
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
 
-from django_webpush_kit.database import is_refusal
+from django_webpush_kit.database import is_refusal, is_unavailable
 from django_webpush_kit.error_reports import log_error
-
-SHARED_ERRORS = (OperationalError, InterfaceError, ImproperlyConfigured)
-"""Errors that affect all rows: the database does not answer, or a setting is invalid."""
 
 MAX_NAME_LENGTH = 80
 
@@ -20,8 +16,11 @@ _logger = logging.getLogger(__name__)
 
 
 def raise_if_shared(error: Exception) -> None:
-    """Raise the error if it affects all rows; return if it concerns only the row that caused it."""
-    if isinstance(error, SHARED_ERRORS) and not is_refusal(error):
+    """Raise the error if it affects all rows; return if it concerns only the row that caused it.
+
+    All rows are affected when the database does not answer, or when a setting is invalid.
+    """
+    if isinstance(error, ImproperlyConfigured) or (is_unavailable(error) and not is_refusal(error)):
         raise error
 
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import is_refusal, outbox_database, retry_on_conflict
+from django_webpush_kit.database import is_refusal, is_unavailable, outbox_database, retry_on_conflict
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
@@ -315,7 +315,7 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
     now = timezone.now()
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
     reason = {"failure_reason": error_text(error)}
-    is_passing = isinstance(error, OperationalError | InterfaceError)  # a timeout, a lock or a lost connection
+    is_passing = is_unavailable(error)  # a timeout, a lock or a lost connection
 
     def statements() -> None:
         failed = {"status": Status.FAILED, "finished_at": now, **reason}

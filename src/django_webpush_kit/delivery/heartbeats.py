@@ -20,10 +20,16 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from django_webpush_kit.conf import current_scope
-from django_webpush_kit.database import clock_difference, database_now, is_missing_table, outbox_database
+from django_webpush_kit.database import (
+    clock_difference,
+    database_now,
+    is_missing_table,
+    is_unavailable,
+    outbox_database,
+)
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import WorkerHeartbeat
 
@@ -102,7 +108,7 @@ class Heartbeat:
             self._write_at = time.monotonic() + RETRY_SECONDS
             if not self._has_failed:
                 # the worker logs the error itself
-                is_away = isinstance(error, OperationalError) or is_missing_table(error)
+                is_away = is_unavailable(error) or is_missing_table(error)
                 log_error(
                     _logger,
                     "The heartbeat of this worker could not be written: %s",

@@ -12,11 +12,11 @@ from datetime import datetime
 from types import FrameType
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import TABLES_MISSING, is_missing_table, outbox_database
+from django_webpush_kit.database import TABLES_MISSING, is_missing_table, is_unavailable, outbox_database
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.delivery.heartbeats import note_progress
@@ -84,13 +84,10 @@ class Worker:
                     continue
                 idle = 0.0 if report.claimed else min(interval, IDLE_SECONDS)
                 wait = max(idle, min(interval, self._seconds_to_next(timezone.now(), interval)))
-            except (OperationalError, InterfaceError) as error:
-                self._note_outage(error)
-                wait = interval
             except ImproperlyConfigured:
                 raise
             except Exception as error:  # noqa: BLE001 - the next rows may succeed after any error
-                if is_missing_table(error):
+                if is_unavailable(error) or is_missing_table(error):
                     self._note_outage(error)
                 else:
                     self._errors.note("Delivering", error)

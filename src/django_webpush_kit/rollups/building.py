@@ -16,12 +16,11 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import InterfaceError, OperationalError
 from django.db.models import F, Max, Q
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
-from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict, rows_of
+from django_webpush_kit.database import atomic_with_retry, is_unavailable, outbox_database, retry_on_conflict, rows_of
 from django_webpush_kit.error_reports import log_error, log_warning
 from django_webpush_kit.models import (
     DailyStatistics,
@@ -61,9 +60,9 @@ def roll_up(bounds: Bounds, on_progress: Callable[[date], None] = lambda day: No
             break
         try:
             is_complete = build_day(day, bounds)
-        except (OperationalError, InterfaceError):
-            raise  # the database is at fault, not this day
-        except Exception as error:  # noqa: BLE001 - contained
+        except Exception as error:
+            if is_unavailable(error):
+                raise  # the database is at fault, not this day
             log_error(_logger, "The statistics of %s could not be built", day, error=error)
             continue
         if is_complete:

@@ -51,6 +51,7 @@ FAULTS = [
     Fault("two-clusters", schedulers.two_django_q_clusters, queues=("django-q2 over orm", "django-q2 over redis")),
     Fault("two-beats", schedulers.two_celery_beats, queues=("celery over redis", "celery over rabbitmq")),
     Fault("oversleep", leases.oversleep),
+    Fault("stop-in-transaction", leases.stop_in_transaction, databases=("postgresql", "mariadb")),
     Fault("claim-at-once", leases.claim_at_once),
     Fault("two-sweeps", leases.two_sweeps),
     Fault("poison-row", leases.poison_row),

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from django.core.management import call_command
@@ -17,11 +18,13 @@ from django.utils import timezone
 
 from benchmarks.chaos import workers
 from benchmarks.chaos.bench import Bench, latency
+from benchmarks.chaos.network import SOON
 from benchmarks.chaos.settings import CHUNK_SIZE, MAX_IN_FLIGHT
 from benchmarks.chaos.verdict import Finding
 from django_webpush_kit.delivery.claiming import QUARANTINED
-from django_webpush_kit.models import PushServiceState
+from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.signals import pre_send
+from django_webpush_kit.testing.fake_push_service import Fault
 
 COLUMNS = ("pk", "status", "lease_token", "claims", "retry_count", "response_status", "sent_at", "next_attempt_at")
 POISON = "poison"
@@ -72,7 +75,7 @@ def _holds_locks(bench: Bench) -> bool:
     With SQLite's one write lock nobody can write at all. An operator ends such a session with a time-out of the server.
     """
     if bench.database != "sqlite":
-        return any(map(_is_locked, (bench.rows, PushServiceState.objects)))
+        return any(map(is_locked, (bench.rows, PushServiceState.objects)))
     with closing(sqlite3.connect(connection.settings_dict["NAME"], timeout=0.2, isolation_level=None)) as other:
         try:
             other.execute("BEGIN IMMEDIATE")
@@ -82,7 +85,7 @@ def _holds_locks(bench: Bench) -> bool:
         return False
 
 
-def _is_locked(rows: Any) -> bool:
+def is_locked(rows: Any) -> bool:
     """Whether another session has locked one of these rows.
 
     MariaDB's list of transactions (`information_schema.innodb_trx`) would not do: it is a copy, and whoever reads it
@@ -91,6 +94,60 @@ def _is_locked(rows: Any) -> bool:
     with transaction.atomic():
         free = rows.select_for_update(skip_locked=True).values_list("pk", flat=True)
         return len(free) < rows.count()
+
+
+SESSION_LIMITS = {
+    "postgresql": {"options": "-c idle_in_transaction_session_timeout=2000"},
+    "mariadb": {"init_command": "SET SESSION idle_transaction_timeout = 2"},
+}
+"""What the how-to for several machines sets, with two seconds."""
+
+
+def stop_in_transaction(bench: Bench) -> Finding:
+    """Stop a worker inside a transaction: the database ends its session, another sends the rows, and it goes on."""
+    finding = Finding("SIGSTOP inside a transaction, then SIGCONT")
+    rounds = 2 if bench.small else 10
+    options = {**connection.settings_dict["OPTIONS"], **SESSION_LIMITS[bench.database]}
+    bench.push_service.script(bench.browsers[0].endpoint, Fault(status=500, times=2 * rounds))
+    changed = locked = 0
+    for number in range(rounds):
+        bench.send(3 * CHUNK_SIZE, max_retries=100)
+        sleeper = bench.start(deliver_and_stop, bench.random.randint(1, 12), database={"OPTIONS": options}, kit=SOON)
+        finding.expect(bench.wait_until(lambda worker=sleeper: worker.is_stopped), f"{number}: it did not stop")
+        locked += is_locked(bench.rows)
+        bench.note_in_hand()
+        helper = bench.start(kit=SOON)
+        bench.settle(finding)
+        bench.kill(helper)
+        before = list(bench.rows.order_by("pk").values_list(*COLUMNS))
+        sleeper.signal_group(signal.SIGCONT)
+        bench.send(CHUNK_SIZE)  # the worker outlives the end of its session
+        bench.settle(finding)
+        sent_before = bench.rows.filter(pk__in=[row[0] for row in before])
+        after = list(sent_before.order_by("pk").values_list(*COLUMNS))
+        changed += sum(one != other for one, other in zip(before, after, strict=True))
+        bench.kill(sleeper)
+    bench.push_service.clear_faults()
+    finding.figures |= {"times": rounds, "with rows locked": locked, "late writes": changed}
+    finding.expect(locked, "no row was locked: nothing was tried")
+    finding.expect(not changed, f"{changed} rows changed by a worker whose session had been ended")
+    bench.judge(finding)
+    return finding
+
+
+def deliver_and_stop(number: int) -> None:
+    """`deliver_push --loop` of a process that stops itself after a statement about the outbox in a transaction."""
+    table = get_notification_model()._meta.db_table
+    statements = count(1)
+
+    def stop(execute: Any, sql: str, *arguments: Any) -> Any:
+        result = execute(sql, *arguments)
+        if connection.in_atomic_block and table in sql and next(statements) == number:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return result
+
+    with connection.execute_wrapper(stop):
+        workers.deliver_for_ever()
 
 
 def claim_at_once(bench: Bench) -> Finding:

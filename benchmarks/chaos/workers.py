@@ -46,6 +46,13 @@ class Worker:
             return self._process.poll() is None
         return bool(self._process.is_alive())
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the leader has been stopped by a signal."""
+        with suppress(FileNotFoundError):
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return False
+
     def signal_group(self, number: int) -> None:
         """Send a signal to the whole group; one that has ended is left alone."""
         with suppress(ProcessLookupError):

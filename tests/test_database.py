@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 
 import pytest
 from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
@@ -76,6 +77,21 @@ def test_a_transaction_starts_over_when_its_session_was_ended_because_it_was_idl
     assert is_unavailable(error)
     with pytest.raises(InternalError):  # no row is to blame
         raise_if_shared(error)
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="there is no other server")
+def test_a_session_that_is_read_only_is_replaced(subscription):
+    """After a failover a connection may lead to the primary of before, which cannot be written to any more."""
+    statement = "SET default_transaction_read_only = on"
+    if connection.vendor == "mysql":
+        statement = "SET SESSION TRANSACTION READ ONLY"
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    make = partial(make_notification, subscription)
+    with pytest.raises((InternalError, OperationalError)) as caught:
+        make()
+    assert is_unavailable(caught.value)
+    assert retry_on_conflict(make).pk
 
 
 def test_another_internal_error_is_no_outage():

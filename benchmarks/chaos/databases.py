@@ -54,6 +54,26 @@ def database_away(bench: Bench) -> Finding:
         return _endure(bench, finding, away, database={"HOST": "127.0.0.1", "PORT": str(proxy.port)})
 
 
+def read_only(bench: Bench) -> Finding:
+    """Cut the workers' sessions and let new ones be read-only, as after a failover: later sessions may write again."""
+    finding = Finding("database read-only for a while")
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+
+    @contextmanager
+    def demoted(_loops: list[Worker]) -> Iterator[None]:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            yield
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    # kept for ever: only who closes such a session gets one that may write
+    return _endure(bench, finding, demoted, database={"CONN_MAX_AGE": None})
+
+
 def sqlite_busy(bench: Bench) -> Finding:
     """Hold SQLite's write lock longer than workers wait for it: they try again later."""
     finding = Finding("SQLite locked by another process")

@@ -61,6 +61,7 @@ FAULTS = [
     Fault("answers", network.answers),
     Fault("connections", network.connections),
     Fault("database-away", databases.database_away, databases=("postgresql", "mariadb")),
+    Fault("read-only", databases.read_only, databases=("postgresql",)),
     Fault("repeatable-read", databases.repeatable_read, databases=("postgresql", "mariadb")),
     Fault("serializable", databases.serializable, databases=("postgresql", "mariadb")),
     Fault("sqlite-busy", databases.sqlite_busy, databases=("sqlite",)),

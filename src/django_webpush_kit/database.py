@@ -47,6 +47,12 @@ SESSION_ENDED = frozenset({"25P03", "25P04"})
 Django raises an InternalError for them, and an OperationalError for all other ends of a session.
 """
 
+READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
+"""The session or its server is read-only, as after a failover: SQLSTATE of PostgreSQL, numbers of MariaDB and MySQL.
+
+For this SQLSTATE Django raises an InternalError, too.
+"""
+
 REFUSALS = frozenset({1366, 3140, "malformed JSON"})
 """OperationalErrors caused by the content of one row.
 
@@ -109,7 +115,10 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
             attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
             if connection.in_atomic_block or attempt >= attempts or is_missing_table(error):
                 raise
-            connection.close_if_unusable_or_obsolete()
+            if error_code(error) in READ_ONLY:
+                connection.close()  # it works, but would stay with the server that was the primary before
+            else:
+                connection.close_if_unusable_or_obsolete()
             log_info(_logger, "The database was busy or unreachable; retrying", error=error)
             max_wait = min(FIRST_WAIT_SECONDS * 4 ** (attempt - 1), MAX_WAIT_SECONDS)
             time.sleep(random.uniform(0, max_wait))  # noqa: S311  # not a secret
@@ -133,10 +142,10 @@ def atomic_with_retry(function: Callable[Parameters, Result]) -> Callable[Parame
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Return whether the database was busy, could not be reached or ended the session: another attempt may succeed."""
+    """Return whether the database was busy, away or read-only, or ended the session: another attempt may succeed."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, InternalError) and error_code(error) in SESSION_ENDED
+    return isinstance(error, InternalError) and error_code(error) in SESSION_ENDED | READ_ONLY
 
 
 def is_conflict(error: Error) -> bool:

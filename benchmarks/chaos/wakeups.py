@@ -25,11 +25,14 @@ def drop_wake_ups(bench: Bench) -> Finding:
     finding = Finding("every wake-up lost, and the worker that had claimed")
     rounds = 2 if bench.small else 8
     sweeps = 0
-    for _ in range(rounds):
+    for number in range(rounds):
         with latency(bench.push_service, 0.1):
             bench.send(5 * CHUNK_SIZE)
+            requests = len(bench.push_service.requests)
             worker = bench.start()
             bench.wait_until(lambda: bench.rows.filter(status="sending").exists())
+            if number % 2:  # with requests in flight, too
+                bench.wait_until(lambda before=requests: len(bench.push_service.requests) > before)
             bench.kill(worker)
         lapsed = time.monotonic() + LEASE_SECONDS
         while bench.open_rows():

@@ -85,6 +85,12 @@ def test_the_disk_is_full():
 
 
 @pytest.mark.services
+@pytest.mark.skipif(DATABASE == "sqlite", reason="SQLite ends no session")
+def test_workers_are_stopped_inside_transactions():
+    try_faults("stop-in-transaction")
+
+
+@pytest.mark.services
 @pytest.mark.skipif(DATABASE == "sqlite", reason="SQLite writes one transaction after the other")
 def test_transactions_conflict():
     try_faults("repeatable-read", "serializable")
@@ -99,3 +105,9 @@ def test_queues_are_killed_and_flushed_and_have_two_schedulers(queue):
     pytest.importorskip("django_q" if queue.startswith("django-q2") else "celery")
     faults = ["kill-django-q2", "two-clusters"] if queue.startswith("django-q2") else ["kill-celery", "two-beats"]
     try_faults(*faults, queue=queue)
+
+
+@pytest.mark.services
+@pytest.mark.skipif(DATABASE != "postgresql", reason="only PostgreSQL can make one database read-only")
+def test_the_database_is_read_only_for_a_while():
+    try_faults("read-only")

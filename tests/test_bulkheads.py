@@ -219,12 +219,12 @@ BULKHEADS = {
         task_backends/base _WakeUp.__call__ get_task_backend
         task_backends/base QueueBackend._enqueue enqueue
         task_backends/base get_task_backend import_string
+        task_backends/base deliver_now import_string
         task_backends/celery CeleryBackend.__init__ import_string
         task_backends/django_tasks DjangoTasksBackend.enqueue enqueue
         task_backends/django_tasks __getattr__ get_task_backend
         task_backends/django_tasks _task_decorator import_string
         task_backends/django_tasks _wake_up import_string
-        task_backends/immediate ImmediateBackend.wake import_string
         tasks cleanup_expired_subscriptions get_task_backend
         tasks _deliver get_task_backend
         tasks _deliver wake

@@ -129,7 +129,7 @@ class TestImmediateBackend:
     def test_it_sends_a_limited_number_of_its_batches(self, user, make_subscription, push_settings, monkeypatch):
         waiting = send([make_subscription(user) for _ in range(2)], "Waiting")
         push_settings(TASK_BACKEND=IMMEDIATE)
-        monkeypatch.setattr("django_webpush_kit.task_backends.immediate.MAX_ROWS", 3)
+        monkeypatch.setattr("django_webpush_kit.task_backends.base.MAX_IMMEDIATE_ROWS", 3)
         with transaction.atomic():
             batches = [send(user, "Hello") for _ in range(3)]
         assert len(outbox) == 3

@@ -14,6 +14,7 @@ from django_webpush_kit import services, tasks
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.task_backends import CeleryBackend, get_task_backend
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK
+from django_webpush_kit.testing import outbox
 from tests.task_backends.workers import wait_for, worker_process
 
 PATH = "django_webpush_kit.task_backends.CeleryBackend"
@@ -74,6 +75,21 @@ def test_a_transaction_sends_one_wake_up_without_data(subscription, use_celery):
             message.ack()
             with pytest.raises(queue.Empty):
                 queue.get_nowait()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("use_celery")
+def test_eager_tasks_deliver_after_commit_without_a_broker(subscription, caplog):
+    with application("redis://127.0.0.1:1/0") as app:
+        app.conf.task_always_eager = True
+        with transaction.atomic():
+            services.send(subscription, "Hello")
+            services.send(subscription, "World")
+            assert not outbox
+        get_task_backend().wake_all()
+        assert get_task_backend().delivers_in_requests
+    assert sorted(message.title for message in outbox) == ["Hello", "World"]
+    assert caplog.text == ""
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,7 @@ from django_webpush_kit import services, tasks
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.task_backends import DjangoQBackend
 from django_webpush_kit.task_backends.base import WAKE_UP_TASK
+from django_webpush_kit.testing import outbox
 from tests.task_backends.workers import wait_for, worker_process
 
 PATH = "django_webpush_kit.task_backends.DjangoQBackend"
@@ -33,6 +34,17 @@ def test_a_transaction_queues_one_wake_up_without_data(subscription):
     assert (task["func"], task["args"], task["kwargs"]) == (WAKE_UP_TASK, (), {})
     assert task["ack_failure"]
     assert "Secret" not in str(task)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("django_q")
+def test_a_synchronous_cluster_delivers_after_commit_without_its_broker(subscription, settings, caplog):
+    settings.Q_CLUSTER = {"name": "tests", "sync": True, "redis": "redis://127.0.0.1:1/0"}
+    with transaction.atomic():
+        services.send(subscription, "Hello")
+        assert not outbox
+    assert [message.title for message in outbox] == ["Hello"]
+    assert caplog.text == ""
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,8 +14,8 @@ from django_webpush_kit.checks.messages import CheckTable, Messages, named
 from django_webpush_kit.checks.queues import shared_sqlite
 from django_webpush_kit.conf import backend_spec, kit_settings, known_settings, vapid_subject
 from django_webpush_kit.database import outbox_database
-from django_webpush_kit.task_backends import ImmediateBackend, get_task_backend
-from django_webpush_kit.task_backends.immediate import MAX_ROWS
+from django_webpush_kit.task_backends import CeleryBackend, DjangoQBackend, get_task_backend
+from django_webpush_kit.task_backends.base import MAX_IMMEDIATE_ROWS
 
 _FAKE_DOMAINS = (".example", ".invalid", ".local", ".test", "example.com", "example.net", "example.org")
 
@@ -163,18 +163,24 @@ def _insecure_base_url() -> Messages:
 
 def _workers() -> Messages:
     try:
-        is_immediate = isinstance(get_task_backend(), ImmediateBackend)
+        backend = get_task_backend()
     except (ImproperlyConfigured, ImportError):
         return  # `check_settings` reports it
-    if is_immediate:
+    if backend.delivers_in_requests:
         yield from shared_sqlite(outbox_database())  # `deliver_push` writes beside the requests
         yield messages.information(
             1,
-            f"The ImmediateBackend sends at most {MAX_ROWS} notifications within a request and never retries "
-            "by itself.",
+            f"The {type(backend).__name__} sends at most {MAX_IMMEDIATE_ROWS} notifications within a request and never "
+            f"retries by itself{_WHY_IN_REQUESTS.get(type(backend), '')}.",
             "Run `manage.py deliver_push --loop`, or `deliver_push` every minute, or choose a queue as "
             f"{named('TASK_BACKEND')}.",
         )
+
+
+_WHY_IN_REQUESTS: dict[type, str] = {
+    CeleryBackend: ", because task_always_eager is set",
+    DjangoQBackend: ", because Q_CLUSTER has sync",
+}
 
 
 def _pycurl() -> Messages:

@@ -24,6 +24,10 @@ from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.outages import Guard, guard_of
 
 WAKE_UP_TASK = "django_webpush_kit.tasks.wake_up"
+DELIVER_TASK = "django_webpush_kit.tasks.deliver_batches"
+
+MAX_IMMEDIATE_ROWS = 100
+"""How many rows a request delivers itself."""
 
 WAKE_UP_PENDING_KEY = "wake"
 """Cache key that is set while a wake-up is waiting in the queue. Each tenant has its own."""
@@ -49,8 +53,10 @@ class TaskBackend(ABC):
     start_hint = "Start one: `python manage.py deliver_push --loop`, or run `deliver_push` every minute from cron."
     """What health says if notifications are due and no worker runs."""
 
-    delivers_in_requests = False
-    """Whether `wake` itself delivers. Then a message that was sent does not show that a worker runs."""
+    @property
+    def delivers_in_requests(self) -> bool:
+        """Whether `wake` itself delivers. Then a message that was sent does not show that a worker runs."""
+        return False
 
     @abstractmethod
     def wake(self, batches: Sequence[UUID] = ()) -> None:
@@ -80,7 +86,7 @@ class QueueBackend(TaskBackend):
     """Base of backends that put wake-ups into a queue. While one is waiting there, no other is enqueued.
 
     This is recorded in Django's cache. If processes do not share the cache (LocMem, Dummy), every transaction enqueues
-    a wake-up.
+    a wake-up. A queue that runs its tasks at once, in the calling process, overrides `delivers_in_requests`.
     """
 
     workers = 2
@@ -93,7 +99,9 @@ class QueueBackend(TaskBackend):
 
     def wake(self, batches: Sequence[UUID] = ()) -> None:
         """Enqueue one wake-up, unless one is waiting or the broker has just failed to answer."""
-        if not self._broker.is_away and _mark_wake_up_pending():
+        if self.delivers_in_requests:
+            deliver_now(batches)
+        elif not self._broker.is_away and _mark_wake_up_pending():
             try:
                 self._enqueue(1)
             except Exception:
@@ -102,6 +110,8 @@ class QueueBackend(TaskBackend):
 
     def wake_all(self) -> None:
         """Enqueue one wake-up per worker. If the broker is down, the periodic sweep finds the rows."""
+        if self.delivers_in_requests:
+            return
         with suppress(Exception):  # it is logged
             self._enqueue(self.workers)
 
@@ -143,6 +153,11 @@ def get_task_backend() -> TaskBackend:
     except TypeError as error:
         raise ImproperlyConfigured(f'WEBPUSH_KIT["TASK_BACKEND"]: {path}: {error}') from error
     return backend
+
+
+def deliver_now(batches: Sequence[UUID]) -> None:
+    """Deliver at most `MAX_IMMEDIATE_ROWS` rows of these batches in the calling process."""
+    import_string(DELIVER_TASK)(batches, MAX_IMMEDIATE_ROWS)
 
 
 def wake_on_commit(batch: UUID, *, using: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,6 +43,13 @@ class CeleryBackend(QueueBackend):
         self.seconds = seconds
         self.workers = workers
         self.app = import_string(app) if app else _current_app()
+
+    @property
+    def delivers_in_requests(self) -> bool:
+        """Whether `task_always_eager` is set. `send_task` would ignore it and wait for a broker."""
+        with suppress(Exception):  # `enqueue` raises it again: Celery refuses its settings
+            return bool(self.app.conf.task_always_eager)
+        return False
 
     def enqueue(self) -> None:
         """Send the wake-up to the broker, without retries."""

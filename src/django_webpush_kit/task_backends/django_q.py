@@ -49,6 +49,11 @@ class DjangoQBackend(QueueBackend):
         self.workers = _q_cluster().get("workers") or cpu_count() or 1
         self.is_remote = not _q_cluster().get("orm")
 
+    @property
+    def delivers_in_requests(self) -> bool:
+        """Whether Q_CLUSTER has `sync`: its tasks run in the calling process."""
+        return bool(_q_cluster().get("sync"))
+
     def enqueue(self) -> None:
         """Put the wake-up into the broker."""
         from django_q.tasks import async_task  # django-q2 is optional

@@ -12,7 +12,6 @@ from collections import Counter
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from io import StringIO
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,6 +26,7 @@ from django_webpush_kit.management.commands.deliver_push import BatchLines, Work
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.services import send
 from django_webpush_kit.signals import pre_send
+from tests.commands.process_tree import children, is_running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -331,19 +331,6 @@ def test_lines_sum_up_what_was_done_since_the_last_one(time_machine):
     assert lines == ["12:01:03 3 sent, 1 failed", "12:01:03 1 sent, 2 retried"]
 
 
-def children(process):
-    """The workers that a process has started: each leads a process group, unlike what Python starts from 3.14 on."""
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return {number for number in map(int, listed.read_text().split()) if leads_a_group(number)}
-
-
-def leads_a_group(process_id):
-    try:
-        return os.getpgid(process_id) == process_id
-    except ProcessLookupError:
-        return False
-
-
 @on_a_copy
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_several_processes_deliver_and_a_dead_one_is_replaced(subscription, tmp_path, number):
@@ -371,13 +358,6 @@ def test_processes_end_with_their_parent(subscription, tmp_path):
         process.kill()
         process.wait(30)
         assert wait_for(lambda: not any(is_running(number) for number in left), seconds=90)
-
-
-def is_running(process_id):
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @on_a_copy

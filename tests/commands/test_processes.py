@@ -22,6 +22,7 @@ from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.testing import FakeBrowser, FakePushService
 from django_webpush_kit.testing.fake_push_service import Fault
+from tests.commands.process_tree import children, is_running
 from tests.push_settings import changed_push_settings
 
 pytestmark = [
@@ -237,20 +238,6 @@ def statuses():
 
 def sent():
     return get_notification_model().objects.filter(status="sent").count()
-
-
-def children(process):
-    with suppress(FileNotFoundError):
-        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        return {int(number) for number in listed.split() if is_running(int(number))}
-    return set()
-
-
-def is_running(process_id):
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def wait_until(condition, tmp_path):

@@ -105,7 +105,7 @@ WEBPUSH_KIT = {
         "booking_confirmed": {"label": "Confirmations"},
         "booking_reminder": {"label": "Reminders"},
         "course_moved": {"label": "Changes of time"},
-        "sample_news": {"label": "News (sample)"},  # only in the sample history
+        "studio_news": {"label": "News from the studio"},  # broadcast from the admin
     },
     # only for the sample history (studio/sample_history.py)
     "AUDIENCES": {"sample": "studio.sample_history.members"},

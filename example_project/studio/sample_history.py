@@ -25,7 +25,7 @@ DAYS = 90
 COUNTED_DAYS = DAYS + 31  # the first subscriptions began a month before
 MEMBERS = 100
 PREFIX = "sample-"
-NEWS = "sample_news"
+NEWS = "studio_news"
 STILL_PICTURE = "sample_never_finishes"
 """The type of the broadcast in progress: its pages show a still picture."""
 NEVER = timedelta(days=3650)

@@ -187,8 +187,8 @@ class SampleHistoryTests(StudioTestCase):
             assert len(report["breakdowns"][dimension]) > 1
         self.assertContains(self.client.get("/admin/webpush_kit/pushnotification/statistics/"), "booking_reminder")
         call_command("seed_history", "--again", verbosity=0)
-        assert get_notification_model().objects.filter(type="sample_news").exists()
-        assert "News (sample)" in self.client.get("/admin/webpush_kit/pushbroadcast/").content.decode()
+        assert get_notification_model().objects.filter(type="studio_news").exists()
+        assert "News from the studio" in self.client.get("/admin/webpush_kit/pushbroadcast/").content.decode()
         report = NotificationAnalyticsService().get_report(sample_history.COUNTED_DAYS)
         assert report["totals"]["queued"] == get_notification_model().objects.count()
         call_command("seed_history", "--forget", verbosity=0)

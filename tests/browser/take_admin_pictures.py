@@ -39,21 +39,26 @@ def take_pictures(folder: Path, options: argparse.Namespace) -> None:
         rows = find_rows(studio)
         log_in(browser, studio)
         if not options.all:
+            prefer(browser, "light")
             for name, file in DOCUMENTED.items():
                 open_page(browser, studio, name, rows)
-                (folder / f"{file}.png").write_bytes(picture(browser, 1280, "light"))
+                (folder / f"{file}.png").write_bytes(picture(browser, 1280))
             return
-        for name in options.only or PAGES:
-            open_page(browser, studio, name, rows)
-            for width in options.width or WIDTHS:
-                for scheme in SCHEMES:
-                    (folder / f"{name}-{width}-{scheme}.png").write_bytes(picture(browser, width, scheme))
+        for scheme in SCHEMES:
+            prefer(browser, scheme)
+            for name in options.only or PAGES:
+                open_page(browser, studio, name, rows)
+                for width in options.width or WIDTHS:
+                    (folder / f"{name}-{width}-{scheme}.png").write_bytes(picture(browser, width))
 
 
-def picture(browser: Chromium, width: int, scheme: str) -> bytes:
+def prefer(browser: Chromium, scheme: str) -> None:
+    """Set the colour scheme of pages that are opened from now on: some themes read it only once."""
+    browser._in_page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+
+def picture(browser: Chromium, width: int) -> bytes:
     """Return a PNG of the whole page."""
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser._in_page("Emulation.setEmulatedMedia", features=features)
     size: dict[str, Any] = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser._in_page("Emulation.setDeviceMetricsOverride", **size)
     height = browser.run("return document.documentElement.scrollHeight")

@@ -10,7 +10,7 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils import translation
 
-from django_webpush_kit.admin.charts import Chart, Series, formatted, round_up
+from django_webpush_kit.admin.charts import DAY_STEPS, HOUR_STEPS, WEEK_STEPS, Chart, Series, formatted, round_up
 from django_webpush_kit.admin.statistics import duration
 from django_webpush_kit.admin.statistics_export import harmless
 from django_webpush_kit.analytics import figures
@@ -102,7 +102,7 @@ def test_breakdowns_link_to_their_filter(open_page, subscription, push_settings)
     assert "Not sent, by reason" in text
     assert "HTTP 403" in text
     labels = {row["label"] for breakdown in page.context["breakdowns"] for row in breakdown["rows"]}
-    assert f"news, {broadcast.created_at:%Y-%m-%d %H:%M}" in labels
+    assert f"News & offers, {broadcast.created_at:%Y-%m-%d %H:%M}" in labels
     chosen = open_page(show="type:news")
     assert chosen.context["chosen"] == "News & offers"
     assert tile(chosen, "queued")["value"] == "1"
@@ -181,14 +181,31 @@ class TestChart:
 
     def test_a_single_value_is_a_horizontal_line(self):
         assert self.chart([4]).lines[0]["points"] == "0.0,0.0 1000.0,0.0"
-        assert self.chart([4]).x_labels == ["0"]
+        assert [tick["text"] for tick in self.chart([4]).x_ticks] == ["0"]
 
     def test_no_values_make_an_empty_chart(self):
         empty = self.chart([])
-        assert (empty.slots, empty.x_labels, list(empty.rows)) == ([], [], [])
+        assert (empty.slots, empty.x_ticks, list(empty.rows)) == ([], [], [])
 
-    def test_labels_are_evenly_spaced(self):
-        assert self.chart(range(9)).x_labels == ["0", "2", "4", "6", "8"]
+    @pytest.mark.parametrize(
+        ("count", "steps", "expected"),
+        [
+            (7, DAY_STEPS, [0, 2, 4, 6]),
+            (30, DAY_STEPS, [0, 7, 14, 21, 28]),
+            (90, DAY_STEPS, [0, 28, 56, 84]),
+            (53, WEEK_STEPS, [0, 13, 26, 39, 52]),
+            (24, HOUR_STEPS, [0, 6, 12, 18]),
+        ],
+    )
+    def test_labels_are_at_even_distances_and_below_their_values(self, count, steps, expected):
+        ticks = self.chart(range(count), steps=steps).x_ticks
+        assert [int(tick["text"]) for tick in ticks] == expected
+        points = self.chart(range(count), steps=steps).lines[0]["points"].split()
+        assert [tick["x"] for tick in ticks] == [points[number].split(",")[0] for number in expected]
+
+    def test_a_label_of_a_bar_is_below_its_middle(self):
+        first, *_others = self.chart(range(4), is_bars=True).x_ticks
+        assert (first["x"], first["left"], first["anchor"]) == ("125.0", "12.50%", "middle")
 
     def test_each_slot_has_a_tooltip_with_its_figures(self):
         chart = self.chart([1000, 2000], extra=[Series("lost", "lost", [0, 7])])

@@ -15,8 +15,13 @@ WIDTH, HEIGHT = 1000, 100
 
 GRID_LINES = 4
 
-X_LABELS = 5
-"""Labels below a chart, if there are as many values."""
+MAX_X_LABELS = 5
+
+DAY_STEPS, WEEK_STEPS, HOUR_STEPS = (1, 2, 7, 14, 28), (1, 2, 4, 13), (6,)
+"""Distances between the labels below a chart. The first one with at most `MAX_X_LABELS` is taken."""
+
+EDGE = 0.94
+"""A label whose middle is beyond this part of the width ends at its place, or it would leave the chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Chart:
     series: Sequence[Series]
     extra: Sequence[Series] = ()
     is_bars: bool = False
+    steps: Sequence[int] = DAY_STEPS
 
     @property
     def top(self) -> int:
@@ -94,11 +100,17 @@ class Chart:
         return found
 
     @property
-    def x_labels(self) -> list[str]:
-        """Some of the labels at even distances, from the first to the last."""
-        last = len(self.labels) - 1
-        parts = min(X_LABELS, len(self.labels)) - 1
-        return [self.labels[round(last * number / parts)] for number in range(parts + 1)] if parts else [*self.labels]
+    def x_ticks(self) -> list[dict[str, str]]:
+        """Some of the labels at even distances from the first, with their place in the box and in percent."""
+        count = len(self.labels)
+        step = next((step for step in self.steps if count <= step * MAX_X_LABELS), self.steps[-1])
+        return [self._x_tick(number) for number in range(0, count, step)]
+
+    def _x_tick(self, number: int) -> dict[str, str]:
+        count = len(self.labels)
+        place = (number + 0.5) / count if self.is_bars else number / max(1, count - 1)
+        anchor = "middle" if self.is_bars else "start" if not number else "end" if place > EDGE else "middle"
+        return {"text": self.labels[number], "x": f"{place * WIDTH:.1f}", "left": f"{place:.2%}", "anchor": anchor}
 
     @property
     def rows(self) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit.admin.charts import Chart, Series, formatted
+from django_webpush_kit.admin.charts import DAY_STEPS, HOUR_STEPS, WEEK_STEPS, Chart, Series, formatted
 from django_webpush_kit.admin.reading import type_labels
 from django_webpush_kit.admin.statistics_export import export_csv, export_json
 from django_webpush_kit.analytics.figures import Figures
@@ -125,7 +125,7 @@ class _Labels:
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         self._types = type_labels()
-        self._broadcasts = broadcast_labels(report["choices"][Dimension.BROADCAST])
+        self._broadcasts = broadcast_labels(report["choices"][Dimension.BROADCAST], self._types)
 
     def of(self, dimension: str, value: str) -> Any:
         """Return the label of a value."""
@@ -231,6 +231,7 @@ def _daily_chart(report: Mapping[str, Any]) -> Chart:
         description=gettext("%(accepted)s accepted, %(shown)s shown, %(clicked)s clicked in the whole period.")
         % totals,
         axis=_("week from") if _is_by_week(report["daily"]) else _("day"),
+        steps=WEEK_STEPS if _is_by_week(report["daily"]) else DAY_STEPS,
         labels=[_day(group[0]["date"]) for group in groups],
         series=[Series(name, labels[name], _sums(groups, name)) for name in names],
         extra=[Series(name, labels[name], _sums(groups, name)) for name in ("queued", "failed", "expired")],
@@ -256,6 +257,7 @@ def _hour_chart(entries: Sequence[Mapping[str, Any]]) -> Chart:
         series=[Series("accepted", labels["accepted"], values("accepted"))],
         extra=[Series(name, labels[name], values(name)) for name in ("shown", "clicked")],
         is_bars=True,
+        steps=HOUR_STEPS,
     )
 
 
@@ -268,6 +270,7 @@ def _subscriber_chart(entries: Sequence[Mapping[str, Any]]) -> Chart:
         description=gettext("%(gained)s gained and %(lost)s lost in the period; %(active)s now.")
         % {"gained": formatted(gained), "lost": formatted(lost), "active": formatted(entries[-1]["active"])},
         axis=_("week from") if _is_by_week(entries) else _("day"),
+        steps=WEEK_STEPS if _is_by_week(entries) else DAY_STEPS,
         labels=[_day(group[0]["date"]) for group in groups],
         series=[Series("active", _("active"), [group[-1]["active"] for group in groups])],
         extra=[

@@ -170,11 +170,15 @@ def funnel_of(counts: Counts) -> list[dict[str, Any]]:
     ]
 
 
-def broadcast_labels(keys: list[str]) -> dict[str, str]:
-    """Return a readable name for each primary key of a broadcast that still exists."""
+def broadcast_labels(keys: list[str], types: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return a readable name for each primary key of a broadcast that still exists. `types` has labels of types."""
+    types = types or {}
     numbers = [int(key) for key in keys if key.isdecimal()]
     broadcasts = rows_of(PushBroadcast).filter(pk__in=numbers).values_list("pk", "type", "created_at")
-    return {str(pk): f"{kind}, {timezone.localtime(created):%Y-%m-%d %H:%M}" for pk, kind, created in broadcasts}
+    return {
+        str(pk): f"{types.get(kind, kind)}, {timezone.localtime(created):%Y-%m-%d %H:%M}"
+        for pk, kind, created in broadcasts
+    }
 
 
 def report_of(figures: Figures) -> dict[str, Any]:

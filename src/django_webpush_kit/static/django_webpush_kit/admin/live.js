@@ -7,6 +7,7 @@
 (() => {
   const TYPING_DELAY_MS = 400;
   const RETRY_DELAY_MS = 15_000;
+  const ANNOUNCE_DELAY_MS = 1500; // after the last change: a screen reader does not speak while somebody types
   const FRAGMENT = "[data-webpush-kit-fragment]";
 
   /**
@@ -35,10 +36,33 @@
    * @param {Element} fragment
    */
   function replace(place, fragment) {
-    const focused = place.contains(document.activeElement) ? document.activeElement?.id : "";
-    place.querySelector(FRAGMENT)?.replaceWith(fragment);
-    if (focused) document.getElementById(focused)?.focus();
+    const old = place.querySelector(FRAGMENT);
+    const focused = old?.contains(document.activeElement) ? document.activeElement : null;
+    old?.replaceWith(fragment);
+    if (!focused) return;
+    const same = focused.id ? document.getElementById(focused.id) : null;
+    if (!same && !place.hasAttribute("tabindex")) place.tabIndex = -1;
+    (same ?? place).focus();
   }
+
+  /**
+   * Tell screen readers, once nothing more has changed for a while.
+   * @param {HTMLElement} place has an element `[role=status]`, which is empty
+   */
+  function announcer(place) {
+    let timer = 0;
+    /** @param {string} text */
+    return (text) => {
+      const status = place.querySelector("[role=status]");
+      if (!status) return;
+      clearTimeout(timer);
+      status.textContent = "";
+      if (text) timer = setTimeout(() => (status.textContent = text), ANNOUNCE_DELAY_MS);
+    };
+  }
+
+  /** @param {Element | null} fragment */
+  const summary = (fragment) => fragment?.getAttribute("data-summary") ?? "";
 
   /** @param {HTMLElement} place */
   function follow(place) {
@@ -48,15 +72,18 @@
     /** @type {XMLHttpRequest | undefined} */
     let running;
     let timer = 0;
+    const announce = announcer(place);
     const update = () => {
       if (running) running.onloadend = null;
       running?.abort();
       running = load(place, "POST", url, new FormData(form), (fragment) => {
         place.classList.toggle("webpush-kit-stale", !fragment);
+        announce(fragment ? summary(fragment) : (place.dataset.failed ?? ""));
       });
     };
     const schedule = () => {
       clearTimeout(timer);
+      announce("");
       timer = setTimeout(update, TYPING_DELAY_MS);
     };
     form.addEventListener("input", schedule);
@@ -68,6 +95,8 @@
     const url = place.dataset.webpushKitRefresh;
     const delay = Number(place.dataset.seconds) * 1000;
     if (!url || !place.querySelector("[data-live]")) return;
+    const announce = announcer(place);
+    let state = summary(place.querySelector(FRAGMENT));
     const again = () => {
       if (document.hidden) {
         document.addEventListener("visibilitychange", again, { once: true });
@@ -75,6 +104,10 @@
       }
       load(place, "GET", url, null, (fragment) => {
         place.classList.toggle("webpush-kit-stale", !fragment);
+        if (fragment && summary(fragment) !== state) {
+          state = summary(fragment);
+          announce(state);
+        }
         if (!fragment) setTimeout(again, RETRY_DELAY_MS);
         else if (place.querySelector("[data-live]")) setTimeout(again, delay);
       });

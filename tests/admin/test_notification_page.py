@@ -1,6 +1,8 @@
 """The page of one notification: its story, its payload, what belongs to it, and what can be done with it."""
 
+import re
 import uuid
+from datetime import datetime, timezone
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.admin.test_admin import confirm, messages_of, permit, staff, url_of  
 from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
+
+MOMENTS = ("created_at", "sent_at", "scheduled_for", "next_attempt_at", "expires_at")
 
 
 def page_of(client, row):
@@ -45,6 +49,22 @@ class TestPage:
         assert "The message is too large." in page
         assert "Clicked: Track" in page
         assert "It is not tried again by itself." in page
+
+    def test_times_have_seconds(self, admin_client, subscription):
+        moments = {name: datetime(2026, 3, 4, 5, 6, second, tzinfo=timezone.utc) for second, name in enumerate(MOMENTS)}
+        row = make_notification(subscription, "sent", **moments)
+        event = make_event(row, "delivered")
+        page = page_of(admin_client, row)
+        assert [f"March 4, 2026 05:06:0{second}" in page for second in range(len(MOMENTS))] == [True] * len(MOMENTS)
+        assert f"{event.timestamp:%H:%M:%S}" in page.rpartition("inline-group")[2]
+        assert f"{event.timestamp:%H:%M:%S}" in admin_client.get(url_of(type(event), "changelist")).content.decode()
+
+    def test_a_row_without_expires_at_shows_the_deadline_of_its_ttl(self, admin_client, subscription):
+        created = datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
+        row = make_notification(subscription, "sent", created_at=created, options={"ttl": 60})
+        assert "March 4, 2026 05:07:07 (from its TTL)" in page_of(admin_client, row)
+        type(row).objects.filter(pk=row.pk).update(expires_at=created)
+        assert "March 4, 2026 05:06:07\n" in re.sub(r"</?div[^>]*>", "\n", page_of(admin_client, row))
 
     def test_the_payload_is_shown_without_its_token(self, admin_client, notification, settings, push_settings):
         push_settings(BASE_URL="https://example.com")

@@ -53,9 +53,9 @@ def test_all_kinds_of_steps_are_told_in_order():
     story = tell(notification, events, now=at(4000), origin="the broadcast Autumn sale")
     assert texts(story) == [
         "Queued by the broadcast Autumn sale",
-        "Waited for the end of quiet hours, until 1 p.m.",
+        "Waited for the end of quiet hours, until 13:00:00",
         "FCM answered 503, tried again after 1 min",
-        "Postponed until 1:01 p.m.: The push service is paused (2 times)",
+        "Postponed until 13:01:00: The push service is paused (2 times)",
         "FCM did not answer (timed out), tried again after 40 s",
         "FCM answered 500 (BadGateway), tried again after 2 s",
         "Accepted by FCM (HTTP 201)",
@@ -74,7 +74,7 @@ def test_a_notification_accepted_at_once_and_not_shown_yet():
     assert texts(story) == ["Queued", "Accepted by FCM"]
     assert story.outlook == [
         "No browser has reported that it was shown.",
-        "Until 12:01 p.m., the push service keeps the message for a browser that is offline.",
+        "Until 12:01:01, the push service keeps the message for a browser that is offline.",
     ]
     assert "kept it until" in tell(row("sent", sent_at=at(1), options={"ttl": 60}), [], now=at(90)).outlook[-1]
     limited = row("sent", sent_at=at(1), expires_at=at(10), options={"ttl": 60})
@@ -99,20 +99,20 @@ def test_a_pending_notification_says_when_it_is_due():
     assert texts(story)[-1] == "FCM answered 503, will be tried again after 42 s"
     assert story.why == "The push service has a problem of its own."
     assert story.outlook == [
-        "Due at noon, in 40 s.",
+        "Due at 12:00:42, in 40 s.",
         "Retries used: 1 of 3.",
-        "It expires at 12:10 p.m. if it is not sent by then.",
+        "It expires at 12:10:00 if it is not sent by then.",
     ]
     late = tell(waiting, [], now=at(60))
     assert texts(late)[-1] == "FCM answered 503"
-    assert late.outlook[0] == "Due since noon: the next free worker sends it."
+    assert late.outlook[0] == "Due since 12:00:42: the next free worker sends it."
 
 
 def test_a_scheduled_notification_shows_its_time():
     scheduled = row("pending", scheduled_for=at(86_400), next_attempt_at=at(86_400), options={"ttl": 0})
     story = tell(scheduled, [], now=at(0))
-    assert texts(story) == ["Queued", "Scheduled for March 2, 2026, noon"]
-    assert story.outlook == ["Due at March 2, 2026, noon, in 1 d."]
+    assert texts(story) == ["Queued", "Scheduled for March 2, 2026 12:00:00"]
+    assert story.outlook == ["Due at March 2, 2026 12:00:00, in 1 d."]
 
 
 def test_a_notification_being_sent_says_what_happens_if_its_worker_dies():

@@ -43,11 +43,12 @@ def resize(browser, width):
     browser._in_page("Emulation.setDeviceMetricsOverride", **size)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1200])
 def test_lists_and_the_story_fit_into_the_window(admin, studio, width):
     resize(admin, width)
     admin.open(studio.origin + LIST)
     assert admin.run(OUTSIDE, "#result_list") == []
+    assert admin.run("const list = document.querySelector('.results'); return list.scrollWidth - list.clientWidth") <= 0
     rows = admin.run("return document.querySelectorAll('#result_list tbody tr').length")
     assert rows > 10
     is_card = admin.run("return getComputedStyle(document.querySelector('#result_list tbody tr')).display === 'block'")

@@ -24,7 +24,9 @@ from django_webpush_kit.admin.broadcast_form import BroadcastForm
 from django_webpush_kit.admin.broadcast_page import broadcast_page, messages_of, retriable_rows
 from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
+from django_webpush_kit.admin.contained import exact_field
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
+from django_webpush_kit.admin.pages import own_page_context
 from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to, type_label
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_template_model
@@ -43,6 +45,10 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
     add_form_template = "django_webpush_kit/admin/broadcast_form.html"
     change_form_template = "django_webpush_kit/admin/broadcast.html"
     panel_template = "django_webpush_kit/admin/broadcast_panel.html"
+
+    exact_created_at = exact_field(PushBroadcast, "created_at")
+    exact_started_at = exact_field(PushBroadcast, "started_at")
+    exact_finished_at = exact_field(PushBroadcast, "finished_at")
 
     list_display = (type_label, "audience", "status", "progress", "created_by", "created_at", "finished_at")
     list_filter = ("status", TypeFilter, "created_at")
@@ -66,10 +72,11 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         "rate",
         "scheduled_for",
         "created_by",
-        "created_at",
-        "started_at",
-        "finished_at",
+        "exact_created_at",
+        "exact_started_at",
+        "exact_finished_at",
     )
+    readonly_fields = ("exact_created_at", "exact_started_at", "exact_finished_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow starting broadcasts with the permission to add them."""
@@ -114,7 +121,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
             if form.is_valid():
                 review = review_of(form)
                 question = Question(_("Start the broadcast?"), list(review.sentences()), _("Start"), 1)
-                context = {**self.admin_site.each_context(request), "opts": self.opts, "review": review}
+                context = {**own_page_context(self, request), "review": review}
                 page = ask(request, question, context, REVIEW_TEMPLATE)
                 if page is not None:
                     return page

@@ -8,10 +8,12 @@ from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
+from django.contrib import admin
 from django.db import DatabaseError
 from django.db.models import DateTimeField, Model, QuerySet
 from django.db.models.query import ModelIterable
 from django.http import HttpRequest
+from django.utils.formats import date_format, time_format
 from django.utils.html import format_html
 from django.utils.timezone import localtime
 
@@ -21,6 +23,8 @@ from django_webpush_kit.error_reports import error_text, log_error
 Display = TypeVar("Display", bound=Callable[..., Any])
 
 _logger = logging.getLogger(__name__)
+
+EXACT_TIME_FORMAT = "H:i:s"
 
 
 class EdgeMoment(datetime):
@@ -47,6 +51,12 @@ class EdgeMoment(datetime):
 def local(moment: datetime) -> datetime:
     """Return a moment in the current time zone, or as it is if that time zone cannot express it."""
     return localtime(EdgeMoment.of(moment))
+
+
+def exact(moment: datetime) -> str:
+    """Return a moment as text with its seconds, which Django's formats leave out."""
+    shown = local(moment)
+    return f"{date_format(shown)} {time_format(shown.time(), EXACT_TIME_FORMAT)}"
 
 
 def shifted(moment: datetime, by: timedelta) -> datetime:
@@ -98,6 +108,17 @@ def contained(display: Display) -> Display:
             return format_html('<span class="errornote">{}</span>', error_text(error))
 
     return shown  # type: ignore[return-value]
+
+
+def exact_field(model: Any, name: str) -> Callable[[Any, Any], str]:
+    """Return a method of a model admin that shows a moment of a row with its seconds."""
+
+    @admin.display(description=model._meta.get_field(name).verbose_name, ordering=name)
+    def shown(_model_admin: Any, row: Any) -> str:
+        moment = getattr(row, name)
+        return "-" if moment is None else exact(moment)
+
+    return shown
 
 
 class ContainedAdmin(ModelAdmin):

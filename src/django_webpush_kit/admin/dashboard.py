@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import overview
-from django_webpush_kit.admin.pages import list_url, page_url
-from django_webpush_kit.admin.reading import LANE_HELP, ReadingAdmin, may_view
+from django_webpush_kit.admin.pages import list_url, own_page_context, page_url
+from django_webpush_kit.admin.reading import LANE_HELP, ReadingAdmin, may_view, type_label
+from django_webpush_kit.admin.story import duration
 from django_webpush_kit.conf import current_key_id, vapid_subject
 from django_webpush_kit.delivery.pacing import forget_rates
 from django_webpush_kit.health import HEALTHY, get_health
@@ -72,8 +73,7 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
         if request.method == "POST":
             return self._forget_rate(request)
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
+            **own_page_context(self, request),
             "title": _("Is delivery fine?"),
             "may_act": _may_act_on_services(request),
             **dashboard_context(),
@@ -133,13 +133,16 @@ def _figures() -> dict[str, Any]:
     workers = overview.workers()
     return {
         "has_figures": True,
-        "lanes": overview.lane_states(),
+        "lanes": [(state, duration(state.oldest_seconds or 0)) for state in overview.lane_states()],
         "lane_help": LANE_HELP,
         "unfinished": overview.unfinished(),
-        "workers": [(worker, WORKER_WORDS[worker.state]) for worker in workers[:SHOWN_WORKERS]],
+        "workers": [
+            (worker, WORKER_WORDS[worker.state], duration(worker.seen_seconds)) for worker in workers[:SHOWN_WORKERS]
+        ],
         "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states()],
         "broadcasts": [
-            (broadcast, page_url(PushBroadcast, "change", broadcast.pk)) for broadcast in overview.open_broadcasts()
+            (broadcast, type_label(broadcast), page_url(PushBroadcast, "change", broadcast.pk))
+            for broadcast in overview.open_broadcasts()
         ],
         "errors": [
             (NotificationStatus(status).label, reason, count, list_url(get_notification_model(), status=status))

@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_webpush_kit.admin.browser_view import payload_of
-from django_webpush_kit.admin.contained import shifted, with_edge_moments
+from django_webpush_kit.admin.contained import exact, shifted, with_edge_moments
 from django_webpush_kit.admin.pages import link, link_list, list_url, page_url, row_link
-from django_webpush_kit.admin.story import tell
+from django_webpush_kit.admin.story import deadline_of, tell
 from django_webpush_kit.models import PushBroadcast, get_analytics_model
 from django_webpush_kit.states import NotificationStatus
 
@@ -47,6 +47,14 @@ def payload_text(row: Any) -> SafeString:
     return format_html(
         '<pre class="webpush-kit-payload" tabindex="0">{}</pre><p class="help">{}</p>', payload.text, size
     )
+
+
+def deadline_text(row: Any) -> str:
+    """Return when the row expires, and whether its TTL is the reason."""
+    deadline = deadline_of(row)
+    if deadline is None:
+        return "-"
+    return exact(deadline) if row.expires_at else _("%(moment)s (from its TTL)") % {"moment": exact(deadline)}
 
 
 def related_to(row: Any) -> SafeString:

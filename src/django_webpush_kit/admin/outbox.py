@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from django_webpush_kit import services
 from django_webpush_kit.admin import notification_page
 from django_webpush_kit.admin.browser_view import card_of
-from django_webpush_kit.admin.contained import ContainedInline
+from django_webpush_kit.admin.contained import ContainedInline, exact_field
 from django_webpush_kit.admin.finding import find_events, find_notifications
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import (
@@ -31,18 +31,19 @@ from django_webpush_kit.admin.list_filters import (
     TemplateFilter,
     UserFilter,
 )
-from django_webpush_kit.admin.pages import link, list_url, row_link
+from django_webpush_kit.admin.pages import link, list_url, own_page_context, row_link
 from django_webpush_kit.admin.reading import LANE_HELP, TypeFilter, type_label
 from django_webpush_kit.admin.repeating import page_patterns
 from django_webpush_kit.admin.statistics import statistics_page
-from django_webpush_kit.models import get_analytics_model
+from django_webpush_kit.models import get_analytics_model, get_notification_model
 
 
 class EventInline(ContainedInline):
     """The events that browsers reported about a notification."""
 
     model = get_analytics_model()
-    fields = ("action_type", "action_id", "action_data", "timestamp")
+    exact_timestamp = exact_field(get_analytics_model(), "timestamp")
+    fields = ("action_type", "action_id", "action_data", "exact_timestamp")
     readonly_fields = fields
     extra = 0
     max_num = 0
@@ -57,6 +58,11 @@ class PushNotificationAdmin(LargeTableAdmin):
     """Look up notifications, read the story of one, send it again or cancel it, and open the statistics."""
 
     change_list_template = "django_webpush_kit/admin/outbox.html"
+
+    exact_created_at = exact_field(get_notification_model(), "created_at")
+    exact_sent_at = exact_field(get_notification_model(), "sent_at")
+    exact_scheduled_for = exact_field(get_notification_model(), "scheduled_for")
+    exact_next_attempt_at = exact_field(get_notification_model(), "next_attempt_at")
 
     list_display = ("short_title", "recipient", type_label, "state", "created_at")
     list_filter = (
@@ -77,11 +83,14 @@ class PushNotificationAdmin(LargeTableAdmin):
     ordering = ("-created_at", "-pk")
     actions = ("cancel",)
     inlines = (EventInline,)
-    readonly_fields = ("story", "look", "payload", "related", "operations")
+    readonly_fields = (
+        *("story", "look", "payload", "related", "operations", "expires_at_or_ttl"),
+        *("exact_created_at", "exact_sent_at", "exact_scheduled_for", "exact_next_attempt_at"),
+    )
     fieldsets = (
         (None, {"fields": ("story", "operations", "look", "related")}),
         (_("Message"), {"fields": ("payload", "title", "body", "language", "data", "options", "topic")}),
-        (_("Recipient"), {"fields": ("user", "subscription", "type", "template", "batch", "created_at")}),
+        (_("Recipient"), {"fields": ("user", "subscription", "type", "template", "batch", "exact_created_at")}),
         (
             _("Delivery"),
             {
@@ -90,11 +99,11 @@ class PushNotificationAdmin(LargeTableAdmin):
                     "status",
                     "failure_reason",
                     "response_status",
-                    "sent_at",
+                    "exact_sent_at",
                     "lane",
-                    "scheduled_for",
-                    "next_attempt_at",
-                    "expires_at",
+                    "exact_scheduled_for",
+                    "exact_next_attempt_at",
+                    "expires_at_or_ttl",
                     "retry_count",
                     "max_retries",
                 ),
@@ -139,8 +148,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         changelist = reverse(f"admin:{self._name('changelist')}", current_app=self.admin_site.name)
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "list_url": changelist}
-        return statistics_page(request, context)
+        return statistics_page(request, {**own_page_context(self, request), "list_url": changelist})
 
     def _name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
@@ -187,6 +195,11 @@ class PushNotificationAdmin(LargeTableAdmin):
         """Return links to related rows and to a few other notifications of the batch."""
         return notification_page.related_to(notification)
 
+    @admin.display(description=_("expires at"))
+    def expires_at_or_ttl(self, notification: Any) -> str:
+        """Return the deadline, which the TTL sets if the notification has no `expires_at`."""
+        return notification_page.deadline_text(notification)
+
     @admin.display(description=_("actions"))
     def operations(self, notification: Any) -> str:
         """Return links to the pages that send it again or cancel it."""
@@ -220,15 +233,17 @@ class PushNotificationAdmin(LargeTableAdmin):
 class NotificationAnalyticsAdmin(LargeTableAdmin):
     """The events that browsers reported."""
 
-    list_display = ("timestamp", "action_type", "action_id", "notification_link")
+    exact_timestamp = exact_field(get_analytics_model(), "timestamp")
+
+    list_display = ("exact_timestamp", "action_type", "action_id", "notification_link")
     list_filter = (PositionFilter, NotificationFilter, DateFilter, "action_type")
     list_select_related = ("notification",)
     search_fields = ("notification",)
     search_help_text = _("The id of a notification, or a batch.")
     window_field = "timestamp"
     ordering = ("-timestamp", "-pk")
-    fields = ("notification_link", "action_type", "action_id", "action_data", "timestamp")
-    readonly_fields = ("notification_link",)
+    fields = ("notification_link", "action_type", "action_id", "action_data", "exact_timestamp")
+    readonly_fields = ("notification_link", "exact_timestamp")
 
     class Media:
         css = {"all": ("django_webpush_kit/admin.css",)}

@@ -1,4 +1,4 @@
-"""URLs of admin pages, and links to rows and lists."""
+"""URLs of admin pages, links to rows and lists, and what pages of ours have in common."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 
 def page_url(model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None) -> str:
@@ -39,3 +41,39 @@ def row_link(row: Any, text: Any = None) -> str | SafeString:
 def link_list(links: Iterable[Any]) -> SafeString:
     """Return links as a list."""
     return format_html('<ul class="webpush-kit-links">{}</ul>', format_html_join("", "<li>{}</li>", zip(links)))
+
+
+class TitlePlace:
+    """Where the title of a page is shown: in the theme's own place or, if it has none, above the content."""
+
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def is_here(self) -> bool:
+        """Return whether this is the first place that asks."""
+        is_here, self._is_shown = not self._is_shown, True
+        return is_here
+
+
+def own_page_context(model_admin: Any, request: HttpRequest, row: Any = None) -> dict[str, Any]:
+    """Return the context of a page of ours: that of every admin page, and the way to it.
+
+    `trail` has the URL and the text of the pages above: the app, the list and, if the page is about one, the row. The
+    URL of a list is "" for staff who may not view it.
+    """
+    options, site = model_admin.opts, model_admin.admin_site
+
+    def url(page: str, *arguments: Any) -> str:
+        return reverse(f"admin:{page}", args=arguments, current_app=site.name)
+
+    name = f"{options.app_label}_{options.model_name}"
+    may_view = model_admin.has_view_permission(request)
+    trail = [
+        (url("app_list", options.app_label), options.app_config.verbose_name),
+        (url(f"{name}_changelist") if may_view else "", capfirst(options.verbose_name_plural)),
+    ]
+    context = {**site.each_context(request), "opts": options, "trail": trail, "title_place": TitlePlace()}
+    if row is not None:
+        trail.append((url(f"{name}_change", row.pk), row))
+        context["original"] = row
+    return context

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_webpush_kit.admin.bases import Paginator
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.contained import ContainedAdmin
+from django_webpush_kit.admin.pages import own_page_context
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_template_model
 
@@ -110,8 +111,7 @@ class ReadingAdmin(ContainedAdmin):
         self, request: HttpRequest, count: int, title: Any, consequences: Sequence[Any], button: Any
     ) -> HttpResponse | None:
         """Return the confirmation page of an action that changes `count` rows, or None if it was confirmed."""
-        context = {**self.admin_site.each_context(request), "opts": self.opts}
-        return ask(request, Question(title, consequences, button, count), context)
+        return ask(request, Question(title, consequences, button, count), own_page_context(self, request))
 
 
 class TypeFilter(admin.SimpleListFilter):

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.confirmation import Question, ask, idempotency_key
-from django_webpush_kit.admin.pages import page_url, row_link
+from django_webpush_kit.admin.pages import own_page_context, page_url, row_link
 from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.batches import SendResult
@@ -84,7 +84,7 @@ def _cancel(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
 
 
 def _ask(model_admin: Any, request: HttpRequest, row: Any, title: str, consequences: list[str]) -> HttpResponse | None:
-    context = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, "back_url": _url(row)}
+    context = {**own_page_context(model_admin, request, row), "back_url": _url(row)}
     return ask(request, Question(title, [_("“%(title)s”") % {"title": row.title}, *consequences], title, 1), context)
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils.formats import date_format, time_format
+from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit import attempt_log
-from django_webpush_kit.admin.contained import local, shifted
+from django_webpush_kit.admin.contained import EXACT_TIME_FORMAT, exact, local, shifted
 from django_webpush_kit.attempt_log import Attempt, Step
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
@@ -97,9 +97,8 @@ def duration(seconds: float) -> str:
 def clock(moment: datetime, beside: datetime) -> str:
     """Return a moment as text: its time of day if it is on the same day as `beside`, else date and time."""
     shown = local(moment)
-    if shown.date() == local(beside).date():
-        return time_format(shown.time(), "TIME_FORMAT")
-    return date_format(shown, "DATETIME_FORMAT")
+    is_same_day = shown.date() == local(beside).date()
+    return time_format(shown.time(), EXACT_TIME_FORMAT) if is_same_day else exact(moment)
 
 
 def _beginning(row: Any, origin: str) -> Iterator[Entry]:
@@ -268,13 +267,13 @@ def _pending(row: Any, now: datetime) -> Iterator[str]:
         yield _("Due since %(moment)s: the next free worker sends it.") % {"moment": clock(row.next_attempt_at, now)}
     if row.retry_count:
         yield _("Retries used: %(used)d of %(most)d.") % {"used": row.retry_count, "most": row.max_retries}
-    end = _deadline(row)
+    end = deadline_of(row)
     if end is not None:
         yield _("It expires at %(moment)s if it is not sent by then.") % {"moment": clock(end, now)}
 
 
-def _deadline(row: Any) -> datetime | None:
-    """The deadline, or None if it is later than any date."""
+def deadline_of(row: Any) -> datetime | None:
+    """Return the deadline of a row, or None if it is later than any date."""
     with suppress(OverflowError):
         return deadline(max(row.scheduled_for or row.created_at, row.created_at), row_options(row), row.expires_at)
     return None

@@ -18,7 +18,7 @@ from django_webpush_kit import services
 from django_webpush_kit.admin.json_fields import BoundedJSONField
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
 from django_webpush_kit.admin.message_preview import preview_message
-from django_webpush_kit.admin.reading import may_view
+from django_webpush_kit.admin.reading import may_view, type_label
 from django_webpush_kit.admin.template_form import OPTION_FIELDS, RAW, TemplateForm, field_name
 from django_webpush_kit.admin.template_page import history_of, last_context, panel_of, placeholders, uses_of
 from django_webpush_kit.error_reports import error_text
@@ -57,8 +57,8 @@ class NotificationTemplateAdmin(PreviewingAdmin):
     change_form_template = "django_webpush_kit/admin/template_form.html"
     panel_template = "django_webpush_kit/admin/template_panel.html"
 
-    list_display = ("type", "language", "title_template", "updated_at")
-    list_display_links = ("type", "title_template")
+    list_display = (type_label, "language", "title_template", "updated_at")
+    list_display_links = (type_label, "title_template")
     list_filter = (LanguageFilter,)
     search_fields = ("type", "title_template", "body_template")
     ordering = ("type", "language")

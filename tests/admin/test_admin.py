@@ -118,6 +118,12 @@ class TestLists:
         assert list(found) == [rows["subscription"]]
         assert list(admin_client.get(url, {"service": "fcm.googleapis.com"}).context["cl"].result_list) == []
 
+    def test_the_list_of_templates_shows_labels_of_types(self, admin_client, push_settings):
+        push_settings(NOTIFICATION_TYPES={"news": {"label": "The news"}})
+        template = make_template("news")
+        page = admin_client.get(url_of(type(template), "changelist")).content.decode()
+        assert ">The news</a>" in page
+
     def test_the_push_service_filter_offers_the_names_stored_in_subscriptions(self):
         chosen = {name for name, _label in PushServiceFilter.lookups(None, None, None)}
         endpoints = (

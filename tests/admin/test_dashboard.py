@@ -92,9 +92,15 @@ class TestDashboard:
         assert "No worker was seen in the last day." in page
         assert "All push services accept messages, without a limit." in page
 
+    def test_broadcasts_have_the_label_of_their_type(self, admin_client, push_settings):
+        push_settings(NOTIFICATION_TYPES={"autumn": {"label": "Autumn offers"}})
+        row = PushBroadcast.objects.create(type="autumn", status="running", total=1000, processed=321)
+        assert f"#{row.pk} Autumn offers</a>" in admin_client.get(url()).content.decode()
+
     def test_before_the_first_message_it_says_what_to_do(self, admin_client, make_subscription):
         page = admin_client.get(url()).content.decode()
         assert "Nothing was sent yet." in page
+        assert "webpush-kit-status-new" in page
         assert "turn notifications on" in page
         assert "Delivery works." not in page
         caches["default"].clear()

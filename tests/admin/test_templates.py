@@ -316,6 +316,7 @@ class TestPreview:
                 **{"actions-0-title": "Track"},
             )
         assert page.count("<strong>Order 12</strong>") == 8, "four systems, collapsed and expanded"
+        assert (page.count(">Collapsed</small>"), page.count(">Expanded</small>")) == (4, 4)
         assert "&lt;b&gt;" in page
         assert "<code>/orders/12/</code>" in page
         assert page.count(">Track</span>") == 3, "iOS shows no buttons"

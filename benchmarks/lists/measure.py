@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.test import Client
@@ -18,7 +17,8 @@ from django.test.utils import CaptureQueriesContext, setup_test_environment
 from django.urls import reverse
 from django.utils import timezone
 
-from benchmarks.statistics.database import own_database
+from benchmarks.statistics.databases import own_database
+from benchmarks.statistics.plans import report
 from benchmarks.statistics.rows import fill
 from django_webpush_kit.models import (
     PushBroadcast,
@@ -28,31 +28,25 @@ from django_webpush_kit.models import (
 )
 from django_webpush_kit.privacy import erase_user, export_json
 
-LARGE_TABLES = ("pushnotification", "notificationanalytics", "pushsubscription", "user")
-MIN_ROWS = 50_000
-"""A sequential scan that reads fewer rows than this, as with a LIMIT, is not reported."""
 RUNS = 5
 MAX_MILLISECONDS, MAX_QUERIES = 300, 15
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Run the bench with the options of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lists", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="notifications (default: 1,000,000)")
-    parser.add_argument("--keep", action="store_true", help="keep the database, and use it again")
-    options = parser.parse_args()
     setup_test_environment()
-    with own_database(keep=options.keep) as is_new:
-        if is_new:
-            call_command("migrate", verbosity=0)
+    with own_database(keep=options.keep) as is_empty:
+        if is_empty:
+            started = time.perf_counter()
             fill(options.rows)
+            print(f"filled: {time.perf_counter() - started:.0f} s")
         notifications, events = get_notification_model(), get_analytics_model()
         print(f"{notifications.objects.count():,} notifications, {events.objects.count():,} events")
         client = Client()
         client.force_login(get_user_model().objects.create_superuser(f"bench-{time.time()}"))
-        missed = sum(not _measure(client, name, url) for name, url in _pages())
+        missed = sum(not _measure(client, name, url, options.plans) for name, url in _pages())
         print(f"{missed} pages missed {MAX_MILLISECONDS} ms or {MAX_QUERIES} queries")
-        _privacy()
+        _privacy(options.plans)
 
 
 def _pages() -> Iterator[tuple[str, str]]:
@@ -123,7 +117,7 @@ def _url(model: Any, page: str, *arguments: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
 
 
-def _measure(client: Client, name: str, url: str) -> bool:
+def _measure(client: Client, name: str, url: str, is_with_plans: bool) -> bool:
     times = []
     for _ in range(RUNS):
         with CaptureQueriesContext(connection) as captured:
@@ -134,32 +128,19 @@ def _measure(client: Client, name: str, url: str) -> bool:
     median = sorted(times)[RUNS // 2]
     is_met = median < MAX_MILLISECONDS and len(captured) <= MAX_QUERIES
     print(f"{'' if is_met else 'MISSED '}{name}: {median:.0f} ms (least {min(times):.0f}), {len(captured)} queries")
-    for query in captured.captured_queries:
-        _report_scans(query["sql"])
+    report(captured.captured_queries, is_with_plans=is_with_plans)
     return is_met
 
 
-def _report_scans(sql: str) -> None:
-    if not sql.startswith("SELECT"):
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-        pending = [cursor.fetchone()[0][0]["Plan"]]
-    while pending:
-        node = pending.pop()
-        pending += node.get("Plans", [])
-        rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-        if node["Node Type"] == "Seq Scan" and rows * node["Actual Loops"] >= MIN_ROWS:
-            print(f"    reads {rows * node['Actual Loops']:,} rows of {node['Relation Name']}: {sql[:160]}")
-
-
-def _privacy() -> None:
+def _privacy(is_with_plans: bool) -> None:
+    """Export and erase a user with ordinary numbers of rows."""
     user = get_user_model().objects.filter(push_notifications__isnull=False).order_by("-pk")[0]
     with CaptureQueriesContext(connection) as captured:
         started = time.perf_counter()
         size = sum(map(len, export_json(user)))
         print(f"export of a user: {size:,} characters, {(time.perf_counter() - started) * 1000:.0f} ms")
-    for query in captured.captured_queries:
-        _report_scans(query["sql"])
-    started = time.perf_counter()
-    print(f"erasure of a user: {erase_user(user)}, {(time.perf_counter() - started) * 1000:.0f} ms")
+    report(captured.captured_queries, is_with_plans=is_with_plans)
+    with CaptureQueriesContext(connection) as captured:
+        started = time.perf_counter()
+        print(f"erasure of a user: {erase_user(user)}, {(time.perf_counter() - started) * 1000:.0f} ms")
+    report(captured.captured_queries, is_with_plans=is_with_plans)

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, setup_test_environment
 from django.urls import reverse
 from django.utils import timezone
 
-from benchmarks.statistics.database import own_database
+from benchmarks.statistics.databases import own_database
+from benchmarks.statistics.plans import report
 from benchmarks.statistics.rows import fill
 from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import OutboxDay, get_analytics_model, get_notification_model
 from django_webpush_kit.rollups.bounds import Bounds
 from django_webpush_kit.rollups.building import build_day, roll_up
 
-LARGE_TABLES = ("webpush_kit_pushnotification", "webpush_kit_notificationanalytics", "webpush_kit_pushsubscription")
 PAGE_RUNS = 7
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Run the bench with the options of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.statistics", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="notifications (default: 1,000,000)")
-    parser.add_argument("--prune-days", type=int, default=75, help="delete what is older than so many days")
-    parser.add_argument("--plans", action="store_true", help="print the plans of the page's queries")
-    parser.add_argument("--keep", action="store_true", help="keep the database, and use it again")
-    options = parser.parse_args()
     setup_test_environment()
-    with own_database(keep=options.keep) as is_new:
-        if is_new:
-            call_command("migrate", verbosity=0)
+    with own_database(keep=options.keep) as is_empty:
+        if is_empty:
             _timed("filled", lambda: fill(options.rows))
         print(
             f"{get_notification_model().objects.count():,} notifications",
@@ -48,7 +40,7 @@ def main() -> None:
         )
         _count()
         _pages(options.plans)
-        _prune(options.prune_days)
+        _prune(options.prune_days, options.plans)
 
 
 def _count() -> None:
@@ -81,34 +73,40 @@ def _pages(is_with_plans: bool) -> None:
                 times.append(time.perf_counter() - started)
         median = sorted(times)[len(times) // 2] * 1000
         print(f"page ?{query}: {median:.0f} ms, {len(captured)} queries")
-        _explain(captured, is_with_plans)
+        report(captured.captured_queries, is_with_plans=is_with_plans)
 
 
-def _explain(captured: Any, is_with_plans: bool) -> None:
-    """Print which queries read a large table from end to end, and on request every plan."""
-    for query in captured.captured_queries:
-        if not query["sql"].startswith("SELECT"):
-            continue
-        with connection.cursor() as cursor:
-            cursor.execute("EXPLAIN (ANALYZE, COSTS OFF) " + query["sql"])
-            plan = "\n".join(row[0] for row in cursor.fetchall())
-        if is_with_plans:
-            print(query["sql"][:300], plan, sep="\n")
-        for table in LARGE_TABLES:
-            if f"Seq Scan on {table}" in plan:
-                print(f"  reads all of {table}: {query['sql'][:200]}")
-
-
-def _prune(days: int) -> None:
-    """Delete old rows; the longest statement tells how long a row can be locked."""
+def _prune(days: int, is_with_plans: bool) -> None:
+    """Delete old rows. The longest step tells how long a row can be locked."""
     settings.WEBPUSH_KIT = {**settings.WEBPUSH_KIT, "RETENTION_DAYS": days}
+    told: list[str] = []
+    with CaptureQueriesContext(connection) as captured:
+        done = clean_up(on_progress=lambda name, _: told.append(name), is_stopped=lambda: "notifications" in told)
+    print(f"the first {done['notifications']:,} notifications pruned")
+    report(captured.captured_queries, is_with_plans=is_with_plans)
     old = get_notification_model().objects.filter(created_at__lt=timezone.now() - timedelta(days=days)).count()
-    moments = [time.perf_counter()]
-    seconds, counts = _timed(
-        f"{old:,} notifications pruned", lambda: clean_up(on_progress=lambda *_: moments.append(time.perf_counter()))
-    )
-    longest = max(end - start for start, end in pairwise(moments)) if len(moments) > 1 else 0
-    print(f"  {counts['notifications'] / seconds:,.0f} a second, longest step {longest * 1000:.0f} ms, {counts}")
+    steps: dict[str, list[float]] = {}
+    last = time.perf_counter()
+
+    def note(name: str, _count: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        steps.setdefault(name, []).append(now - last)
+        last = now
+
+    memory = _peak_megabytes()
+    _seconds, counts = _timed(f"{old:,} notifications pruned", lambda: clean_up(on_progress=note))
+    print(f"  {counts}")
+    for name, times in steps.items():
+        print(
+            f"  {name}: {len(times):,} steps, {sum(times):.1f} s, {counts[name] / sum(times):,.0f} a second,",
+            f"longest step {max(times) * 1000:.0f} ms, median {sorted(times)[len(times) // 2] * 1000:.0f} ms",
+        )
+    print(f"  peak memory {_peak_megabytes():.0f} MB, before {memory:.0f} MB")
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _timed(name: str, action: Any) -> tuple[float, Any]:

@@ -5,6 +5,7 @@ from threading import Thread
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_webpush_kit import services
@@ -79,6 +80,20 @@ def test_it_stops_at_its_time_limit_and_continues_next_time(subscription):
     make_notification(subscription, days_ago=1000)
     assert clean_up(seconds=0)["notifications"] == 0
     assert clean_up(seconds=60)["notifications"] == 1
+
+
+@pytest.mark.parametrize("setting", ["RETENTION_DAYS", "TEXT_RETENTION_DAYS"])
+def test_the_statements_of_the_last_step_are_as_long_as_those_before(subscription, push_settings, setting):
+    """SQLite refuses a statement with a thousand conditions, and other databases take long to plan it."""
+    for _ in range(20):
+        make_notification(subscription, days_ago=20)
+    clean_up()
+    push_settings(**{setting: 10})
+    with CaptureQueriesContext(connection) as captured:
+        clean_up()
+    steps = [query["sql"] for query in captured if "created_at" in query["sql"] and query["sql"].endswith("LIMIT 2")]
+    assert len(steps) >= 10
+    assert len(steps[9]) == len(steps[1])
 
 
 def test_uncounted_rows_are_not_deleted(subscription):

@@ -169,10 +169,10 @@ def _expired_keys(now: datetime) -> QuerySet[IdempotencyKey]:
 
 def _chunks(notifications: QuerySet[Any], bounds: Bounds) -> Iterator[list[Any]]:
     """Yield primary keys by `created_at`. Each chunk begins where the last one ended, past the rows deleted so far."""
-    rest = notifications.order_by("created_at")
+    ordered = rest = notifications.order_by("created_at")
     while not bounds.are_reached and (chunk := list(rest.values_list("pk", "created_at")[:DELETE_SIZE])):
         yield [pk for pk, _created_at in chunk]
-        rest = rest.filter(created_at__gte=chunk[-1][1])
+        rest = ordered.filter(created_at__gte=chunk[-1][1])
 
 
 def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:

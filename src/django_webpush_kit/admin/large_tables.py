@@ -124,7 +124,11 @@ class LargeTableChangeList(ChangeList):
         indexed, self.is_narrowed = self._indexed(request)
         limit = SCAN_LIMIT if self.is_narrowed else reading.COUNT_LIMIT
         self.older = self._edge(indexed.order_by(*self.get_ordering(request, rows)), limit)
-        return rows if self.older is None else rows.filter(self.older.down_to(self.model_admin.window_field))
+        if self.older is not None:
+            return rows.filter(self.older.down_to(self.model_admin.window_field))
+        # SQLite uses the first of two lower bounds, so a query has only one
+        starts = (getattr(spec, "window_start", None) for spec in self.filter_specs)
+        return rows.filter(*(start for start in starts if start is not None))
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
         """Read only the related rows of the page. For a join, databases may read the whole related table."""

@@ -10,7 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.timezone import get_current_timezone, localtime, make_aware, now
@@ -177,6 +179,14 @@ def by_key(rows: QuerySet[Any], condition: Q) -> Q:
     return Q(pk__in=keys) if len(keys) <= RARE else condition
 
 
+def in_window(field: str, value: Any) -> Exact[Any]:
+    """Return the condition that a column has a value, in a form for which SQLite and MariaDB use no index of it.
+
+    It is looked for in a window of the list. With the index, SQLite would read all rows with this value.
+    """
+    return Exact(Coalesce(F(field), Value(None)), value)
+
+
 def batch_condition(rows: QuerySet[Any], batch: UUID) -> Q:
     """Return the condition for a batch, with the time of its broadcast: the list then starts at the right place."""
     return by_key(rows, _within_broadcast(batch))
@@ -238,7 +248,7 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows with the status."""
         condition = self.window_condition
-        return queryset if condition is None else queryset.filter(condition, status=self.value())
+        return queryset if condition is None else queryset.filter(condition, in_window("status", self.value()))
 
 
 class LaneFilter(admin.ChoicesFieldListFilter):
@@ -254,6 +264,8 @@ class DateFilter(IndexedFilter):
 
     title = _("date")
     parameter_name = "on"
+    window_start: Q | None = None
+    """The beginning of the chosen period. The end of a window is later, so it is a condition of lists without one."""
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         self._field = model_admin.window_field
@@ -281,7 +293,12 @@ class DateFilter(IndexedFilter):
         if period is None:
             return None
         start, end = (_midnight(day) for day in (period[0], period[1] + timedelta(days=1)))
-        return Q(**{f"{self._field}__gte": start, f"{self._field}__lt": end})
+        self.window_start, self._end = Q(**{f"{self._field}__gte": start}), Q(**{f"{self._field}__lt": end})
+        return self.window_start & self._end
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows before the end of the period. The list adds `window_start`, or the end of its window."""
+        return queryset if self.condition is None else queryset.filter(self._end)
 
     def _periods(self, chosen: str) -> Iterator[tuple[str, str]]:
         period = _period(chosen)

@@ -53,11 +53,12 @@ READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
 For this SQLSTATE Django raises an InternalError, too.
 """
 
-REFUSALS = frozenset({1366, 3140, "malformed JSON"})
-"""OperationalErrors caused by the content of one row.
+REFUSALS = frozenset({1366, 3140, "malformed JSON", 1644, "P0001"})
+"""Codes of errors that are caused by the content of one row, besides DataError and IntegrityError.
 
 1366: MariaDB cannot store a text in the column's character set, such as an emoji in utf8mb3. 3140: MySQL cannot store
-a JSON value, such as a number beyond the range of a double. SQLite: invalid JSON.
+a JSON value, such as a number beyond the range of a double. SQLite: invalid JSON. 1644 and P0001: a trigger of the
+project raised it, on MariaDB or MySQL and on PostgreSQL.
 """
 
 UNREADABLE_TEXT = "Could not decode to UTF-8"
@@ -113,7 +114,7 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
                 raise
             connection = connections[alias]
             attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
-            if connection.in_atomic_block or attempt >= attempts or is_missing_table(error):
+            if connection.in_atomic_block or attempt >= attempts or is_missing_table(error) or is_refusal(error):
                 raise
             if error_code(error) in READ_ONLY:
                 connection.close()  # it works, but would stay with the server that was the primary before
@@ -155,8 +156,10 @@ def is_conflict(error: Error) -> bool:
 
 def is_refusal(error: Exception) -> bool:
     """Return whether the content of one row caused the error, not an outage or a conflict."""
+    if isinstance(error, Error) and error_code(error) in REFUSALS:
+        return True
     if isinstance(error, OperationalError):
-        return error_code(error) in REFUSALS or str(error).startswith(UNREADABLE_TEXT)
+        return str(error).startswith(UNREADABLE_TEXT)
     return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
 
 

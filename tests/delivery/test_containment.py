@@ -3,6 +3,7 @@
 import logging
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -277,6 +278,35 @@ def test_the_loop_of_a_worker_goes_on(three_rows, monkeypatch, caplog):
     assert outcomes() == ["failed"] * 3
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other databases store no such value")
+def test_a_row_that_violates_a_constraint_stops_no_other(three_rows, caplog):
+    """As after a dump that was loaded without checks."""
+    store(three_rows[0], "claims", -5)
+    deliver_due()
+    assert outcomes() == ["failed", "sent", "sent"]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite cannot add a constraint to a table")
+def test_a_row_that_is_older_than_the_constraint_that_it_violates_stops_no_other(three_rows, caplog):
+    if connection.vendor == "mysql" and not connection.mysql_is_mariadb:
+        pytest.skip("MySQL checks all rows")
+    store(three_rows[0], "title", "odd")
+    table = connection.ops.quote_name(three_rows[0]._meta.db_table)
+    add = f"ALTER TABLE {table} ADD CONSTRAINT odd CHECK (title <> 'odd')"
+    before, add, after = {
+        "postgresql": ("SELECT 1", f"{add} NOT VALID", "SELECT 1"),
+        "mysql": ("SET check_constraint_checks = 0", add, "SET check_constraint_checks = 1"),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        for statement in (before, add, after):
+            cursor.execute(statement)
+        try:
+            deliver_due()
+        finally:
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT odd")
+    assert outcomes() == ["pending", "sent", "sent"]
+
+
 @contextmanager
 def refusing(model, condition):
     """A trigger of the project's own that refuses an UPDATE."""
@@ -301,6 +331,29 @@ class TestATriggerOfTheProject:
         assert outcomes() == ["sent", "failed", "sent"]
         three_rows[1].refresh_from_db()
         assert three_rows[1].failure_reason == "Recording the outcome raised IntegrityError"
+
+    def test_that_refuses_a_lease_fails_only_that_row(self, three_rows, caplog):
+        with refusing(get_notification_model(), f"NEW.status = 'sending' AND NEW.id = {three_rows[0].pk}"):
+            deliver_due()
+        assert outcomes() == ["failed", "sent", "sent"]
+        three_rows[0].refresh_from_db()
+        assert three_rows[0].failure_reason == "Claiming the row raised IntegrityError"
+
+    def test_that_refuses_every_change_stops_no_other_row(self, three_rows, push_settings, caplog):
+        push_settings(CHUNK_SIZE=1)
+        with refusing(get_notification_model(), f"NEW.id < {three_rows[2].pk}"):
+            deliver_due()
+        assert outcomes() == ["pending", "pending", "sent"]
+        deliver_due()
+        assert outcomes() == ["sent"] * 3
+
+    @pytest.mark.parametrize("condition", ["NEW.status = 'pending' AND", ""])
+    def test_that_refuses_to_return_a_lapsed_lease_stops_no_other_row(self, three_rows, condition, caplog):
+        lapsed = {"status": "sending", "lease_token": uuid4(), "next_attempt_at": django_timezone.now()}
+        get_notification_model().objects.update(**lapsed)
+        with refusing(get_notification_model(), f"{condition} NEW.id = {three_rows[1].pk}"):
+            deliver_due()
+        assert outcomes() == ["sent", "failed" if condition else "sending", "sent"]
 
     def test_that_refuses_a_deactivation_stops_nothing(self, three_rows, caplog):
         get_subscription_model().objects.update(created_at=django_timezone.now() - timedelta(days=2))

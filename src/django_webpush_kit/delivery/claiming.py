@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID, uuid4
 
@@ -19,8 +19,8 @@ from django.utils import timezone
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.containment import raise_if_shared
+from django_webpush_kit.database import is_refusal, outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.containment import ErrorLog, change_in_parts, raise_if_shared
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
@@ -151,7 +151,7 @@ def return_lapsed(now: datetime | None = None) -> int:
     logged = {"attempt_log": attempt_log.with_line(attempt_log.line(Step.LAPSE, at=now))}
     back = {"status": NotificationStatus.PENDING, "lease_token": None, **logged}
 
-    def statements() -> int:
+    def give_back(keys: Sequence[Any]) -> int:
         with transaction.atomic(using=outbox_database()):
             mine = lapsed.filter(pk__in=keys)
             failed = mine.filter(claims__gte=given_up).update(
@@ -160,7 +160,7 @@ def return_lapsed(now: datetime | None = None) -> int:
             isolated = mine.filter(claims__gte=LAPSES_BEFORE_ISOLATION).update(lane=Lane.ISOLATED, **back)
             return failed + isolated + mine.update(**back)
 
-    return retry_on_conflict(statements)
+    return change_in_parts(lambda keys: retry_on_conflict(partial(give_back, keys)), keys, partial(_end, lapsed))
 
 
 def claim(
@@ -199,13 +199,35 @@ def claim(
 def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     """Lease the first `size` rows of one lane, in index order. Returns their number.
 
+    If the database refuses this because of some rows, these are failed, and the others are leased.
+    """
+    try:
+        return _lease_first(due, size, lease)
+    except DatabaseError as error:
+        if not is_refusal(error):
+            raise
+    taken = passed = 0  # a row that can be neither leased nor failed stays in front
+    while taken < size:
+        keys = list(_first(due, size - taken, after=passed))
+        if not keys:
+            break
+        leased = change_in_parts(
+            lambda part: _lease_first(due.filter(pk__in=part), len(part), lease), keys, partial(_end, due)
+        )
+        taken += leased
+        passed += len(keys) - leased
+    return taken
+
+
+def _lease_first(due: QuerySet[Any], size: int, lease: Lease) -> int:
+    """Lease the first `size` rows in one transaction.
+
     With SKIP LOCKED, workers skip rows locked by other workers. Otherwise one conditional UPDATE decides which worker
     gets a row, because on SQLite a SELECT before the UPDATE causes lock errors. There, only the subquery tests the
     status: a second test next to the keys would make SQLite read every pending row.
     """
     features = connections[outbox_database()].features
     rows = due.model.objects.using(outbox_database())
-    first = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)
     values = {
         "status": NotificationStatus.SENDING,
         "lease_token": lease.token,
@@ -216,14 +238,33 @@ def _take(due: QuerySet[Any], size: int, lease: Lease) -> int:
     def statements() -> int:
         with transaction.atomic(using=outbox_database(), durable=True):
             if features.has_select_for_update_skip_locked:
-                chosen = rows.filter(pk__in=list(first.select_for_update(skip_locked=True)[:size]))
+                chosen = rows.filter(pk__in=list(_first(due.select_for_update(skip_locked=True), size)))
             elif features.allow_sliced_subqueries_with_in:
-                chosen = rows.filter(pk__in=first[:size])
+                chosen = rows.filter(pk__in=_first(due, size))
             else:
-                chosen = rows.pending().filter(pk__in=list(first[:size]))
+                chosen = rows.pending().filter(pk__in=list(_first(due, size)))
             return int(chosen.update(**values))
 
     return retry_on_conflict(statements)
+
+
+def _first(due: QuerySet[Any], size: int, *, after: int = 0) -> QuerySet[Any]:
+    """Return the keys of the first `size` rows of one lane in index order, after the first `after`."""
+    return due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[after : after + size]
+
+
+def _end(rows: QuerySet[Any], key: Any, error: DatabaseError) -> None:
+    """Fail a row that the database refuses to lease or to return, if it accepts that. Otherwise the row is passed over.
+
+    `claims` may be the value that violates a constraint.
+    """
+    reason = ErrorLog().failure_reason(key, "Claiming the row", error)
+    values = {"status": NotificationStatus.FAILED, "lease_token": None, "claims": 0, "failure_reason": reason}
+    try:
+        retry_on_conflict(lambda: rows.filter(pk=key).update(**values))
+    except DatabaseError as refusal:
+        if not is_refusal(refusal):
+            raise
 
 
 _TEXT_COLUMNS = ("data", "options", "subscription__preferences", "batch")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 
 from django_webpush_kit.database import is_refusal, is_unavailable
 from django_webpush_kit.error_reports import log_error
@@ -22,6 +24,26 @@ def raise_if_shared(error: Exception) -> None:
     """
     if isinstance(error, ImproperlyConfigured) or (is_unavailable(error) and not is_refusal(error)):
         raise error
+
+
+def change_in_parts(
+    change: Callable[[Sequence[Any]], int], keys: Sequence[Any], on_refusal: Callable[[Any, DatabaseError], None]
+) -> int:
+    """Return `change(keys)`, which updates the rows with these keys in a transaction of its own.
+
+    If the database refuses this because of some rows, such as those that violate a constraint, the keys are halved
+    until these rows are found, and the others are changed. `on_refusal(key, error)` is called for each refused row.
+    """
+    try:
+        return change(keys)
+    except DatabaseError as error:
+        if not is_refusal(error):
+            raise
+        if len(keys) == 1:
+            on_refusal(keys[0], error)
+            return 0
+    middle = len(keys) // 2
+    return sum(change_in_parts(change, part, on_refusal) for part in (keys[:middle], keys[middle:]))
 
 
 class ErrorLog:

@@ -22,7 +22,7 @@ from django_webpush_kit.models import (
     get_template_model,
 )
 from django_webpush_kit.protocol.endpoints import endpoint_hash
-from django_webpush_kit.states import ActionType, NotificationStatus
+from django_webpush_kit.states import ActionType, Lane, NotificationStatus
 from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db
@@ -80,9 +80,13 @@ class TestConstraints:
         assert refused(lambda: rows.update(status="sending", lease_token=None))
         assert not refused(lambda: rows.update(status="sending", lease_token=uuid.uuid4()))
 
-    def test_unknown_statuses_and_events_are_refused(self, subscription):
+    def test_unknown_statuses_lanes_and_events_are_refused(self, subscription):
         row = make_notification(subscription, "pending")
-        assert refused(lambda: get_notification_model().objects.filter(pk=row.pk).update(status="lost"))
+        rows = get_notification_model().objects.filter(pk=row.pk)
+        assert refused(lambda: rows.update(status="lost"))
+        assert refused(lambda: rows.update(lane=7))
+        for lane in Lane:
+            assert not refused(lambda lane=lane: rows.update(lane=lane))
         assert refused(lambda: make_event(row, "eaten"))
         for action in ActionType:
             assert not refused(lambda action=action: make_event(row, action))

@@ -441,6 +441,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="pushnotification",
             constraint=models.CheckConstraint(
+                condition=models.Q(("lane__lte", 2), ("lane", 9), _connector="OR"),
+                name="webpush_kit_pushnotification_lane",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="pushnotification",
+            constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("status", "sending"), _negated=True),
                     ("lease_token__isnull", False),

@@ -298,6 +298,12 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="letter",
             constraint=models.CheckConstraint(
+                condition=models.Q(("lane__lte", 2), ("lane", 9), _connector="OR"), name="swapped_letter_lane"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="letter",
+            constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("status", "sending"), _negated=True), ("lease_token__isnull", False), _connector="OR"
                 ),

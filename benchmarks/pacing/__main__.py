@@ -75,9 +75,15 @@ def _table(services: LimitedServices, windows: int, urgent: dict[str, float]) ->
             waits = sorted(_waits(services, service, window, urgent))
             lines.append(
                 f"| {service} | {window + 1} | {accepted / LIMIT:.1%} | {refused / max(len(requests), 1):.1%} "
-                f"| {statistics.median(waits):.2f} s | {waits[int(len(waits) * 0.95)]:.2f} s |"
+                f"| {_figures(waits)} |"
             )
     return "\n".join(lines)
+
+
+def _figures(waits: list[float]) -> str:
+    if not waits:
+        return "none was written | "
+    return f"{statistics.median(waits):.2f} s | {waits[int(len(waits) * 0.95)]:.2f} s"
 
 
 def _waits(services: LimitedServices, service: str, window: int, urgent: dict[str, float]) -> Iterator[float]:
@@ -85,7 +91,7 @@ def _waits(services: LimitedServices, service: str, window: int, urgent: dict[st
     arrived = {one.token: one.moment for one in reversed(services.requests) if one.status == 201}
     for token, moment in urgent.items():
         is_ours = int(token.removeprefix("urgent")) % len(SERVICES) == SERVICES.index(service)
-        is_early = moment < services.started + len(urgent) * URGENT_SECONDS - 5
+        is_early = moment < max(urgent.values()) - 5  # on a busy machine fewer are written than planned
         if is_ours and is_early and services.window(moment) == window:
             yield arrived.get(token, moment + 86_400) - moment
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_webpush_kit import option_checks as checks
+from django_webpush_kit import services
 from django_webpush_kit.exceptions import InvalidOption, WebPushKitError
 from django_webpush_kit.models import get_notification_model, get_template_model
 from django_webpush_kit.option_checks import storable
@@ -369,3 +370,40 @@ class TestTemplates:
     def test_unusable_options_of_a_template_are_refused(self, options, message):
         with pytest.raises(InvalidOption, match=message):
             template_options(get_template_model()(type="news", options=options))
+
+
+class Unreadable(str):
+    """A text that raises whatever is asked of it."""
+
+    __str__ = __eq__ = __len__ = lambda *_arguments: 1 / 0
+    __hash__ = str.__hash__
+
+
+UNREADABLE = {
+    "ttl": 10**400,
+    "retry_base": 10**5000,
+    "max_retries": 10**5000,
+    "app_badge": -(10**5000),
+    "dir": 10**5000,
+    "tag": Unreadable("x"),
+    "url": Unreadable("/"),
+    "urgency": Unreadable("high"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_value_that_cannot_be_read_is_an_error_that_names_the_option(name):
+    with pytest.raises(InvalidOption, match=f"^{name} "):
+        SendOptions.parse({name: UNREADABLE[name]})
+
+
+def test_a_stored_number_that_is_too_large_is_an_invalid_option():
+    with pytest.raises(InvalidOption, match=r"^ttl "):
+        RowOptions.from_json({"ttl": 10**400})
+
+
+@pytest.mark.django_db
+def test_the_creator_of_a_broadcast_must_be_a_user(subscription):
+    get_template_model().objects.create(type="news", title_template="News")
+    with pytest.raises(InvalidOption, match=r"^created_by must be a user or None, not int"):
+        services.broadcast("news", created_by=7)

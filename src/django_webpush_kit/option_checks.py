@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 from django.utils import timezone
@@ -19,6 +20,24 @@ MAX_SECONDS = MAX_TTL_ELSEWHERE
 
 YEARS = range(1970, 9000)
 """Datetimes outside these years could overflow when time zones and TTLs are added."""
+
+
+def contained(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Return the check so that whatever it raises is an `InvalidOption` that names the option.
+
+    A number may be too large to be converted, and a lazy string or a subclass may raise anything.
+    """
+
+    @wraps(check)
+    def named(name: str, value: Any) -> Any:
+        try:
+            return check(name, value)
+        except InvalidOption:
+            raise
+        except Exception as error:
+            raise InvalidOption(f"{name} has a value that cannot be read ({type(error).__name__})") from error
+
+    return named
 
 
 def storable(text: str) -> str:
@@ -70,7 +89,7 @@ def choice(*choices: str) -> Callable[[str, Any], str]:
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str) or value not in choices:
-            raise InvalidOption(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            raise InvalidOption(f"{name} must be one of {', '.join(choices)}, not {value!r:.100}")
         return str(value)
 
     return check

@@ -63,7 +63,9 @@ class Option:
 
 def option(check: Callable[[str, Any], Any], accepts: str, meaning: str, **details: Any) -> Any:
     """Return a dataclass field that declares an option. Its default, None, means "not given"."""
-    declared = Option(check=check, accepts=accepts, meaning=meaning, **details)
+    if "check_stored" in details:
+        details["check_stored"] = checks.contained(details["check_stored"])
+    declared = Option(check=checks.contained(check), accepts=accepts, meaning=meaning, **details)
     return field(default=None, metadata={"option": declared})
 
 

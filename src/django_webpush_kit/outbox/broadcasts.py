@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.contrib.auth import get_user_model
 from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 
@@ -50,6 +51,8 @@ def start(
     """
     parsed = SendOptions.parse(options)
     broadcast = check(type, audience, context, parsed, rate=rate, free_text=free_text)
+    if created_by is not None and not isinstance(created_by, get_user_model()):
+        raise InvalidOption(f"created_by must be a user or None, not {created_by.__class__.__name__}")
     broadcast.created_by = created_by
     return _store(broadcast, parsed.idempotency_key)
 

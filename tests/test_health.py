@@ -376,3 +376,16 @@ class TestBroadcasts:
         assert f"Broadcast {broadcast.pk} (news) failed: No such audience" in health["problems"][0]
         PushBroadcast.objects.update(finished_at=timezone.now() - timedelta(days=2))
         assert status_and_areas() == ("healthy", [])
+
+
+def test_a_stored_moment_that_cannot_be_read_costs_only_its_part(db, caplog):
+    """PostgreSQL has infinite moments, and other programs may write any text into SQLite."""
+    row = PushBroadcast.objects.create(type="news")
+    values = {"postgresql": "infinity", "sqlite": "2020-13-45 00:00:00"}
+    if connection.vendor not in values:
+        pytest.skip("This database stores no such moment.")
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {row._meta.db_table} SET created_at = %s", [values[connection.vendor]])
+    health = get_health(details=True)
+    assert health["status"] == "degraded"
+    assert "Stored values of the broadcasts cannot be read" in health["problems"][0]

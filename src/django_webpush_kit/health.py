@@ -13,7 +13,7 @@ Each problem comes with a fix. `delivery.problems` finds most of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,13 @@ from django.utils import timezone
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
-from django_webpush_kit.database import TABLES_MISSING, clock_difference, is_missing_table, outbox_database
+from django_webpush_kit.database import (
+    TABLES_MISSING,
+    clock_difference,
+    is_missing_table,
+    is_unavailable,
+    outbox_database,
+)
 from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
@@ -115,8 +121,8 @@ def _current_health() -> dict[str, Any]:
     problems = [
         *key_problems(subscriptions["active"], subscriptions["lost"]),
         *service_problems(states, now),
-        *_worker_problems(difference, 0.0 if is_all_paused else lag),
-        *([] if is_all_paused else broadcast_problems(now)),
+        *_readable("workers", lambda: _worker_problems(difference, 0.0 if is_all_paused else lag)),
+        *([] if is_all_paused else _readable("broadcasts", lambda: broadcast_problems(now))),
         *_queue_problems(),
         *clock_problems(difference),
         *_success_problems(success_rate, recent["unsent"]),
@@ -138,6 +144,19 @@ def _current_health() -> dict[str, Any]:
             "period_hours": RECENT_HOURS,
         },
     }
+
+
+def _readable(area: str, find: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """Return the problems that `find` yields, or one that says that stored values cannot be read."""
+    try:
+        return list(find())
+    except Exception as error:
+        if is_unavailable(error) or is_missing_table(error):
+            raise
+        log_error(_logger, "Health cannot read the %s", area, error=error)
+        text = f"Stored values of the {area} cannot be read ({type(error).__name__})."
+        fix = "The log names the value: correct it in the database."
+        return [Problem(area, text, fix, is_serious=False)]
 
 
 def _status(problems: Sequence[Problem]) -> str:

@@ -115,6 +115,11 @@ class TestAudience:
             deliver_due()
             assert fresh(row).queued == number
 
+    @pytest.mark.parametrize("audience", [["all"], {"all": 1}, None])
+    def test_an_audience_that_is_not_a_name_is_an_error_that_names_the_argument(self, audience):
+        with pytest.raises(InvalidOption, match=r"^audience must be str, not "):
+            services.broadcast("news", audience)
+
     def test_an_unknown_audience_is_an_error_that_lists_the_known_ones(self):
         with pytest.raises(InvalidOption, match="all, german, joined, opted-in, staff"):
             queue("vips")

@@ -86,6 +86,8 @@ def audience_names() -> list[str]:
 
 def check_audience(name: str) -> None:
     """Raise `InvalidOption` if the audience does not exist."""
+    if not isinstance(name, str):
+        raise InvalidOption(f"audience must be str, not {type(name).__name__}")
     if name not in (EVERYBODY, OPTED_IN):
         _audience_function(name)
 

@@ -58,7 +58,7 @@ QUERIES = {
         )[:3],
     },
     get_analytics_model: {
-        ("timestamp", "action_type"): lambda: events().filter(timestamp__range=DAY).order_by("timestamp"),
+        ("timestamp",): lambda: events().filter(timestamp__range=DAY).order_by("timestamp"),
     },
     lambda: IdempotencyKey: {
         ("created_at",): lambda: IdempotencyKey.objects.filter(created_at__lt=NOW)[:500],

@@ -290,7 +290,7 @@ class AbstractNotificationAnalytics(models.Model):
         abstract = True
         verbose_name = _("notification event")
         verbose_name_plural = _("notification events")
-        indexes = [models.Index(fields=["timestamp", "action_type"])]
+        indexes = [models.Index(fields=["timestamp"])]
         constraints = [
             models.UniqueConstraint(
                 fields=["notification", "action_type", "action_id"], name="%(app_label)s_%(class)s_once"

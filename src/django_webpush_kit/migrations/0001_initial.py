@@ -384,7 +384,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "notification event",
                 "verbose_name_plural": "notification events",
                 "swappable": "WEBPUSH_KIT_ANALYTICS_MODEL",
-                "indexes": [models.Index(fields=["timestamp", "action_type"], name="webpush_kit_timesta_648a49_idx")],
+                "indexes": [models.Index(fields=["timestamp"], name="webpush_kit_timesta_999206_idx")],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(

@@ -257,7 +257,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="reaction",
-            index=models.Index(fields=["timestamp", "action_type"], name="swapped_rea_timesta_908ec4_idx"),
+            index=models.Index(fields=["timestamp"], name="swapped_rea_timesta_d7c17a_idx"),
         ),
         migrations.AddConstraint(
             model_name="reaction",

@@ -41,7 +41,7 @@ QUERIES = {
         ("status", "lane", "next_attempt_at", "id"): lambda: (
             notifications().due(NOW).filter(lane=1).order_by("next_attempt_at", "pk")[:500]
         ),
-        ("batch",): lambda: notifications().filter(batch=uuid.uuid4()),
+        ("batch", "created_at"): lambda: notifications().filter(batch=uuid.uuid4()).order_by("created_at")[:100],
         ("subscription_id",): lambda: notifications().filter(subscription=7, topic="score"),
         ("template_id",): lambda: notifications().filter(template=make_template()),
         ("user_id",): lambda: notifications().for_user(7),

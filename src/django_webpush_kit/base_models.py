@@ -208,7 +208,7 @@ class AbstractPushNotification(models.Model):
         related_name="push_notifications",
         verbose_name=_("user"),
     )
-    batch = models.UUIDField(_("batch"), default=uuid.uuid4, db_index=True)
+    batch = models.UUIDField(_("batch"), default=uuid.uuid4)
     type = models.CharField(_("type"), max_length=50, blank=True)
     language = models.CharField(_("language"), max_length=35, blank=True)
     title = models.CharField(_("title"), max_length=200)
@@ -244,6 +244,8 @@ class AbstractPushNotification(models.Model):
         indexes = [
             models.Index(fields=["status", "lane", "next_attempt_at", "id"]),
             models.Index(fields=["created_at"]),
+            # in the order of the list, which shows the newest rows of a large broadcast
+            models.Index(fields=["batch", "created_at"]),
         ]
         constraints = [
             models.CheckConstraint(

@@ -151,7 +151,7 @@ class Migration(migrations.Migration):
                     "id",
                     models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
-                ("batch", models.UUIDField(db_index=True, default=uuid.uuid4, verbose_name="batch")),
+                ("batch", models.UUIDField(default=uuid.uuid4, verbose_name="batch")),
                 ("type", models.CharField(blank=True, max_length=50, verbose_name="type")),
                 ("language", models.CharField(blank=True, max_length=35, verbose_name="language")),
                 ("title", models.CharField(max_length=200, verbose_name="title")),
@@ -425,6 +425,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="pushnotification",
             index=models.Index(fields=["created_at"], name="webpush_kit_created_3a2b13_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="pushnotification",
+            index=models.Index(fields=["batch", "created_at"], name="webpush_kit_batch_0dc6f2_idx"),
         ),
         migrations.AddConstraint(
             model_name="pushnotification",

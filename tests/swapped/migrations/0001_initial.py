@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
             name="Letter",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("batch", models.UUIDField(db_index=True, default=uuid.uuid4, verbose_name="batch")),
+                ("batch", models.UUIDField(default=uuid.uuid4, verbose_name="batch")),
                 ("type", models.CharField(blank=True, max_length=50, verbose_name="type")),
                 ("language", models.CharField(blank=True, max_length=35, verbose_name="language")),
                 ("title", models.CharField(max_length=200, verbose_name="title")),
@@ -281,6 +281,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="letter",
             index=models.Index(fields=["created_at"], name="swapped_let_created_ded2d3_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="letter",
+            index=models.Index(fields=["batch", "created_at"], name="swapped_let_batch_db5801_idx"),
         ),
         migrations.AddIndex(
             model_name="letter",

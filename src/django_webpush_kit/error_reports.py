@@ -1,4 +1,4 @@
-"""Log errors and events, and describe errors in text. Log handlers and the `__str__` of exceptions may raise themselves.
+"""Log errors and events, and describe errors in text. Log handlers and `__str__` of exceptions may raise themselves.
 
 A log handler may raise, for example if it cannot send an e-mail. Then its traceback is printed to stderr.
 """

@@ -22,6 +22,7 @@ from django_webpush_kit.querysets import (
     PushNotificationManager,
     PushSubscriptionManager,
 )
+from django_webpush_kit.readable_rows import ReadableQuerySet
 from django_webpush_kit.states import ActionType, Lane, NotificationStatus
 from django_webpush_kit.templating.validation import validate_template
 
@@ -286,7 +287,7 @@ class AbstractNotificationAnalytics(models.Model):
     action_data = models.JSONField(_("data"), default=dict, blank=True)
     timestamp = models.DateTimeField(_("time"), auto_now_add=True)
 
-    objects: ClassVar[models.Manager[Self]] = models.Manager()
+    objects: ClassVar[models.Manager[Self]] = ReadableQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from hashlib import sha256
-from typing import cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from django.conf import settings
 from django.db import models
@@ -18,7 +18,11 @@ from django_webpush_kit.base_models import (
     AbstractPushSubscription,
 )
 from django_webpush_kit.conf import swapped_model
+from django_webpush_kit.readable_rows import ReadableQuerySet
 from django_webpush_kit.states import Lane
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class PushSubscription(AbstractPushSubscription):
@@ -96,7 +100,10 @@ class PushBroadcast(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True, blank=True, editable=False)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True, editable=False)
 
+    objects: ClassVar[models.Manager[Self]] = ReadableQuerySet.as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("broadcast")
         verbose_name_plural = _("broadcasts")
         indexes = [models.Index(fields=["status", "scheduled_for"])]
@@ -163,7 +170,10 @@ class PushServiceState(models.Model):
     paused_by_hand_at = models.DateTimeField(_("paused by hand since"), null=True, blank=True, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
+    objects: ClassVar[models.Manager[Self]] = ReadableQuerySet.as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("push service state")
         verbose_name_plural = _("push service states")
         constraints = [
@@ -279,7 +289,10 @@ class WorkerHeartbeat(models.Model):
     per_minute = models.FloatField(_("notifications per minute"), null=True, blank=True)
     clock_difference = models.FloatField(_("clock ahead by seconds"), null=True, blank=True)
 
+    objects: ClassVar[models.Manager[Self]] = ReadableQuerySet.as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = _("worker")
         verbose_name_plural = _("workers")
 

@@ -23,6 +23,7 @@ from django_webpush_kit.models import (
     get_notification_model,
     get_subscription_model,
 )
+from django_webpush_kit.readable_rows import ReadableQuerySet, read_moments
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -117,7 +118,7 @@ def _delete(rows: QuerySet[Any]) -> Counter[str]:
     while found := list(rows.values_list("pk", flat=True)[:KEYS_AT_ONCE]):
         for keys in _chunks(found):
             _blank_log(rows.model, logged.intersection(map(str, keys)))
-            _count, by_model = rows.model._base_manager.using(rows.db).filter(pk__in=keys).delete()
+            _count, by_model = ReadableQuerySet(rows.model, using=rows.db).filter(pk__in=keys).delete()
             deleted.update(by_model)
     return deleted
 
@@ -178,11 +179,12 @@ def exported_notifications(user: Any) -> Iterator[dict[str, Any]]:
 def _keys_in_order(rows: QuerySet[Any]) -> Iterator[list[Any]]:
     """Yield the primary keys of the rows in the order of creation, in chunks."""
     rest = rows.order_by("created_at", "pk")
-    while found := list(rest.values_list("created_at", "pk")[:KEYS_AT_ONCE]):
-        yield from _chunks([key for _created_at, key in found])
-        if len(found) < KEYS_AT_ONCE:
+    while found := read_moments(rest[:KEYS_AT_ONCE], "created_at"):
+        yield from _chunks([key for key, _created_at in found])
+        placed = [(key, created_at) for key, created_at in found if created_at is not None]
+        if len(found) < KEYS_AT_ONCE or not placed:
             return
-        created_at, key = found[-1]
+        key, created_at = placed[-1]
         after = Q(created_at__gt=created_at) | Q(created_at=created_at, pk__gt=key)
         rest = rows.filter(after, created_at__gte=created_at).order_by("created_at", "pk")
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
+from django_webpush_kit.readable_rows import ReadableQuerySet
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", bound=models.Model)
 
 
-class PushSubscriptionQuerySet(models.QuerySet[Row]):
+class PushSubscriptionQuerySet(ReadableQuerySet[Row]):
     """Queryset of push subscriptions."""
 
     def active(self) -> Self:
@@ -34,7 +35,7 @@ class PushSubscriptionQuerySet(models.QuerySet[Row]):
         return self.filter(user=user)
 
 
-class NotificationTemplateQuerySet(models.QuerySet[Row]):
+class NotificationTemplateQuerySet(ReadableQuerySet[Row]):
     """Queryset of notification templates."""
 
     def get_by_natural_key(self, type: str, language: str) -> Row:  # noqa: A002  # the field's own name
@@ -42,7 +43,7 @@ class NotificationTemplateQuerySet(models.QuerySet[Row]):
         return self.get(type=type, language=language)
 
 
-class PushNotificationQuerySet(models.QuerySet[Row]):
+class PushNotificationQuerySet(ReadableQuerySet[Row]):
     """Queryset of outbox rows."""
 
     def pending(self) -> Self:

@@ -487,6 +487,26 @@ def test_stored_evidence_that_cannot_be_read_is_ignored(browsers):
     assert send_to(browsers[1]).status == "sent"
 
 
+FAR = [timezone.now() + timedelta(days=365), *(["infinity"] if connection.vendor == "postgresql" else [])]
+
+
+@pytest.mark.parametrize("until", FAR, ids=["a year", "infinity"][: len(FAR)])
+def test_a_pause_that_no_worker_makes_ends_with_a_probe(browsers, until):
+    """It was written under a clock that was a year ahead, or by hand."""
+    open_breaker(browsers, status=500)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {PushServiceState._meta.db_table} SET paused_until = %s", [until])
+    answer(status=500)
+    row = send_to(browsers[0])
+    assert row.status == "pending"
+    pause = PushServiceState.objects.get().paused_until - timezone.now()
+    assert timedelta() < pause < timedelta(minutes=5)
+    end_pause()
+    make_due(row)
+    assert row.status == "sent"
+    assert not PushServiceState.objects.exclude(paused_until=None).exists()
+
+
 @pytest.mark.thorough
 def test_a_worker_that_is_always_refused_deactivates_no_subscription(browsers):
     """As with a wrong clock: this worker is refused for all, while what another one sends is accepted."""

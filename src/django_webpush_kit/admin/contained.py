@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 from django.contrib import admin
 from django.db import DatabaseError
 from django.db.models import DateTimeField, Model, QuerySet
-from django.db.models.query import ModelIterable
 from django.http import HttpRequest
 from django.utils.formats import date_format, time_format
 from django.utils.html import format_html
@@ -19,6 +18,7 @@ from django.utils.timezone import localtime
 
 from django_webpush_kit.admin.bases import ModelAdmin, TabularInline
 from django_webpush_kit.error_reports import error_text, log_error
+from django_webpush_kit.readable_rows import ReadableRows
 
 Display = TypeVar("Display", bound=Callable[..., Any])
 
@@ -68,7 +68,7 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
         return EdgeMoment(year, month, day, tzinfo=timezone.utc)
 
 
-class _Rows(ModelIterable):  # type: ignore[type-arg]
+class _Rows(ReadableRows):
     """Model instances whose moments every time zone can show."""
 
     def __iter__(self) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.contrib import messages
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django_webpush_kit.admin import reading
 from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.reading import ReadingAdmin
+from django_webpush_kit.readable_rows import readable_relations
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -132,7 +133,8 @@ class LargeTableChangeList(ChangeList):
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
         """Read only the related rows of the page. For a join, databases may read the whole related table."""
-        return qs.prefetch_related(*cast("tuple[str, ...]", self.list_select_related))
+        names = cast("tuple[str, ...]", self.list_select_related)
+        return qs.prefetch_related(*readable_relations(self.model, *names))
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the page. If the window has more matches than are counted, it ends at the last one counted.
@@ -186,11 +188,22 @@ class _Keys(list[Any]):
 
 
 class LargeTableAdmin(ReadingAdmin):
-    """A `ReadingAdmin` for a large table. `window_field` is an indexed time, or "" to order by primary key."""
+    """A `ReadingAdmin` for a large table. `window_field` is an indexed time, or "" to order by primary key.
+
+    `page_relations` names the related rows that the page of a row shows.
+    """
 
     window_field = ""
     sortable_by = ()
     list_select_related: ClassVar[tuple[str, ...]] = ()
+    page_relations: ClassVar[tuple[str, ...]] = ()
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row with its related rows, or None."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None:
+            prefetch_related_objects([row], *readable_relations(type(row), *self.page_relations))
+        return row
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
         """Return the list in windows."""

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.large_tables import BEFORE, Position, key_of, shown_moment
 from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.readable_rows import EARLIEST, readable
 from django_webpush_kit.states import Lane, NotificationStatus
 
 MAX_YEARS = 20
@@ -319,7 +320,8 @@ class DateFilter(IndexedFilter):
 
     def _years(self) -> range:
         """The years from the oldest row to today, newest first."""
-        oldest = self._rows.order_by(self._field).values_list(self._field, flat=True).first()
+        rows = self._rows.filter(**{f"{self._field}__gt": EARLIEST}).order_by(self._field)
+        oldest = next(iter(readable(rows.values_list(self._field, flat=True)[:1])), None)
         this_year = localtime().year
         first_year = local(oldest).year if oldest else this_year + 1
         return range(this_year, max(first_year, this_year - MAX_YEARS + 1) - 1, -1)

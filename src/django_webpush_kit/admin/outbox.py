@@ -77,6 +77,7 @@ class PushNotificationAdmin(LargeTableAdmin):
         ("lane", LaneFilter),
     )
     list_select_related = ("user",)
+    page_relations = ("subscription", "user")
     search_fields = ("title",)
     search_help_text = _('User, e-mail address, id, batch, endpoint, or part of the title ("title:...").')
     window_field = "created_at"
@@ -119,13 +120,6 @@ class PushNotificationAdmin(LargeTableAdmin):
         view = self.admin_site.admin_view(self.statistics_view)
         statistics = path("statistics/", view, name=self._name("statistics"))
         return [statistics, *page_patterns(self), *super().get_urls()]
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with its subscription and user, or None."""
-        row = super().get_object(request, object_id, from_field)
-        if row is not None:
-            models.prefetch_related_objects([row], "subscription", "user")
-        return row
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Omit the operations for staff with only the view permission."""
@@ -238,6 +232,7 @@ class NotificationAnalyticsAdmin(LargeTableAdmin):
     list_display = ("exact_timestamp", "action_type", "action_id", "notification_link")
     list_filter = (PositionFilter, NotificationFilter, DateFilter, "action_type")
     list_select_related = ("notification",)
+    page_relations = ("notification",)
     search_fields = ("notification",)
     search_help_text = _("The id of a notification, or a batch.")
     window_field = "timestamp"

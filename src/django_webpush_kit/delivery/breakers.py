@@ -19,6 +19,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.breaker import (
     EVIDENCE,
+    MAX_RETRY_AFTER_SECONDS,
     SUSPICION_HOURS,
     USUAL_PAUSES,
     Breaker,
@@ -39,6 +40,9 @@ from django_webpush_kit.states import LANES, NotificationStatus
 MOVED_AT_ONCE = 2000
 """Rows of one statement, when rows that wait for a probe become due earlier."""
 
+LONGEST_PAUSE = timedelta(seconds=2 * MAX_RETRY_AFTER_SECONDS)
+"""No worker pauses a push service for longer, even if its clock is a little ahead."""
+
 
 class Breakers:
     """The breakers as last read by this worker, with its own unwritten changes applied."""
@@ -57,12 +61,13 @@ class Breakers:
 
         Returns the stored states, those with a send rate included.
         """
-        recently = timezone.now() - timedelta(hours=SUSPICION_HOURS)
+        now = timezone.now()
+        recently = now - timedelta(hours=SUSPICION_HOURS)
         active = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False) | Q(updated_at__gt=recently)
         has_rate = Q(rate__isnull=False) | Q(permits_until__isnull=False)
         states = list(PushServiceState.objects.using(outbox_database()).filter(active | has_rate))
         self.paused_by_hand = frozenset(state.push_service for state in states if state.paused_by_hand_at)
-        read = {BreakerKey(state.push_service, state.vapid_key_id): _read(state) for state in states}
+        read = {BreakerKey(state.push_service, state.vapid_key_id): _credible(_read(state), now) for state in states}
         self._known = {key: breaker for key, breaker in read.items() if breaker != Breaker()}
         for key, changes in self._changes.items():
             self._known[key] = _apply(changes, self._known.get(key, Breaker()))
@@ -84,7 +89,7 @@ class Breakers:
         if breaker.paused_until is None or breaker.paused_until > now:
             return False
         ends_at = now + lease
-        mine = _states(key).filter(paused_until=breaker.paused_until)
+        mine = _states(key).filter(Q(paused_until=breaker.paused_until) | Q(paused_until__gt=now + LONGEST_PAUSE))
         if not retry_on_conflict(lambda: mine.update(paused_until=ends_at, updated_at=now)):
             self.refresh()
             return False
@@ -245,6 +250,13 @@ def _store(state: PushServiceState, breaker: Breaker) -> None:
         using=outbox_database(),
         update_fields=("paused_until", "reason", "failures", "suspects", "accepted_at", "updated_at"),
     )
+
+
+def _credible(breaker: Breaker, now: datetime) -> Breaker:
+    """Return the breaker; a pause that was written under a wrong clock, or by hand, ends now: with a probe."""
+    if breaker.paused_until is None or breaker.paused_until <= now + LONGEST_PAUSE:
+        return breaker
+    return replace(breaker, paused_until=now)
 
 
 def _read(state: PushServiceState) -> Breaker:

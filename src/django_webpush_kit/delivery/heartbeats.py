@@ -270,7 +270,7 @@ def seen_workers(difference: float | None) -> list[SeenWorker]:
     now = database_now(difference)
     with transaction.atomic(using=alias):  # if the table is missing, a surrounding transaction goes on
         rows = list(WorkerHeartbeat.objects.using(alias).filter(seen_at__gt=now - KEEP).order_by("-seen_at")[:MAX_ROWS])
-    return [SeenWorker(row, abs((now - row.seen_at).total_seconds())) for row in rows]
+    return [SeenWorker(row, abs((now - row.seen_at).total_seconds())) for row in rows if row.seen_at is not None]
 
 
 def _remove_old(now: datetime) -> None:

@@ -24,6 +24,7 @@ from django_webpush_kit.models import (
     get_notification_model,
     get_subscription_model,
 )
+from django_webpush_kit.readable_rows import ReadableQuerySet, read_moments
 from django_webpush_kit.rollups.bounds import Bounds, bounds_of
 from django_webpush_kit.rollups.building import keep, roll_up
 from django_webpush_kit.rollups.counting import DayTally, pages
@@ -170,9 +171,12 @@ def _expired_keys(now: datetime) -> QuerySet[IdempotencyKey]:
 def _chunks(notifications: QuerySet[Any], bounds: Bounds) -> Iterator[list[Any]]:
     """Yield primary keys by `created_at`. Each chunk begins where the last one ended, past the rows deleted so far."""
     ordered = rest = notifications.order_by("created_at")
-    while not bounds.are_reached and (chunk := list(rest.values_list("pk", "created_at")[:DELETE_SIZE])):
+    while not bounds.are_reached and (chunk := read_moments(rest[:DELETE_SIZE], "created_at")):
         yield [pk for pk, _created_at in chunk]
-        rest = ordered.filter(created_at__gte=chunk[-1][1])
+        moments = [created_at for _pk, created_at in chunk if created_at is not None]
+        if not moments:
+            return
+        rest = ordered.filter(created_at__gte=moments[-1])
 
 
 def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:
@@ -183,4 +187,4 @@ def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:
 
 
 def _delete(model: type[models.Model], keys: list[Any]) -> None:
-    model._base_manager.using(outbox_database()).filter(pk__in=keys).delete()
+    ReadableQuerySet(model, using=outbox_database()).filter(pk__in=keys).delete()

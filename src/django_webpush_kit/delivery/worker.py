@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import FrameType
 
 from django.core.exceptions import ImproperlyConfigured
@@ -144,8 +144,15 @@ class Worker:
         return self._is_stopped or self._is_abandoned()
 
     def _seconds_to_next(self, now: datetime, default: float) -> float:
-        """Return the seconds until the next row is due. Queries each lane, because each query uses the index."""
-        pending = get_notification_model().objects.using(outbox_database()).filter(status=NotificationStatus.PENDING)
+        """Return the seconds until the next row is due, at most `default`.
+
+        Queries each lane, because each query uses the index. Later moments are not read: Python may not know them.
+        """
+        pending = (
+            get_notification_model()
+            .objects.using(outbox_database())
+            .filter(status=NotificationStatus.PENDING, next_attempt_at__lt=now + timedelta(seconds=default))
+        )
         first = [
             pending.filter(lane=lane).order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
             for lane in Lane

@@ -309,6 +309,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "broadcast",
                 "verbose_name_plural": "broadcasts",
             },
@@ -347,6 +348,7 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "push service state",
                 "verbose_name_plural": "push service states",
                 "constraints": [
@@ -552,6 +554,6 @@ class Migration(migrations.Migration):
                     models.FloatField(blank=True, null=True, verbose_name="clock ahead by seconds"),
                 ),
             ],
-            options={"verbose_name": "worker", "verbose_name_plural": "workers"},
+            options={"base_manager_name": "objects", "verbose_name": "worker", "verbose_name_plural": "workers"},
         ),
     ]

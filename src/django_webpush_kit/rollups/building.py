@@ -304,11 +304,12 @@ def _days_with_rows(first: date) -> Iterator[date]:
 
 def _days_with_new_events(since: datetime) -> set[date]:
     """Return the days before yesterday whose notifications got events; today and yesterday are counted anyway."""
-    old = start_of(today() - ONE_DAY)
-    events = rows_of(get_analytics_model()).filter(timestamp__gte=since, notification__created_at__lt=old)
+    kept = {"gte": start_of(oldest_kept_day()), "lt": start_of(today() - ONE_DAY)}
+    events = rows_of(get_analytics_model()).filter(timestamp__gte=since, **_between("notification__created_at", kept))
     hour = TruncHour("notification__created_at", tzinfo=datetime_timezone.utc)  # UTC needs no time zone tables
     hours = events.order_by().annotate(hour=hour).values_list("hour", flat=True).distinct()
-    days = {day_of(moment) for hour in hours for moment in (hour, hour + timedelta(minutes=59))}
+    # SQLite gives None for a text that is no time
+    days = {day_of(moment) for hour in hours if hour for moment in (hour, hour + timedelta(minutes=59))}
     return {day for day in days if day >= oldest_kept_day()}
 
 

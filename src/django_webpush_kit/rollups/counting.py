@@ -12,6 +12,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_analytics_model
 from django_webpush_kit.protocol.responses import GONE_STATUSES
+from django_webpush_kit.readable_rows import UNREADABLE, read_values
 from django_webpush_kit.rollups.browsers import browser_of
 from django_webpush_kit.rollups.counts import (
     INDEX,
@@ -179,16 +180,22 @@ def _pages(
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the primary key, the column `moment` and `columns` of rows, in this order, in pages.
 
-    No query stays open between two pages.
+    No query stays open between two pages. Rows with a moment that Python cannot express are left out.
     """
     ordered = rows.order_by(moment, "pk")
     while True:
         rest = ordered if after is None else ordered.filter(_after(moment, *after))
-        page = list(rest.values_list("pk", moment, *columns)[:PAGE_SIZE])
+        try:
+            page = list(rest.values_list("pk", moment, *columns)[:PAGE_SIZE])
+            is_last = len(page) < PAGE_SIZE
+        except UNREADABLE:
+            keys = list(rest.values_list("pk", flat=True)[:PAGE_SIZE])
+            page = read_values(ordered.filter(pk__in=keys), "pk", moment, *columns)
+            is_last = len(keys) < PAGE_SIZE
         if page:
             after = (page[-1][1], page[-1][0])
             yield page
-        if len(page) < PAGE_SIZE:
+        if is_last or not page:
             return
 
 
@@ -201,7 +208,7 @@ def _events_of(keys: list[Any]) -> dict[Any, Events]:
     counters: defaultdict[Any, set[int]] = defaultdict(set)
     shown: dict[Any, datetime] = {}
     rows = rows_of(get_analytics_model()).filter(notification__in=keys).order_by()
-    for key, action, timestamp in rows.values_list("notification_id", "action_type", "timestamp"):
+    for key, action, timestamp in read_values(rows, "notification_id", "action_type", "timestamp"):
         index = _EVENT_COUNTERS[action]
         counters[key].add(index)
         if index in _CLICKS:

@@ -268,10 +268,10 @@ BULKHEADS = {
         """
         admin/finding find_users _base_manager
         api/authentication _stored _base_manager
-        delivery/pruning _delete _base_manager
         outbox/rows _lock _base_manager
         outbox/rows _has_lost_its_recipient _base_manager
-        privacy _delete _base_manager
+        readable_rows _moment _base_manager
+        readable_rows read_moments _base_manager
         subscriptions/active_users admitted_users _base_manager
         subscriptions/importing _stored_users _base_manager
         subscriptions/registrants ByUser.check_limit _base_manager

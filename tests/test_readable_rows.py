@@ -36,9 +36,12 @@ def _database():
 
 
 def store(row, name, stored):
-    table, column, key = row._meta.db_table, row._meta.get_field(name).column, row._meta.pk.column
+    table, column, key = row._meta.db_table, row._meta.get_field(name).column, row._meta.pk
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET {column} = %s WHERE {key} = %s", [stored, row.pk])  # own names
+        cursor.execute(
+            f"UPDATE {table} SET {column} = %s WHERE {key.column} = %s",
+            [stored, key.get_db_prep_value(row.pk, connection)],
+        )
 
 
 @each_moment

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, TypeVar, cast
 
-from django.db import DataError, Error
+from django.db import DataError, InternalError, NotSupportedError
 from django.db.models import DateTimeField, Model, Prefetch, QuerySet
 from django.db.models.query import ModelIterable
 from django.utils.timezone import now
@@ -95,7 +95,7 @@ def _read_apart(rows: Any) -> list[Any] | None:
         found = list(plain.defer(*unreadable))
         for row in found:
             row.__dict__.update({name: _moment(row, name, rows.db) for name in unreadable})
-    except (Error, OverflowError, ValueError):
+    except (*UNREADABLE, InternalError, NotSupportedError):  # a transaction that has failed; a union
         return None
     return found
 

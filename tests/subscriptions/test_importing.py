@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.admin import site
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, OperationalError, connection
 from django.test import override_settings
@@ -51,6 +52,8 @@ def install(settings: Any, app: str, **more: Any) -> Iterator[Any]:
         with connection.schema_editor() as editor:
             for model in reversed(models):
                 editor.delete_model(model)
+        # its admin module was imported: without the app, the pages of the admin could not list it
+        site.unregister([model for model in models if site.is_registered(model)])
 
 
 @pytest.fixture

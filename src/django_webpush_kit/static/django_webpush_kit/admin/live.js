@@ -11,7 +11,7 @@
   const FRAGMENT = "[data-webpush-kit-fragment]";
 
   /**
-   * @param {Element} place the element whose fragment is replaced
+   * @param {HTMLElement} place the element whose fragment is replaced
    * @param {string} method
    * @param {string} url
    * @param {FormData | null} body
@@ -32,7 +32,7 @@
   }
 
   /**
-   * @param {Element} place
+   * @param {HTMLElement} place
    * @param {Element} fragment
    */
   function replace(place, fragment) {

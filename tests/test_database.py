@@ -64,7 +64,7 @@ def test_a_transaction_starts_over_when_its_session_was_ended_because_it_was_idl
             if not errors:
                 with connection.cursor() as cursor:
                     cursor.execute("SET idle_in_transaction_session_timeout = 1")
-                time.sleep(0.2)
+                time.sleep(0.2)  # longer than the limit, so that the session ends
             try:
                 make_notification(subscription)
             except InternalError as error:

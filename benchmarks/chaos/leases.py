@@ -88,8 +88,7 @@ def _holds_locks(bench: Bench) -> bool:
 def is_locked(rows: Any) -> bool:
     """Whether another session has locked one of these rows.
 
-    MariaDB's list of transactions (`information_schema.innodb_trx`) would not do: it is a copy, and whoever reads it
-    more often than every 0.1 seconds gets the same one for ever.
+    `information_schema.innodb_trx` does not help: MariaDB renews this copy only if nobody has read it for 0.1 seconds.
     """
     with transaction.atomic():
         free = rows.select_for_update(skip_locked=True).values_list("pk", flat=True)

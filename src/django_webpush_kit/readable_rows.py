@@ -77,10 +77,7 @@ def read_moments(rows: QuerySet[Any], name: str) -> list[tuple[Any, datetime | N
 
 def readable(values: Any) -> list[Any]:
     """Return the values of a query, or none if one of them cannot be read."""
-    try:
-        return list(values)
-    except UNREADABLE:
-        return []
+    return _read(values) or []
 
 
 def _read_apart(rows: Any) -> list[Any] | None:
@@ -89,7 +86,7 @@ def _read_apart(rows: Any) -> list[Any] | None:
     plain._iterable_class = ModelIterable  # noqa: SLF001  # likewise
     fields = [field.attname for field in rows.model._meta.concrete_fields if isinstance(field, DateTimeField)]
     try:
-        unreadable = [name for name in fields if not _is_readable(plain.values_list(name, flat=True))]
+        unreadable = [name for name in fields if _read(plain.values_list(name, flat=True)) is None]
         if not unreadable:
             return None
         found = list(plain.defer(*unreadable))
@@ -100,12 +97,11 @@ def _read_apart(rows: Any) -> list[Any] | None:
     return found
 
 
-def _is_readable(values: Any) -> bool:
+def _read(values: Any) -> list[Any] | None:
     try:
-        list(values)
+        return list(values)
     except UNREADABLE:
-        return False
-    return True
+        return None
 
 
 def _moment(row: Model, name: str, alias: str) -> datetime | None:

@@ -79,7 +79,7 @@ def add(make_user, make_subscription):
                 days_ago=number * 30 / count,
                 type=f"type{number % 4}",
                 template=template,
-                batch=BATCHES[number % 3] if count == FEW and number < 60 else uuid.uuid4(),
+                batch=BATCHES[number % 3] if number % 2 else uuid.uuid4(),
             )
             for number in range(count)
         )
@@ -109,8 +109,15 @@ def pages(row: Any) -> dict[str, tuple[str, dict[str, Any]]]:
             {"lane__exact": 1},
             {"on": f"{row.created_at:%Y}"},
             {"on": day},
+            {"on": day, "status": "sent"},
+            {"on": day, "status": "failed", "type": "type1"},
+            {"on": day, "before": f"{(row.created_at + timedelta(days=9)).isoformat()}~0"},
+            {"on": f"{row.created_at:%Y}", "before": f"{row.created_at.isoformat()}~{row.pk}", "status": "sent"},
             {"batch": row.batch},
             {"batch": BATCHES[1]},
+            {"batch": BATCHES[1], "status": "sent"},
+            {"batch": BATCHES[1], "on": day},
+            {"batch": BATCHES[1], "before": f"{row.created_at.isoformat()}~{row.pk}"},
             {"user": row.user_id},
             {"user": row.user_id, "status": "sent"},
             {"subscription": row.subscription_id},

@@ -1,12 +1,17 @@
 """A clock that jumps while rows wait and while they are sent: each scheduled row is sent once."""
 
 from datetime import datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 import time_machine
+from django.utils import timezone as django_timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.conf import kit_settings
+from django_webpush_kit.delivery.claiming import shorten_leases
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.pruning import clean_up
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.testing import outbox
 from django_webpush_kit.transports import LocmemTransport
@@ -58,3 +63,31 @@ def test_while_they_are_sent(subscription, clock, jump, push_settings, monkeypat
     deliver_due()
     assert sorted(message.title for message in outbox) == [f"Message {number}" for number in range(3)]
     assert set(get_notification_model().objects.values_list("status", flat=True)) == {"sent"}
+
+
+def test_a_lease_of_a_worker_whose_clock_is_years_ahead_ends(subscription):
+    """Its rows would wait for years. What another worker has in hand stays there."""
+    model, now = get_notification_model(), django_timezone.now()
+    ends = {"ahead": now + timedelta(days=900), "long": now + timedelta(days=1), "usual": now + timedelta(minutes=4)}
+    for title, end in ends.items():
+        services.send(subscription, title)
+        leased = {"status": "sending", "lease_token": uuid4(), "next_attempt_at": end}
+        model.objects.filter(title=title).update(**leased)
+    clean_up()
+    found = dict(model.objects.values_list("title", "next_attempt_at"))
+    assert found["ahead"] - django_timezone.now() <= timedelta(seconds=kit_settings.LEASE_SECONDS)
+    assert (found["long"], found["usual"]) == (ends["long"], ends["usual"])
+    model.objects.filter(title="ahead").update(next_attempt_at=now)
+    deliver_due()
+    assert [message.title for message in outbox] == ["ahead"]
+
+
+def test_a_wrong_clock_of_the_clean_up_ends_no_lease(subscription, monkeypatch):
+    """The clock of the database decides: this machine's is years behind, and every lease seems too long."""
+    services.send(subscription, "in hand")
+    end = django_timezone.now() + timedelta(minutes=4)
+    get_notification_model().objects.update(status="sending", lease_token=uuid4(), next_attempt_at=end)
+    monkeypatch.setattr("django_webpush_kit.delivery.claiming.clock_difference", lambda: -400 * 86_400.0)
+    with time_machine.travel(django_timezone.now() - timedelta(days=400), tick=True):
+        shorten_leases()
+    assert get_notification_model().objects.get().next_attempt_at == end

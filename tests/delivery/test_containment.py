@@ -10,11 +10,14 @@ from django.db import connection
 from django.utils import timezone as django_timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery.breakers import _move_waiting
 from django_webpush_kit.delivery.engine import deliver_due
+from django_webpush_kit.delivery.manual_pause import pause, resume
 from django_webpush_kit.delivery.worker import Worker
-from django_webpush_kit.models import get_notification_model, get_subscription_model
+from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.signals import post_send, pre_send
 from django_webpush_kit.transports import PushResponse, Transport, locmem
+from tests.factories import new_notification
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -354,6 +357,39 @@ class TestATriggerOfTheProject:
         with refusing(get_notification_model(), f"{condition} NEW.id = {three_rows[1].pk}"):
             deliver_due()
         assert outcomes() == ["sent", "failed" if condition else "sending", "sent"]
+
+    def test_that_refuses_to_make_a_row_due_stops_no_other_one(self, three_rows, caplog):
+        service = three_rows[0].subscription.push_service
+        pause(service)
+        deliver_due()
+        with refusing(get_notification_model(), f"NEW.status = 'pending' AND NEW.id = {three_rows[1].pk}"):
+            resume([service])
+            deliver_due()
+        assert outcomes() == ["sent", "pending", "sent"]
+
+    def test_that_refuses_to_make_a_row_due_after_a_probe_stops_no_other_one(self, three_rows, monkeypatch, caplog):
+        until = django_timezone.now() + timedelta(minutes=10)
+        get_notification_model().objects.update(next_attempt_at=until)
+        monkeypatch.setattr("django_webpush_kit.delivery.breakers.MOVED_AT_ONCE", 1)
+        with refusing(get_notification_model(), f"NEW.id = {three_rows[0].pk}"):
+            _move_waiting(until, None)
+        deliver_due()
+        assert outcomes() == ["pending", "sent", "sent"]
+
+    def test_that_refuses_to_let_a_backlog_wait_stops_no_other_row(self, user, make_subscription, caplog):
+        mine, other = make_subscription(user), make_subscription(user, endpoint="https://fcm.googleapis.com/fcm/send/a")
+        until = django_timezone.now() + timedelta(minutes=10)
+        key = {"push_service": mine.push_service, "vapid_key_id": mine.vapid_key_id}
+        PushServiceState.objects.create(**key, paused_until=until, reason="outage")
+        model = get_notification_model()
+        model.objects.bulk_create([new_notification(mine, "pending") for _ in range(700)])
+        new_notification(other, "pending").save()
+        odd = model.objects.order_by("pk")[650]
+        with refusing(model, f"NEW.status = 'pending' AND NEW.id = {odd.pk}"):
+            deliver_due()
+        waiting = model.objects.filter(status="pending", next_attempt_at=until, subscription=mine)
+        assert waiting.count() == 699
+        assert model.objects.get(subscription=other).status == "sent"
 
     def test_that_refuses_a_deactivation_stops_nothing(self, three_rows, caplog):
         get_subscription_model().objects.update(created_at=django_timezone.now() - timedelta(days=2))

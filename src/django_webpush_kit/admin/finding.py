@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import Q
 
 from django_webpush_kit.admin.large_tables import NOTHING, Search, key_of
-from django_webpush_kit.admin.list_filters import batch_condition, by_key
+from django_webpush_kit.admin.list_filters import by_key
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.endpoints import endpoint_hash
 from django_webpush_kit.tokens import NotificationIdentity
@@ -106,7 +106,7 @@ def _notification_by_id(text: str) -> Search | None:
 
 def _notifications_of_batch(text: str) -> Search | None:
     try:
-        return Search(batch_condition(get_notification_model().objects.all(), UUID(text)))
+        return Search(by_key(get_notification_model().objects.all(), Q(batch=UUID(text))))
     except ValueError:
         return None
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django.contrib import messages
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
@@ -74,6 +76,13 @@ class Position:
         return Q(**{f"{field}__{lookup}e": self.moment}) & (Q(**{f"{field}__{lookup}": self.moment}) | key)
 
 
+class WindowEnd(NamedTuple):
+    """Where a window has to start: none of the wanted rows is newer than `moment`, and all fulfil `condition`."""
+
+    moment: datetime
+    condition: Q
+
+
 class MoreThan(int):
     """A number of rows that is only a lower bound: "more than 10,000"."""
 
@@ -121,15 +130,13 @@ class LargeTableChangeList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         """Return the rows of the window."""
-        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
+        rows: QuerySet[Any] = super().get_queryset(request, exclude_parameters).filter(self._end)
         indexed, self.is_narrowed = self._indexed(request)
         limit = SCAN_LIMIT if self.is_narrowed else reading.COUNT_LIMIT
         self.older = self._edge(indexed.order_by(*self.get_ordering(request, rows)), limit)
         if self.older is not None:
             return rows.filter(self.older.down_to(self.model_admin.window_field))
-        # SQLite uses the first of two lower bounds, so a query has only one
-        starts = (getattr(spec, "window_start", None) for spec in self.filter_specs)
-        return rows.filter(*(start for start in starts if start is not None))
+        return rows.filter(*self._of_filters("window_start"))
 
     def apply_select_related(self, qs: QuerySet[Any]) -> QuerySet[Any]:
         """Read only the related rows of the page. For a join, databases may read the whole related table."""
@@ -156,12 +163,10 @@ class LargeTableChangeList(ChangeList):
 
     def _indexed(self, request: HttpRequest) -> tuple[QuerySet[Any], bool]:
         """Return the rows that the indexed conditions leave, and whether there are other conditions."""
-        rows: QuerySet[Any] = self.root_queryset
+        conditions = (*self._of_filters("condition"), *self._of_filters("window_start"), self._end)
+        rows: QuerySet[Any] = self.root_queryset.filter(*conditions)
         others = set(self.get_filters_params())
         for spec in self.filter_specs:
-            condition: Q | None = getattr(spec, "window_condition", None)
-            if condition is not None:
-                rows = rows.filter(condition)
             if getattr(spec, "is_indexed", False):
                 others.difference_update(spec.expected_parameters())
         if self.query:
@@ -170,6 +175,20 @@ class LargeTableChangeList(ChangeList):
                 return rows, True
             rows = rows.filter(search.condition)
         return rows, bool(others)
+
+    @property
+    def _end(self) -> Q:
+        """The earliest end of the window that a filter gives.
+
+        Of two bounds on the same side, SQLite would use the first, and read all rows between them.
+        """
+        ends: list[WindowEnd] = self._of_filters("window_end")
+        earliest = min((end.moment for end in ends), default=None)
+        return reduce(and_, (end.condition for end in ends if end.moment == earliest), Q())
+
+    def _of_filters(self, name: str) -> list[Any]:
+        found = (getattr(spec, name, None) for spec in self.filter_specs)
+        return [value for value in found if value is not None]
 
     def _edge(self, rows: QuerySet[Any], limit: int) -> Position | None:
         """Return the position of the row with this number, or None if it is not followed by others."""

@@ -19,8 +19,7 @@ from django.utils.timezone import get_current_timezone, localtime, make_aware, n
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.contained import local
-from django_webpush_kit.admin.large_tables import BEFORE, Position, key_of, shown_moment
-from django_webpush_kit.models import PushBroadcast
+from django_webpush_kit.admin.large_tables import BEFORE, Position, WindowEnd, key_of, shown_moment
 from django_webpush_kit.readable_rows import EARLIEST, readable
 from django_webpush_kit.states import Lane, NotificationStatus
 
@@ -32,20 +31,21 @@ RARE = 1000
 
 
 class IndexedFilter(ABC, admin.SimpleListFilter):
-    """A filter whose condition is served by an index."""
+    """A filter whose condition is served by an index.
+
+    What a filter says about the moments of a list is not in its condition: the list uses one bound of each side.
+    """
 
     is_indexed = True
+    window_start: Q | None = None
+    """The condition for the rows after the start of a period, if the filter has one."""
+    window_end: WindowEnd | None = None
 
     @cached_property
     def condition(self) -> Q | None:
         """The condition, or None if the filter is not in use."""
         value = self.value()
         return None if value is None else self.condition_for(value)
-
-    @property
-    def window_condition(self) -> Q | None:
-        """The condition that bounds the window of the list."""
-        return self.condition
 
     @abstractmethod
     def condition_for(self, value: str) -> Q | None:
@@ -66,6 +66,8 @@ class PositionFilter(IndexedFilter):
         super().__init__(request, params, model, model_admin)
         self._field = model_admin.window_field
         self._position = Position.parse(self.value() or "", model, self._field)
+        if self._position and self._position.moment:
+            self.window_end = WindowEnd(self._position.moment, self._position.before(self._field))
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return no choices: positions come from the list's own links."""
@@ -83,8 +85,8 @@ class PositionFilter(IndexedFilter):
         yield {"selected": True, "query_string": changelist.get_query_string(), "display": shown}
 
     def condition_for(self, value: str) -> Q | None:
-        """Return the condition for the rows before the position; None if it cannot be read."""
-        return None if self._position is None else self._position.before(self._field)
+        """Return the condition for the rows before the position; None if it is a moment or cannot be read."""
+        return None if self._position is None or self.window_end else self._position.before("")
 
 
 class ActiveFilter(IndexedFilter):
@@ -166,7 +168,7 @@ class BatchFilter(KeyFilter):
     def condition_for(self, value: str) -> Q:
         """Return the condition; none of the rows fulfil it if the value is not a UUID."""
         try:
-            return batch_condition(self._rows, UUID(value))
+            return by_key(self._rows, Q(batch=UUID(value)))
         except ValueError:
             return Q(pk__in=())
 
@@ -186,19 +188,6 @@ def in_window(field: str, value: Any) -> Exact[Any]:
     It is looked for in a window of the list. With the index, SQLite would read all rows with this value.
     """
     return Exact(Coalesce(F(field), Value(None)), value)
-
-
-def batch_condition(rows: QuerySet[Any], batch: UUID) -> Q:
-    """Return the condition for a batch, with the time of its broadcast: the list then starts at the right place."""
-    return by_key(rows, _within_broadcast(batch))
-
-
-def _within_broadcast(batch: UUID) -> Q:
-    broadcast = PushBroadcast.objects.filter(batch=batch).first()
-    if broadcast is None:
-        return Q(batch=batch)
-    end = {"created_at__lte": broadcast.finished_at} if broadcast.finished_at else {}
-    return Q(batch=batch, created_at__gte=broadcast.created_at, **end)
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -233,23 +222,27 @@ class StatusFilter(admin.SimpleListFilter):
         return self.value() is not None and self._rare is not None
 
     @cached_property
-    def window_condition(self) -> Q | None:
-        """The rows by key, or the time before which they were created: no row is due before it was created."""
-        if self.value() is None:
-            return None
-        if self._rare is not None:
-            return Q(pk__in=self._rare)
-        latest = [moment for lane in Lane.values for moment in self._latest_due(lane)]
-        return Q(created_at__lte=max(latest, default=now()))
+    def condition(self) -> Q | None:
+        """The condition for the rows by key, if the status is rare."""
+        return Q(pk__in=self._rare) if self.is_indexed else None
 
-    def _latest_due(self, lane: int) -> QuerySet[Any, Any]:
+    @cached_property
+    def window_end(self) -> WindowEnd | None:
+        """The time before which rows with a frequent status were created: no row is due before it was created."""
+        if self.value() is None or self.is_indexed:
+            return None
+        end = max((moment for lane in Lane.values for moment in self._latest_due(lane)), default=now())
+        return WindowEnd(end, Q(created_at__lte=end))
+
+    def _latest_due(self, lane: int) -> list[Any]:
         rows: QuerySet[Any] = self._rows.filter(status=self.value(), lane=lane).order_by("-next_attempt_at")
-        return rows.values_list("next_attempt_at", flat=True)[:1]
+        return readable(rows.values_list("next_attempt_at", flat=True)[:1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the rows with the status."""
-        condition = self.window_condition
-        return queryset if condition is None else queryset.filter(condition, in_window("status", self.value()))
+        if self.value() is None:
+            return queryset
+        return queryset.filter(self.condition or Q(), in_window("status", self.value()))
 
 
 class LaneFilter(admin.ChoicesFieldListFilter):
@@ -265,13 +258,16 @@ class DateFilter(IndexedFilter):
 
     title = _("date")
     parameter_name = "on"
-    window_start: Q | None = None
-    """The beginning of the chosen period. The end of a window is later, so it is a condition of lists without one."""
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         self._field = model_admin.window_field
         self._rows = model_admin.get_queryset(request)
         super().__init__(request, params, model, model_admin)
+        period = self._chosen()
+        if period is not None:
+            start, end = (_midnight(day) for day in (period[0], period[1] + timedelta(days=1)))
+            self.window_start = Q(**{f"{self._field}__gte": start})
+            self.window_end = WindowEnd(end, Q(**{f"{self._field}__lt": end}))
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         """Return the fixed choices."""
@@ -287,19 +283,14 @@ class DateFilter(IndexedFilter):
             yield {"selected": value == chosen, "query_string": query, "display": display}
 
     def condition_for(self, value: str) -> Q | None:
-        """Return the condition; None if the value is not a period."""
-        today = localtime().date()
-        fixed = {"today": (today, today), "week": (today - timedelta(days=6), today)}
-        period = fixed.get(value) or _period(value)
-        if period is None:
-            return None
-        start, end = (_midnight(day) for day in (period[0], period[1] + timedelta(days=1)))
-        self.window_start, self._end = Q(**{f"{self._field}__gte": start}), Q(**{f"{self._field}__lt": end})
-        return self.window_start & self._end
+        """Return None: a period is nothing but moments."""
+        return None
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows before the end of the period. The list adds `window_start`, or the end of its window."""
-        return queryset if self.condition is None else queryset.filter(self._end)
+    def _chosen(self) -> tuple[date, date] | None:
+        """Return the first and the last day of the chosen period, or None if the value is not one."""
+        value, today = self.value() or "", localtime().date()
+        fixed = {"today": (today, today), "week": (today - timedelta(days=6), today)}
+        return fixed.get(value) or _period(value)
 
     def _periods(self, chosen: str) -> Iterator[tuple[str, str]]:
         period = _period(chosen)

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, TextField, Value
 from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact
@@ -23,8 +23,9 @@ from django.utils import timezone
 
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import is_refusal, outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.breaker import BreakerKey
+from django_webpush_kit.delivery.containment import change_in_parts
 from django_webpush_kit.delivery.pace import Pace
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.options import RowOptions
@@ -41,6 +42,9 @@ NO_BACKLOG_SECONDS = 5.0
 
 LANES = (Lane.NORMAL, Lane.LOW)
 """Urgent rows are never set aside."""
+
+Move: TypeAlias = Callable[[Sequence[Any], datetime, datetime], int]
+"""Postpone rows: `move(keys, moment, now)`. Returns how many."""
 
 
 class Looks:
@@ -72,12 +76,12 @@ def queue_backlog(push_service: str, rate: float, pace: Pace, reason: str) -> tu
         queued, after = after.queued(rate, count, now)
         return queued
 
-    def attempt() -> list[Any]:
+    def attempt(move: Move) -> list[Any]:
         nonlocal after
         after = pace
-        return _postpone(Q(push_service=push_service), moments, reason)
+        return _postpone(Q(push_service=push_service), moments, move)
 
-    keys = retry_on_conflict(attempt)
+    keys = _without_refused(attempt, reason)
     if keys:  # workers that do this at the same time fill the same moments, and leave none empty
         states = PushServiceState.objects.using(outbox_database()).filter(push_service=push_service, vapid_key_id="")
         earlier = states.filter(Q(waiting_until=None) | Q(waiting_until__lt=after.waiting_until))
@@ -91,7 +95,7 @@ def hold_backlog(key: BreakerKey, until: datetime, reason: str) -> int:
     Rows that expire too soon after that are left to be claimed.
     """
     mine = Q(push_service=key.push_service, vapid_key_id=key.vapid_key_id)
-    keys = retry_on_conflict(lambda: _postpone(mine, lambda count, _now: [until] * count, reason))
+    keys = _without_refused(lambda move: _postpone(mine, lambda count, _now: [until] * count, move), reason)
     states = PushServiceState.objects.using(outbox_database()).filter(**key._asdict())
     if keys and not states.filter(paused_until=until).exists():  # the result of the probe came meanwhile
         rows = get_notification_model().objects.using(outbox_database()).pending()
@@ -100,7 +104,17 @@ def hold_backlog(key: BreakerKey, until: datetime, reason: str) -> int:
     return len(keys)
 
 
-def _postpone(mine: Q, moments: Callable[[int, datetime], Sequence[datetime]], reason: str) -> list[Any]:
+def _without_refused(postpone: Callable[[Move], list[Any]], reason: str) -> list[Any]:
+    """Return `postpone(move)`. If the database refuses a row, it stays due, and is failed when it is claimed."""
+    try:
+        return retry_on_conflict(lambda: postpone(partial(_move, reason=reason)))
+    except DatabaseError as error:
+        if not is_refusal(error):
+            raise
+    return retry_on_conflict(lambda: postpone(partial(_move_in_parts, reason=reason)))
+
+
+def _postpone(mine: Q, moments: Callable[[int, datetime], Sequence[datetime]], move: Move) -> list[Any]:
     """Postpone rows that are due to `moments(count, now)`. Returns their keys.
 
     The rows are locked where the database has SKIP LOCKED. On SQLite a SELECT in the same transaction before the UPDATE
@@ -114,7 +128,8 @@ def _postpone(mine: Q, moments: Callable[[int, datetime], Sequence[datetime]], r
             rows = _due(mine, lane, now, has_locks=has_locks)
             found = _by_moment(rows, moments(len(rows), now), now)
             with transaction.atomic(using=outbox_database(), savepoint=False):
-                _move(found, reason, now)
+                for moment, keys in found.items():
+                    move(keys, moment, now)
             postponed += [key for keys in found.values() for key in keys]
     return postponed
 
@@ -159,11 +174,20 @@ def _read_options(text: str) -> RowOptions | None:
         return None
 
 
-def _move(keys_by_moment: dict[datetime, list[Any]], reason: str, now: datetime) -> None:
+def _move(keys: Sequence[Any], moment: datetime, now: datetime, reason: str) -> int:
     """Postpone the rows that are still due. A plain test of the status would make SQLite read every pending row."""
     is_pending = Exact(Coalesce("status", Value("")), NotificationStatus.PENDING.value)
     due = get_notification_model().objects.using(outbox_database()).filter(is_pending, next_attempt_at__lte=now)
-    for moment, keys in keys_by_moment.items():
-        line = attempt_log.line(Step.WAIT, at=now, reason=reason, until=moment)
-        values = {"next_attempt_at": moment, "failure_reason": reason, "attempt_log": attempt_log.with_line(line)}
-        due.filter(pk__in=keys).update(**values)
+    line = attempt_log.line(Step.WAIT, at=now, reason=reason, until=moment)
+    values = {"next_attempt_at": moment, "failure_reason": reason, "attempt_log": attempt_log.with_line(line)}
+    return int(due.filter(pk__in=keys).update(**values))
+
+
+def _move_in_parts(keys: Sequence[Any], moment: datetime, now: datetime, reason: str) -> int:
+    """Postpone the rows that the database does not refuse, each part behind a savepoint."""
+
+    def move(part: Sequence[Any]) -> int:
+        with transaction.atomic(using=outbox_database()):
+            return _move(part, moment, now, reason)
+
+    return change_in_parts(move, keys, lambda _key, _error: None)

@@ -5,7 +5,7 @@ Workers read them once per chunk and write them with each group of outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from django_webpush_kit.delivery.breaker import (
     faulted,
     probe_abandoned,
 )
+from django_webpush_kit.delivery.containment import change_all
 from django_webpush_kit.delivery.event_log import log_breaker
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.states import LANES, NotificationStatus
@@ -290,8 +291,11 @@ def _move_waiting(before: datetime | None, after: datetime | None) -> None:
     rows = get_notification_model().objects.using(outbox_database())
     moment = after or timezone.now()
     for lane in LANES:
-        waiting = rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at=before)
-        while keys := list(waiting.values_list("pk", flat=True)[:MOVED_AT_ONCE]):
-            # a claimed row has another moment; a test of the status would make SQLite read every pending row
-            moved = rows.filter(pk__in=keys, next_attempt_at=before)
-            retry_on_conflict(lambda moved=moved: moved.update(next_attempt_at=moment))  # type: ignore[misc]
+        waiting = rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at=before).order_by("pk")
+        change_all(waiting, partial(_make_due, before, moment), MOVED_AT_ONCE)
+
+
+def _make_due(before: datetime, moment: datetime, keys: Sequence[Any]) -> int:
+    # a claimed row has another moment; a test of the status would make SQLite read every pending row
+    waiting = get_notification_model().objects.using(outbox_database()).filter(pk__in=keys, next_attempt_at=before)
+    return int(retry_on_conflict(partial(waiting.update, next_attempt_at=moment)))

@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
-from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import is_refusal, outbox_database, retry_on_conflict
-from django_webpush_kit.delivery.containment import ErrorLog, change_in_parts, raise_if_shared
+from django_webpush_kit.conf import MAX_LEASE_SECONDS, kit_settings
+from django_webpush_kit.database import clock_difference, database_now, is_refusal, outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.containment import ErrorLog, change_all, change_in_parts, raise_if_shared
 from django_webpush_kit.delivery.transport import request_seconds
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
@@ -42,6 +42,9 @@ SHARE_FOR_RECORDING = 0.05
 
 LAPSED_AT_ONCE = 1000
 """Rows returned per statement. This limits how long a statement holds locks."""
+
+LONGEST_LEASE = timedelta(seconds=2 * MAX_LEASE_SECONDS)
+"""No worker takes a longer lease, even if its clock is a little ahead."""
 
 Turn: TypeAlias = Literal["first", "last", "never"]
 """When isolated rows are claimed: before all others, after all others, or never."""
@@ -161,6 +164,26 @@ def return_lapsed(now: datetime | None = None) -> int:
             return failed + isolated + mine.update(**back)
 
     return change_in_parts(lambda keys: retry_on_conflict(partial(give_back, keys)), keys, partial(_end, lapsed))
+
+
+def shorten_leases() -> int:
+    """Let leases that end too far in the future end after the usual time. Returns the number of changed rows.
+
+    A worker whose clock is ahead took them, and without it their rows would wait until then. The clock of the database
+    decides, because this machine's may be wrong, too.
+    """
+    difference = clock_difference()
+    if difference is None:
+        return 0
+    now, usual = database_now(difference), timedelta(seconds=kit_settings.LEASE_SECONDS)
+    rows = get_notification_model().objects.using(outbox_database())
+    sending = rows.filter(status=NotificationStatus.SENDING, lane__in=Lane.values)
+    too_long = sending.filter(next_attempt_at__gt=now + LONGEST_LEASE)
+
+    def shorten(keys: Sequence[Any]) -> int:
+        return int(retry_on_conflict(partial(too_long.filter(pk__in=keys).update, next_attempt_at=now + usual)))
+
+    return change_all(too_long.order_by("lane", "next_attempt_at", "pk"), shorten, LAPSED_AT_ONCE)
 
 
 def claim(

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
+from django.db.models import QuerySet
 
 from django_webpush_kit.database import is_refusal, is_unavailable
 from django_webpush_kit.error_reports import log_error
@@ -44,6 +45,18 @@ def change_in_parts(
             return 0
     middle = len(keys) // 2
     return sum(change_in_parts(change, part, on_refusal) for part in (keys[:middle], keys[middle:]))
+
+
+def change_all(rows: QuerySet[Any], change: Callable[[Sequence[Any]], int], size: int) -> int:
+    """Call `change(keys)`, as in `change_in_parts`, with up to `size` keys of `rows`, until no row is left.
+
+    The changed rows must no longer be among `rows`. Refused rows stay as they are. Returns how many were changed.
+    """
+    changed = 0
+    refused: list[Any] = []
+    while keys := list(rows.values_list("pk", flat=True)[len(refused) : len(refused) + size]):
+        changed += change_in_parts(change, keys, lambda key, _error: refused.append(key))
+    return changed
 
 
 class ErrorLog:

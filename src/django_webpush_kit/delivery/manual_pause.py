@@ -5,13 +5,16 @@ Pending notifications stay in the outbox meanwhile. Each keeps its own deadline.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.delivery.containment import change_all
 from django_webpush_kit.delivery.event_log import log_pause
 from django_webpush_kit.models import PushServiceState, get_notification_model
 from django_webpush_kit.states import Lane, NotificationStatus
@@ -88,6 +91,8 @@ def _make_due() -> None:
     waiting = rows.filter(
         is_waiting, status=NotificationStatus.PENDING, lane__in=Lane.values, failure_reason=PAUSED_BY_HAND
     )
-    while keys := list(waiting.values_list("pk", flat=True)[:MOVED_AT_ONCE]):
-        moved = waiting.filter(pk__in=keys)
-        retry_on_conflict(lambda moved=moved: moved.update(next_attempt_at=now))  # type: ignore[misc]
+
+    def make_due(keys: Sequence[Any]) -> int:
+        return int(retry_on_conflict(partial(waiting.filter(pk__in=keys).update, next_attempt_at=now)))
+
+    change_all(waiting.order_by("next_attempt_at", "pk"), make_due, MOVED_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Clean up hourly in small transactions: statistics, expired subscriptions, old texts, rows and idempotency keys.
+"""Clean up hourly in small transactions: leases that are too long, statistics, expired subscriptions, old data.
 
 Notifications and subscriptions are added to the kept part of the statistics in the transaction that deletes them.
 """
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import atomic_with_retry, outbox_database, retry_on_conflict, rows_of
+from django_webpush_kit.delivery.claiming import shorten_leases
 from django_webpush_kit.models import (
     DailyStatistics,
     IdempotencyKey,
@@ -58,6 +59,7 @@ def clean_up(
     """
     bounds = bounds_of(seconds, is_stopped)
     now = timezone.now()
+    shorten_leases()
     counts = {"expired": deactivate_subscriptions(rows_of(get_subscription_model()).expired(now), EXPIRED), "days": 0}
 
     def count_day(day: date) -> None:

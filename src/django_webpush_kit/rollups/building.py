@@ -305,9 +305,10 @@ def _days_with_rows(first: date) -> Iterator[date]:
 def _days_with_new_events(since: datetime) -> set[date]:
     """Return the days before yesterday whose notifications got events; today and yesterday are counted anyway."""
     kept = {"gte": start_of(oldest_kept_day()), "lt": start_of(today() - ONE_DAY)}
-    events = rows_of(get_analytics_model()).filter(timestamp__gte=since, **_between("notification__created_at", kept))
+    events = rows_of(get_analytics_model()).filter(timestamp__gte=since).order_by()
     hour = TruncHour("notification__created_at", tzinfo=datetime_timezone.utc)  # UTC needs no time zone tables
-    hours = events.order_by().annotate(hour=hour).values_list("hour", flat=True).distinct()
+    # with a condition on `created_at` itself, SQLite would begin with all notifications
+    hours = events.annotate(hour=hour).filter(**_between("hour", kept)).values_list("hour", flat=True).distinct()
     # SQLite gives None for a text that is no time
     days = {day_of(moment) for hour in hours if hour for moment in (hour, hour + timedelta(minutes=59))}
     return {day for day in days if day >= oldest_kept_day()}

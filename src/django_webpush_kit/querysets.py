@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.utils import timezone
 
 from django_webpush_kit import attempt_log
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Row = TypeVar("Row", bound=models.Model)
+
+
+def without_index(field: str, value: Any) -> Exact[Any]:
+    """Return the condition that a column has a value, in a form for which SQLite and MariaDB use no index of it.
+
+    For queries that find their rows in another way. With the index, SQLite would read all rows with this value.
+    """
+    return Exact(Coalesce(F(field), Value(None)), value)
 
 
 class PushSubscriptionQuerySet(ReadableQuerySet[Row]):

@@ -17,15 +17,20 @@ from django.db import connection
 from django.utils import timezone
 
 from django_webpush_kit import services
+from django_webpush_kit.delivery import claiming, manual_pause
 from django_webpush_kit.delivery.breaker import BreakerKey, Fault
 from django_webpush_kit.delivery.breakers import Breakers
+from django_webpush_kit.delivery.claiming import shorten_leases
 from django_webpush_kit.delivery.engine import claim, deliver_due, return_lapsed
+from django_webpush_kit.delivery.manual_pause import ALL_SERVICES, PAUSED_BY_HAND, pause, resume
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.audiences import audience
 from django_webpush_kit.outbox.pages import parts
 from django_webpush_kit.outbox.recipients import find_recipients
 from django_webpush_kit.protocol.endpoints import endpoint_hash
+from django_webpush_kit.rollups.bounds import Bounds
+from django_webpush_kit.rollups.building import find_days, roll_up
 from tests.conftest import new_keys
 from tests.factories import new_notification
 
@@ -134,6 +139,40 @@ def test_finding_lapsed_leases_does_not_grow_with_the_outbox(subscription: Any) 
             write(number, subscription, status)
 
     assert grows(return_lapsed, add) < MOST
+
+
+@pytest.mark.thorough
+def test_the_end_of_a_pause_costs_the_same_for_each_row(subscription: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manual_pause, "MOVED_AT_ONCE", 100)
+    waits = {"failure_reason": PAUSED_BY_HAND, "next_attempt_at": timezone.now() + timedelta(seconds=200)}
+
+    def steps_of(number: int) -> float:
+        write(number, subscription, "pending", **waits)
+        pause()
+        return steps(lambda: resume([ALL_SERVICES])) / number
+
+    assert steps_of(MANY) / steps_of(FEW) < MOST
+
+
+@pytest.mark.thorough
+def test_ending_long_leases_costs_the_same_for_each_row(subscription: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "LAPSED_AT_ONCE", 100)
+    later = timezone.now() + timedelta(days=900)
+
+    def steps_of(number: int) -> float:
+        write(number, subscription, "sending", next_attempt_at=later)
+        return steps(shorten_leases) / number
+
+    assert steps_of(MANY) / steps_of(FEW) < MOST
+
+
+@pytest.mark.thorough
+def test_finding_changed_days_does_not_grow_with_the_rows(subscription: Any) -> None:
+    def add(number: int) -> None:
+        write(number, subscription, "sent", created_at=timezone.now() - timedelta(days=9))
+
+    roll_up(Bounds())
+    assert grows(find_days, add) < MOST
 
 
 @pytest.mark.thorough

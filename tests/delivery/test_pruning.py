@@ -96,6 +96,21 @@ def test_the_statements_of_the_last_step_are_as_long_as_those_before(subscriptio
     assert len(steps[9]) == len(steps[1])
 
 
+def test_no_statement_has_two_lists_of_keys(subscription, make_subscription, push_settings):
+    """PostgreSQL would rather read the whole table."""
+    for days in range(20, 30):
+        make_notification(subscription, days_ago=days)
+    ended = make_subscription(is_active=False, deactivated_at=timezone.now() - timedelta(days=40))
+    make_notification(ended, days_ago=2)
+    clean_up()
+    push_settings(RETENTION_DAYS=10, TEXT_RETENTION_DAYS=5)
+    with CaptureQueriesContext(connection) as captured:
+        counts = clean_up()
+    assert (counts["notifications"], counts["subscriptions"]) == (10, 1)
+    key = f"{connection.ops.quote_name('id')} IN ("
+    assert max(query["sql"].count(key) for query in captured) == 1
+
+
 def test_uncounted_rows_are_not_deleted(subscription):
     make_notification(subscription, days_ago=200)
     make_notification(subscription, days_ago=300)

@@ -10,9 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.timezone import get_current_timezone, localtime, make_aware, now
@@ -20,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.large_tables import BEFORE, Position, WindowEnd, key_of, shown_moment
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.readable_rows import EARLIEST, readable
 from django_webpush_kit.states import Lane, NotificationStatus
 
@@ -182,14 +181,6 @@ def by_key(rows: QuerySet[Any], condition: Q) -> Q:
     return Q(pk__in=keys) if len(keys) <= RARE else condition
 
 
-def in_window(field: str, value: Any) -> Exact[Any]:
-    """Return the condition that a column has a value, in a form for which SQLite and MariaDB use no index of it.
-
-    It is looked for in a window of the list. With the index, SQLite would read all rows with this value.
-    """
-    return Exact(Coalesce(F(field), Value(None)), value)
-
-
 class StatusFilter(admin.SimpleListFilter):
     """Notifications with one status, by the index from which workers claim.
 
@@ -242,7 +233,7 @@ class StatusFilter(admin.SimpleListFilter):
         """Return the rows with the status."""
         if self.value() is None:
             return queryset
-        return queryset.filter(self.condition or Q(), in_window("status", self.value()))
+        return queryset.filter(self.condition or Q(), without_index("status", self.value()))
 
 
 class LaneFilter(admin.ChoicesFieldListFilter):

@@ -14,10 +14,11 @@ from django_webpush_kit import services
 from django_webpush_kit.admin.confirmation import idempotency_key
 from django_webpush_kit.admin.finding import find_subscriptions
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
-from django_webpush_kit.admin.list_filters import ActiveFilter, PositionFilter, UserFilter, in_window
+from django_webpush_kit.admin.list_filters import ActiveFilter, PositionFilter, UserFilter
 from django_webpush_kit.admin.pages import link, link_list, list_url
 from django_webpush_kit.admin.reading import count_up_to
 from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 
 SHOWN_CHARACTERS = 12
@@ -45,7 +46,7 @@ class PushServiceFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Return the subscriptions of the selected push service."""
-        return queryset if self.value() is None else queryset.filter(in_window("push_service", self.value()))
+        return queryset if self.value() is None else queryset.filter(without_index("push_service", self.value()))
 
 
 class PushSubscriptionAdmin(LargeTableAdmin):

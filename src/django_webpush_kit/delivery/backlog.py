@@ -16,9 +16,8 @@ from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 from django.db import DatabaseError, connections, transaction
-from django.db.models import Q, TextField, Value
-from django.db.models.functions import Cast, Coalesce
-from django.db.models.lookups import Exact
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from django_webpush_kit import attempt_log
@@ -30,6 +29,7 @@ from django_webpush_kit.delivery.pace import Pace
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.states import Lane, NotificationStatus
 
 ROWS_AT_ONCE = 2000
@@ -175,8 +175,8 @@ def _read_options(text: str) -> RowOptions | None:
 
 
 def _move(keys: Sequence[Any], moment: datetime, now: datetime, reason: str) -> int:
-    """Postpone the rows that are still due. A plain test of the status would make SQLite read every pending row."""
-    is_pending = Exact(Coalesce("status", Value("")), NotificationStatus.PENDING.value)
+    """Postpone the rows that are still due."""
+    is_pending = without_index("status", NotificationStatus.PENDING.value)
     due = get_notification_model().objects.using(outbox_database()).filter(is_pending, next_attempt_at__lte=now)
     line = attempt_log.line(Step.WAIT, at=now, reason=reason, until=moment)
     values = {"next_attempt_at": moment, "failure_reason": reason, "attempt_log": attempt_log.with_line(line)}

@@ -27,6 +27,7 @@ from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.lifetime import deadline
 from django_webpush_kit.outbox.payloads import StoredMessage
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.states import LANES, Lane, NotificationStatus
 from django_webpush_kit.subscriptions.active_users import is_active_alone, is_refused_by_database, user_is_active
 from django_webpush_kit.tokens import identity_text
@@ -177,11 +178,12 @@ def shorten_leases() -> int:
         return 0
     now, usual = database_now(difference), timedelta(seconds=kit_settings.LEASE_SECONDS)
     rows = get_notification_model().objects.using(outbox_database())
-    sending = rows.filter(status=NotificationStatus.SENDING, lane__in=Lane.values)
-    too_long = sending.filter(next_attempt_at__gt=now + LONGEST_LEASE)
+    late = rows.filter(next_attempt_at__gt=now + LONGEST_LEASE)
+    too_long = late.filter(status=NotificationStatus.SENDING, lane__in=Lane.values)
+    still_sending = late.filter(without_index("status", NotificationStatus.SENDING.value))
 
     def shorten(keys: Sequence[Any]) -> int:
-        return int(retry_on_conflict(partial(too_long.filter(pk__in=keys).update, next_attempt_at=now + usual)))
+        return int(retry_on_conflict(partial(still_sending.filter(pk__in=keys).update, next_attempt_at=now + usual)))
 
     return change_all(too_long.order_by("lane", "next_attempt_at", "pk"), shorten, LAPSED_AT_ONCE)
 

@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.database import outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.containment import change_all
 from django_webpush_kit.delivery.event_log import log_pause
 from django_webpush_kit.models import PushServiceState, get_notification_model
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.states import Lane, NotificationStatus
 
 ALL_SERVICES = ""
@@ -87,12 +88,12 @@ def _make_due() -> None:
     """Make the waiting rows due, also those of services that stay paused: these only wait anew."""
     rows = get_notification_model().objects.using(outbox_database())
     now = timezone.now()
-    is_waiting = Q(next_attempt_at__gt=now, next_attempt_at__lte=now + timedelta(seconds=WAIT_SECONDS + 2))
-    waiting = rows.filter(
-        is_waiting, status=NotificationStatus.PENDING, lane__in=Lane.values, failure_reason=PAUSED_BY_HAND
-    )
+    last = now + timedelta(seconds=WAIT_SECONDS + 2)
+    waiting = rows.filter(next_attempt_at__gt=now, next_attempt_at__lte=last, failure_reason=PAUSED_BY_HAND)
+    pending = waiting.filter(status=NotificationStatus.PENDING, lane__in=Lane.values)
+    still_pending = waiting.filter(without_index("status", NotificationStatus.PENDING.value))
 
     def make_due(keys: Sequence[Any]) -> int:
-        return int(retry_on_conflict(partial(waiting.filter(pk__in=keys).update, next_attempt_at=now)))
+        return int(retry_on_conflict(partial(still_pending.filter(pk__in=keys).update, next_attempt_at=now)))
 
-    change_all(waiting.order_by("next_attempt_at", "pk"), make_due, MOVED_AT_ONCE)
+    change_all(pending.order_by("next_attempt_at", "pk"), make_due, MOVED_AT_ONCE)

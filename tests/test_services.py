@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
-from django.utils.functional import SimpleLazyObject, lazystr
+from django.utils.functional import SimpleLazyObject, lazy, lazystr
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
@@ -29,6 +29,9 @@ from django_webpush_kit.services import PushNotificationService, SendResult, can
 from django_webpush_kit.signals import notifications_queued, subscription_deactivated
 from django_webpush_kit.testing import outbox
 from tests.factories import make_template
+
+LAZY_ERROR = lazy(lambda: 1 / 0, str)()
+"""A lazy text that raises when it is read."""
 
 pytestmark = pytest.mark.django_db
 
@@ -556,6 +559,24 @@ class TestSubscriptions:
         assert send(user, "Hello").queued == 0
         assert heard == [(subscription.pk, "unsubscribed")]
 
+    @pytest.mark.parametrize("reason", [5, b"x", ["x"], LAZY_ERROR], ids=["int", "bytes", "list", "lazy"])
+    def test_a_reason_that_is_no_text_is_refused(self, subscription, reason):
+        with pytest.raises(InvalidSubscription, match="reason") as refusal:
+            services.unsubscribe(subscription, reason=reason)
+        assert refusal.value.field == "reason"
+        subscription.refresh_from_db()
+        assert subscription.is_active
+
+    def test_a_reason_is_stored_without_what_databases_refuse(self, subscription):
+        services.unsubscribe(subscription, reason="a\x00b\ud800" + "c" * 200)
+        assert subscription.deactivation_reason.startswith("ab?ccc")
+
+    @pytest.mark.parametrize("call", [services.unsubscribe, lambda found: services.update_preferences(found, {})])
+    def test_what_is_no_subscription_is_named(self, user, call):
+        for found, name in ((user, "a User object"), (None, "NoneType"), ("7", "str")):
+            with pytest.raises(TypeError, match=f"takes a .*Subscription, not {name}"):
+                call(found)
+
     def test_preferences_are_replaced_and_checked(self, subscription):
         services.update_preferences(subscription, {"categories": {"news": False}})
         subscription.refresh_from_db()
@@ -601,3 +622,23 @@ class TestServiceClass:
         services.unsubscribe(subscription)
         answer = PushNotificationService().send_notification(subscription, "Hello")
         assert answer == {"success": False, "error": "The subscription is not active"}
+
+
+@pytest.mark.parametrize("name", ["title", "body", "type"])
+def test_a_text_that_cannot_be_read_is_named(subscription, name):
+    with pytest.raises(InvalidOption, match=f"{name} has a value that cannot be read"):
+        send(subscription, **{"title": "Hello", name: LAZY_ERROR})
+    assert not get_notification_model().objects.exists()
+
+
+@pytest.mark.parametrize("value", [0, False, {}, []], ids=repr)
+def test_a_type_that_is_no_text_is_refused_even_if_it_is_false(subscription, value):
+    with pytest.raises(InvalidOption, match="type must be str"):
+        send(subscription, "Hello", type=value)
+
+
+@pytest.mark.parametrize("call", [services.pause_broadcast, services.resume_broadcast])
+def test_what_is_no_broadcast_is_named(user, call):
+    for found, name in ((user, "a User object"), (user.pk, "int"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"takes a PushBroadcast, not {name}"):
+            call(found)

@@ -23,7 +23,7 @@ from django.db.models import Model, QuerySet
 from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
 from django_webpush_kit.exceptions import InvalidOption, InvalidSubscription
 from django_webpush_kit.legacy_service import PushNotificationService as PushNotificationService
-from django_webpush_kit.models import PushBroadcast, get_notification_model
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox import broadcasts, idempotency
 from django_webpush_kit.outbox.batches import SendResult as SendResult
@@ -33,7 +33,8 @@ from django_webpush_kit.outbox.recipients import on_primary
 from django_webpush_kit.privacy import erase_user as erase_user
 from django_webpush_kit.privacy import export_user as export_user
 from django_webpush_kit.querysets import PushNotificationQuerySet
-from django_webpush_kit.subscriptions.browsers import BrowserSubscription
+from django_webpush_kit.states import UNSUBSCRIBED
+from django_webpush_kit.subscriptions.browsers import BrowserSubscription, checked_text
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 from django_webpush_kit.subscriptions.preferences import store_preferences
 from django_webpush_kit.subscriptions.registrants import ByUser
@@ -72,7 +73,7 @@ def send(
     not be written. A mistake that affects all recipients is raised.
     """
     parsed = SendOptions.parse(options)
-    return write_batch(to, lambda: PlainDraft(title, body, type or "", parsed), parsed)
+    return write_batch(to, lambda: PlainDraft(title, body, "" if type is None else type, parsed), parsed)
 
 
 def send_templated(
@@ -111,6 +112,7 @@ def broadcast(
 
 def pause_broadcast(broadcast: PushBroadcast) -> bool:
     """Pause a broadcast. Rows that are already queued are still sent. Returns False if it had ended."""
+    _check_class("pause_broadcast()", broadcast, PushBroadcast)
     return broadcasts.pause(broadcast)
 
 
@@ -119,6 +121,7 @@ def resume_broadcast(broadcast: PushBroadcast) -> bool:
 
     A broadcast that failed before it wrote a row starts again with the current templates.
     """
+    _check_class("resume_broadcast()", broadcast, PushBroadcast)
     return broadcasts.resume(broadcast)
 
 
@@ -163,8 +166,10 @@ def unsubscribe(subscription: AbstractPushSubscription, *, reason: str = "") -> 
     Its pending notifications are suppressed when they are due, unless the browser subscribes again before then. Does
     nothing if the subscription was deleted or has moved to another user.
     """
-    rows = rows_of(type(subscription))
-    deactivate_subscriptions(rows.filter(pk=subscription.pk, user=subscription.user_id), reason or "unsubscribed")
+    _check_class("unsubscribe()", subscription, get_subscription_model())
+    text = checked_text("reason", reason) or UNSUBSCRIBED
+    same = rows_of(type(subscription)).filter(pk=subscription.pk, user=subscription.user_id)
+    deactivate_subscriptions(same, text)
     with suppress(ObjectDoesNotExist):
         subscription.refresh_from_db(using=outbox_database())
 
@@ -173,6 +178,7 @@ def update_preferences(
     subscription: AbstractPushSubscription, preferences: Mapping[str, Any]
 ) -> AbstractPushSubscription:
     """Replace a subscription's preferences. Raises `InvalidSubscription` that names the invalid field."""
+    _check_class("update_preferences()", subscription, get_subscription_model())
     if not store_preferences(subscription, preferences):
         raise InvalidSubscription("The subscription was deleted or has moved to another user.")
     return subscription
@@ -265,8 +271,17 @@ def _cancellable(target: Any) -> PushNotificationQuerySet[AbstractPushNotificati
     if isinstance(target, UUID):
         broadcasts.stop(target)
         return rows.filter(batch=target)
-    found = type(target).__name__ if not isinstance(target, Model) else f"a {type(target).__name__} object"
     raise TypeError(
         "cancel() takes a batch UUID, a SendResult, a broadcast, a notification or a queryset of notifications, "
-        f"not {found}"
+        f"not {_name_of(target)}"
     )
+
+
+def _check_class(call: str, value: Any, model: type[Model]) -> None:
+    if not isinstance(value, model):
+        raise TypeError(f"{call} takes a {model.__name__}, not {_name_of(value)}")
+
+
+def _name_of(value: Any) -> str:
+    name = type(value).__name__
+    return f"a {name} object" if isinstance(value, Model) else name

@@ -57,3 +57,7 @@ class ActionType(models.TextChoices):
     CLICKED = "clicked", _("clicked")
     DISMISSED = "dismissed", _("dismissed")
     ACTION_CLICKED = "action_clicked", _("action clicked")
+
+
+UNSUBSCRIBED = "unsubscribed"
+"""The deactivation reason of browsers that unsubscribed."""

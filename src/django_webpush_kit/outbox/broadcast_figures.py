@@ -12,8 +12,8 @@ from django_webpush_kit.caching import remember
 from django_webpush_kit.database import outbox_database, rows_of
 from django_webpush_kit.models import PushBroadcast, get_analytics_model, get_notification_model
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
-from django_webpush_kit.rollups.counting import BECAUSE_OF, UNSUBSCRIBED
-from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStatus
+from django_webpush_kit.rollups.counting import BECAUSE_OF
+from django_webpush_kit.states import ENDED_UNSENT, UNSUBSCRIBED, ActionType, NotificationStatus
 
 CACHE_SECONDS = 3
 """The figures are cached for this long, so that many viewers of a page do not each count the rows."""

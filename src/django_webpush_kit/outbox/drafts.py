@@ -15,7 +15,7 @@ from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.exceptions import InvalidOption, TemplateRenderError, WebPushKitError
 from django_webpush_kit.models import get_template_model
-from django_webpush_kit.option_checks import storable
+from django_webpush_kit.option_checks import contained, storable
 from django_webpush_kit.options import SendOptions, default_options, template_options
 from django_webpush_kit.outbox.payloads import PayloadEncoder, StoredMessage
 from django_webpush_kit.states import Lane
@@ -183,6 +183,7 @@ class TemplateDraft(Draft):
         return self.options.over(rendered).over(template_options(template)).over(self._defaults)
 
 
+@contained
 def _checked_text(name: str, value: Any) -> str:
     if not isinstance(value, str | Promise):
         raise InvalidOption(f"{name} must be str, not {value.__class__.__name__}")

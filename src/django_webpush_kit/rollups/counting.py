@@ -25,13 +25,10 @@ from django_webpush_kit.rollups.counts import (
     bucket_of,
 )
 from django_webpush_kit.rollups.days import day_of, hour_of
-from django_webpush_kit.states import ENDED_UNSENT, ActionType, NotificationStatus
+from django_webpush_kit.states import ENDED_UNSENT, UNSUBSCRIBED, ActionType, NotificationStatus
 
 PAGE_SIZE = 2_000
 """Rows read at once."""
-
-UNSUBSCRIBED = "unsubscribed"
-"""The deactivation reason of browsers that unsubscribed."""
 
 BECAUSE_OF = timedelta(hours=24)
 """A browser that unsubscribes this soon after a notification was accepted counts as unsubscribed because of it."""

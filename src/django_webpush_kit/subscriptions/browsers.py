@@ -62,7 +62,7 @@ class BrowserSubscription:
             preferences=None if preferences is None else check_preferences(preferences),
             language=_checked_language(language),
             timezone=_checked_time_zone(timezone),
-            user_agent=_checked_text("user_agent", user_agent),
+            user_agent=checked_text("user_agent", user_agent),
             ip_address=_checked_address(ip_address),
         )
 
@@ -86,25 +86,29 @@ def _checked_expiration(value: object) -> datetime | None:
 
 
 def _checked_language(value: object) -> str:
-    tag = language_tag(_checked_text("language", value))
+    tag = language_tag(checked_text("language", value))
     if tag is None:
         raise _invalid("language", f'must be a language tag such as "de" or "pt-br", not {str(value)[:50]!r}')
     return tag
 
 
 def _checked_time_zone(value: object) -> str:
-    name = _checked_text("timezone", value)
+    name = checked_text("timezone", value)
     if name and find_zone(name) is None:
         raise _invalid("timezone", f'must be an IANA time zone such as "Europe/Berlin", not {name[:50]!r}')
     return name
 
 
-def _checked_text(name: str, value: object) -> str:
+def checked_text(name: str, value: object) -> str:
+    """Return a text that databases can store, "" for None. Raises `InvalidSubscription` for other values."""
     if value is None:
         return ""
     if not isinstance(value, str | Promise):
         raise _invalid(name, f"must be text or None, not {type(value).__name__}")
-    return storable(str(value))
+    try:
+        return storable(str(value))
+    except Exception as error:
+        raise _invalid(name, f"has a value that cannot be read ({type(error).__name__})") from error
 
 
 def _checked_address(value: object) -> str | None:

@@ -12,7 +12,7 @@ from django_webpush_kit.health import get_health
 from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat, get_notification_model
 from django_webpush_kit.privacy import erase_user, export_user
 from django_webpush_kit.readable_rows import EARLIEST, LATEST
-from tests.factories import make_event, make_notification
+from tests.factories import make_event, make_notification, make_template
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,3 +147,30 @@ def test_pages_of_the_admin_open(admin_client, subscription, stored):
     store(row, "created_at", stored)
     page = admin_client.get(reverse(f"admin:{rows.app_label}_{rows.model_name}_changelist"))
     assert "Still here" in page.content.decode()
+
+
+@each_moment
+@pytest.mark.parametrize("is_action", [False, True])
+def test_rows_are_deleted_in_the_admin_with_what_they_take_along(admin_client, subscription, stored, is_action):
+    row = make_notification(subscription, "sent")
+    event = make_event(row, "clicked")
+    template = make_template()
+    for one, column in {
+        event: "timestamp",
+        row: "created_at",
+        subscription: "updated_at",
+        template: "updated_at",
+    }.items():
+        store(one, column, stored)
+    for one in (template, subscription):
+        url = reverse(f"admin:{one._meta.app_label}_{one._meta.model_name}_changelist")
+        given = {"action": "delete_selected", "_selected_action": one.pk} if is_action else {}
+        if not is_action:
+            url = reverse(f"admin:{one._meta.app_label}_{one._meta.model_name}_delete", args=[one.pk])
+        page = admin_client.post(url, given) if is_action else admin_client.get(url)
+        assert page.status_code == 200
+        assert str(one) in page.content.decode()
+        assert admin_client.post(url, {**given, "post": "yes"}).status_code == 302
+        assert not type(one).objects.exists()
+    assert not type(row).objects.exists()
+    assert not type(event).objects.exists()

@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.timezone import localtime
 
 from django_webpush_kit.admin.bases import ModelAdmin, TabularInline
+from django_webpush_kit.admin.deleting import deleted_objects
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.readable_rows import ReadableRows
 
@@ -134,6 +135,12 @@ class ContainedAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows, with moments that every time zone can show."""
         return _with_edge_moments(super().get_queryset(request))
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
+        """Return what the pages show that ask before rows are deleted."""
+        return deleted_objects(objs, request, self.admin_site)
 
 
 class ContainedInline(TabularInline):

@@ -18,6 +18,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from django_webpush_kit.caching import forget_slow_results
 from django_webpush_kit.delivery import backoff
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.testing.fake_browser import new_keys
@@ -88,6 +89,7 @@ def _clean_process() -> Iterator[None]:
     locmem.answers.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
+    forget_slow_results()
 
 
 class _LongWaits:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from django_webpush_kit import caching
 from django_webpush_kit.caching import remember
 
 
@@ -61,6 +62,27 @@ def test_none_is_cached_too(shared_cache):
 def test_a_cache_of_one_process_is_not_used():
     compute = counter()
     assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 2]
+
+
+def test_a_slow_result_is_kept_by_its_process(monkeypatch):
+    """Such as the figures of a broadcast to a million browsers, which its page asks for every few seconds."""
+    monkeypatch.setattr(caching, "SLOW_SECONDS", 0.0)
+    compute = counter()
+    assert [remember("x", compute=compute), remember("x", compute=compute)] == [1, 1]
+    assert remember("x", compute=compute, seconds=0) == 2
+    for number in range(2 * caching.MAX_KEPT):
+        remember("y", number, compute=compute)
+    assert len(caching._kept) <= caching.MAX_KEPT
+
+
+def test_a_slow_result_is_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(caching, "SLOW_SECONDS", 0.0)
+    compute = counter()
+    found = []
+    for _ in range(2):
+        found.append(remember("x", compute=compute, seconds=0.001))
+        time.sleep(0.1)
+    assert found == [1, 2]
 
 
 def test_zero_seconds_disable_the_cache(shared_cache, settings):

@@ -1,6 +1,7 @@
 """Short-lived caching for statistics and health, in Django's default cache.
 
 Only a cache shared by all processes is used. Otherwise, the results of different processes would contradict each other.
+A result that took long to compute is an exception: its process keeps it, too.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
@@ -22,14 +23,24 @@ from django_webpush_kit.outages import guard_of
 
 Value = TypeVar("Value")
 
+SLOW_SECONDS = 1.0
+"""A result that took longer is kept in this process. On a small site, nothing does."""
+
+MAX_KEPT = 100
+"""Results kept in this process."""
+
+_kept: dict[str, tuple[Any, float]] = {}
+"""Slow results of this process by key, and when they are too old (time.monotonic())."""
+
 
 def remember(
     name: str, *parts: object, compute: Callable[[], Value], seconds: float | None = None, share: float = 1.0
 ) -> Value:
     """Return the cached result of `compute()`, at most `seconds` old (default: `STATISTICS_CACHE_SECONDS`).
 
-    `name` and `parts` form the cache key. If the cache does not answer, the result is computed. A result that takes
-    long is kept longer than `seconds`, so that computing it takes at most this `share` of the time.
+    `name` and `parts` form the cache key. A result that takes long is kept longer than `seconds`, so that computing it
+    takes at most this `share` of the time. If no shared cache answers, the result is computed, or was kept by this
+    process because it took more than `SLOW_SECONDS`.
     """
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0:
@@ -39,11 +50,28 @@ def remember(
     if kept is not None:
         found: Value = kept[0]
         return found
+    slow, expires_at = _kept.get(key, (None, 0.0))
+    if time.monotonic() < expires_at:
+        return cast("Value", slow)
     started = time.monotonic()
     value = compute()
-    seconds = max(seconds, (time.monotonic() - started) / share)
+    taken = time.monotonic() - started
+    seconds = max(seconds, taken / share)
     ask_cache(lambda cache: cache.set(key, (value,), seconds))
+    if taken > SLOW_SECONDS:
+        _keep(key, value, seconds)
     return value
+
+
+def forget_slow_results() -> None:
+    """Forget the slow results of this process, for tests."""
+    _kept.clear()
+
+
+def _keep(key: str, value: Any, seconds: float) -> None:
+    if len(_kept) >= MAX_KEPT:
+        _kept.clear()
+    _kept[key] = value, time.monotonic() + seconds
 
 
 def scoped_key(name: str, *parts: object) -> str:

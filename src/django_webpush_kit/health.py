@@ -52,6 +52,7 @@ from django_webpush_kit.error_reports import log_error, log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.overview import lane_states, last_sent_at
 from django_webpush_kit.protocol.responses import GONE_STATUSES
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.states import Lane, NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
 from django_webpush_kit.task_backends.base import QueueBackend, TaskBackend
@@ -114,7 +115,7 @@ def _current_health() -> dict[str, Any]:
     recent = _recent(now)
     success_rate = percentage(recent["sent"], recent["sent"] + recent["unsent"])
     lag = _oldest_due_seconds(now)
-    subscriptions = remember("subscriptions", compute=_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS)
+    subscriptions = remember("subscriptions", compute=_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS, share=0.1)
     states = _states()
     is_all_paused = any(state.paused_by_hand_at and state.push_service == ALL_SERVICES for state in states)
     difference = clock_difference()
@@ -299,14 +300,23 @@ def _send_rates() -> list[dict[str, Any]]:
 
 
 def _subscriptions() -> dict[str, int]:
-    """Return the numbers of active subscriptions, and of those made with a VAPID key that is not configured."""
-    active = get_subscription_model().objects.filter(is_active=True)
+    """Return the numbers of active subscriptions, and of those made with a VAPID key that is not configured.
+
+    Both are counted in the index by push service and key, which SQLite would not use for `is_active`.
+    """
+    active = get_subscription_model().objects.filter(without_index("is_active", True)).order_by()
+    groups = active.values_list("push_service", "vapid_key_id").annotate(Count("pk"))
+    numbers = [(key_id, number) for _push_service, key_id, number in groups]
+    return {"active": sum(number for _key_id, number in numbers), "lost": _lost(numbers)}
+
+
+def _lost(numbers: Iterable[tuple[str, int]]) -> int:
     try:
         keyring = vapid_keyring()
     except ImproperlyConfigured:
-        return {"active": active.count(), "lost": 0}
-    known = ["", keyring.current.key_id, *(key.key_id for key in keyring.fallbacks)]
-    return active.aggregate(active=Count("pk"), lost=Count("pk", filter=~Q(vapid_key_id__in=known)))
+        return 0
+    known = {"", keyring.current.key_id, *(key.key_id for key in keyring.fallbacks)}
+    return sum(number for key_id, number in numbers if key_id not in known)
 
 
 def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:

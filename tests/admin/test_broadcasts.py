@@ -380,6 +380,13 @@ class TestStartingABroadcast:
         moment = {**local, "scheduled_for_0": "2029-12-31", "scheduled_for_1": "23:00"}
         assert list(self.errors(admin_client, **moment)) == ["scheduled_for"]
 
+    @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+    def test_a_local_time_may_be_the_first_or_the_last_that_there_is(self, admin_client, day, settings):
+        settings.TIME_ZONE = "Europe/Berlin"
+        moment = {"scheduled_for_0": day, "scheduled_for_1": "12:00", "is_local": "on"}
+        page = admin_client.post(self.url, self.filled_in(admin_client, **moment))
+        assert page.status_code == 200
+
     def test_a_broken_template_is_reported(self, admin_client):
         models.get_template_model().objects.update(title_template="{% if %}")
         assert list(self.errors(admin_client)) == ["context"]

@@ -141,7 +141,11 @@ class TestWindows:
         assert messages_of(confirm(admin_client, narrowed)) == ["1 notification was cancelled."]
 
     @pytest.mark.parametrize(
-        "position", ["", "x", "~", "x~1", "2026-03-01~1", "~1", "2026-13-01T00:00:00Z~1", "\x00~\x00"]
+        "position",
+        [
+            *("", "x", "~", "x~1", "2026-03-01~1", "~1", "2026-13-01T00:00:00Z~1", "\x00~\x00"),
+            *("9999-12-31T23:59:59-01:00~1", "0001-01-01T00:00:00+01:00~1"),
+        ],
     )
     def test_an_invalid_position_is_ignored(self, admin_client, many, position):
         assert len(titles(admin_client, before=position)) == 4

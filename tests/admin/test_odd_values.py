@@ -132,3 +132,15 @@ def test_a_part_that_cannot_be_shown_names_the_error_and_the_others_are_shown(
     assert page.count("errornote") == 1
     assert "Still here" in page
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*naive datetime")  # of Django, for the first moment
+@pytest.mark.parametrize("name", ["notification", "subscription", "broadcast", "template", "key"])
+@pytest.mark.parametrize("moment", ["0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_moments_in_the_address_that_utc_cannot_express_are_wrong_filters(admin_client, rows, settings, name, moment):
+    settings.TIME_ZONE = "Europe/Berlin"
+    url = url_of(type(rows[name]), "changelist")
+    for lookup in ("created_at__gte", "created_at__lt", "created_at"):
+        page = admin_client.get(url, {lookup: moment}, follow=True)
+        assert page.status_code == 200
+        assert page.redirect_chain in ([], [(f"{url}?e=1", 302)])

@@ -55,6 +55,19 @@ def test_an_unknown_user_is_an_error(command):
         run(command, "nobody")
 
 
+def test_erasing_without_a_terminal_to_ask_deletes_nothing(subscription, monkeypatch):
+    monkeypatch.setattr("sys.stdin", StringIO())
+    with pytest.raises(CommandError, match="Pass --no-input to delete without asking"):
+        run("push_erase", "ada")
+    assert get_subscription_model().objects.exists()
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_a_cleanup_takes_more_than_no_time(seconds):
+    with pytest.raises(CommandError, match="--seconds must be more than 0"):
+        run("push_prune", "--seconds", seconds)
+
+
 def test_erasing_with_no_input(subscription):
     make_notification(subscription)
     assert run("push_erase", "ada", "--no-input") == "Deleted: 0 events, 1 notifications, 1 subscriptions\n"

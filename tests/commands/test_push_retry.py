@@ -66,3 +66,10 @@ def test_rows_of_inactive_subscriptions_are_skipped(capsys, subscription):
 def test_a_valid_selection_of_rows_is_required(arguments):
     with pytest.raises(CommandError):
         call_command("push_retry", *arguments)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59:59-12:00", "2026-13-01", "soon"])
+def test_a_moment_that_utc_cannot_express_is_refused(capsys, settings, moment):
+    settings.TIME_ZONE = "Europe/Berlin"
+    with pytest.raises(CommandError, match="argument --until: invalid date and time value"):
+        run(capsys, "--until", moment)

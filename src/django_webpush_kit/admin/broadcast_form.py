@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from django_webpush_kit.admin.contained import shifted
 from django_webpush_kit.admin.json_fields import JSONObjectField, VariablesField
 from django_webpush_kit.admin.message_preview import preview_message
 from django_webpush_kit.admin.optional_fields import text_field
@@ -228,7 +229,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         earliest = latest = moment
         if given.get("is_local"):
             clock = timezone.make_aware(timezone.make_naive(moment), timezone.get_fixed_timezone(0))
-            earliest, latest = clock - EARLIEST_ZONE, clock + LATEST_ZONE
+            earliest, latest = shifted(clock, -EARLIEST_ZONE), shifted(clock, LATEST_ZONE)
         if latest < now - timedelta(minutes=1):
             self.add_error("scheduled_for", _("This moment has passed. Leave empty to send now."))
         expires_at = given.get("expires_at")

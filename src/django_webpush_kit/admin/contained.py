@@ -9,6 +9,7 @@ from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db import DatabaseError
 from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest
@@ -135,6 +136,13 @@ class ContainedAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows, with moments that every time zone can show."""
         return _with_edge_moments(super().get_queryset(request))
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list. Moments in the address that no database can express are wrong filters, as others are."""
+        try:
+            return super().get_changelist_instance(request)
+        except OverflowError as error:
+            raise IncorrectLookupParameters(error) from error
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

@@ -7,7 +7,7 @@ type or a text in titles, is looked for in a window of `SCAN_LIMIT` rows. A link
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
@@ -50,7 +50,9 @@ class Position:
         moment, _separator, key = text.rpartition("~")
         try:
             parsed = parse_datetime(moment) if moment else None
-        except ValueError:
+            if parsed is not None:
+                parsed.astimezone(timezone.utc)  # databases compare moments in UTC, which cannot express all of them
+        except (OverflowError, ValueError):
             return None
         key = key_of(model._meta.pk, key)
         if key is None or bool(field) != (parsed is not None and is_aware(parsed)):

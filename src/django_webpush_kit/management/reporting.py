@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
+import sys
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
@@ -9,9 +13,45 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from django_webpush_kit.database import is_missing_table, outbox_database
+from django_webpush_kit.management.interruption import INTERRUPTED
+
+PIPE_CLOSED = 141
+"""Exit code if nobody reads the output any more: 128 + SIGPIPE, the convention of shells."""
 
 
-class DatabaseCommand(BaseCommand):
+class TerminalCommand(BaseCommand):
+    """A command that ends without a traceback on Ctrl-C, and if nobody reads its output any more (`| head`)."""
+
+    _called_from_command_line: bool  # missing in django-stubs
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command. Code that calls it gets the exceptions as they are."""
+        try:
+            try:
+                return super().execute(*args, **options)
+            finally:
+                self.stdout.flush()
+        except BrokenPipeError:
+            if not self._called_from_command_line or not _is_closed(self.stdout):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())  # Python flushes it once more at its end
+            sys.exit(PIPE_CLOSED)
+        except KeyboardInterrupt:
+            if not self._called_from_command_line:
+                raise
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
+
+
+def _is_closed(stream: Any) -> bool:
+    """Return whether a stream is a pipe whose other end is closed."""
+    with suppress(AttributeError, OSError, ValueError):  # Windows has no poll; not every stream is a file
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)  # errors are always reported
+        return bool(watch.poll(0))
+    return False
+
+
+class DatabaseCommand(TerminalCommand):
     """A command that reads or writes tables. If they are missing, it says how to create them."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:

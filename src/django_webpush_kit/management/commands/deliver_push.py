@@ -17,6 +17,7 @@ from django_webpush_kit.delivery.heartbeats import note_death, worker_heartbeat
 from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
 from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
+from django_webpush_kit.management.arguments import check_positive
 from django_webpush_kit.management.reporting import DatabaseCommand
 
 TERMINAL_LINE_SECONDS = 1.0
@@ -55,8 +56,7 @@ class Command(DatabaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Deliver and print a summary."""
         for name in ("interval", "limit", "seconds", "processes"):
-            if options[name] is not None and options[name] <= 0:
-                raise CommandError(f"--{name} must be more than 0.")
+            check_positive(name, options[name])
         if options["interval"] > MAX_SLEEP_SECONDS:
             raise CommandError(f"--interval must be at most {MAX_SLEEP_SECONDS:g}.")
         if options["loop"] and options["verbosity"] > 0:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.management.reporting import TerminalCommand
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.protocol.vapid import VapidKey, generate_vapid_keys
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Generate a key pair, and print it or write it to a file that only its owner can read."""
 
     help = (

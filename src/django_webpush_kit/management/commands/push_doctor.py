@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -21,11 +21,12 @@ from django_webpush_kit.database import outbox_database
 from django_webpush_kit.health import backend_path
 from django_webpush_kit.management.diagnosis import examine
 from django_webpush_kit.management.findings import Finding
+from django_webpush_kit.management.reporting import TerminalCommand
 from django_webpush_kit.models import get_subscription_model
 from django_webpush_kit.overview import last_sent_at
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     """Examine the settings, what they name, the database and health. `docs/reference/commands.md` lists every area."""
 
     help = "Report what is wrong with this installation and how to fix it. Exit code 1 if there is an error."

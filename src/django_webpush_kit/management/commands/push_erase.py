@@ -27,7 +27,13 @@ class Command(ReportingCommand):
         """Ask, delete, and print the counts."""
         user = find_user(options["user"])
         if options["interactive"]:
-            answer = input(f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to continue: ")
+            question = f"Delete all subscriptions and notifications of {options['user']}? Type 'yes' to continue: "
+            try:
+                answer = input(question)
+            except EOFError:
+                raise CommandError(
+                    "Nothing was deleted: no answer. Pass --no-input to delete without asking."
+                ) from None
             if answer != "yes":
                 raise CommandError("Nothing was deleted.")
         counts = erase_user(user)

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from django_webpush_kit.delivery.pruning import clean_up
+from django_webpush_kit.management.arguments import check_positive
 from django_webpush_kit.management.interruption import INTERRUPTED, interruptible
 from django_webpush_kit.management.reporting import ReportingCommand
 
@@ -36,6 +37,7 @@ class Command(ReportingCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Clean up, show progress, and print the counts."""
+        check_positive("seconds", options["seconds"])
         self._printed: dict[str, int] = {}
         self._started: dict[str, float] = {}
         with interruptible() as interruption:

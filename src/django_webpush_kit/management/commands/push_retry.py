@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from django_webpush_kit.database import outbox_database
+from django_webpush_kit.management.arguments import moment
 from django_webpush_kit.management.reporting import ReportingCommand
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.outbox.retries import retriable, retry_failed
@@ -28,8 +26,8 @@ class Command(ReportingCommand):
         """Define the options."""
         parser.add_argument("--batch", type=UUID, help="notifications of this batch (a UUID)")
         parser.add_argument("--type", help="notifications of this type")
-        parser.add_argument("--since", type=_moment, help='created since, for example "2026-03-01 08:00"')
-        parser.add_argument("--until", type=_moment, help="created before")
+        parser.add_argument("--since", type=moment, help='created since, for example "2026-03-01 08:00"')
+        parser.add_argument("--until", type=moment, help="created before")
         parser.add_argument("--dry-run", action="store_true", help="only print the number of notifications")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -48,14 +46,3 @@ class Command(ReportingCommand):
             self.stdout.write(f"Failed notifications that can be sent again: {retriable(chosen).count()}")
             return
         self.stdout.write(f"Failed notifications to be sent again: {retry_failed(chosen)}")
-
-
-def _moment(text: str) -> datetime:
-    """Parse a date and time; the default is the current time zone. argparse reports a ValueError."""
-    moment = parse_datetime(text if len(text) > len("2026-03-01") else f"{text} 00:00")
-    if moment is None:
-        raise ValueError(text)
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
-
-
-_moment.__name__ = "date and time"  # the name in argparse's error messages

@@ -189,6 +189,7 @@ BULKHEADS = {
         health _scope current_scope
         caching scoped_key current_scope
         delivery/heartbeats task_heartbeat current_scope
+        delivery/unfinished _key current_scope
         tokens scoped_salt current_scope
         """,
     ),
@@ -198,7 +199,7 @@ BULKHEADS = {
         """
         delivery/engine _responses transport.send
         delivery/engine deliver get_transport
-        delivery/engine deliver_within get_transport
+        delivery/engine _deliver_within get_transport
         delivery/flow Flow.__init__ transport.accepts_pauses
         delivery/flow _capacity transport.accepts_pauses
         delivery/flow _capacity transport.max_in_flight

@@ -17,6 +17,7 @@ from django.db import (
     IntegrityError,
     InterfaceError,
     InternalError,
+    NotSupportedError,
     OperationalError,
     ProgrammingError,
     connections,
@@ -69,6 +70,12 @@ MISSING = frozenset({"42P01", "42703", 1146, 1054})
 
 MISSING_TEXT = re.compile(r"no such (table|column)|table \S+ has no column")
 """How SQLite's messages about a missing table or column begin."""
+
+STATEMENT_CLASSES = frozenset({"42", "3F", "0A"})
+"""Classes of SQLSTATE of errors that PostgreSQL raises before it looks at any row: names, permissions, other plans.
+
+MariaDB and MySQL raise an OperationalError if a permission is missing.
+"""
 
 TABLES_MISSING = "The tables of django_webpush_kit are missing or out of date"
 
@@ -168,6 +175,17 @@ def is_missing_table(error: BaseException) -> bool:
     if not isinstance(error, OperationalError | ProgrammingError):
         return False
     return error_code(error) in MISSING or MISSING_TEXT.match(str(error)) is not None
+
+
+def is_statement_error(error: BaseException) -> bool:
+    """Return whether the database refuses a statement whatever the rows contain, as during a migration.
+
+    A table or column is missing, the role has no permission, or a prepared statement is out of date.
+    """
+    if is_missing_table(error):
+        return True
+    state = error_code(error) if isinstance(error, ProgrammingError | NotSupportedError) else None
+    return isinstance(state, str) and state[:2] in STATEMENT_CLASSES
 
 
 def error_code(error: Error) -> Any:

@@ -218,6 +218,20 @@ class TestReplies:
         assert response.error == TransportError.TIMEOUT.value
         assert 0.3 < response.seconds < 4
 
+    @pytest.mark.parametrize(("path", "status"), [("/late", 201), ("/silent", None)])
+    def test_the_time_of_a_busy_caller_does_not_count(self, make_transport, send, browser, server, path, status):
+        transport = make_transport(timeout=0.6)
+        send(server.url("/status/201"), transport)  # a connection to go on with
+
+        def requests():
+            yield browser.request(server.url(path))
+            yield None
+            time.sleep(1.2)  # such as for a lock in the database
+
+        (response,) = transport.send(requests())
+        assert response.status == status
+        assert response.error == ("" if status else TransportError.TIMEOUT.value)
+
     @pytest.mark.parametrize("path", ["/half-body", "/drip-body"])
     def test_the_status_counts_even_if_the_body_breaks_off(self, make_transport, send, server, path):
         response = send(server.url(path), make_transport(timeout=0.4))

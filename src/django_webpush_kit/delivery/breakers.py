@@ -163,9 +163,10 @@ class Breakers:
 
     def write(self) -> None:
         """Write the changes. If a probe is brought forward, the rows that wait for it are due earlier too."""
-        changes, self._changes = self._changes, {}
-        for key, changes_of_key in changes.items():
-            before, after = retry_on_conflict(partial(_write, key, changes_of_key))
+        while self._changes:
+            key = next(iter(self._changes))
+            before, after = retry_on_conflict(partial(_write, key, self._changes[key]))
+            del self._changes[key]
             self._known[key] = after
             log_breaker(*key, before.paused_until, after.paused_until, after.reason)
             _move_waiting(before.paused_until, after.paused_until)

@@ -22,6 +22,7 @@ from django_webpush_kit.conf import MAX_LEASE_SECONDS, kit_settings
 from django_webpush_kit.database import clock_difference, database_now, is_refusal, outbox_database, retry_on_conflict
 from django_webpush_kit.delivery.containment import ErrorLog, change_all, change_in_parts, raise_if_shared
 from django_webpush_kit.delivery.transport import request_seconds
+from django_webpush_kit.delivery.unfinished import is_passing, keep
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import RowOptions
@@ -208,16 +209,21 @@ def claim(
     if batch is not None:
         due = due.filter(batch=batch)
     alone = due.filter(lane=Lane.ISOLATED)
-    taken = taken_alone = _take(alone, 1, lease) if isolated == "first" else 0
     reached: int = Lane.ISOLATED
-    if not taken:
-        for lane in LANES:
-            if taken < size:
-                taken += _take(due.filter(lane=lane), size - taken, lease)
-                reached = lane
-    if not taken and isolated == "last":
-        taken = taken_alone = _take(alone, 1, lease)
-    rows, unreadable = retry_on_conflict(lambda: read_rows(lease)) if taken else ([], [])
+    try:
+        taken = taken_alone = _take(alone, 1, lease) if isolated == "first" else 0
+        if not taken:
+            for lane in LANES:
+                if taken < size:
+                    taken += _take(due.filter(lane=lane), size - taken, lease)
+                    reached = lane
+        if not taken and isolated == "last":
+            taken = taken_alone = _take(alone, 1, lease)
+        rows, unreadable = retry_on_conflict(lambda: read_rows(lease)) if taken else ([], [])
+    except DatabaseError as error:
+        if is_passing(error):
+            keep(partial(_give_back, lease), lease.ends_at)  # some rows may have been leased
+        raise
     return Chunk(lease, rows, unreadable, stop_at, is_last=bool(taken_alone) or taken < size, lane=reached)
 
 
@@ -324,15 +330,23 @@ _COLUMNS = (
 _TEXTS_KEPT = 256
 
 
-def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
-    """Return the rows of a lease, the most urgent first, and the rows that cannot be read.
+def _give_back(lease: Lease) -> None:
+    """Return the rows of a lease that were not read, as if they had not been claimed."""
+    values = {"status": NotificationStatus.PENDING, "lease_token": None, "next_attempt_at": timezone.now()}
+    retry_on_conflict(lambda: _leased(lease).update(claims=F("claims") - 1, **values))
 
-    All rows share the end of the lease, so the index of the outbox finds them.
-    """
-    rows = get_notification_model().objects.using(outbox_database())
-    claimed = rows.filter(
+
+def _leased(lease: Lease) -> QuerySet[Any]:
+    """Return the rows of a lease. They share its end, so the index of the outbox finds them."""
+    rows: QuerySet[Any] = get_notification_model().objects.using(outbox_database())
+    return rows.filter(
         status=NotificationStatus.SENDING, lane__in=Lane.values, next_attempt_at=lease.ends_at, lease_token=lease.token
     )
+
+
+def read_rows(lease: Lease) -> tuple[list[Row], list[UnreadableRow]]:
+    """Return the rows of a lease, the most urgent first, and the rows that cannot be read."""
+    claimed = _leased(lease)
     try:
         return list(_read(claimed, user_is_active())), []
     except Exception as error:  # noqa: BLE001 - contained

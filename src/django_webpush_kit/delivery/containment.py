@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.db.models import QuerySet
 
-from django_webpush_kit.database import is_refusal, is_unavailable
+from django_webpush_kit.database import is_refusal, is_statement_error, is_unavailable
 from django_webpush_kit.error_reports import log_error
 
 MAX_NAME_LENGTH = 80
@@ -21,7 +21,17 @@ _logger = logging.getLogger(__name__)
 def raise_if_shared(error: Exception) -> None:
     """Raise the error if it affects all rows; return if it concerns only the row that caused it.
 
-    All rows are affected when the database does not answer, or when a setting is invalid.
+    All rows are affected when the database does not answer, when a table is missing, or when a setting is invalid.
+    """
+    raise_if_away(error)
+    if is_statement_error(error):
+        raise error
+
+
+def raise_if_away(error: Exception) -> None:
+    """Raise the error if the database does not answer, or if a setting is invalid.
+
+    For statements that write: there, a trigger of the project may raise any other error because of one row.
     """
     if isinstance(error, ImproperlyConfigured) or (is_unavailable(error) and not is_refusal(error)):
         raise error

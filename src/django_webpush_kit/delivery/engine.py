@@ -23,7 +23,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
@@ -39,6 +39,7 @@ from django_webpush_kit.delivery.manual_pause import is_all_paused
 from django_webpush_kit.delivery.outcomes import Recorder
 from django_webpush_kit.delivery.requests import RequestBuilder
 from django_webpush_kit.delivery.transport import get_transport
+from django_webpush_kit.delivery.unfinished import finish_kept, finish_or_keep
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.transports import PushRequest, PushResponse, Transport
 
@@ -159,11 +160,32 @@ def deliver_due(
 
 def deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
     """Send due rows within the bounds and update the report. `deliver_due` calls this."""
+    try:
+        _deliver_within(bounds, report)
+    except DatabaseError:
+        _leave_session()
+        raise
+
+
+def _leave_session() -> None:
+    """Close the connection after an error, so that the next call gets a new session.
+
+    This one may answer, and still be of no use: it has prepared statements for a table that was changed since, or it is
+    connected to a file or a server that was replaced.
+    """
+    connection = connections[outbox_database()]
+    if not connection.in_atomic_block:
+        connection.close()
+
+
+def _deliver_within(bounds: Bounds, report: DeliveryReport) -> None:
     turns = _Turns()
+    finish_kept()
     while return_lapsed() == LAPSED_AT_ONCE:
         pass
     while not bounds.are_reached(report) and not is_all_paused():
         claimed, looked_at = report.claimed, timezone.now()
+        finish_kept()
         flow = Flow(get_transport())
         deliver(_run(bounds, report, turns, flow), report, flow)
         has_written = bounds.replenish()
@@ -194,36 +216,37 @@ def deliver(chunks: Iterable[Chunk | None], report: DeliveryReport, flow: Flow |
     except _TransportError as failure:
         _contain(failure.error, recorder, flow.in_flight)
     finally:
-        recorder.flush()
-        recorder.release_rest()
+        finish_or_keep(recorder.finish, recorder.lease_ends_at)
         report.waits_until = max(filter(None, (report.waits_until, recorder.pacing.waits_until)), default=None)
+    if requests.error is not None:
+        raise requests.error
 
 
 class _Requests:
-    """An iterator over requests that remembers whether it was stopped by an exception of its own."""
+    """An iterator over requests that ends at an exception of its own, and keeps it as `error`.
+
+    The transport still yields the responses to the requests in flight. Without them, these would be sent again.
+    """
 
     def __init__(self, requests: Iterator[PushRequest | None]) -> None:
         self._requests = requests
-        self.has_failed = False
+        self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[PushRequest | None]:
         try:
             yield from self._requests
-        except Exception:
-            self.has_failed = True
-            raise
+        except Exception as error:  # noqa: BLE001 - raised by `deliver`
+            self.error = error
 
 
 def _responses(transport: Transport, requests: _Requests) -> Iterator[PushResponse]:
-    """Yield the transport's responses. Its exceptions become `_TransportError`; those of the requests are unchanged."""
+    """Yield the transport's responses. Its exceptions become `_TransportError`."""
     iterator = cast("Iterator[PushRequest]", iter(requests))  # with None if the transport accepts pauses
     try:
         yield from map(_checked, transport.send(iterator))
     except ImproperlyConfigured:
         raise
     except Exception as error:
-        if requests.has_failed:
-            raise
         raise _TransportError(error) from error
 
 

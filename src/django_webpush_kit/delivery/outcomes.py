@@ -18,18 +18,19 @@ from django.utils import timezone
 from django_webpush_kit import attempt_log
 from django_webpush_kit.attempt_log import Step
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import is_statement_error, outbox_database, retry_on_conflict
 from django_webpush_kit.delivery import transitions
 from django_webpush_kit.delivery.backlog import Looks
 from django_webpush_kit.delivery.breaker import USUAL_PAUSES, BreakerKey, Fault, Verdict
 from django_webpush_kit.delivery.breakers import Breakers
 from django_webpush_kit.delivery.chunk_watch import watch_chunks
 from django_webpush_kit.delivery.claiming import Lease, Row, UnreadableRow
-from django_webpush_kit.delivery.containment import ErrorLog, raise_if_shared
+from django_webpush_kit.delivery.containment import ErrorLog, raise_if_away, raise_if_shared
 from django_webpush_kit.delivery.daily_caps import DailyCaps
 from django_webpush_kit.delivery.heartbeats import note_progress
 from django_webpush_kit.delivery.pacing import Pacing
 from django_webpush_kit.delivery.transitions import Change
+from django_webpush_kit.delivery.unfinished import is_passing
 from django_webpush_kit.error_reports import log_warning
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.responses import NO_SUBSCRIBER_STATUS, Answer, Outcome, classify
@@ -40,6 +41,9 @@ from django_webpush_kit.transports import PushResponse
 
 FLUSH_ROWS = 250
 FLUSH_SECONDS = 0.25
+
+RETRY_SECONDS = 1.0
+"""Interval between two attempts to write outcomes while the database fails and responses are still pending."""
 
 BRAND_NEW = timedelta(hours=1)
 """A younger subscription that never accepted a message gets a second attempt after it was reported gone."""
@@ -75,9 +79,13 @@ class Recorder:
         self._changes: defaultdict[Change, list[Any]] = defaultdict(list)
         self._deactivations: list[tuple[Row, str]] = []
         self._answers: list[tuple[Any, Answer]] = []
+        self._unread: list[tuple[Row, PushResponse]] = []
         self._waiting = 0
         self._flush_rows = min(FLUSH_ROWS, kit_settings.CHUNK_SIZE)
         self._flushed_at = time.monotonic()
+        self._retry_at = 0.0
+        self.lease_ends_at = timezone.now()
+        """When the last lease of these rows ends."""
         self._model = get_notification_model()
         self._tells_receivers = post_send.has_listeners(self._model)
         self._watch = watch_chunks()
@@ -85,12 +93,13 @@ class Recorder:
     def take(self, lease: Lease, rows: Iterable[Row | UnreadableRow]) -> None:
         """Add claimed rows. The recorder must record or release each of them."""
         rows = list(rows)
-        self.pacing.read(self.breakers.refresh())
         keys = [row.pk for row in rows]
         self._tokens.update(dict.fromkeys(keys, lease.token))
+        self.lease_ends_at = max(self.lease_ends_at, lease.ends_at)
         self._open.update(keys)
         if self._watch is not None:
             self._watch.take(rows)
+        self.pacing.read(self.breakers.refresh())
 
     def ended(self, row: Row, status: NotificationStatus, reason: str) -> None:
         """End the row without sending it."""
@@ -118,37 +127,60 @@ class Recorder:
             self._watch.started(row)
 
     def answered(self, row: Row, response: PushResponse) -> None:
-        """Record the response to the row's request, or that there will be none."""
+        """Record the response to the row's request, or that there will be none.
+
+        If the database fails, the response is kept, because those of other rows are still to come.
+        """
         try:
-            self._record_answer(row, response)
-        except Exception as error:  # noqa: BLE001 - contained
-            raise_if_shared(error)
-            self.failed(row.pk, "Reading the answer", error)
-        self.flush_if_due()
+            self._read_answer(row, response)
+        except DatabaseError as error:
+            if not is_passing(error):
+                raise
+            self._unread.append((row, response))
+        try:
+            self.flush_if_due()
+        except DatabaseError as error:
+            if not is_passing(error):
+                raise
 
     def flush_if_due(self) -> None:
         """Write the collected changes if there are enough or if the oldest has waited long enough."""
         if self._waiting >= self._flush_rows or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
+            if time.monotonic() < self._retry_at:
+                return
+            self._retry_at = time.monotonic() + RETRY_SECONDS
             self.flush()
 
     def flush(self) -> None:
-        """Write the collected changes. The lease token protects rows that are under another lease now."""
-        changes, self._changes = self._changes, defaultdict(list)
-        handled, self._waiting = self._waiting, 0
-        deactivations, self._deactivations = self._deactivations, []
-        answers, self._answers = self._answers, []
-        if changes:
-            self._write(changes)
+        """Write the collected changes. The lease token protects rows that are under another lease now.
+
+        If the database fails, what was not written is kept for the next call.
+        """
+        while self._unread:
+            self._read_answer(*self._unread[0])
+            del self._unread[0]
+        if self._changes:
+            self._write(self._changes)
+            changes, self._changes = self._changes, defaultdict(list)
             for keys in changes.values():
                 for key in keys:
                     self._tokens.pop(key, None)
         self.breakers.write()
         self.pacing.write()
-        for row, reason in deactivations:
-            self._deactivate(row, reason)
-        self._tell(answers)
+        while self._deactivations:
+            self._deactivate(*self._deactivations[0])
+            del self._deactivations[0]
+        self._tell(self._answers)
+        self._answers = []
+        handled, self._waiting = self._waiting, 0
         note_progress(handled)
         self._flushed_at = time.monotonic()
+        self._retry_at = 0.0
+
+    def finish(self) -> None:
+        """Write the collected changes, and release the rows that were not started. May be repeated if it raises."""
+        self.flush()
+        self.release_rest()
 
     def release_rest(self) -> None:
         """Set claimed rows without an attempt to pending. This does not count as a lapse."""
@@ -181,6 +213,13 @@ class Recorder:
                 attempt_log=attempt_log.with_line(attempt_log.line(Step.LAPSE, at=now)),
             )
         )
+
+    def _read_answer(self, row: Row, response: PushResponse) -> None:
+        try:
+            self._record_answer(row, response)
+        except Exception as error:  # noqa: BLE001 - contained
+            raise_if_shared(error)
+            self.failed(row.pk, "Reading the answer", error)
 
     def _record_answer(self, row: Row, response: PushResponse) -> None:
         now = timezone.now()
@@ -245,7 +284,9 @@ class Recorder:
         try:
             written = retry_on_conflict(lambda: self._write_together(changes))
         except DatabaseError as error:
-            raise_if_shared(error)
+            raise_if_away(error)
+            if is_statement_error(error):
+                self._model.objects.using(outbox_database()).only("pk").first()  # raises if the table is missing
             written = sum(self._write_alone(key, change) for change, keys in changes.items() for key in keys)
         late = sum(map(len, changes.values())) - written
         if late:
@@ -261,7 +302,7 @@ class Recorder:
         try:
             return retry_on_conflict(lambda: self._write_together({change: [key]}))
         except DatabaseError as error:
-            raise_if_shared(error)
+            raise_if_away(error)
             reason = self.errors.failure_reason(key, "Recording the outcome", error)
             values = {"status": NotificationStatus.FAILED, "lease_token": None, "failure_reason": reason}
             return int(retry_on_conflict(lambda: self._fenced([key]).update(**values)))

@@ -120,6 +120,14 @@ event for them, so without this read they would time out.
 """
 
 
+_AWAY_SECONDS = 0.1
+"""Time without a call after which it does not count towards the timeout of requests.
+
+The caller may wait for its database for longer than the timeout. libcurl would then give up before it reads responses
+that have arrived long ago, and their messages would be sent again.
+"""
+
+
 class _Multi(Batch):
     """A curl multi handle with its connections. It runs in the caller's thread.
 
@@ -131,6 +139,8 @@ class _Multi(Batch):
         self._handles = handles
         self._due = inf
         self._may_hold_replies = False
+        self._proceeded_at = time.monotonic()
+        self._check_at = inf
         self._exchanges: dict[Any, _Exchange] = {}
         self._spare: list[_Exchange] = []
         self._responses: deque[PushResponse] = deque()
@@ -143,6 +153,7 @@ class _Multi(Batch):
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
 
     def submit(self, requests: list[PreparedRequest]) -> None:
+        self._extend_after_absence()
         for request in requests:
             exchange = self._spare.pop() if self._spare else _Exchange(self._transport)
             exchange.set_up(request)
@@ -184,13 +195,33 @@ class _Multi(Batch):
 
     def _proceed(self, seconds: float) -> None:
         """Wait for the sockets, let curl read and write, and collect the finished requests."""
+        self._extend_after_absence()
         events = self._wait(seconds)
         for descriptor, event in events:
             self._multi.socket_action(descriptor, _SELECTED[event])
         if not events or time.monotonic() >= self._due:
             self._due = inf
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._proceeded_at = now = time.monotonic()
+        if now >= self._check_at:
+            self._check_at = now + _MAX_WAIT_SECONDS if self._exchanges else inf
+            for key in list(self._selector.get_map().values()):
+                self._multi.socket_action(key.fd, 0)
         self._collect()
+
+    def _extend_after_absence(self) -> None:
+        """Extend the timeouts of the requests that were sent by the time in which the caller did not read.
+
+        libcurl has set its timers for the timeouts before, so from now on it is asked to check all connections.
+        """
+        away = time.monotonic() - self._proceeded_at
+        if away < _AWAY_SECONDS:
+            return
+        self._proceeded_at = time.monotonic()
+        for exchange in self._exchanges.values():
+            if exchange.is_started:
+                exchange.extend(away)
+                self._check_at = 0.0
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
         """Return the ready sockets, or all sockets if nothing happened for `_QUIET_SECONDS` after a response."""
@@ -242,6 +273,7 @@ class _Exchange:
         self._body = b""
         self._address_refused = False
         self._starts = 0
+        self._extension = 0.0
         file, directory = trusted_certificates(transport.ca_bundle)
         # Unset what is not given, because libcurl may have been built with other trusted certificates.
         for option, path in ((pycurl.CAINFO, file), (pycurl.CAPATH, directory)):
@@ -284,9 +316,21 @@ class _Exchange:
         self._body = b""
         self._address_refused = False
         self._starts = 0
+        self.extend(-self._extension)
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in request.headers.items()])
         curl.setopt(pycurl.POSTFIELDS, request.body)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the request may have been sent. Versions of pycurl before 7.45.7 do not tell."""
+        return self._starts > 0
+
+    def extend(self, seconds: float) -> None:
+        """Let the request take longer than the timeout by this time."""
+        if seconds:
+            self._extension += seconds
+            self.curl.setopt(pycurl.TIMEOUT_MS, max(int((self._transport.timeout + self._extension) * 1000), 1))
 
     def response(self, code: int) -> PushResponse:
         seconds = self.curl.getinfo(pycurl.TOTAL_TIME)

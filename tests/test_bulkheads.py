@@ -236,6 +236,7 @@ BULKHEADS = {
         "The call that asks ends with the error. Nothing is claimed; the worker tries again.",
         "test_routers",
         """
+        admin/deleting deleted_objects db_for_write
         database outbox_database db_for_write
         outbox/recipients on_primary db_for_write
         privacy _log_entries db_for_write

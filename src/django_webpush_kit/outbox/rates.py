@@ -28,7 +28,7 @@ class Rate:
         """Parse a rate such as "5000/m": a number, a slash and s, m, h or d. Raises `InvalidOption` if malformed."""
         match = re.fullmatch(r"([0-9]{1,9})/([smhd])", text) if isinstance(text, str) else None
         if match is None or not int(match[1]):
-            found = repr(text[:50]) if isinstance(text, str) else type(text).__name__
+            found = repr(text)[:50] if isinstance(text, str | int | float) else type(text).__name__
             raise InvalidOption(f'rate must be a number, a slash and s, m, h or d, such as "5000/m", not {found}')
         return cls(int(match[1]) / PERIOD_SECONDS[match[2]])
 

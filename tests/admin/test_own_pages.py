@@ -1,15 +1,22 @@
 """What pages of ours share in the admin: the way to them and their title, in Django's admin and in those of themes."""
 
 import re
+from importlib import import_module
+from types import ModuleType
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission
 from django.template.backends.django import DjangoTemplates
-from django.urls import reverse
+from django.urls import path, reverse
+from django.utils import timezone
 
+from django_webpush_kit.admin.dashboard import show_panel
 from django_webpush_kit.admin.pages import TitlePlace
 from django_webpush_kit.models import PushBroadcast, WorkerHeartbeat, get_notification_model
-from tests.admin.test_admin import choose, url_of
+from tests.admin.test_admin import choose, confirm, url_of
+from tests.admin.test_admin import rows as rows
 from tests.factories import make_notification, make_template
 
 pytestmark = pytest.mark.django_db
@@ -90,3 +97,47 @@ class TestTheme:
         page = self.render("{% block breadcrumbs %}" + own + "{% endblock %}")
         assert page.startswith(expected)
         assert ("The list" in page) is ("of the theme" not in own)
+
+
+class TestAnotherSite:
+    """Our models in an admin site of the project, beside the default one."""
+
+    @pytest.fixture
+    def other_site(self, settings):
+        site = AdminSite("other")
+        for model, own in admin.site._registry.items():
+            site.register(model, type(own))
+        urls = ModuleType("urls_with_two_sites")
+        urls.urlpatterns = [path("other/", site.urls), *import_module(settings.ROOT_URLCONF).urlpatterns]
+        settings.ROOT_URLCONF = urls
+        show_panel(site)
+        return site
+
+    def test_no_link_leads_to_the_default_site(self, admin_client, rows, other_site):
+        notification = rows["notification"]
+        make_notification(notification.subscription, "pending", batch=notification.batch)
+        make_notification(notification.subscription, "failed", type="news")
+        make_template(rows["template"].type, language="de")
+        WorkerHeartbeat.objects.create(
+            name="worker", command="deliver_push", started_at=timezone.now(), seen_at=timezone.now()
+        )
+        PushBroadcast.objects.create(type=rows["template"].type, batch=notification.batch)
+        default, waiting, seen = reverse("admin:index", current_app="admin"), ["/other/"], set()
+        while waiting:
+            url = waiting.pop()
+            seen.add(url)
+            page = admin_client.get(url)
+            links = set(re.findall(r'(?:href|action)="([^"?#]+)', page.content.decode(errors="replace")))
+            assert not [link for link in links if link.startswith(default)], url
+            own = (link for link in links if link.startswith("/other/webpush_kit/") and link not in seen)
+            waiting += [link for link in own if link not in waiting]
+        assert any(url.endswith("/again/") for url in seen)
+        assert any(url.endswith("/dashboard/") for url in seen)
+
+    def test_a_page_that_acts_returns_to_its_site(self, admin_client, subscription, other_site):
+        row = make_notification(subscription, "pending")
+        url = reverse(f"admin:webpush_kit_{row._meta.model_name}_cancel", args=[row.pk], current_app="other")
+        page = admin_client.post(url)
+        assert url_of(type(row), "change", row.pk) not in page.content.decode()
+        confirmed = confirm(admin_client, page)
+        assert confirmed.redirect_chain[-1][0].startswith("/other/")

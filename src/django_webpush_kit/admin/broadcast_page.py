@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit.admin.contained import local, with_edge_moments
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
-from django_webpush_kit.admin.pages import list_url
+from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_notification_model
@@ -61,8 +61,8 @@ class BroadcastPage:
     notifications_url: str
 
 
-def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
-    """Return the current page of a broadcast. Reads its fields again."""
+def broadcast_page(broadcast: PushBroadcast, *, site: str = DEFAULT_SITE) -> BroadcastPage:
+    """Return the current page of a broadcast in an admin site. Reads its fields again."""
     figures = broadcast_figures(broadcast)
     with_edge_moments(broadcast)  # it was read again
     progress = figures.progress
@@ -77,7 +77,7 @@ def broadcast_page(broadcast: PushBroadcast) -> BroadcastPage:
         controls=_controls(broadcast, figures),
         percent=min(100 * progress.done // progress.total, 100) if progress.total else 0,
         is_live=is_live,
-        notifications_url=list_url(get_notification_model(), batch=broadcast.batch),
+        notifications_url=list_url(get_notification_model(), batch=broadcast.batch, site=site),
     )
 
 

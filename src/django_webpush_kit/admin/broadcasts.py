@@ -194,7 +194,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         return f"{broadcast.processed:,} / {total:,} ({100 * broadcast.processed // total} %)"
 
     def _figures_context(self, request: HttpRequest, broadcast: Any) -> dict[str, Any]:
-        page = broadcast_page(broadcast)
+        page = broadcast_page(broadcast, site=self.admin_site.name)
         return {
             "page": page,
             "broadcast": broadcast,

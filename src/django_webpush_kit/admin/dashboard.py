@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import overview
-from django_webpush_kit.admin.pages import list_url, own_page_context, page_url
+from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url, own_page_context, page_url
 from django_webpush_kit.admin.reading import LANE_HELP, ReadingAdmin, may_view, type_label
 from django_webpush_kit.admin.story import duration
 from django_webpush_kit.conf import current_key_id, vapid_subject
@@ -76,7 +76,7 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
             **own_page_context(self, request),
             "title": _("Is delivery fine?"),
             "may_act": _may_act_on_services(request),
-            **dashboard_context(),
+            **dashboard_context(self.admin_site.name),
         }
         return TemplateResponse(request, "django_webpush_kit/admin/dashboard.html", context)
 
@@ -89,12 +89,12 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
 
-def dashboard_context() -> dict[str, Any]:
+def dashboard_context(site: str = DEFAULT_SITE) -> dict[str, Any]:
     """Return the context of the dashboard. If the database does not answer, it has only health, which reports that."""
     health = get_health(details=True)
     context = {"health": health, **_status(health), "read_at": timezone.now()}
     try:
-        return {**context, **_figures()}
+        return {**context, **_figures(site)}
     except DatabaseError:
         return context
 
@@ -107,7 +107,7 @@ def panel_context(request: HttpRequest) -> dict[str, Any] | None:
     return {
         "health": health,
         **_status(health),
-        "dashboard_url": page_url(WorkerHeartbeat, "dashboard"),
+        "dashboard_url": page_url(WorkerHeartbeat, "dashboard", site=getattr(request, "current_app", DEFAULT_SITE)),
     }
 
 
@@ -129,7 +129,7 @@ def _may_act_on_services(request: HttpRequest) -> bool:
     return bool(user.has_perm("webpush_kit.change_pushservicestate"))
 
 
-def _figures() -> dict[str, Any]:
+def _figures(site: str) -> dict[str, Any]:
     workers = overview.workers()
     return {
         "has_figures": True,
@@ -141,18 +141,23 @@ def _figures() -> dict[str, Any]:
         ],
         "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states()],
         "broadcasts": [
-            (broadcast, type_label(broadcast), page_url(PushBroadcast, "change", broadcast.pk))
+            (broadcast, type_label(broadcast), page_url(PushBroadcast, "change", broadcast.pk, site=site))
             for broadcast in overview.open_broadcasts()
         ],
         "errors": [
-            (NotificationStatus(status).label, reason, count, list_url(get_notification_model(), status=status))
+            (
+                NotificationStatus(status).label,
+                reason,
+                count,
+                list_url(get_notification_model(), status=status, site=site),
+            )
             for status, reason, count in overview.recent_errors()
         ],
         "key_id": current_key_id(),
         "subject": vapid_subject(),
         "limit": overview.COUNT_LIMIT,
-        "workers_url": list_url(WorkerHeartbeat),
-        "services_url": list_url(PushServiceState),
+        "workers_url": list_url(WorkerHeartbeat, site=site),
+        "services_url": list_url(PushServiceState, site=site),
     }
 
 

@@ -57,50 +57,50 @@ def deadline_text(row: Any) -> str:
     return exact(deadline) if row.expires_at else _("%(moment)s (from its TTL)") % {"moment": exact(deadline)}
 
 
-def related_to(row: Any) -> SafeString:
-    """Return links to related rows, with a few other notifications of the batch."""
-    return link_list([*_links(row), *_batch(row), *_of_user(row)])
+def related_to(row: Any, site: str) -> SafeString:
+    """Return links to related rows in an admin site, with a few other notifications of the batch."""
+    return link_list([*_links(row, site), *_batch(row, site), *_of_user(row, site)])
 
 
-def actions_for(row: Any) -> SafeString:
+def actions_for(row: Any, site: str) -> SafeString:
     """Return links to the pages that ask before they act."""
     model = type(row)
     links = []
     if row.title:  # else its text was deleted after TEXT_RETENTION_DAYS
         links = [
-            (page_url(model, "again", row.pk), _("Send again")),
-            (page_url(model, "to_me", row.pk), _("Send to me")),
+            (page_url(model, "again", row.pk, site=site), _("Send again")),
+            (page_url(model, "to_me", row.pk, site=site), _("Send to me")),
         ]
     if row.status == NotificationStatus.PENDING:
-        links.insert(0, (page_url(model, "cancel", row.pk), _("Cancel")))
+        links.insert(0, (page_url(model, "cancel", row.pk, site=site), _("Cancel")))
     return link_list(link(url, text) for url, text in links if url)
 
 
-def _links(row: Any) -> Iterator[Any]:
-    yield row_link(row.subscription, _("The subscription"))
+def _links(row: Any, site: str) -> Iterator[Any]:
+    yield row_link(row.subscription, _("The subscription"), site=site)
     broadcast = PushBroadcast.objects.filter(batch=row.batch).first()
     if broadcast is not None:
-        yield row_link(broadcast, _("The broadcast"))
-    yield link(list_url(get_analytics_model(), notification=row.pk), _("Events of this notification"))
+        yield row_link(broadcast, _("The broadcast"), site=site)
+    yield link(list_url(get_analytics_model(), notification=row.pk, site=site), _("Events of this notification"))
     if row.user_id is not None:
-        yield link(page_url(get_user_model(), "change", row.user_id), _("The user"))
+        yield link(page_url(get_user_model(), "change", row.user_id, site=site), _("The user"))
 
 
-def _batch(row: Any) -> Iterator[Any]:
+def _batch(row: Any, site: str) -> Iterator[Any]:
     near = (shifted(row.created_at, -NEARBY), shifted(row.created_at, NEARBY))
     rows = type(row).objects.filter(batch=row.batch, created_at__range=near)
-    yield _siblings(_("Of the same batch"), list_url(type(row), batch=row.batch), rows, row)
+    yield _siblings(_("Of the same batch"), list_url(type(row), batch=row.batch, site=site), rows, row, site)
 
 
-def _of_user(row: Any) -> Iterator[Any]:
+def _of_user(row: Any, site: str) -> Iterator[Any]:
     if row.user_id is not None:
         rows = type(row).objects.filter(user=row.user_id)
-        yield _siblings(_("To the same user"), list_url(type(row), user=row.user_id), rows, row)
+        yield _siblings(_("To the same user"), list_url(type(row), user=row.user_id, site=site), rows, row, site)
 
 
-def _siblings(title: str, url: str, rows: Any, row: Any) -> SafeString:
+def _siblings(title: str, url: str, rows: Any, row: Any, site: str) -> SafeString:
     newest = rows.exclude(pk=row.pk).select_related("user").order_by("-created_at", "-pk")[:MAX_SIBLINGS]
-    shown = [row_link(sibling, f"{sibling.title} ({_label(sibling, row)})") for sibling in newest]
+    shown = [row_link(sibling, f"{sibling.title} ({_label(sibling, row)})", site=site) for sibling in newest]
     return format_html("{}{}", link(url, title), link_list(shown) if shown else "")
 
 

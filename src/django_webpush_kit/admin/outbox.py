@@ -157,7 +157,9 @@ class PushNotificationAdmin(LargeTableAdmin):
         """Return the user, with a link to all notifications to them."""
         if notification.user_id is None:
             return "-"
-        return link(list_url(type(notification), user=notification.user_id), notification.user)
+        return link(
+            list_url(type(notification), user=notification.user_id, site=self.admin_site.name), notification.user
+        )
 
     @admin.display(description=_("status"))
     def state(self, notification: Any) -> str:
@@ -187,7 +189,7 @@ class PushNotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("see also"))
     def related(self, notification: Any) -> str:
         """Return links to related rows and to a few other notifications of the batch."""
-        return notification_page.related_to(notification)
+        return notification_page.related_to(notification, self.admin_site.name)
 
     @admin.display(description=_("expires at"))
     def expires_at_or_ttl(self, notification: Any) -> str:
@@ -197,7 +199,7 @@ class PushNotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("actions"))
     def operations(self, notification: Any) -> str:
         """Return links to the pages that send it again or cancel it."""
-        return notification_page.actions_for(notification)
+        return notification_page.actions_for(notification, self.admin_site.name)
 
     @admin.action(description=_("Cancel pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -250,4 +252,4 @@ class NotificationAnalyticsAdmin(LargeTableAdmin):
     @admin.display(description=_("notification"))
     def notification_link(self, event: Any) -> str:
         """Return a link to the notification."""
-        return row_link(event.notification)
+        return row_link(event.notification, site=self.admin_site.name)

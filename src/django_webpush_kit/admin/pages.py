@@ -12,20 +12,25 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+DEFAULT_SITE = "admin"
+"""The name of `django.contrib.admin.site`."""
 
-def page_url(model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None) -> str:
-    """Return the URL of an admin page of a model, or "" if the model is not registered with the default site."""
+
+def page_url(
+    model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None, site: str = DEFAULT_SITE
+) -> str:
+    """Return the URL of a page of a model in the admin site of this name, or "" if it is not registered there."""
     options = model._meta
     try:
-        url = reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=arguments)
+        url = reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=arguments, current_app=site)
     except NoReverseMatch:
         return ""
     return f"{url}?{urlencode(query)}" if query else url
 
 
-def list_url(model: Any, **query: Any) -> str:
+def list_url(model: Any, *, site: str = DEFAULT_SITE, **query: Any) -> str:
     """Return the URL of a list with a query, or ""."""
-    return page_url(model, "changelist", query=query)
+    return page_url(model, "changelist", query=query, site=site)
 
 
 def link(url: str, text: Any) -> str | SafeString:
@@ -33,9 +38,9 @@ def link(url: str, text: Any) -> str | SafeString:
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
 
 
-def row_link(row: Any, text: Any = None) -> str | SafeString:
+def row_link(row: Any, text: Any = None, *, site: str = DEFAULT_SITE) -> str | SafeString:
     """Return a link to the page of a row."""
-    return link(page_url(type(row), "change", row.pk), row if text is None else text)
+    return link(page_url(type(row), "change", row.pk, site=site), row if text is None else text)
 
 
 def link_list(links: Iterable[Any]) -> SafeString:

@@ -84,7 +84,7 @@ def _cancel(model_admin: Any, request: HttpRequest, row: Any) -> HttpResponse:
 
 
 def _ask(model_admin: Any, request: HttpRequest, row: Any, title: str, consequences: list[str]) -> HttpResponse | None:
-    context = {**own_page_context(model_admin, request, row), "back_url": _url(row)}
+    context = {**own_page_context(model_admin, request, row), "back_url": _url(model_admin, row)}
     return ask(request, Question(title, [_("“%(title)s”") % {"title": row.title}, *consequences], title, 1), context)
 
 
@@ -100,7 +100,8 @@ def _send(model_admin: Any, request: HttpRequest, row: Any, *, to: Any = None, *
         text = _("Nothing was queued: %(reason)s") % {"reason": reason or _("there is no active subscription.")}
         return _done(model_admin, request, row, text, messages.WARNING)
     text = ngettext("%(count)d notification was queued: ", "%(count)d notifications were queued: ", count)
-    shown = format_html("{}{}", text % {"count": count}, row_link(result.notifications.order_by("pk")[0]))
+    first = row_link(result.notifications.order_by("pk")[0], site=model_admin.admin_site.name)
+    shown = format_html("{}{}", text % {"count": count}, first)
     return _done(model_admin, request, row, shown, messages.SUCCESS)
 
 
@@ -118,8 +119,8 @@ def _sent(row: Any, to: Any, changes: dict[str, Any]) -> SendResult:
 
 def _done(model_admin: Any, request: HttpRequest, row: Any, text: Any, level: int) -> HttpResponse:
     model_admin.message_user(request, text, level)
-    return HttpResponseRedirect(_url(row))
+    return HttpResponseRedirect(_url(model_admin, row))
 
 
-def _url(row: Any) -> str:
-    return page_url(type(row), "change", row.pk)
+def _url(model_admin: Any, row: Any) -> str:
+    return page_url(type(row), "change", row.pk, site=model_admin.admin_site.name)

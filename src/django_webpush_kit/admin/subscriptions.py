@@ -79,17 +79,21 @@ class PushSubscriptionAdmin(LargeTableAdmin):
         """Return the user, with a link to all their subscriptions."""
         if subscription.user_id is None:
             return "-"
-        return link(list_url(type(subscription), user=subscription.user_id), subscription.user)
+        return link(
+            list_url(type(subscription), user=subscription.user_id, site=self.admin_site.name), subscription.user
+        )
 
     @admin.display(description=_("see also"))
     def related(self, subscription: Any) -> str:
         """Return links to the notifications of the subscription and of its user."""
-        notifications, user = get_notification_model(), subscription.user_id
-        links = [link(list_url(notifications, subscription=subscription.pk), _("Notifications to this browser"))]
+        notifications, user, site = get_notification_model(), subscription.user_id, self.admin_site.name
+        links = [
+            link(list_url(notifications, subscription=subscription.pk, site=site), _("Notifications to this browser"))
+        ]
         if user is not None:
             links += [
-                link(list_url(notifications, user=user), _("Notifications to this user")),
-                link(list_url(type(subscription), user=user), _("Subscriptions of this user")),
+                link(list_url(notifications, user=user, site=site), _("Notifications to this user")),
+                link(list_url(type(subscription), user=user, site=site), _("Subscriptions of this user")),
             ]
         return link_list(links)
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_webpush_kit.database import clock_difference, outbox_database
 from django_webpush_kit.delivery.breaker import Fault
-from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
+from django_webpush_kit.delivery.heartbeats import SeenWorker, seconds_without_workers, seen_workers
 from django_webpush_kit.delivery.pacing import SendLimit, send_limits
 from django_webpush_kit.delivery.problems import is_in_use, is_paused
 from django_webpush_kit.models import DailyStatistics, PushBroadcast, PushServiceState, get_notification_model
@@ -161,6 +161,14 @@ def workers() -> list[SeenWorker]:
         return seen_workers(clock_difference())
     except DatabaseError:
         return []
+
+
+def last_worker_seconds() -> float | None:
+    """Return how long ago a worker was last seen, more than a day ago too, or None if none ever was."""
+    try:
+        return seconds_without_workers(clock_difference())
+    except DatabaseError:
+        return None
 
 
 def open_broadcasts() -> list[PushBroadcast]:

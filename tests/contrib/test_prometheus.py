@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from django_webpush_kit import services
 from django_webpush_kit.delivery.engine import deliver_due
-from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
+from django_webpush_kit.models import PushBroadcast, PushServiceState, WorkerHeartbeat, get_notification_model
 from django_webpush_kit.transports import PushResponse, locmem
 from tests.admin.test_dashboard import busy, make_worker  # noqa: F401  # a fixture
 from tests.factories import make_notification, new_notification
@@ -198,6 +199,16 @@ def test_multiprocess_mode_adds_up_all_processes(tmp_path):
 
 def documented_metrics(text):
     return set(re.findall(r"\bwebpush_[a-z_]+", text))
+
+
+def test_the_alert_about_workers_goes_on_for_as_long_as_none_runs(scrape):
+    assert ("webpush_worker_last_seen_seconds",) not in scrape()
+    for days in (5, 3):
+        moment = timezone.now() - timedelta(days=days)
+        WorkerHeartbeat.objects.create(name=f"w{days}", command="deliver_push", started_at=moment, seen_at=moment)
+    found = scrape()
+    assert found["webpush_worker_last_seen_seconds",] == pytest.approx(3 * 86_400, rel=0.01)
+    assert found["webpush_workers", ("state", "silent")] == 0
 
 
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])

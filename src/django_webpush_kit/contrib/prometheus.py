@@ -172,14 +172,14 @@ def _broadcasts() -> Iterator[Any]:
 def _workers() -> Iterator[Any]:
     states = _gauge("webpush_workers", "Worker processes of the last day", "state")
     seen = _gauge("webpush_worker_last_seen_seconds", "Since a worker was last seen")
-    workers = overview.workers()
     found = dict.fromkeys(("running", "idle", "silent", "ended"), 0)
-    for worker in workers:
+    for worker in overview.workers():
         found[worker.state] += 1
     for state, count in found.items():
         states.add_metric([state], count)
-    if workers:
-        seen.add_metric([], min(worker.seen_seconds for worker in workers))
+    # not only of the last day: an alert must go on for as long as no worker runs
+    if (seconds := overview.last_worker_seconds()) is not None:
+        seen.add_metric([], seconds)
     yield from (states, seen)
     scraped = _gauge("webpush_scraped_at_seconds", "When these figures were read, in seconds since 1970")
     scraped.add_metric([], timezone.now().timestamp())

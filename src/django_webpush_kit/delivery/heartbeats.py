@@ -266,11 +266,21 @@ def seen_workers(difference: float | None) -> list[SeenWorker]:
 
     A heartbeat from the future was written before the database clock was set back: it is as old as it is ahead.
     """
-    alias = outbox_database()
     now = database_now(difference)
-    with transaction.atomic(using=alias):  # if the table is missing, a surrounding transaction goes on
-        rows = list(WorkerHeartbeat.objects.using(alias).filter(seen_at__gt=now - KEEP).order_by("-seen_at")[:MAX_ROWS])
+    rows = _latest(MAX_ROWS, seen_at__gt=now - KEEP)
     return [SeenWorker(row, abs((now - row.seen_at).total_seconds())) for row in rows if row.seen_at is not None]
+
+
+def seconds_without_workers(difference: float | None) -> float | None:
+    """Return how long ago a worker was last seen, or None if none ever was. Rows are removed only while workers run."""
+    now = database_now(difference)
+    return next((abs((now - row.seen_at).total_seconds()) for row in _latest(1)), None)
+
+
+def _latest(limit: int, **conditions: Any) -> list[WorkerHeartbeat]:
+    alias = outbox_database()
+    with transaction.atomic(using=alias):  # if the table is missing, a surrounding transaction goes on
+        return list(WorkerHeartbeat.objects.using(alias).filter(**conditions).order_by("-seen_at")[:limit])
 
 
 def _remove_old(now: datetime) -> None:

@@ -34,7 +34,10 @@ def test_broadcasts_are_paused_resumed_and_cancelled(admin_client, make_user, ma
     assert act(admin_client, "pause", row) == ["0 broadcasts were changed."]
     assert act(admin_client, "resume", row) == ["1 broadcast was changed."]
     fan_out()
-    assert act(admin_client, "cancel", row) == ["1 notification was cancelled."]
+    assert act(admin_client, "cancel", row) == ["1 broadcast was changed. 1 notification was cancelled."]
+    entries = LogEntry.objects.count()
+    assert act(admin_client, "cancel", row) == ["0 broadcasts were changed. 0 notifications were cancelled."]
+    assert LogEntry.objects.count() == entries
 
 
 class TestStartingABroadcast:

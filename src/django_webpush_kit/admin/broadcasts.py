@@ -230,20 +230,38 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         if question is not None:
             return question
         count = 0
-        for broadcast in queryset:
-            count += services.cancel(broadcast)
-            self.log_change(request, broadcast, "Cancelled.")
-        text = ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count
-        self.message_user(request, text, messages.SUCCESS)
+
+        def cancel(broadcast: Any) -> bool:
+            nonlocal count
+            before, cancelled = broadcast.status, services.cancel(broadcast)
+            broadcast.refresh_from_db(fields=["status"])
+            count += cancelled
+            return bool(cancelled) or broadcast.status != before
+
+        self._switch(
+            request,
+            queryset,
+            cancel,
+            "Cancelled.",
+            lambda: ngettext("%d notification was cancelled.", "%d notifications were cancelled.", count) % count,
+        )
         return None
 
-    def _switch(self, request: HttpRequest, broadcasts: Any, switch: Callable[[Any], bool], note: str) -> None:
+    def _switch(
+        self,
+        request: HttpRequest,
+        broadcasts: Any,
+        switch: Callable[[Any], bool],
+        note: str,
+        addition: Callable[[], str] = str,
+    ) -> None:
+        """Change broadcasts, log the changes, and say how many there were. Another person may have been faster."""
         changed = [broadcast for broadcast in broadcasts if switch(broadcast)]
         for broadcast in changed:
             self.log_change(request, broadcast, note)
-        count = len(changed)
-        text = ngettext("%d broadcast was changed.", "%d broadcasts were changed.", count) % count
-        self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        number = len(changed)
+        text = ngettext("%d broadcast was changed.", "%d broadcasts were changed.", number) % number
+        self.message_user(request, f"{text} {addition()}".rstrip(), messages.SUCCESS if number else messages.WARNING)
 
     def _pause_one(self, request: HttpRequest, broadcast: Any) -> None:
         self._switch(request, [broadcast], services.pause_broadcast, "Paused.")

@@ -584,3 +584,20 @@ def test_a_name_too_long_for_the_column_costs_one_row(people, push_settings):
     assert (fresh(row).status, row.queued, row.failed) == (Status.COMPLETED, 7, 1)
     result = services.send_templated("hello", everybody())
     assert (result.queued, result.failed) == (7, 1)
+
+
+def test_a_missing_table_fails_no_broadcast(people, time_machine):
+    make_template("news", title_template="News")
+    time_machine.move_to(timezone.now(), tick=False)
+    row = services.broadcast("news")
+    table, other = map(connection.ops.quote_name, (get_subscription_model()._meta.db_table, "renamed_away"))
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {other}")
+        try:
+            fan_out()
+        finally:
+            cursor.execute(f"ALTER TABLE {other} RENAME TO {table}")
+    assert fresh(row).status in (Status.PENDING, Status.RUNNING)
+    time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
+    deliver_due()
+    assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)

@@ -1,6 +1,8 @@
 """A database that fails while rows are claimed, read or recorded: nothing is lost, repeated or late afterwards."""
 
 from contextlib import contextmanager
+from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, NotSupportedError, OperationalError, ProgrammingError, connection
@@ -177,20 +179,45 @@ def test_receivers_of_post_send_hear_of_each_row_once(rows, breaking):
     assert sorted(heard) == sorted(rows.values_list("pk", flat=True))
 
 
-def test_outcomes_of_a_lease_that_has_ended_are_dropped(rows, breaking):
+def test_outcomes_are_written_after_the_lease_if_nobody_took_the_rows(rows, breaking):
+    outage = refusing("UPDATE")
+    breaking(happen=outage.__enter__)
+    with pytest.raises(OperationalError):
+        deliver_due()
+    outage.__exit__(None, None, None)
+    rows.update(next_attempt_at="2020-01-01T00:00:00Z")
+    deliver_due()
+    assert states(rows) == {("sent", 0, None)}
+    assert len(locmem.sent) == ROWS
+
+
+def test_outcomes_of_rows_that_others_took_change_nothing(rows, breaking):
+    outage = refusing("UPDATE")
+    breaking(happen=outage.__enter__)
+    with pytest.raises(OperationalError):
+        deliver_due()
+    outage.__exit__(None, None, None)
+    token = uuid4()
+    rows.update(lease_token=token)
+    deliver_due()
+    assert states(rows) == {("sending", 1, token)}
+
+
+def test_outcomes_that_cannot_be_written_delay_no_other_rows(rows, breaking, subscription):
     outage = refusing("UPDATE")
     breaking(happen=outage.__enter__)
     with pytest.raises(OperationalError):
         deliver_due()
     outage.__exit__(None, None, None)
     breaking(happen=lambda: None)
-    rows.update(next_attempt_at="2020-01-01T00:00:00Z")
-    key = unfinished._key()
-    unfinished._kept[key] = type(unfinished._kept[key])(
-        (finish, until.replace(year=2020)) for finish, until in unfinished._kept[key]
-    )
-    assert deliver_due().sent == ROWS
-    assert len(locmem.sent) == 2 * ROWS
+    other = services.send(subscription, "Other").notifications.get()
+    locked = list(rows.filter(status="sending").values_list("pk", flat=True))
+    recorder = unfinished._kept[unfinished._key()][0]
+    recorder.finish = Mock(side_effect=OperationalError("a lock on one of these rows"))
+    assert deliver_due().sent == 1
+    other.refresh_from_db()
+    assert other.status == "sent"
+    assert set(rows.filter(pk__in=locked).values_list("status", flat=True)) == {"sending"}
 
 
 @needs_postgresql

@@ -16,12 +16,19 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from django.contrib.auth import get_user_model
 from django.db import Error, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import is_refusal, is_unavailable, outbox_database, retry_on_conflict
+from django_webpush_kit.database import (
+    is_refusal,
+    is_statement_error,
+    is_unavailable,
+    outbox_database,
+    retry_on_conflict,
+)
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
@@ -315,7 +322,8 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
     now = timezone.now()
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
     reason = {"failure_reason": error_text(error)}
-    is_passing = is_unavailable(error)  # a timeout, a lock or a lost connection
+    # a timeout, a lock or a lost connection; or a migration, but not a query of the project that never works
+    is_passing = is_unavailable(error) or (is_statement_error(error) and _is_table_missing())
 
     def statements() -> None:
         failed = {"status": Status.FAILED, "finished_at": now, **reason}
@@ -323,6 +331,18 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
             running.update(next_page_at=now + timedelta(seconds=ERROR_PAUSE_SECONDS), **reason)
 
     retry_on_conflict(statements)
+
+
+def _is_table_missing() -> bool:
+    """Return whether the database refuses to read a table, whatever the audience is."""
+    database = outbox_database()
+    models = (get_subscription_model(), get_notification_model(), get_template_model(), get_user_model())
+    try:
+        for model in models:
+            model._base_manager.using(database).order_by().first()
+    except Exception as error:  # noqa: BLE001 - a stored value that cannot be read is no missing table
+        return is_statement_error(error)
+    return False
 
 
 def _failed(failures: Sequence[Exception]) -> Counts:

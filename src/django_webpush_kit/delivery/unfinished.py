@@ -6,9 +6,12 @@ Rows that were claimed and not sent would wait for that, too.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import defaultdict, deque
+import time
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +19,16 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import current_scope
 from django_webpush_kit.database import is_statement_error, is_unavailable, outbox_database
+from django_webpush_kit.error_reports import log_error
+
+MAX_RETRY_SECONDS = 5.0
+"""Maximum interval between two attempts to finish the same work. The first one is a quarter of a second."""
+
+_logger = logging.getLogger(__name__)
 
 
 def finish_or_keep(finish: Callable[[], None], until: datetime) -> None:
-    """Call `finish`. If the database fails, keep it for the next `finish_kept()` before `until`, and raise.
+    """Call `finish`. If the database fails, keep it for `finish_kept()`, and raise.
 
     `until` is the end of the lease: after that, other workers take the rows. `finish` may be called several times.
     """
@@ -32,17 +41,27 @@ def finish_or_keep(finish: Callable[[], None], until: datetime) -> None:
 
 
 def keep(finish: Callable[[], None], until: datetime) -> None:
-    """Keep `finish` for the next `finish_kept()` before `until`."""
-    _kept[_key()].append((finish, until))
+    """Keep `finish` for `finish_kept()`."""
+    _kept[_key()].append(_Kept(finish, until))
 
 
 def finish_kept() -> None:
-    """Finish what was interrupted. Raises what the database raises; the rest is then kept for the next call."""
-    kept = _kept.get(_key())
-    while kept:
-        finish, until = kept.popleft()
-        if timezone.now() < until:
-            finish_or_keep(finish, until)
+    """Try to finish what was interrupted.
+
+    What fails again is kept, and raises nothing: a lock on one row must not stop the others. If the database does not
+    answer at all, the next claim raises. In that case nobody takes the rows either, so they are kept after their lease.
+    """
+    for kept in list(_kept.get(_key(), ())):
+        if time.monotonic() < kept.retry_at:
+            continue
+        try:
+            kept.finish()
+        except Exception as error:  # noqa: BLE001 - contained
+            if is_unavailable(error) or (is_passing(error) and timezone.now() < kept.until):
+                kept.note_failure()
+                continue
+            log_error(_logger, "Outcomes are lost, and their messages will be repeated", error=error)
+        _kept[_key()].remove(kept)
 
 
 def is_passing(error: Exception) -> bool:
@@ -50,9 +69,21 @@ def is_passing(error: Exception) -> bool:
     return is_unavailable(error) or is_statement_error(error)
 
 
+@dataclass(slots=True, eq=False)
+class _Kept:
+    finish: Callable[[], None]
+    until: datetime
+    failures: int = 0
+    retry_at: float = 0.0
+
+    def note_failure(self) -> None:
+        self.failures += 1
+        self.retry_at = time.monotonic() + min(2.0 ** min(self.failures - 1, 8) / 4, MAX_RETRY_SECONDS)
+
+
 def _key() -> tuple[Any, ...]:
     """Return what identifies the rows: a tenant may have tables of its own, and a forked process has no leases."""
     return os.getpid(), current_scope(), outbox_database()
 
 
-_kept: defaultdict[tuple[Any, ...], deque[tuple[Callable[[], None], datetime]]] = defaultdict(deque)
+_kept: defaultdict[tuple[Any, ...], list[_Kept]] = defaultdict(list)

@@ -43,6 +43,17 @@ def resize(browser, width):
     browser._in_page("Emulation.setDeviceMetricsOverride", **size)
 
 
+def test_on_a_tablet_the_filters_leave_the_width_to_the_list(admin, studio):
+    resize(admin, 768)
+    admin.open(studio.origin + LIST)
+    width = "return document.querySelector('{}').getBoundingClientRect().width"
+    assert admin.run(width.format(".results")) >= admin.run(width.format("#changelist-filter")) > 300
+    assert admin.run(
+        """const bottom = document.querySelector('.results').getBoundingClientRect().bottom;
+        return document.querySelector('#changelist-filter').getBoundingClientRect().top >= bottom"""
+    )
+
+
 @pytest.mark.parametrize("width", [390, 1200])
 def test_lists_and_the_story_fit_into_the_window(admin, studio, width):
     resize(admin, width)

@@ -48,7 +48,7 @@ ONLY = {
         "exceptions",
     },
     "legacy_service": {"outbox", "subscriptions", "states", "options"},
-    "task_backends": {"task_backends", "caching", "conf", "outages", "error_reports"},
+    "task_backends": {"task_backends", "caching", "conf", "database", "outages", "error_reports"},
     "transports": {"transports", "protocol", "exceptions", "error_reports"},
     "protocol": {"protocol", "exceptions"},
     "conf": {"protocol", "exceptions", "error_reports"},

@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 from django.utils import timezone
 
+from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.models import IdempotencyKey, get_notification_model
 from django_webpush_kit.services import abroadcast, asend, asend_templated, cancel, send
 from django_webpush_kit.testing import outbox
@@ -262,3 +263,17 @@ sys.stdin.readline()
 result = send(subscription, "Hello", idempotency_key="order:7")
 print(json.dumps([str(result.batch), result.reused]))
 """
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no transactions with autocommit off")
+def test_messages_can_be_written_with_autocommit_off(subscription):
+    transaction.set_autocommit(False)
+    try:
+        send(subscription, "Rolled back")
+        transaction.rollback()
+        send(subscription, "Committed")
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert deliver_due().sent == 1
+    assert [row.title for row in get_notification_model().objects.all()] == ["Committed"]

@@ -104,6 +104,17 @@ def is_inside_transaction(alias: str) -> bool:
     return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)  # `atomic(durable=True)` tests the same
 
 
+def call_on_commit(function: Callable[[], object], *, using: str) -> None:
+    """Call the function after the commit of the surrounding transaction. Its exceptions are logged.
+
+    With autocommit off, Django does not know when the project commits: then the function is not called, and workers
+    find the rows the next time they look.
+    """
+    connection = connections[using]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(function, using=using, robust=True)
+
+
 def retry_on_conflict(statement: Callable[[], Result]) -> Result:
     """Run a transaction, and retry it a few times after a conflict, a busy lock or a lost connection.
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from django_webpush_kit.base_models import AbstractPushNotification
-from django_webpush_kit.database import outbox_database, retry_on_conflict
+from django_webpush_kit.database import call_on_commit, outbox_database, retry_on_conflict
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.options import SendOptions
@@ -115,4 +115,4 @@ def _announce(result: SendResult, database: str) -> None:
         wake_on_commit(result.batch, using=database)
     if notifications_queued.has_listeners(model):
         announce = partial(emit, notifications_queued, model, batch=result.batch, result=result)
-        transaction.on_commit(announce, using=database, robust=True)
+        call_on_commit(announce, using=database)

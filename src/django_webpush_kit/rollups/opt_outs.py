@@ -6,10 +6,9 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
-from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
+from django_webpush_kit.database import atomic_with_retry, call_on_commit, outbox_database, rows_of
 from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.models import get_notification_model
 from django_webpush_kit.rollups.building import keep
@@ -26,7 +25,7 @@ def count_opt_outs(subscription: Any, types: Collection[str]) -> None:
     campaign too. Without one, it counts for the current day and the type only.
     """
     if types:
-        transaction.on_commit(lambda: _count(subscription, types), using=outbox_database(), robust=True)
+        call_on_commit(lambda: _count(subscription, types), using=outbox_database())
 
 
 def _count(subscription: Any, types: Collection[str]) -> None:

@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from django_webpush_kit.caching import ask_cache, scoped_key
 from django_webpush_kit.conf import backend_spec
+from django_webpush_kit.database import call_on_commit
 from django_webpush_kit.error_reports import log_error
 from django_webpush_kit.outages import Guard, guard_of
 
@@ -166,7 +167,7 @@ def wake_on_commit(batch: UUID, *, using: str) -> None:
     earlier = next((function for function in callbacks if isinstance(function, _WakeUp)), None)
     batches = earlier.batches if earlier else []
     batches.append(batch)
-    transaction.on_commit(_WakeUp(batches), using=using, robust=True)
+    call_on_commit(_WakeUp(batches), using=using)
 
 
 def clear_pending_wake_up() -> None:

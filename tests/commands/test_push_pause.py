@@ -53,3 +53,9 @@ def test_an_unknown_service_is_refused_and_the_known_ones_are_listed(subscriptio
 def test_a_service_or_all_is_required(arguments):
     with pytest.raises(CommandError):
         call_command("push_pause", *arguments)
+
+
+def test_all_may_be_named_to_resume_all(capsys):
+    """People type it after `push_pause --all`."""
+    run(capsys, "push_pause", "--all")
+    assert run(capsys, "push_resume", "--all") == ["Sending is resumed."]

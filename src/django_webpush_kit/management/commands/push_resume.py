@@ -17,8 +17,10 @@ class Command(ReportingCommand):
     help = "Resume sending: end all pauses made by push_pause, or only that of one push service."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Define the argument."""
-        parser.add_argument("service", nargs="?", help="resume only this push service")
+        """Define the arguments."""
+        chosen = parser.add_mutually_exclusive_group()
+        chosen.add_argument("service", nargs="?", help="resume only this push service")
+        chosen.add_argument("--all", action="store_true", help="end all pauses, as without an argument")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """End the pauses, wake the workers, and print the remaining pauses."""

@@ -270,6 +270,7 @@ BULKHEADS = {
         """
         admin/finding find_users _base_manager
         api/authentication _stored _base_manager
+        delivery/fan_out _is_table_missing _base_manager
         outbox/rows _lock _base_manager
         outbox/rows _has_lost_its_recipient _base_manager
         readable_rows _moment _base_manager

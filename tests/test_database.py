@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, InternalError, OperationalError, connection, transaction
 
 from django_webpush_kit import database
-from django_webpush_kit.database import is_refusal, is_unavailable, retry_on_conflict
+from django_webpush_kit.database import is_refusal, is_statement_error, is_unavailable, retry_on_conflict
 from django_webpush_kit.delivery.containment import raise_if_shared
 from tests.factories import make_notification
 
@@ -116,3 +116,21 @@ def test_json_that_mysql_cannot_store_is_refused_for_its_row_alone(subscription)
     with pytest.raises(OperationalError) as caught, transaction.atomic():
         make_notification(subscription, data={"number": 10**400})
     assert is_refusal(caught.value)
+
+
+@pytest.fixture
+def _own_table():
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE own_table (note varchar(9) NOT NULL)")
+        yield
+        cursor.execute("DROP TABLE own_table")
+
+
+@pytest.mark.usefixtures("_own_table")
+@pytest.mark.parametrize("statement", ["UPDATE {} SET endpoint = NULL", "INSERT INTO own_table VALUES (NULL)"])
+def test_a_value_that_is_null_is_refused_for_its_row_alone(statement, subscription):
+    table = connection.ops.quote_name(type(subscription)._meta.db_table)
+    with pytest.raises(IntegrityError) as caught, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement.format(table))
+    assert is_refusal(caught.value)
+    assert not is_statement_error(caught.value)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from django.apps import apps
 from django.db import (
     DataError,
     Error,
@@ -70,6 +71,13 @@ MISSING = frozenset({"42P01", "42703", 1146, 1054})
 
 MISSING_TEXT = re.compile(r"no such (table|column)|table \S+ has no column")
 """How SQLite's messages about a missing table or column begin."""
+
+NOT_NULL = "23502"
+NO_DEFAULT = 1364
+"""A NOT NULL column got no value: SQLSTATE of PostgreSQL, error number of MariaDB and MySQL if the INSERT omits it."""
+
+NOT_NULL_TEXT = re.compile(r"NOT NULL constraint failed: (\S+)\.(\S+)")
+"""SQLite's message about it."""
 
 STATEMENT_CLASSES = frozenset({"42", "3F", "0A"})
 """Classes of SQLSTATE of errors that PostgreSQL raises before it looks at any row: names, permissions, other plans.
@@ -176,6 +184,8 @@ def is_refusal(error: Exception) -> bool:
     """Return whether the content of one row caused the error, not an outage or a conflict."""
     if isinstance(error, Error) and error_code(error) in REFUSALS:
         return True
+    if is_code_outdated(error):
+        return False
     if isinstance(error, OperationalError):
         return str(error).startswith(UNREADABLE_TEXT)
     return isinstance(error, DataError | IntegrityError | ValueError | OverflowError)
@@ -191,12 +201,34 @@ def is_missing_table(error: BaseException) -> bool:
 def is_statement_error(error: BaseException) -> bool:
     """Return whether the database refuses a statement whatever the rows contain, as during a migration.
 
-    A table or column is missing, the role has no permission, or a prepared statement is out of date.
+    A table or column is missing, the role has no permission, or a prepared statement or this process is out of date.
     """
-    if is_missing_table(error):
+    if is_missing_table(error) or is_code_outdated(error):
         return True
     state = error_code(error) if isinstance(error, ProgrammingError | NotSupportedError) else None
     return isinstance(state, str) and state[:2] in STATEMENT_CLASSES
+
+
+def is_code_outdated(error: BaseException) -> bool:
+    """Return whether an INSERT omits a column that a migration has added since this process started.
+
+    Django keeps the `default` of a field in the code: only its `db_default` would fill the column.
+    """
+    if not isinstance(error, IntegrityError):
+        return False
+    code = error_code(error)
+    if code == NOT_NULL:
+        details = getattr(error.__cause__, "diag", None)
+        return _is_unknown(getattr(details, "table_name", None), getattr(details, "column_name", None))
+    omitted = NOT_NULL_TEXT.match(str(code))
+    return code == NO_DEFAULT or (omitted is not None and _is_unknown(*omitted.groups()))
+
+
+def _is_unknown(table: str | None, column: str | None) -> bool:
+    """Return whether the model of a table has no such column. False if no model has this table."""
+    models = [model for model in apps.get_models(include_auto_created=True) if model._meta.db_table == table]
+    columns = {field.column for model in models for field in model._meta.local_concrete_fields}
+    return bool(models) and column not in columns
 
 
 def error_code(error: Error) -> Any:

@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import pytest
 import time_machine
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 
 from django_webpush_kit.api import events
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.signals import event_recorded
 from django_webpush_kit.tokens import NotificationIdentity, sign_notification, sign_subscription
 from tests.api.conftest import ApiClient
+from tests.columns import added_column
 from tests.factories import make_event, make_notification
 
 pytestmark = pytest.mark.django_db
@@ -219,6 +220,14 @@ def test_the_same_event_stored_meanwhile_is_not_counted(notification: Any) -> No
         assert events.record([event]) == 0
     assert recorded() == [("clicked", "")]
     assert events.record([]) == 0
+
+    @pytest.mark.django_db(transaction=True)
+    def test_older_code_beside_a_new_column_takes_none(self, api: ApiClient, token: str) -> None:
+        """The browser reports again later."""
+        with added_column(get_analytics_model()), pytest.raises(IntegrityError):
+            report(api, {"token": token, "action": "clicked"})
+        report(api, {"token": token, "action": "clicked"})
+        assert recorded() == [("clicked", "")]
 
 
 class TestOpen:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.db.models import FloatField, Func, Value
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -17,6 +17,7 @@ from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.exceptions import InvalidOption
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.testing import outbox
+from tests.columns import added_column
 from tests.factories import make_template
 from tests.push_settings import override_push_settings
 
@@ -601,3 +602,17 @@ def test_a_missing_table_fails_no_broadcast(people, time_machine):
     time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
     deliver_due()
     assert (fresh(row).status, row.queued) == (Status.COMPLETED, 8)
+
+
+def test_a_column_that_older_code_does_not_fill_fails_no_recipient(people, time_machine):
+    make_template("news", title_template="News")
+    time_machine.move_to(timezone.now(), tick=False)
+    row = services.broadcast("news")
+    with added_column(get_notification_model()):
+        deliver_due()
+        with pytest.raises(IntegrityError):
+            services.send_templated("news", everybody())
+    assert (fresh(row).status, row.processed, row.failed) == (Status.RUNNING, 0, 0)
+    time_machine.shift(timedelta(seconds=fan_out_module.ERROR_PAUSE_SECONDS))
+    deliver_due()
+    assert (fresh(row).status, row.queued, row.failed) == (Status.COMPLETED, 8, 0)

@@ -17,7 +17,7 @@ from django.db.models import F, Func, TextField, Value
 from django.utils.encoding import iri_to_uri
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import atomic_with_retry, outbox_database, rows_of
+from django_webpush_kit.database import atomic_with_retry, is_code_outdated, outbox_database, rows_of
 from django_webpush_kit.models import get_analytics_model, get_notification_model
 from django_webpush_kit.protocol.endpoints import check_click_url
 from django_webpush_kit.signals import emit, event_recorded
@@ -162,5 +162,7 @@ def _insert(event: Event, notification: Any) -> Any:
             return rows_of(get_analytics_model()).create(
                 notification=notification, action_type=event.action, action_id=event.action_id, action_data=data
             )
-    except IntegrityError:
+    except IntegrityError as error:
+        if is_code_outdated(error):
+            raise  # the browser reports again later
         return None  # stored by other code in the meantime

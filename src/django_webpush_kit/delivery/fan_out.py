@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import (
+    is_code_outdated,
     is_refusal,
     is_statement_error,
     is_unavailable,
@@ -323,7 +324,8 @@ def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
     reason = {"failure_reason": error_text(error)}
     # a timeout, a lock or a lost connection; or a migration, but not a query of the project that never works
-    is_passing = is_unavailable(error) or (is_statement_error(error) and _is_table_missing())
+    is_migrating = is_code_outdated(error) or (is_statement_error(error) and _is_table_missing())
+    is_passing = is_unavailable(error) or is_migrating
 
     def statements() -> None:
         failed = {"status": Status.FAILED, "finished_at": now, **reason}

@@ -267,7 +267,7 @@ class TestComponents:
     def test_the_number_of_queries_is_small_and_constant(self, subscription, django_assert_max_num_queries):
         for _ in range(20):
             make_notification(subscription)
-        with django_assert_max_num_queries(18):
+        with django_assert_max_num_queries(9):
             get_health(details=True)
 
     @pytest.mark.parametrize(("seconds", "status"), [(1, "healthy"), (10, "degraded"), (3600, "unhealthy")])

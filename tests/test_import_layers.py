@@ -27,7 +27,7 @@ LAYERS = (
     ("figures of days", "rollups"),
     ("models", "models migrations"),
     ("abstract models", "base_models"),
-    ("query sets", "querysets readable_rows"),
+    ("query sets", "querysets readable_rows single_statements"),
     ("values and texts", "states templating options option_checks attempt_log"),
     ("surroundings", "task_backends transports caching database gc_pause observers"),
     ("leaves", "protocol conf exceptions signals tokens outages error_reports"),

@@ -19,7 +19,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from django_webpush_kit.analytics import percentage
@@ -27,13 +27,10 @@ from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
 from django_webpush_kit.database import (
     TABLES_MISSING,
-    clock_difference,
     is_missing_table,
     is_unavailable,
-    outbox_database,
 )
 from django_webpush_kit.delivery.breaker import Fault
-from django_webpush_kit.delivery.heartbeats import SeenWorker, seen_workers
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import (
@@ -50,10 +47,12 @@ from django_webpush_kit.delivery.problems import (
 )
 from django_webpush_kit.error_reports import log_error, log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
-from django_webpush_kit.overview import lane_states, last_sent_at
+from django_webpush_kit.overview import Readings, last_sent_at, oldest_due
 from django_webpush_kit.protocol.responses import GONE_STATUSES
 from django_webpush_kit.querysets import without_index
-from django_webpush_kit.states import Lane, NotificationStatus
+from django_webpush_kit.readable_rows import EARLIEST
+from django_webpush_kit.single_statements import CountOf, FirstOf, figures
+from django_webpush_kit.states import NotificationStatus
 from django_webpush_kit.task_backends import get_task_backend
 from django_webpush_kit.task_backends.base import QueueBackend, TaskBackend
 
@@ -76,7 +75,7 @@ SUBSCRIPTIONS_CACHE_SECONDS = 60.0
 _logger = logging.getLogger(__name__)
 
 
-def get_health(*, details: bool = False) -> dict[str, Any]:
+def get_health(*, details: bool = False, readings: Readings | None = None) -> dict[str, Any]:
     """Return `{"status", "success_rate", "active_subscriptions", "recent_notifications", "timestamp"}`.
 
     `success_rate` is a percentage for the last 24 hours or None, `timestamp` is ISO 8601. `details` adds
@@ -84,10 +83,12 @@ def get_health(*, details: bool = False) -> dict[str, Any]:
     [{"push_service", "paused_until", "reason"}], "paused_by_hand": [{"push_service", "since"}], "refused_credentials":
     [{"push_service", "vapid_key_id", "reason", "since"}], "send_rates": [{"push_service", "per_minute",
     "throttled_at"}], "transport", "task_backend", "period_hours"}`. `level` is "unhealthy" or "degraded";
-    `push_service` "" stands for all. The figures are cached for `STATISTICS_CACHE_SECONDS`.
+    `push_service` "" stands for all. The figures are cached for `STATISTICS_CACHE_SECONDS`; otherwise,
+    `readings` keeps what was read for a page that shows more.
     """
+    current = readings or Readings()
     try:
-        found = remember("health", compute=_current_health)
+        found = remember("health", compute=lambda: _current_health(current))
     except DatabaseError as error:
         found = _unknown_health(_database_problem(error))
     _log_changes(found)
@@ -110,19 +111,19 @@ def http_status(health: dict[str, Any], *, strict: bool) -> int:
     return 503 if strict and health["status"] == UNHEALTHY else 200
 
 
-def _current_health() -> dict[str, Any]:
-    now = timezone.now()
+def _current_health(readings: Readings) -> dict[str, Any]:
+    now = readings.now
     recent = _recent(now)
     success_rate = percentage(recent["sent"], recent["sent"] + recent["unsent"])
-    lag = _oldest_due_seconds(now)
+    lag = recent["lag"]
     subscriptions = remember("subscriptions", compute=_subscriptions, seconds=SUBSCRIPTIONS_CACHE_SECONDS, share=0.1)
-    states = _states()
+    states = readings.paused_services
     is_all_paused = any(state.paused_by_hand_at and state.push_service == ALL_SERVICES for state in states)
-    difference = clock_difference()
+    difference = readings.clock_difference
     problems = [
         *key_problems(subscriptions["active"], subscriptions["lost"]),
         *service_problems(states, now),
-        *_readable("workers", lambda: _worker_problems(difference, 0.0 if is_all_paused else lag)),
+        *_readable("workers", lambda: _worker_problems(readings, 0.0 if is_all_paused else lag)),
         *([] if is_all_paused else _readable("broadcasts", lambda: broadcast_problems(now))),
         *_queue_problems(),
         *clock_problems(difference),
@@ -140,7 +141,7 @@ def _current_health() -> dict[str, Any]:
             **_in_words(problems),
             "oldest_due_seconds": lag,
             **_service_details(states, now),
-            "send_rates": _send_rates(),
+            "send_rates": _send_rates(readings.services),
             **_backends(),
             "period_hours": RECENT_HOURS,
         },
@@ -207,13 +208,6 @@ def _scope() -> str:
         return ""
 
 
-def _states() -> list[PushServiceState]:
-    """Return the states of push services that are paused, manually or by their breaker."""
-    states = PushServiceState.objects.using(outbox_database())
-    paused = states.filter(Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False))
-    return list(paused.order_by("push_service", "vapid_key_id"))
-
-
 def _service_details(states: Iterable[PushServiceState], now: datetime) -> dict[str, list[dict[str, str]]]:
     states = list(states)
     return {
@@ -260,10 +254,11 @@ def _unknown_health(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _recent(now: datetime) -> dict[str, int]:
+def _recent(now: datetime) -> dict[str, Any]:
     """Count the rows of the last 24 hours, and how many of the latest `RECENT_ROWS` were sent, and failed or expired.
 
-    Subscriptions that ended (404, 410) are not counted as failures.
+    Subscriptions that ended (404, 410) are not counted as failures. `lag` is how long the oldest due row has waited for
+    a worker, or a row with a lapsed lease for recovery, in seconds.
     """
     recent = get_notification_model().objects.filter(created_at__gte=now - timedelta(hours=RECENT_HOURS))
     is_gone = Q(status=NotificationStatus.FAILED, response_status__in=GONE_STATUSES)
@@ -273,28 +268,22 @@ def _recent(now: datetime) -> dict[str, int]:
         all_unsent=Count("pk", filter=is_unsent),
         gone=Count("pk", filter=is_gone),
     )
-    return {"all": recent.count(), "sent": counts["sent"], "unsent": counts["all_unsent"] - counts["gone"]}
+    is_lapsed = {"status": NotificationStatus.SENDING, "next_attempt_at__range": (EARLIEST, now)}
+    lapsed = FirstOf(recent.model.objects.filter(**is_lapsed).order_by("next_attempt_at"), "next_attempt_at")
+    found = figures(recent.db, {"all": CountOf(recent), "lapsed": lapsed, **oldest_due(now)})
+    number = found.pop("all")
+    return {
+        "all": number,
+        "sent": counts["sent"],
+        "unsent": counts["all_unsent"] - counts["gone"],
+        "lag": round(max(((now - moment).total_seconds() for moment in found.values() if moment), default=0.0), 1),
+    }
 
 
-def _oldest_due_seconds(now: datetime) -> float:
-    """Return how long the oldest due row has waited for a worker, or a row with a lapsed lease for recovery."""
-    rows = get_notification_model().objects
-    due = [
-        rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at__lte=now)
-        .order_by("next_attempt_at")
-        .values_list("next_attempt_at", flat=True)
-        .first()
-        for lane in Lane
-    ]
-    lapsed = rows.filter(status=NotificationStatus.SENDING, next_attempt_at__lte=now)
-    moments = (*due, lapsed.aggregate(oldest=Min("next_attempt_at"))["oldest"])
-    return round(max(((now - moment).total_seconds() for moment in moments if moment), default=0.0), 1)
-
-
-def _send_rates() -> list[dict[str, Any]]:
+def _send_rates(states: Iterable[PushServiceState]) -> list[dict[str, Any]]:
     """Return the send rates of push services. `throttled_at` is None for rates in `SEND_RATES`."""
     try:
-        return [limit.as_json() for limit in send_limits()]
+        return [limit.as_json() for limit in send_limits(states)]
     except ImproperlyConfigured:
         return []  # checks report the setting
 
@@ -319,10 +308,10 @@ def _lost(numbers: Iterable[tuple[str, int]]) -> int:
     return sum(number for key_id, number in numbers if key_id not in known)
 
 
-def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
+def _worker_problems(readings: Readings, lag: float) -> Iterator[Problem]:
     """Yield problems of the workers, judged by their heartbeats and the age of the oldest due notification."""
     try:
-        workers = seen_workers(difference)
+        workers = readings.workers
     except DatabaseError:
         text = "The heartbeats of the workers cannot be read."
         yield Problem("workers", text, "Run `manage.py migrate`.", is_serious=False)
@@ -341,18 +330,18 @@ def _worker_problems(difference: float | None, lag: float) -> Iterator[Problem]:
     yield from problems
     if any(problem.area == "workers" and problem.is_serious for problem in problems):
         return
-    idle = list(_idle_problems(workers, lag)) if lag > WAITING_SECONDS else []
+    idle = list(_idle_problems(readings, lag)) if lag > WAITING_SECONDS else []
     yield from idle or lag_problems(lag, workers)
 
 
-def _idle_problems(workers: Sequence[SeenWorker], lag: float) -> Iterator[Problem]:
+def _idle_problems(readings: Readings, lag: float) -> Iterator[Problem]:
     backend = _task_backend()
     last_sent = last_sent_at()
     is_sending = last_sent is not None and last_sent > timezone.now() - timedelta(seconds=lag)
     return idle_problems(
-        workers,
+        readings.workers,
         lag,
-        sum(state.due for state in lane_states()),
+        sum(state.due for state in readings.backlog.lanes),
         start_hint=(backend or TaskBackend).start_hint,
         may_be_others=is_sending and backend is not None and not backend.delivers_in_requests,
     )

@@ -6,13 +6,14 @@ Every query reads a bounded number of rows.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.utils import timezone
 
 from django_webpush_kit.database import clock_difference, outbox_database
@@ -21,6 +22,8 @@ from django_webpush_kit.delivery.heartbeats import SeenWorker, seconds_without_w
 from django_webpush_kit.delivery.pacing import SendLimit, send_limits
 from django_webpush_kit.delivery.problems import is_in_use, is_paused
 from django_webpush_kit.models import DailyStatistics, PushBroadcast, PushServiceState, get_notification_model
+from django_webpush_kit.readable_rows import EARLIEST
+from django_webpush_kit.single_statements import CountOf, FirstOf, LatestOf, all_rows, figures
 from django_webpush_kit.states import Lane, NotificationStatus
 
 COUNT_LIMIT = 100_000
@@ -73,17 +76,85 @@ class ServiceState:
         return self.limit is not None and self.limit.throttled_at is not None
 
 
-def lane_states(now: datetime | None = None) -> list[LaneState]:
-    """Return the number and the age of the due rows of each lane."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the outbox still has to do: the due rows of each lane, and the unfinished rows by status.
+
+    `unfinished` has the numbers of pending rows (due or not) and of rows being sent, each at most `COUNT_LIMIT`.
+    """
+
+    lanes: list[LaneState]
+    unfinished: dict[str, int]
+
+
+@dataclass
+class Readings:
+    """The state of delivery as one page or one call sees it. Each part is read once, when it is first asked for."""
+
+    now: datetime = field(default_factory=timezone.now)
+
+    @cached_property
+    def clock_difference(self) -> float | None:
+        """How many seconds the clock of this machine is ahead of the database's."""
+        return clock_difference()
+
+    @cached_property
+    def workers(self) -> list[SeenWorker]:
+        """The workers of the last day, the latest seen first. Raises DatabaseError if their table is missing."""
+        return seen_workers(self.clock_difference)
+
+    @cached_property
+    def services(self) -> list[PushServiceState]:
+        """The stored states of push services that are paused or have a learned rate."""
+        stored = PushServiceState.objects.using(outbox_database())
+        is_special = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False) | Q(rate__isnull=False)
+        return list(stored.filter(is_special).order_by("push_service", "vapid_key_id"))
+
+    @property
+    def paused_services(self) -> list[PushServiceState]:
+        """The stored states of push services that are paused, by hand or by their breaker."""
+        return [state for state in self.services if state.paused_until or state.paused_by_hand_at]
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        """The due and the unfinished rows."""
+        return backlog(self.now)
+
+
+def backlog(now: datetime | None = None) -> Backlog:
+    """Count the due rows of each lane, the age of the oldest, and the unfinished rows."""
     now = now or timezone.now()
+    rows = get_notification_model().objects.using(outbox_database()).order_by()
+    statuses = (NotificationStatus.PENDING, NotificationStatus.SENDING)
+    due = {f"due_{lane.value}": CountOf(due_rows(lane, now)[:COUNT_LIMIT]) for lane in Lane}
+    others = {
+        status.value: CountOf(rows.filter(status=status, lane__in=Lane.values)[:COUNT_LIMIT]) for status in statuses
+    }
+    found = figures(outbox_database(), {**due, **oldest_due(now), **others})
+    lanes = [
+        LaneState(lane, found[f"due_{lane.value}"], _seconds_since(found[f"oldest_{lane.value}"], now)) for lane in Lane
+    ]
+    return Backlog(lanes, {status.value: found[status.value] for status in statuses})
+
+
+def due_rows(lane: Lane, now: datetime) -> Any:
+    """Return the due rows of a lane."""
     rows = get_notification_model().objects.using(outbox_database())
-    states = []
-    for lane in Lane:
-        due = rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at__lte=now)
-        oldest = due.order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
-        count = due.order_by()[:COUNT_LIMIT].count() if oldest is not None else 0
-        states.append(LaneState(lane, count, 0.0 if oldest is None else (now - oldest).total_seconds()))
-    return states
+    return rows.filter(status=NotificationStatus.PENDING, lane=lane, next_attempt_at__lte=now).order_by()
+
+
+def oldest_due(now: datetime) -> dict[str, FirstOf]:
+    """Return the expression for the oldest due time of each lane. Those that Python cannot read are left out."""
+    return {
+        f"oldest_{lane.value}": FirstOf(
+            due_rows(lane, now).filter(next_attempt_at__gte=EARLIEST).order_by("next_attempt_at"), "next_attempt_at"
+        )
+        for lane in Lane
+    }
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> float:
+    return 0.0 if moment is None else (now - moment).total_seconds()
 
 
 def last_sent_at() -> datetime | None:
@@ -92,43 +163,32 @@ def last_sent_at() -> datetime | None:
     Of each lane, the `LATEST_LEASES` rows whose leases ended last are read: the index has no time of sending.
     """
     rows = get_notification_model().objects.using(outbox_database()).filter(status=NotificationStatus.SENT)
-    moments: list[datetime] = []
-    for lane in Lane:
-        latest: Any = rows.filter(lane=lane).order_by("-next_attempt_at").values_list("sent_at", flat=True)
-        moments += [moment for moment in latest[:LATEST_LEASES] if moment is not None]
-    return max(moments, default=None)
+    latest = {
+        f"latest_{lane.value}": LatestOf(rows.filter(lane=lane).order_by("-next_attempt_at")[:LATEST_LEASES], "sent_at")
+        for lane in Lane
+    }
+    return max(filter(None, figures(outbox_database(), latest).values()), default=None)
 
 
 def was_ever_sent() -> bool:
     """Return whether a push service accepted a message since the installation, by the outbox or the statistics."""
-    if last_sent_at() is not None:
-        return True
-    return DailyStatistics.objects.using(outbox_database()).filter(accepted__gt=0).exists()
+    sent = get_notification_model().objects.filter(status=NotificationStatus.SENT, lane__in=Lane.values)
+    counted = DailyStatistics.objects.filter(accepted__gt=0)
+    return any(figures(outbox_database(), {"sent": Exists(sent), "counted": Exists(counted)}).values())
 
 
-def unfinished() -> dict[str, int]:
-    """Return the numbers of pending rows (due or not) and of rows being sent, each at most `COUNT_LIMIT`."""
-    rows = get_notification_model().objects.using(outbox_database()).order_by()
-    return {
-        status.value: rows.filter(status=status, lane__in=Lane.values)[:COUNT_LIMIT].count()
-        for status in (NotificationStatus.PENDING, NotificationStatus.SENDING)
-    }
-
-
-def service_states(now: datetime | None = None) -> list[ServiceState]:
+def service_states(readings: Readings | None = None) -> list[ServiceState]:
     """Return the push services that have an open breaker, a rate limit or a manual pause.
 
     As in health, a breaker that was not probed lately and a refusal of a key no longer in use do not count.
     """
-    now = now or timezone.now()
+    readings = readings or Readings()
     try:
-        limits = {limit.push_service: limit for limit in send_limits()}
+        limits = {limit.push_service: limit for limit in send_limits(readings.services)}
     except ImproperlyConfigured:
         limits = {}  # checks report the setting
-    is_special = Q(paused_until__isnull=False) | Q(paused_by_hand_at__isnull=False)
-    stored = PushServiceState.objects.using(outbox_database()).filter(is_special)
-    rows = stored.order_by("push_service", "vapid_key_id")[:MAX_SERVICES]
-    states = [_state_of(row, limits) for row in rows if _is_stopped(row, now)]
+    rows = readings.paused_services[:MAX_SERVICES]
+    states = [_state_of(row, limits) for row in rows if _is_stopped(row, readings.now)]
     named = {state.name for state in states if not state.key_id}
     states += [
         ServiceState(name, "", "limited", "", None, limit) for name, limit in limits.items() if name not in named
@@ -155,10 +215,10 @@ def _state_of(row: PushServiceState, limits: dict[str, SendLimit]) -> ServiceSta
     return ServiceState(row.push_service, row.vapid_key_id, state, row.reason, until, limit)
 
 
-def workers() -> list[SeenWorker]:
+def workers(readings: Readings | None = None) -> list[SeenWorker]:
     """Return the workers of the last day, the latest seen first; none if their table is missing."""
     try:
-        return seen_workers(clock_difference())
+        return (readings or Readings()).workers
     except DatabaseError:
         return []
 
@@ -187,10 +247,12 @@ def recent_errors(now: datetime | None = None) -> list[tuple[str, str, int]]:
     """
     since = (now or timezone.now()) - timedelta(hours=ERROR_HOURS)
     rows = get_notification_model().objects.using(outbox_database())
-    counts: Counter[tuple[str, str]] = Counter()
-    for status in (NotificationStatus.FAILED, NotificationStatus.EXPIRED):
-        for lane in Lane:
-            found = rows.filter(status=status, lane=lane, next_attempt_at__gt=since).order_by("-next_attempt_at")
-            reasons: Any = found.values_list("failure_reason", flat=True)[:MAX_ERRORS]
-            counts.update((status.value, reason) for reason in reasons)
+    queries: list[Any] = [
+        rows.filter(status=status, lane=lane, next_attempt_at__gt=since)
+        .order_by("-next_attempt_at")
+        .values_list("status", "failure_reason")[:MAX_ERRORS]
+        for status in (NotificationStatus.FAILED, NotificationStatus.EXPIRED)
+        for lane in Lane
+    ]
+    counts = Counter((status, reason) for status, reason in all_rows(outbox_database(), queries))
     return [(*kind, count) for kind, count in counts.most_common(REASONS_SHOWN)]

@@ -153,14 +153,37 @@ class TestDashboard:
         rows = admin_client.get(link).context["cl"].result_list
         assert [row.failure_reason for row in rows] == ["HTTP 413"] * 3
 
-    def test_the_number_of_queries_is_small_and_constant(
-        self, busy, subscription, admin_client, django_assert_max_num_queries
+    @pytest.mark.parametrize("page", ["dashboard", "index"])
+    def test_it_runs_few_queries_whatever_is_wrong(
+        self, busy, subscription, admin_client, django_assert_max_num_queries, page
     ):
+        """No worker runs, a broadcast stands still and another failed, and each lane has failures."""
+        address = url() if page == "dashboard" else reverse("admin:index")
+        WorkerHeartbeat.objects.update(seen_at=database_now(clock_difference()) - timedelta(hours=2))
+        PushServiceState.objects.filter(push_service="").delete()  # a pause by hand explains everything else
+        hours_ago = timezone.now() - timedelta(hours=3)
+        for status in ("running", "running", "failed"):
+            PushBroadcast.objects.create(
+                type="news", status=status, created_at=hours_ago, started_at=hours_ago, finished_at=timezone.now()
+            )
+        PushBroadcast.objects.filter(type="autumn").update(started_at=hours_ago, created_at=hours_ago)
+        for lane in (0, 1, 2, 9):
+            for status in ("failed", "expired", "pending", "sending"):
+                make_notification(subscription, status, lane=lane, failure_reason="HTTP 500", days_ago=0.1)
+        admin_client.get(address)
+        with django_assert_max_num_queries(15):
+            shown = admin_client.get(address).content.decode()
+        assert "Delivery does not work." in shown
+        assert page == "index" or ("is stalled at" in shown and ") failed: " in shown)
+
+    def test_the_number_of_queries_is_constant(self, busy, subscription, admin_client, django_assert_max_num_queries):
         admin_client.get(url())
         for _ in range(30):
             make_notification(subscription, "failed", failure_reason="HTTP 500")
             make_worker()
-        with django_assert_max_num_queries(48):
+            PushServiceState.objects.create(push_service=f"push{_}.example.com", paused_by_hand_at=timezone.now())
+            PushBroadcast.objects.create(type="autumn", status="paused")
+        with django_assert_max_num_queries(12):
             admin_client.get(url())
 
     def test_it_requires_the_view_permission(self, staff):
@@ -184,10 +207,10 @@ class TestDashboard:
         assert "0 rates were forgotten." in admin_client.post(list_page, data, follow=True).content.decode()
 
     def test_missing_tables_are_reported(self, monkeypatch):
-        def raise_it():
+        def raise_it(*arguments):
             raise OperationalError("no such table")
 
-        monkeypatch.setattr(overview, "lane_states", raise_it)
+        monkeypatch.setattr(overview, "backlog", raise_it)
         context = dashboard.dashboard_context()
         assert "has_figures" not in context
 
@@ -257,11 +280,11 @@ class TestOverview:
         for lane in (0, 0, 0, 1):
             make_notification(subscription, "pending", days_ago=1 / 24, lane=lane)
         make_notification(subscription, "pending", next_attempt_at=timezone.now() + timedelta(hours=1))
-        high, normal, low, isolated = overview.lane_states()
+        high, normal, low, isolated = overview.backlog().lanes
         assert (high.due, high.is_limit_reached, normal.due, normal.is_limit_reached) == (2, True, 1, False)
         assert high.oldest_seconds == pytest.approx(3600, abs=60)
         assert (low.due, low.oldest_seconds, isolated.due) == (0, 0.0, 0)
-        assert overview.unfinished() == {"pending": 2, "sending": 0}
+        assert overview.backlog().unfinished == {"pending": 2, "sending": 0}
 
     def test_errors_of_earlier_days_are_left_out(self, subscription):
         make_notification(subscription, "failed", failure_reason="HTTP 413")

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin.contained import shifted
 from django_webpush_kit.admin.json_fields import JSONObjectField, VariablesField
-from django_webpush_kit.admin.message_preview import preview_message
+from django_webpush_kit.admin.message_preview import preview_messages
 from django_webpush_kit.admin.optional_fields import text_field
 from django_webpush_kit.admin.reading import template_types, type_labels
 from django_webpush_kit.conf import kit_settings
@@ -75,7 +75,6 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
     )
     type = forms.ChoiceField(
         label=capfirst(_("type")),
-        choices=broadcast_types,
         help_text=_("Subscribers who switched this type off are left out."),
     )
     title = text_field(_("Title"), _("May contain variables such as {{ recipient.first_name }}."), max_length=200)
@@ -131,6 +130,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["type"].choices = broadcast_types()  # type: ignore[attr-defined]  # read once for each form
         self._opened_at = timezone.now()
 
     def clean_content(self) -> str:
@@ -269,7 +269,7 @@ class BroadcastForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
         except (WebPushKitError, TypeError) as error:
             self.add_error(field, storable(str(error)))
             return
-        shown = [preview_message(template, given["context"], options.given) for template in self.templates]
+        shown = preview_messages(self.templates, given["context"], options.given)
         # a message that is too large would fail for every recipient
         if problems := [problem for message in shown for problem in message.problems]:
             self.add_error(field, problems)

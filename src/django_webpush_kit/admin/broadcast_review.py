@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit.admin.broadcast_page import duration
 from django_webpush_kit.admin.contained import local
-from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
+from django_webpush_kit.admin.message_preview import MessagePreview, preview_messages
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.error_reports import message_of
@@ -77,7 +77,7 @@ class Review:
     def messages(self) -> list[MessagePreview]:
         """The message in each language."""
         context = self.given.get("context") or {}
-        return [preview_message(template, context, self.options) for template in self.templates[:MAX_PREVIEWS]]
+        return preview_messages(self.templates[:MAX_PREVIEWS], context, self.options)
 
     @cached_property
     def variables(self) -> list[TemplateVariable]:

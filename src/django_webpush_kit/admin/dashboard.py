@@ -91,10 +91,11 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
 
 def dashboard_context(site: str = DEFAULT_SITE) -> dict[str, Any]:
     """Return the context of the dashboard. If the database does not answer, it has only health, which reports that."""
-    health = get_health(details=True)
+    readings = overview.Readings()
+    health = get_health(details=True, readings=readings)
     context = {"health": health, **_status(health), "read_at": timezone.now()}
     try:
-        return {**context, **_figures(site)}
+        return {**context, **_figures(site, readings)}
     except DatabaseError:
         return context
 
@@ -129,17 +130,17 @@ def _may_act_on_services(request: HttpRequest) -> bool:
     return bool(user.has_perm("webpush_kit.change_pushservicestate"))
 
 
-def _figures(site: str) -> dict[str, Any]:
-    workers = overview.workers()
+def _figures(site: str, readings: overview.Readings) -> dict[str, Any]:
+    workers, backlog = overview.workers(readings), readings.backlog
     return {
         "has_figures": True,
-        "lanes": [(state, duration(state.oldest_seconds or 0)) for state in overview.lane_states()],
+        "lanes": [(state, duration(state.oldest_seconds or 0)) for state in backlog.lanes],
         "lane_help": LANE_HELP,
-        "unfinished": overview.unfinished(),
+        "unfinished": backlog.unfinished,
         "workers": [
             (worker, WORKER_WORDS[worker.state], duration(worker.seen_seconds)) for worker in workers[:SHOWN_WORKERS]
         ],
-        "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states()],
+        "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states(readings)],
         "broadcasts": [
             (broadcast, type_label(broadcast), page_url(PushBroadcast, "change", broadcast.pk, site=site))
             for broadcast in overview.open_broadcasts()

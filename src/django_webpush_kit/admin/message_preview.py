@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,14 +95,27 @@ class MessagePreview:
         return [platform.shown(self) for platform in PLATFORMS]
 
 
+def preview_messages(
+    templates: Iterable[Any], context: Mapping[str, Any], options: Mapping[str, Any]
+) -> list[MessagePreview]:
+    """Return what `preview_message` returns for each template. Settings are read once for all of them."""
+    encoder = PayloadEncoder()
+    return [preview_message(template, context, options, encoder=encoder) for template in templates]
+
+
 def preview_message(
-    template: Any, context: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    template: Any,
+    context: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    encoder: PayloadEncoder | None = None,
 ) -> MessagePreview:
     """Render a template, which may be unsaved and invalid, with sample values for variables that `context` lacks.
 
     Never raises: errors are listed in `problems`.
     """
-    shown = MessagePreview(language=storable(template.language), budget=PayloadEncoder().budget)
+    encoder = encoder or PayloadEncoder()
+    shown = MessagePreview(language=storable(template.language), budget=encoder.budget)
     context = context or {}
     # the option `language` would choose another template
     options = {name: value for name, value in (options or {}).items() if name != "language"}
@@ -110,14 +123,13 @@ def preview_message(
         shown.text = _storable_text(preview(template, context))
         values = {**sample_context(template), **context}
         # a template that names the recipient gets the sample values of `recipient`
-        content = TemplateDraft(template.type, values, SendOptions.parse(options), templates=[template]).content_for(
-            get_subscription_model()(language=template.language)
-        )
+        draft = TemplateDraft(template.type, values, SendOptions.parse(options), templates=[template], encoder=encoder)
+        content = draft.content_for(get_subscription_model()(language=template.language))
         shown.options = content.options
         stored = StoredMessage(
             content.title, content.body, content.language, content.options.data or {}, content.options
         )
-        shown.size = PayloadEncoder().size_of(stored)
+        shown.size = encoder.size_of(stored)
     except PayloadTooLarge as error:
         shown.size = error.size
         shown.problems.append(str(error))

@@ -135,12 +135,13 @@ def _instruments() -> tuple[Any, Any]:
 def _outbox() -> Iterator[Any]:
     due = _gauge("webpush_due", f"Due notifications by lane, {overview.COUNT_LIMIT:,} at most", "lane")
     oldest = _gauge("webpush_oldest_due_seconds", "How long the oldest due notification has waited", "lane")
-    for state in overview.lane_states():
+    backlog = overview.backlog()
+    for state in backlog.lanes:
         due.add_metric([state.lane.name.lower()], state.due)
         oldest.add_metric([state.lane.name.lower()], state.oldest_seconds)
     yield from (due, oldest)
     unfinished = _gauge("webpush_unfinished", f"Unfinished notifications, {overview.COUNT_LIMIT:,} at most", "status")
-    for status, count in overview.unfinished().items():
+    for status, count in backlog.unfinished.items():
         unfinished.add_metric([status], count)
     yield unfinished
 

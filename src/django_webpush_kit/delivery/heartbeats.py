@@ -13,7 +13,7 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from django_webpush_kit.conf import current_scope
 from django_webpush_kit.database import (
     clock_difference,
     database_now,
+    is_inside_transaction,
     is_missing_table,
     is_unavailable,
     outbox_database,
@@ -279,7 +280,8 @@ def seconds_without_workers(difference: float | None) -> float | None:
 
 def _latest(limit: int, **conditions: Any) -> list[WorkerHeartbeat]:
     alias = outbox_database()
-    with transaction.atomic(using=alias):  # if the table is missing, a surrounding transaction goes on
+    # if the table is missing, a surrounding transaction goes on
+    with transaction.atomic(using=alias) if is_inside_transaction(alias) else nullcontext():
         return list(WorkerHeartbeat.objects.using(alias).filter(**conditions).order_by("-seen_at")[:limit])
 
 

@@ -201,11 +201,12 @@ class SendLimit:
         return f"{rate}, because it limits this site; it last did so at {self.throttled_at:%Y-%m-%d %H:%M %Z}."
 
 
-def send_limits() -> list[SendLimit]:
-    """The rates in force now, by the name of the push service."""
+def send_limits(states: Iterable[PushServiceState] | None = None) -> list[SendLimit]:
+    """The rates in force now, by the name of the push service. `states` are the stored ones, if they were read."""
     now, configured = timezone.now(), send_rates()
-    stored = PushServiceState.objects.using(outbox_database()).filter(vapid_key_id="", rate__isnull=False)
-    paces = {state.push_service: Pace.of(state) for state in stored}
+    if states is None:
+        states = PushServiceState.objects.using(outbox_database()).filter(vapid_key_id="", rate__isnull=False)
+    paces = {state.push_service: Pace.of(state) for state in states if not state.vapid_key_id}
     limits = []
     for name, rate in sorted(current_rates(configured, paces, now).items()):
         is_learned = name not in configured or rate < configured[name]

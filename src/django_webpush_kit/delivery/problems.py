@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Q
+from django.db.models import Exists, Q
 
 from django_webpush_kit.conf import kit_settings, vapid_keyring
 from django_webpush_kit.database import outbox_database
@@ -15,7 +15,8 @@ from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
-from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
+from django_webpush_kit.outbox.broadcasts import rows_due, stored_broadcasts
+from django_webpush_kit.single_statements import CountOf, figures
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
 
@@ -217,7 +218,7 @@ def broadcast_problems(now: datetime) -> Iterator[Problem]:
     started = Q(status=PushBroadcast.Status.RUNNING) | Q(status=PushBroadcast.Status.PENDING, scheduled_for=None)
     due = started | Q(status=PushBroadcast.Status.PENDING, scheduled_for__lte=now)
     unfinished = list(stored_broadcasts().filter(due).order_by("lane", "pk")[:MAX_BROADCASTS])
-    if any(_is_moving(broadcast, now) for broadcast in unfinished):
+    if unfinished and _is_one_moving(unfinished, now):
         return
     for broadcast in unfinished:
         yield Problem(
@@ -227,17 +228,22 @@ def broadcast_problems(now: datetime) -> Iterator[Problem]:
         )
 
 
-def _is_moving(broadcast: PushBroadcast, now: datetime) -> bool:
-    """Return whether the broadcast made progress recently, or has a reason to wait."""
+def _is_one_moving(broadcasts: Sequence[PushBroadcast], now: datetime) -> bool:
+    """Return whether one of the broadcasts made progress recently, or has a reason to wait."""
     since = now - timedelta(seconds=kit_settings.HEALTH_MAX_LAG_SECONDS)
+    if any(sign > since for broadcast in broadcasts for sign in _signs(broadcast)):
+        return True
+    rows = get_notification_model().objects.using(outbox_database())
+    written = rows.filter(batch__in=[broadcast.batch for broadcast in broadcasts], created_at__gt=since)
+    due = {str(broadcast.pk): CountOf(rows_due(broadcast)) for broadcast in broadcasts}
+    found = figures(outbox_database(), {"is_written": Exists(written), **due})
+    return bool(found.pop("is_written")) or max(found.values()) >= kit_settings.BROADCAST_AHEAD
+
+
+def _signs(broadcast: PushBroadcast) -> Iterator[datetime]:
+    """Yield moments at which the broadcast was seen to move, or until which it waits."""
     due = broadcast.started_at or max(broadcast.scheduled_for or broadcast.created_at, broadcast.created_at)
-    signs = (due, broadcast.next_page_at, broadcast.lease_until)
-    if any(sign is not None and sign > since for sign in signs):
-        return True
-    rows = get_notification_model().objects.using(outbox_database()).filter(batch=broadcast.batch)
-    if rows.filter(created_at__gt=since).exists():
-        return True
-    return due_rows(broadcast) >= kit_settings.BROADCAST_AHEAD
+    yield from filter(None, (due, broadcast.next_page_at, broadcast.lease_until))
 
 
 def lag_problems(seconds: float, workers: Sequence[SeenWorker]) -> Iterator[Problem]:

@@ -206,10 +206,15 @@ def progress(broadcast: PushBroadcast) -> BroadcastProgress:
 
 def due_rows(broadcast: PushBroadcast) -> int:
     """Return the number of due, unsent rows of a broadcast, at most `BROADCAST_AHEAD`."""
+    return rows_due(broadcast).count()
+
+
+def rows_due(broadcast: PushBroadcast) -> QuerySet[Any]:
+    """Return the due, unsent rows of a broadcast, at most `BROADCAST_AHEAD`."""
     rows = get_notification_model().objects.using(outbox_database())
     # naming all lanes lets the database use the index of the outbox
-    due = rows.due().filter(batch=broadcast.batch, lane__in=Lane.values)
-    return due.values("pk")[: kit_settings.BROADCAST_AHEAD].count()
+    due: QuerySet[Any] = rows.due().filter(batch=broadcast.batch, lane__in=Lane.values)
+    return due.values("pk")[: kit_settings.BROADCAST_AHEAD]
 
 
 def _started_before(batch: UUID, key: str | None) -> PushBroadcast:

@@ -45,13 +45,18 @@ class Draft(ABC):
     needs_user = False
     """Whether the content depends on the subscription's user."""
 
-    def __init__(self, type: str, options: SendOptions) -> None:  # noqa: A002  # the field's own name
+    def __init__(
+        self,
+        type: str,  # noqa: A002  # the field's own name
+        options: SendOptions,
+        encoder: PayloadEncoder | None = None,
+    ) -> None:
         self.type = _checked_text("type", type)
         if len(self.type) > MAX_TYPE:
             raise InvalidOption(f"type has {len(self.type)} characters; at most {MAX_TYPE} are allowed")
         self.options = options
         self._defaults = default_options()
-        self._encoder = PayloadEncoder()
+        self._encoder = encoder or PayloadEncoder()
 
     @abstractmethod
     def content_for(self, subscription: Any) -> Content:
@@ -109,8 +114,9 @@ class TemplateDraft(Draft):
         options: SendOptions,
         *,
         templates: Iterable[Any] | None = None,
+        encoder: PayloadEncoder | None = None,
     ) -> None:
-        super().__init__(type, options)
+        super().__init__(type, options, encoder)
         if templates is None:
             templates = get_template_model().objects.using(outbox_database()).filter(type=self.type)
         self._templates = list(templates)

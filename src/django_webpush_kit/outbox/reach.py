@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ READ_LIMIT = 50_000
 """Maximum number of subscriptions that one count reads."""
 
 READ_SLICE = 5_000
-"""Maximum number of subscriptions read by one statement."""
+"""Number of subscriptions read by the first statement. Its time says how many the next one may read."""
 
 READ_SECONDS = 0.5
 """Maximum time of a count. A larger audience is counted in part."""
@@ -43,18 +44,16 @@ class Reach:
         """Return the number of users. A browser without a user counts as one person."""
         return len(self.users) + self.anonymous
 
-    def add(self, *, user: Any, language: str, push_service: str, wants: bool) -> None:
-        """Count one subscription."""
-        if not wants:
-            self.opted_out += 1
-            return
-        self.browsers += 1
-        self.languages[language.lower()] += 1
-        self.push_services[push_service] += 1
-        if user is None:
-            self.anonymous += 1
-        else:
-            self.users.add(user)
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Count subscriptions: (primary key, user, language, push service, whether it wants the type)."""
+        wanted = [row for row in rows if row[4]]
+        users = [user for _key, user, *_others in wanted]
+        self.opted_out += len(rows) - len(wanted)
+        self.browsers += len(wanted)
+        self.anonymous += users.count(None)
+        self.users.update(user for user in users if user is not None)
+        self.languages.update(row[2].lower() for row in wanted)
+        self.push_services.update(row[3] for row in wanted)
 
 
 def count_reach(name: str, type_: str) -> Reach:
@@ -66,21 +65,22 @@ def count_reach(name: str, type_: str) -> Reach:
     candidates = candidates.annotate(
         _is_wanted=Case(When(wants, then=Value(True)), default=Value(False), output_field=BooleanField())
     )
-    reach, after, read = Reach(), None, 0
-    deadline = time.monotonic() + READ_SECONDS
+    reach, after, read, size = Reach(), None, 0, READ_SLICE
+    started = time.monotonic()
     while True:
         rows = candidates if after is None else candidates.filter(pk__gt=after)
-        size = min(READ_SLICE, READ_LIMIT - read)
+        size = min(size, READ_LIMIT - read)
         # one row more than is counted says whether there are others
         page = list(
             rows.order_by("pk").values_list("pk", "user_id", "language", "push_service", "_is_wanted")[: size + 1]
         )
-        for key, user, language, push_service, is_wanted in page[:size]:
-            reach.add(user=user, language=language, push_service=push_service, wants=bool(is_wanted))
-            after = key
+        reach.add(page[:size])
         read += size
         if len(page) <= size:
             return reach
-        if read >= READ_LIMIT or time.monotonic() >= deadline:
+        seconds = time.monotonic() - started
+        if read >= READ_LIMIT or seconds >= READ_SECONDS:
             reach.is_partial = True
             return reach
+        after = page[size - 1][0]
+        size = max(READ_SLICE, int(read * (READ_SECONDS - seconds) / max(seconds, 0.001)))

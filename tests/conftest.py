@@ -93,7 +93,7 @@ def _clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     locmem.answers.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
-    caching.forget_slow_results()
+    caching.forget_kept_values()
 
 
 class _LongWaits:

@@ -250,9 +250,10 @@ BULKHEADS = {
         api/throttling _count cache.incr
         caching ask_cache caches[]
         caching is_cache_shared caches[]
-        caching remember ask_cache
-        caching remember cache.get
-        caching remember cache.set
+        caching _find ask_cache
+        caching _find cache.get
+        caching _store ask_cache
+        caching _store cache.set
         task_backends/base QueueBackend._enqueue ask_cache
         task_backends/base QueueBackend._enqueue cache.delete
         task_backends/base QueueBackend._enqueue cache.set

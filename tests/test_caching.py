@@ -1,11 +1,13 @@
 """What is remembered, for how long, and that it is never needed."""
 
 import time
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
 from django_webpush_kit import caching
-from django_webpush_kit.caching import remember
+from django_webpush_kit.caching import forget_kept_values, keep, kept, remember
+from django_webpush_kit.conf import installed_version
 
 
 def counter():
@@ -83,6 +85,37 @@ def test_a_slow_result_is_not_kept_for_ever(monkeypatch):
         found.append(remember("x", compute=compute, seconds=0.001))
         time.sleep(0.1)
     assert found == [1, 2]
+
+
+def test_a_value_is_kept_for_its_time():
+    """Without a shared cache by this process."""
+    assert kept("x", 1) is None
+    keep("value", "x", 1, seconds=60)
+    keep("old", "x", 2, seconds=0.0)
+    assert [kept("x", 1), kept("x", 2)] == ["value", None]
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_kept_value_is_known_to_all_processes():
+    keep("value", "x", seconds=60)
+    forget_kept_values()
+    assert kept("x") == "value"
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_another_version_does_not_read_the_values_of_this_one(monkeypatch):
+    """Its classes may have other fields."""
+    keep("value", "x", seconds=60)
+    monkeypatch.setattr(caching, "installed_version", lambda: "0.0.1")
+    assert kept("x") is None
+
+
+def test_the_version_is_unknown_without_metadata(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("django_webpush_kit.conf.version", missing)
+    assert installed_version.__wrapped__() == "unknown"
 
 
 def test_zero_seconds_disable_the_cache(shared_cache, settings):

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, setup_test_environment
@@ -29,6 +29,9 @@ from django_webpush_kit.models import (
 from django_webpush_kit.privacy import erase_user, export_json
 
 RUNS = 5
+LARGE_BROADCAST = 300_000
+"""Notifications of the running broadcast."""
+
 MAX_MILLISECONDS, MAX_QUERIES = 300, 15
 
 
@@ -46,6 +49,7 @@ def main(options: argparse.Namespace) -> None:
         client.force_login(get_user_model().objects.create_superuser(f"bench-{time.time()}"))
         missed = sum(not _measure(client, name, url, options.plans) for name, url in _pages())
         print(f"{missed} pages missed {MAX_MILLISECONDS} ms or {MAX_QUERIES} queries")
+        _large_broadcast(client, min(options.rows // 3, LARGE_BROADCAST), options.plans)
         _privacy(options.plans)
 
 
@@ -130,6 +134,26 @@ def _measure(client: Client, name: str, url: str, is_with_plans: bool) -> bool:
     print(f"{'' if is_met else 'MISSED '}{name}: {median:.0f} ms (least {min(times):.0f}), {len(captured)} queries")
     report(captured.captured_queries, is_with_plans=is_with_plans)
     return is_met
+
+
+def _large_broadcast(client: Client, size: int, is_with_plans: bool) -> None:
+    """Open the page of a running broadcast, and the request by which that page counts the results."""
+    began = timezone.now() - timedelta(hours=1)
+    counts = {"total": 2 * size, "processed": size, "queued": size}
+    with transaction.atomic():
+        broadcast = PushBroadcast.objects.create(
+            type="type1", status="running", created_at=began, started_at=began, **counts
+        )
+        rows = get_notification_model().objects
+        last = rows.order_by("pk").values_list("pk", flat=True)[size - 1]
+        rows.filter(pk__lte=last).update(batch=broadcast.batch)
+        name = f"a running broadcast of {size:,} notifications"
+        _measure(client, name, _url(PushBroadcast, "change", broadcast.pk), is_with_plans)
+        started = time.perf_counter()
+        assert client.get(_url(PushBroadcast, "figures", broadcast.pk)).status_code == 200
+        print(f"its results, counted by the page: {(time.perf_counter() - started) * 1000:.0f} ms")
+        _measure(client, "its page with the latest results", _url(PushBroadcast, "change", broadcast.pk), is_with_plans)
+        transaction.set_rollback(True)
 
 
 def _privacy(is_with_plans: bool) -> None:

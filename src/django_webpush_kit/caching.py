@@ -1,7 +1,7 @@
 """Short-lived caching for statistics and health, in Django's default cache.
 
 Only a cache shared by all processes is used. Otherwise, the results of different processes would contradict each other.
-A result that took long to compute is an exception: its process keeps it, too.
+A result that took long to compute is an exception: its process keeps it, too. So is what `keep()` keeps.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 
-from django_webpush_kit.conf import current_scope, kit_settings
+from django_webpush_kit.conf import current_scope, installed_version, kit_settings
 from django_webpush_kit.outages import guard_of
 
 Value = TypeVar("Value")
 
-SLOW_SECONDS = 2.0
+SLOW_SECONDS = 0.3
 """A result that took longer is kept in this process. On a small site, nothing does."""
 
 MAX_KEPT = 100
-"""Results kept in this process."""
+"""Values kept in this process."""
 
 _kept: dict[str, tuple[Any, float]] = {}
-"""Slow results of this process by key, and when they are too old (time.monotonic())."""
+"""Values of this process by key, and when they are too old (time.monotonic())."""
 
 
 def remember(
@@ -45,33 +45,54 @@ def remember(
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0:
         return compute()
-    key = scoped_key(name, *parts)
-    kept = ask_cache(lambda cache: cache.get(key))
-    if kept is not None:
-        found: Value = kept[0]
-        return found
-    slow, expires_at = _kept.get(key, (None, 0.0))
-    if time.monotonic() < expires_at:
-        return cast("Value", slow)
+    found = _find(name, *parts)
+    if found is not None:
+        return cast("Value", found[0])
     started = time.monotonic()
     value = compute()
     taken = time.monotonic() - started
-    seconds = max(seconds, taken / share)
-    ask_cache(lambda cache: cache.set(key, (value,), seconds))
-    if taken > SLOW_SECONDS:
-        _keep(key, value, seconds)
+    _store(value, name, *parts, seconds=max(seconds, taken / share), is_kept=taken > SLOW_SECONDS)
     return value
 
 
-def forget_slow_results() -> None:
-    """Forget the slow results of this process, for tests."""
+def keep(value: Any, name: str, *parts: object, seconds: float) -> None:
+    """Keep a value for `kept()` with the same `name` and `parts`, in the shared cache and in this process."""
+    _store(value, name, *parts, seconds=seconds, is_kept=True)
+
+
+def kept(name: str, *parts: object) -> Any:
+    """Return the value that `keep()` kept, or None. Without a shared cache, each process has its own."""
+    found = _find(name, *parts)
+    return None if found is None else found[0]
+
+
+def forget_kept_values() -> None:
+    """Forget the values of this process, for tests."""
     _kept.clear()
 
 
-def _keep(key: str, value: Any, seconds: float) -> None:
-    if len(_kept) >= MAX_KEPT:
-        _kept.clear()
-    _kept[key] = value, time.monotonic() + seconds
+def _find(name: str, *parts: object) -> tuple[Any] | None:
+    """Return a tuple with the value, or None."""
+    key = _value_key(name, *parts)
+    found: tuple[Any] | None = ask_cache(lambda cache: cache.get(key))
+    if found is not None:
+        return found
+    value, expires_at = _kept.get(key, (None, 0.0))
+    return (value,) if time.monotonic() < expires_at else None
+
+
+def _store(value: Any, name: str, *parts: object, seconds: float, is_kept: bool) -> None:
+    key = _value_key(name, *parts)
+    ask_cache(lambda cache: cache.set(key, (value,), seconds))
+    if is_kept:
+        if len(_kept) >= MAX_KEPT:
+            _kept.clear()
+        _kept[key] = value, time.monotonic() + seconds
+
+
+def _value_key(name: str, *parts: object) -> str:
+    """Return the cache key of a value. Another version of this package has others, since it may store other classes."""
+    return scoped_key(name, installed_version(), *parts)
 
 
 def scoped_key(name: str, *parts: object) -> str:

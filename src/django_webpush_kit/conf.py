@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic, TypeVar, cast, overload
 
 from django.apps import apps
@@ -252,6 +253,15 @@ def declarative_base_url() -> str:
     Payloads are declarative if `BASE_URL` is set, unless `DECLARATIVE` is False.
     """
     return "" if kit_settings.DECLARATIVE is False else kit_settings.BASE_URL.rstrip("/")
+
+
+@cache
+def installed_version() -> str:
+    """Return the version of this package, or "unknown" if it was copied into a project without its metadata."""
+    try:
+        return version("django-webpush-kit")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def current_scope() -> str:

@@ -10,6 +10,8 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
@@ -18,7 +20,7 @@ from django_webpush_kit.admin import PushBroadcastAdmin, broadcast_review, broad
 from django_webpush_kit.admin.broadcast_page import broadcast_page, duration
 from django_webpush_kit.delivery.fan_out import fan_out
 from django_webpush_kit.models import PushBroadcast
-from django_webpush_kit.outbox import reach
+from django_webpush_kit.outbox import broadcast_figures, reach
 from django_webpush_kit.services import broadcast, cancel, pause_broadcast
 from tests.admin.test_admin import act, confirm, messages_of, permit, url_of
 from tests.factories import make_event, make_notification, make_template
@@ -514,6 +516,7 @@ class TestTheFigures:
     def test_browser_events_and_opt_outs_are_counted(self, running):
         first, second, *_others = self.rows.order_by("pk")
         sent_at = timezone.now() - timedelta(hours=3)
+        PushBroadcast.objects.update(created_at=sent_at - timedelta(hours=2))
         self.rows.update(status="sent", sent_at=sent_at)
         for notification, action in ((first, "delivered"), (first, "clicked"), (first, "action_clicked")):
             make_event(notification, action)
@@ -564,6 +567,75 @@ class TestTheFigures:
     @pytest.mark.urls("tests.urls_without_api")
     def test_without_pages_for_notifications_there_is_no_link(self, running):
         assert broadcast_page(running).notifications_url == ""
+
+
+class TestTheFiguresOfALargeBroadcast:
+    """They are counted after the page is shown, by its own request."""
+
+    @pytest.fixture
+    def large(self, make_user, make_subscription, monkeypatch):
+        make_template("news")
+        for _ in range(4):
+            make_subscription(make_user())
+        row = broadcast("news", context={"number": 7})
+        fan_out()
+        self.rows.filter(pk=self.rows.first().pk).update(status="failed", failure_reason="HTTP 400")
+        PushBroadcast.objects.update(status="running", total=10, suppressed=2)
+        monkeypatch.setattr(broadcast_figures, "LONG_COUNT", 3)
+        return row
+
+    @property
+    def rows(self):
+        return models.get_notification_model().objects
+
+    def page(self, row):
+        page = broadcast_page(row, counts=False)
+        return {str(figure.label): figure.count for figure in page.figures}, " ".join(page.summary), page
+
+    def test_the_first_page_shows_what_needs_no_counting(self, large):
+        with CaptureQueriesContext(connection) as captured:
+            figures, summary, page = self.page(large)
+        assert not any(models.get_notification_model()._meta.db_table in query["sql"] for query in captured)
+        assert figures == {"recipients": 10, "opted out": 2}
+        assert summary == ("Notifications are being written: 4 of 10 recipients so far. The results are being counted.")
+        assert (page.percent, page.is_live, page.is_stale, page.reasons) == (None, True, True, [])
+
+    def test_later_pages_show_the_latest_figures(self, large, time_machine):
+        time_machine.move_to(timezone.now(), tick=False)
+        assert not broadcast_page(large).is_stale
+        self.rows.update(status="sent")
+        figures, _summary, page = self.page(large)
+        assert (figures["pending"], figures["failed"]) == (3, 1)
+        assert (page.percent, page.is_live, page.is_stale) == (10, True, False)
+        time_machine.shift(60)
+        _figures, summary, page = self.page(large)
+        assert page.is_stale
+        assert re.search(r"Counted at \d", summary)
+        cache.clear()
+        assert {str(figure.label): figure.count for figure in broadcast_page(large).figures}["accepted"] == 4
+
+    def test_old_figures_do_not_hide_that_it_was_paused(self, large, time_machine):
+        time_machine.move_to(large.created_at + timedelta(seconds=20), tick=False)
+        assert "left" in " ".join(broadcast_page(large).summary)
+        pause_broadcast(large)
+        _figures, summary, page = self.page(large)
+        assert summary.startswith("It is paused.")
+        assert "left" not in summary
+        assert [control.name for control in page.controls] == ["resume", "retry", "cancel"]
+
+    def test_the_page_asks_for_them_at_once(self, admin_client, large):
+        text = admin_client.get(url_of(PushBroadcast, "change", large.pk)).content.decode()
+        assert "data-stale" in text
+        assert '<progress max="100" aria-label' in text
+        assert '<noscript><meta http-equiv="refresh" content="0; url=?count"></noscript>' in text
+        for url in (f"{url_of(PushBroadcast, 'change', large.pk)}?count", url_of(PushBroadcast, "figures", large.pk)):
+            text = admin_client.get(url).content.decode()
+            assert "data-stale" not in text
+            assert "3 notifications are pending." in text
+
+    def test_one_that_was_just_started_is_counted_at_once(self, large):
+        PushBroadcast.objects.update(queued=3)
+        assert self.page(large)[0]["failed"] == 1
 
 
 class TestControls:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from tests.browser.studio import open_site, select, send_form
@@ -107,6 +109,23 @@ def test_a_broadcast_is_composed_started_and_watched(admin, studio):
     assert admin.run("return window.violations") == []
     admin.click("#webpush-kit-cancel")
     wait_until(lambda: "1 broadcast will be cancelled." in text_of(admin, "#content"), "the page that asks")
+
+
+def test_the_results_of_a_large_broadcast_follow_its_page(admin, studio):
+    studio.manage("seed_history")
+    with sqlite3.connect(studio.folder / "db.sqlite3") as database:
+        [(key,)] = database.execute("SELECT max(id) FROM webpush_kit_pushbroadcast WHERE queued > 0")
+        database.execute("UPDATE webpush_kit_pushbroadcast SET queued = queued + 50000 WHERE id = ?", [key])
+    admin.run(
+        "window.fetched = fetch(arguments[0]).then((answer) => answer.text()).then((text) => window.page = text)",
+        f"/admin/webpush_kit/pushbroadcast/{key}/change/",
+    )
+    wait_until(
+        lambda: "The results are being counted." in admin.run("return window.page ?? ''"), "the page as it is sent"
+    )
+    open_page(admin, studio, f"/admin/webpush_kit/pushbroadcast/{key}/change/")
+    wait_until(lambda: "accepted" in text_of(admin, ".webpush-kit-figures dl"), "the results")
+    assert admin.run("return window.violations") == []
 
 
 def _latest(studio):

@@ -67,6 +67,17 @@ def test_watch_follows_the_workers_to_the_end(capsys, monkeypatch):
     assert "3 of 3" in out
 
 
+def test_rows_are_counted_for_a_small_share_of_the_time(monkeypatch):
+    """The figures of a broadcast to a million browsers take seconds."""
+    count = push_broadcast.Counting(services.broadcast("news", context={"number": 7}))
+    monkeypatch.setattr(push_broadcast, "COUNT_SHARE", 1e-9)
+    first = count()
+    assert count() is first
+    count = push_broadcast.Counting(services.broadcast("news", context={"number": 7}))
+    monkeypatch.setattr(push_broadcast, "COUNT_SHARE", 1e9)
+    assert count() is not count()
+
+
 def test_pause_resume_and_cancel_by_number(capsys):
     broadcast = services.broadcast("news", context={"number": 7})
     assert "is paused" in run(capsys, pause=broadcast.pk)

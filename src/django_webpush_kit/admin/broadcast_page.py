@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, time_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -20,12 +20,19 @@ from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_notification_model
-from django_webpush_kit.outbox.broadcast_figures import BroadcastFigures, broadcast_figures
+from django_webpush_kit.outbox.broadcast_figures import BroadcastFigures, broadcast_figures, latest_figures
+from django_webpush_kit.outbox.broadcasts import BroadcastProgress
 from django_webpush_kit.outbox.retries import retriable
 from django_webpush_kit.outbox.snapshots import thaw, thaw_templates
 from django_webpush_kit.states import NotificationStatus
 
 Status = PushBroadcast.Status
+
+RECENT = timedelta(seconds=10)
+"""Older figures are shown with their time, and counted again."""
+
+COUNT = "count"
+"""The parameter of the page's URL for which it waits until the figures are counted."""
 
 UNSTARTED_OR_RUNNING = (Status.PENDING, Status.RUNNING)
 
@@ -50,23 +57,30 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastPage:
-    """The content of the page. `is_live` is true while the figures can change."""
+    """The content of the page.
+
+    `percent` is None while it is unknown. `is_live` is true while the figures can change, and `is_stale` if they are
+    still to be counted for this page.
+    """
 
     summary: Sequence[str]
     figures: Sequence[Figure]
     reasons: Sequence[tuple[str, str, int]]
     controls: Sequence[Control]
-    percent: int
+    percent: int | None
     is_live: bool
+    is_stale: bool
     notifications_url: str
 
 
-def broadcast_page(broadcast: PushBroadcast, *, site: str = DEFAULT_SITE) -> BroadcastPage:
-    """Return the current page of a broadcast in an admin site. Reads its fields again."""
-    figures = broadcast_figures(broadcast)
+def broadcast_page(broadcast: PushBroadcast, *, counts: bool = True, site: str = DEFAULT_SITE) -> BroadcastPage:
+    """Return the current page of a broadcast in an admin site. Reads its fields again.
+
+    Unless it `counts`, the figures of a large broadcast are the latest that were counted.
+    """
+    figures = broadcast_figures(broadcast) if counts else latest_figures(broadcast)
     with_edge_moments(broadcast)  # it was read again
-    progress = figures.progress
-    is_live = broadcast.status in UNSTARTED_OR_RUNNING or progress.waiting > 0
+    is_live = broadcast.status in UNSTARTED_OR_RUNNING or figures.progress.waiting > 0
     return BroadcastPage(
         summary=list(_summary(broadcast, figures)),
         figures=_figures(broadcast, figures),
@@ -75,8 +89,9 @@ def broadcast_page(broadcast: PushBroadcast, *, site: str = DEFAULT_SITE) -> Bro
             for reason in figures.reasons
         ],
         controls=_controls(broadcast, figures),
-        percent=min(100 * progress.done // progress.total, 100) if progress.total else 0,
+        percent=_percent(figures),
         is_live=is_live,
+        is_stale=_is_old(figures) and not counts,
         notifications_url=list_url(get_notification_model(), batch=broadcast.batch, site=site),
     )
 
@@ -111,50 +126,82 @@ def duration(seconds: float) -> str:
     return ngettext("%(number)s day", "%(number)s days", number) % {"number": f"{number:,}"}
 
 
-def _summary(broadcast: PushBroadcast, figures: BroadcastFigures) -> Any:
+def _percent(figures: BroadcastFigures) -> int | None:
+    if figures.counted_at is None:
+        return None
+    return min(100 * figures.progress.done // figures.progress.total, 100) if figures.progress.total else 0
+
+
+def _summary(broadcast: PushBroadcast, figures: BroadcastFigures) -> Iterator[str]:
     """Yield the state of a broadcast and what happens next, in sentences."""
-    progress, status = figures.progress, broadcast.status
+    yield _state(broadcast, figures)
+    if figures.counted_at is None:
+        yield _("The results are being counted.")
+    else:
+        yield from _outlook(broadcast, figures.progress)
+    if broadcast.failure_reason and broadcast.status != Status.FAILED:
+        yield _("Last error: %(reason)s") % {"reason": broadcast.failure_reason}
+    if figures.counted_at is not None and _is_old(figures):
+        yield _("Counted at %(time)s.") % {"time": time_format(local(figures.counted_at), "TIME_FORMAT")}
+
+
+def _state(broadcast: PushBroadcast, figures: BroadcastFigures) -> str:
+    status = broadcast.status
     if status == Status.PENDING:
         if broadcast.scheduled_for and broadcast.scheduled_for > timezone.now():
-            yield _("It starts at %(moment)s.") % {"moment": _moment(broadcast.scheduled_for)}
-        else:
-            yield _("It waits for a worker to start it.")
-    elif status == Status.RUNNING:
-        yield _("Notifications are being written: %(done)s of %(total)s recipients so far.") % {
-            "done": f"{progress.processed:,}",
-            "total": f"{progress.total:,}",
+            return _("It starts at %(moment)s.") % {"moment": _moment(broadcast.scheduled_for)}
+        return _("It waits for a worker to start it.")
+    if status == Status.RUNNING:
+        return _("Notifications are being written: %(done)s of %(total)s recipients so far.") % {
+            "done": f"{broadcast.processed:,}",
+            "total": f"{max(broadcast.total, broadcast.processed):,}",
         }
-    elif status == Status.PAUSED:
-        yield _("It is paused. Notifications that are already written are still sent.")
-    elif status == Status.CANCELLED:
-        yield _("It was cancelled.")
-    elif status == Status.FAILED:
-        yield _("It failed: %(reason)s") % {"reason": broadcast.failure_reason or _("no reason was recorded.")}
-    elif progress.waiting:
-        yield _("All notifications are written.")
-    else:
-        yield _("It is finished.")
+    if status == Status.PAUSED:
+        return _("It is paused. Notifications that are already written are still sent.")
+    if status == Status.CANCELLED:
+        return _("It was cancelled.")
+    if status == Status.FAILED:
+        return _("It failed: %(reason)s") % {"reason": broadcast.failure_reason or _("no reason was recorded.")}
+    return _("All notifications are written.") if figures.progress.waiting else _("It is finished.")
+
+
+def _outlook(broadcast: PushBroadcast, progress: BroadcastProgress) -> Iterator[str]:
     if progress.waiting:
         yield ngettext(
             "%(count)s notification is pending.", "%(count)s notifications are pending.", progress.waiting
         ) % {"count": f"{progress.waiting:,}"}
-    if progress.rate is not None and progress.remaining is not None:
+    # the progress may have been counted before the broadcast was paused
+    is_moving = broadcast.status in (Status.RUNNING, Status.COMPLETED)
+    if is_moving and progress.rate is not None and progress.remaining is not None:
         yield _("%(rate)s per second, about %(duration)s left.") % {
             "rate": f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.1f}",
             "duration": duration(progress.remaining),
         }
     if progress.latest_due and progress.latest_due > timezone.now() + timedelta(minutes=1):
         yield _("The last one is due at %(moment)s.") % {"moment": _moment(progress.latest_due)}
-    if broadcast.failure_reason and status != Status.FAILED:
-        yield _("Last error: %(reason)s") % {"reason": broadcast.failure_reason}
+
+
+def _is_old(figures: BroadcastFigures) -> bool:
+    return figures.counted_at is None or timezone.now() - figures.counted_at > RECENT
 
 
 def _figures(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Figure]:
     """Return the main figures, then other figures that are not 0."""
-    progress, accepted, counts = figures.progress, figures.progress.accepted, figures.progress.by_status
-    ended = progress.ended - progress.pruned
-    main = [
-        Figure(_("recipients"), progress.total, None, _("Browsers in the audience.")),
+    progress = figures.progress
+    main = [Figure(_("recipients"), progress.total, None, _("Browsers in the audience."))]
+    others = [
+        Figure(_("opted out"), broadcast.suppressed, None, _("Left out, because they do not want this type.")),
+        Figure(_("skipped"), broadcast.failed, None, _("Their text could not be rendered or stored.")),
+    ]
+    if figures.counted_at is not None:
+        main += _results(figures)
+        others = [Figure(_("pending"), progress.waiting), *others, *_losses(figures)]
+    return main + [figure for figure in others if figure.count]
+
+
+def _results(figures: BroadcastFigures) -> list[Figure]:
+    accepted, ended = figures.progress.accepted, figures.progress.ended - figures.progress.pruned
+    return [
         Figure(
             _("accepted"),
             accepted,
@@ -164,23 +211,25 @@ def _figures(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Figure
         Figure(_("shown"), figures.shown, percentage(figures.shown, accepted), _("Browsers that reported it.")),
         Figure(_("clicked"), figures.clicked, percentage(figures.clicked, accepted), _("On a button or elsewhere.")),
     ]
-    lost = figures.unsubscribed
+
+
+def _losses(figures: BroadcastFigures) -> list[Figure]:
+    progress, counts, lost = figures.progress, figures.progress.by_status, figures.unsubscribed
     unsent = (NotificationStatus.FAILED, NotificationStatus.EXPIRED, NotificationStatus.CANCELLED)
-    others = [
-        Figure(_("pending"), progress.waiting),
-        Figure(_("opted out"), broadcast.suppressed, None, _("Left out, because they do not want this type.")),
-        Figure(_("skipped"), broadcast.failed, None, _("Their text could not be rendered or stored.")),
+    return [
         *(
             Figure(status.label, counts.get(status, 0), percentage(counts.get(status, 0), progress.written))
             for status in unsent
         ),
         Figure(_("suppressed later"), counts.get(NotificationStatus.SUPPRESSED, 0)),
         Figure(
-            _("unsubscribed"), lost, percentage(lost, accepted), _("Within a day after they got this notification.")
+            _("unsubscribed"),
+            lost,
+            percentage(lost, progress.accepted),
+            _("Within a day after they got this notification."),
         ),
         Figure(_("deleted"), progress.pruned, None, _("Old notifications are not kept.")),
     ]
-    return main + [figure for figure in others if figure.count]
 
 
 def _controls(broadcast: PushBroadcast, figures: BroadcastFigures) -> list[Control]:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from django_webpush_kit import services
 from django_webpush_kit.admin.bases import ModelAdmin
 from django_webpush_kit.admin.broadcast_form import BroadcastForm
-from django_webpush_kit.admin.broadcast_page import broadcast_page, messages_of, retriable_rows
+from django_webpush_kit.admin.broadcast_page import COUNT, broadcast_page, messages_of, retriable_rows
 from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.contained import exact_field
@@ -154,7 +154,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         """Return the panel of a new broadcast, or the figures and texts of an existing one."""
         if obj is None:
             return super().page_context(request, form, obj)
-        context = self._figures_context(request, obj)
+        context = self._figures_context(request, obj, counts=COUNT in request.GET)
         context |= {"figures_url": self._url("figures", obj), "messages_sent": messages_of(obj)}
         if self.has_add_permission(request):
             again = {"type": obj.type, "audience": obj.audience, "rate": obj.rate}
@@ -166,7 +166,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         broadcast = self._broadcast(request, object_id)
         if not self.has_view_permission(request, broadcast):
             raise PermissionDenied
-        return TemplateResponse(request, FIGURES_TEMPLATE, self._figures_context(request, broadcast))
+        return TemplateResponse(request, FIGURES_TEMPLATE, self._figures_context(request, broadcast, counts=True))
 
     @method_decorator(require_POST)
     def control_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -193,8 +193,8 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
             return "-"
         return f"{broadcast.processed:,} / {total:,} ({100 * broadcast.processed // total} %)"
 
-    def _figures_context(self, request: HttpRequest, broadcast: Any) -> dict[str, Any]:
-        page = broadcast_page(broadcast, site=self.admin_site.name)
+    def _figures_context(self, request: HttpRequest, broadcast: Any, *, counts: bool) -> dict[str, Any]:
+        page = broadcast_page(broadcast, counts=counts, site=self.admin_site.name)
         return {
             "page": page,
             "broadcast": broadcast,

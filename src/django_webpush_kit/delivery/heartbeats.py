@@ -17,12 +17,11 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import Any
 
 from django.db import transaction
 
-from django_webpush_kit.conf import current_scope
+from django_webpush_kit.conf import current_scope, installed_version
 from django_webpush_kit.database import (
     clock_difference,
     database_now,
@@ -129,7 +128,7 @@ class Heartbeat:
             self._swept_at, self._is_sweeping = now, self._is_loop
         self._measure(is_last=bool(ending))
         values = {
-            "version": version("django-webpush-kit"),
+            "version": installed_version(),
             "command": self._command,
             "is_loop": self._is_loop,
             "started_at": self._started_at,

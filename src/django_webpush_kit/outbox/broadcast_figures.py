@@ -1,15 +1,19 @@
-"""Count the results of a broadcast for its admin page. The counts are cached for a few seconds."""
+"""Count the results of a broadcast for its admin page. The counts are cached for a few seconds.
+
+Counting hundreds of thousands of rows takes seconds. A page that is opened shows the latest counts at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from django_webpush_kit.caching import remember
+from django_webpush_kit.caching import keep, kept, remember
 from django_webpush_kit.database import outbox_database, rows_of
 from django_webpush_kit.models import (
     DailyStatistics,
@@ -19,6 +23,7 @@ from django_webpush_kit.models import (
     get_notification_model,
 )
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
+from django_webpush_kit.querysets import without_index
 from django_webpush_kit.rollups.counting import BECAUSE_OF
 from django_webpush_kit.rollups.counts import Dimension
 from django_webpush_kit.rollups.days import day_of
@@ -29,6 +34,12 @@ CACHE_SECONDS = 3
 
 CACHE_SHARE = 0.1
 """Counting a very large broadcast takes seconds. It may take this share of the time while its page is open."""
+
+LONG_COUNT = 50_000
+"""The rows of a larger broadcast are counted by a request of its own, not before its page is shown."""
+
+KEPT_SECONDS = 3600.0
+"""The latest figures of such a broadcast are shown for so long."""
 
 HAS_ENDED = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.CANCELLED, PushBroadcast.Status.FAILED)
 
@@ -63,7 +74,8 @@ class UnsentReason:
 class BroadcastFigures:
     """The figures of one broadcast. `shown`, `clicked` and `unsubscribed` count notifications that were accepted.
 
-    `reasons` are the most frequent reasons of notifications that ended unsent, at most `MAX_REASONS`.
+    `reasons` are the most frequent reasons of notifications that ended unsent, at most `MAX_REASONS`. If `counted_at`
+    is None, nothing was counted yet: of the progress, only `total`, `processed` and `written` are known.
     """
 
     progress: BroadcastProgress
@@ -71,6 +83,7 @@ class BroadcastFigures:
     clicked: int = 0
     unsubscribed: int = 0
     reasons: Sequence[UnsentReason] = ()
+    counted_at: datetime | None = field(default=None, compare=False)
 
 
 def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
@@ -80,36 +93,82 @@ def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     """
     broadcast.refresh_from_db(using=outbox_database())
     key = (str(broadcast.batch), broadcast.status)
-    return remember("broadcast", *key, compute=lambda: _count(broadcast), seconds=CACHE_SECONDS, share=CACHE_SHARE)
+    return remember(
+        "broadcast", *key, compute=lambda: _count_and_keep(broadcast), seconds=CACHE_SECONDS, share=CACHE_SHARE
+    )
+
+
+def latest_figures(broadcast: PushBroadcast) -> BroadcastFigures:
+    """Return the figures of a broadcast without delay, and refresh the broadcast's own fields.
+
+    Those of a broadcast with more than `LONG_COUNT` notifications are the latest that `broadcast_figures` counted.
+    """
+    broadcast.refresh_from_db(using=outbox_database())
+    if broadcast.queued <= LONG_COUNT:
+        return broadcast_figures(broadcast)
+    found: BroadcastFigures | None = kept("latest figures", str(broadcast.batch))
+    return found or BroadcastFigures(
+        BroadcastProgress(
+            total=max(broadcast.total, broadcast.processed), processed=broadcast.processed, written=broadcast.queued
+        )
+    )
+
+
+def _count_and_keep(broadcast: PushBroadcast) -> BroadcastFigures:
+    figures = _count(broadcast)
+    if broadcast.queued > LONG_COUNT:
+        keep(figures, "latest figures", str(broadcast.batch), seconds=KEPT_SECONDS)
+    return figures
 
 
 def _count(broadcast: PushBroadcast) -> BroadcastFigures:
-    rows = rows_of(get_notification_model()).filter(batch=broadcast.batch).order_by()
-    unsent = rows.filter(status__in=ENDED_UNSENT).values_list("status", "failure_reason").annotate(number=Count("pk"))
-    reasons = [UnsentReason(*group) for group in unsent.order_by("-number", "failure_reason")[:MAX_REASONS]]
+    now = timezone.now()
     counted = _in_statistics(broadcast) if broadcast.queued >= MANY_ROWS else None
-    return _of_statistics(broadcast, counted, reasons) if counted else _of_rows(broadcast, rows, reasons)
+    figures = _of_statistics(broadcast, counted) if counted else _of_rows(broadcast)
+    return replace(figures, reasons=_reasons(broadcast, figures.progress), counted_at=now)
 
 
-def _of_rows(broadcast: PushBroadcast, rows: QuerySet[Any], reasons: Sequence[UnsentReason]) -> BroadcastFigures:
-    clicks = Q(action_type__in=(ActionType.CLICKED, ActionType.ACTION_CLICKED))
-    events: Any = get_analytics_model().objects.using(outbox_database()).filter(notification__batch=broadcast.batch)
-    reported = events.aggregate(
-        shown=Count("notification", filter=Q(action_type=ActionType.DELIVERED), distinct=True),
-        clicked=Count("notification", filter=clicks, distinct=True),
-    )
+def _of_rows(broadcast: PushBroadcast) -> BroadcastFigures:
     return BroadcastFigures(
         progress(broadcast),
-        **reported,
-        unsubscribed=rows.filter(
-            status=NotificationStatus.SENT,
-            subscription__is_active=False,
-            subscription__deactivation_reason=UNSUBSCRIBED,
-            subscription__deactivated_at__gte=F("sent_at"),
-            subscription__deactivated_at__lt=F("sent_at") + BECAUSE_OF,
-        ).count(),
-        reasons=reasons,
+        shown=_reported(broadcast, ActionType.DELIVERED),
+        clicked=_reported(broadcast, ActionType.CLICKED, ActionType.ACTION_CLICKED),
+        unsubscribed=_unsubscribed(broadcast),
     )
+
+
+def _rows(broadcast: PushBroadcast) -> QuerySet[Any]:
+    rows: QuerySet[Any] = rows_of(get_notification_model())
+    return rows.filter(batch=broadcast.batch).order_by()
+
+
+def _reported(broadcast: PushBroadcast, *actions: ActionType) -> int:
+    """Return how many notifications have one of these events. Counting distinct keys would sort them."""
+    events = rows_of(get_analytics_model()).filter(notification=OuterRef("pk"), action_type__in=actions)
+    return _rows(broadcast).filter(Exists(events)).count()
+
+
+def _unsubscribed(broadcast: PushBroadcast) -> int:
+    """Return how many subscriptions ended because of the broadcast.
+
+    Few subscriptions have ended since it began, so the query begins with these, and not with its many notifications.
+    """
+    rows: QuerySet[Any] = rows_of(get_notification_model())
+    rows = rows.filter(without_index("batch", broadcast.batch), without_index("status", NotificationStatus.SENT))
+    ended = rows.filter(subscription__is_active=False, subscription__deactivated_at__gte=broadcast.created_at)
+    return ended.filter(
+        subscription__deactivation_reason=UNSUBSCRIBED,
+        subscription__deactivated_at__gte=F("sent_at"),
+        subscription__deactivated_at__lt=F("sent_at") + BECAUSE_OF,
+    ).count()
+
+
+def _reasons(broadcast: PushBroadcast, state: BroadcastProgress) -> list[UnsentReason]:
+    if not any(state.by_status.get(status) for status in ENDED_UNSENT):
+        return []
+    unsent = _rows(broadcast).filter(status__in=ENDED_UNSENT).values_list("status", "failure_reason")
+    groups = unsent.annotate(number=Count("pk")).order_by("-number", "failure_reason")
+    return [UnsentReason(*group) for group in groups[:MAX_REASONS]]
 
 
 def _in_statistics(broadcast: PushBroadcast) -> dict[str, int] | None:
@@ -129,9 +188,7 @@ def _in_statistics(broadcast: PushBroadcast) -> dict[str, int] | None:
     return found if sum(found[name] for name in ENDED) == broadcast.queued else None
 
 
-def _of_statistics(
-    broadcast: PushBroadcast, counted: dict[str, int], reasons: Sequence[UnsentReason]
-) -> BroadcastFigures:
+def _of_statistics(broadcast: PushBroadcast, counted: dict[str, int]) -> BroadcastFigures:
     ended = BroadcastProgress(
         total=max(broadcast.total, broadcast.processed),
         processed=broadcast.processed,
@@ -140,4 +197,6 @@ def _of_statistics(
         accepted=counted["accepted"],
         by_status={status: counted[name] for name, status in ENDED.items() if counted[name]},
     )
-    return BroadcastFigures(ended, **{name: counted[name] for name in REPORTED}, reasons=reasons)
+    return BroadcastFigures(
+        ended, shown=counted["shown"], clicked=counted["clicked"], unsubscribed=counted["unsubscribed"]
+    )

@@ -20,6 +20,7 @@ from django_webpush_kit.models import PushBroadcast
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress, stored_broadcasts
 
 BAR_WIDTH = 30
+COUNT_SHARE = 0.1
 ENDED = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.CANCELLED, PushBroadcast.Status.FAILED)
 WATCH_SECONDS = 0.5
 PROGRESS_STEP = 1000
@@ -92,12 +93,14 @@ class Command(ReportingCommand):
         return broadcast
 
     def _deliver(self, broadcast: PushBroadcast, interruption: Interruption, *, show: bool) -> None:
+        count = Counting(broadcast)
         try:
             while not interruption.is_requested:
                 report = deliver_due(
                     limit=PROGRESS_STEP if show else None, is_stopped=lambda: interruption.is_requested
                 )
-                self._show(progress(broadcast))
+                self._show(count())
+                broadcast.refresh_from_db(using=outbox_database())
                 is_paced = broadcast.status == PushBroadcast.Status.RUNNING and broadcast.next_page_at is not None
                 if not report.more and not is_paced:
                     break
@@ -107,8 +110,9 @@ class Command(ReportingCommand):
             close_transport()
 
     def _watch(self, broadcast: PushBroadcast, interruption: Interruption) -> None:
+        count = Counting(broadcast)
         while not interruption.is_requested:
-            state = progress(broadcast)
+            state = count()
             if broadcast.status == PushBroadcast.Status.PAUSED:
                 return
             if broadcast.status in ENDED and state.ended >= state.written:
@@ -135,6 +139,24 @@ class Command(ReportingCommand):
                 f"Follow it with push_broadcast --watch {broadcast.pk}; stop it with --pause or --cancel.",
                 returncode=INTERRUPTED,
             )
+
+
+class Counting:
+    """Counts the rows of a broadcast, unless that would take more than `COUNT_SHARE` of the time."""
+
+    def __init__(self, broadcast: PushBroadcast) -> None:
+        self._broadcast = broadcast
+        self._latest = BroadcastProgress()
+        self._next_at = 0.0
+
+    def __call__(self) -> BroadcastProgress:
+        """Return the current progress, or the latest that was counted."""
+        started = time.monotonic()
+        if started >= self._next_at:
+            self._latest = progress(self._broadcast)
+            ended = time.monotonic()
+            self._next_at = ended + (ended - started) / COUNT_SHARE
+        return self._latest
 
 
 def progress_line(state: BroadcastProgress) -> str:

@@ -94,7 +94,8 @@
   function refresh(place) {
     const url = place.dataset.webpushKitRefresh;
     const delay = Number(place.dataset.seconds) * 1000;
-    if (!url || !place.querySelector("[data-live]")) return;
+    const isStale = place.querySelector("[data-stale]") !== null; // to be replaced at once
+    if (!url || !(isStale || place.querySelector("[data-live]"))) return;
     const announce = announcer(place);
     let state = summary(place.querySelector(FRAGMENT));
     const again = () => {
@@ -112,7 +113,7 @@
         else if (place.querySelector("[data-live]")) setTimeout(again, delay);
       });
     };
-    setTimeout(again, delay);
+    setTimeout(again, isStale ? 0 : delay);
   }
 
   const start = () => {

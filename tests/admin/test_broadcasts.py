@@ -516,7 +516,6 @@ class TestTheFigures:
     def test_browser_events_and_opt_outs_are_counted(self, running):
         first, second, *_others = self.rows.order_by("pk")
         sent_at = timezone.now() - timedelta(hours=3)
-        PushBroadcast.objects.update(created_at=sent_at - timedelta(hours=2))
         self.rows.update(status="sent", sent_at=sent_at)
         for notification, action in ((first, "delivered"), (first, "clicked"), (first, "action_clicked")):
             make_event(notification, action)

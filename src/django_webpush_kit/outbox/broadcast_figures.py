@@ -151,12 +151,17 @@ def _reported(broadcast: PushBroadcast, *actions: ActionType) -> int:
 def _unsubscribed(broadcast: PushBroadcast) -> int:
     """Return how many subscriptions ended because of the broadcast.
 
-    Few subscriptions have ended since it began, so the query begins with these, and not with its many notifications.
+    Fewer subscriptions have ended since a large one began than it has notifications, so the query begins with these.
     """
-    rows: QuerySet[Any] = rows_of(get_notification_model())
-    rows = rows.filter(without_index("batch", broadcast.batch), without_index("status", NotificationStatus.SENT))
-    ended = rows.filter(subscription__is_active=False, subscription__deactivated_at__gte=broadcast.created_at)
-    return ended.filter(
+    rows = _rows(broadcast).filter(status=NotificationStatus.SENT)
+    if broadcast.queued >= MANY_ROWS:
+        rows = rows_of(get_notification_model()).filter(
+            without_index("batch", broadcast.batch),
+            without_index("status", NotificationStatus.SENT),
+            subscription__deactivated_at__gte=broadcast.created_at,
+        )
+    return rows.filter(
+        subscription__is_active=False,
         subscription__deactivation_reason=UNSUBSCRIBED,
         subscription__deactivated_at__gte=F("sent_at"),
         subscription__deactivated_at__lt=F("sent_at") + BECAUSE_OF,

@@ -172,7 +172,7 @@ def _reasons(broadcast: PushBroadcast, state: BroadcastProgress) -> list[UnsentR
     if not any(state.by_status.get(status) for status in ENDED_UNSENT):
         return []
     unsent = _rows(broadcast).filter(status__in=ENDED_UNSENT).values_list("status", "failure_reason")
-    groups = unsent.annotate(number=Count("pk")).order_by("-number", "failure_reason")
+    groups = unsent.annotate(number=Count("pk")).order_by("-number", "failure_reason", "status")
     return [UnsentReason(*group) for group in groups[:MAX_REASONS]]
 
 

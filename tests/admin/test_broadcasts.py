@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
+from django.utils.translation import override
 
 from django_webpush_kit import models
 from django_webpush_kit.admin import PushBroadcastAdmin, broadcast_review, broadcasts
@@ -621,6 +622,15 @@ class TestTheFiguresOfALargeBroadcast:
         assert summary.startswith("It is paused.")
         assert "left" not in summary
         assert [control.name for control in page.controls] == ["resume", "retry", "cancel"]
+
+    @pytest.mark.parametrize(("language", "number"), [("en", "50,000"), ("de", "50.000"), ("fr", "50 000")])
+    def test_numbers_have_the_separators_of_the_language(self, admin_client, large, language, number):
+        PushBroadcast.objects.update(total=50_000)
+        with override(language):
+            text = admin_client.get(url_of(PushBroadcast, "change", large.pk)).content.decode()
+        text = re.sub("[\xa0\u202f]", " ", text)
+        assert f"<strong>{number}</strong>" in text
+        assert re.search(rf"\b4 \D+ {number} ", text), "the sentence"
 
     def test_the_page_asks_for_them_at_once(self, admin_client, large):
         text = admin_client.get(url_of(PushBroadcast, "change", large.pk)).content.decode()

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit.admin.contained import local, with_edge_moments
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
@@ -123,7 +124,7 @@ def duration(seconds: float) -> str:
         number = round(seconds / 3600)
         return ngettext("%(number)s hour", "%(number)s hours", number) % {"number": number}
     number = round(seconds / 86_400)
-    return ngettext("%(number)s day", "%(number)s days", number) % {"number": f"{number:,}"}
+    return ngettext("%(number)s day", "%(number)s days", number) % {"number": formatted(number)}
 
 
 def _percent(figures: BroadcastFigures) -> int | None:
@@ -153,8 +154,8 @@ def _state(broadcast: PushBroadcast, figures: BroadcastFigures) -> str:
         return _("It waits for a worker to start it.")
     if status == Status.RUNNING:
         return _("Notifications are being written: %(done)s of %(total)s recipients so far.") % {
-            "done": f"{broadcast.processed:,}",
-            "total": f"{max(broadcast.total, broadcast.processed):,}",
+            "done": formatted(broadcast.processed),
+            "total": formatted(max(broadcast.total, broadcast.processed)),
         }
     if status == Status.PAUSED:
         return _("It is paused. Notifications that are already written are still sent.")
@@ -169,12 +170,12 @@ def _outlook(broadcast: PushBroadcast, progress: BroadcastProgress) -> Iterator[
     if progress.waiting:
         yield ngettext(
             "%(count)s notification is pending.", "%(count)s notifications are pending.", progress.waiting
-        ) % {"count": f"{progress.waiting:,}"}
+        ) % {"count": formatted(progress.waiting)}
     # the progress may have been counted before the broadcast was paused
     is_moving = broadcast.status in (Status.RUNNING, Status.COMPLETED)
     if is_moving and progress.rate is not None and progress.remaining is not None:
         yield _("%(rate)s per second, about %(duration)s left.") % {
-            "rate": f"{progress.rate:,.0f}" if progress.rate >= 10 else f"{progress.rate:.1f}",
+            "rate": formatted(round(progress.rate, 0 if progress.rate >= 10 else 1)),
             "duration": duration(progress.remaining),
         }
     if progress.latest_due and progress.latest_due > timezone.now() + timedelta(minutes=1):

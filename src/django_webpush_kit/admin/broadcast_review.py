@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from django_webpush_kit.admin.broadcast_page import duration
 from django_webpush_kit.admin.contained import local
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_messages
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import outbox_database
 from django_webpush_kit.error_reports import message_of
@@ -115,9 +116,9 @@ class Review:
             }
             return
         browsers = ngettext("%(count)s browser", "%(count)s browsers", reach.browsers) % {
-            "count": f"{reach.browsers:,}"
+            "count": formatted(reach.browsers)
         }
-        people = ngettext("%(count)s person", "%(count)s people", reach.people) % {"count": f"{reach.people:,}"}
+        people = ngettext("%(count)s person", "%(count)s people", reach.people) % {"count": formatted(reach.people)}
         sentence = (
             _("Audience %(name)s: more than %(browsers)s of %(people)s now.")
             if reach.is_partial
@@ -129,7 +130,7 @@ class Review:
                 "%(count)s browser is left out because it does not want this type.",
                 "%(count)s browsers are left out because they do not want this type.",
                 reach.opted_out,
-            ) % {"count": f"{reach.opted_out:,}"}
+            ) % {"count": formatted(reach.opted_out)}
         if not reach.browsers and not reach.is_partial:
             yield _("Nobody will get it. The audience is read again while it is sent.")
 
@@ -166,7 +167,7 @@ class Review:
             return ""
         return " " + ngettext(
             "This takes about %(minutes)s minute.", "This takes about %(minutes)s minutes.", minutes
-        ) % {"minutes": f"{minutes:,}"}
+        ) % {"minutes": formatted(minutes)}
 
 
 def review_of(form: Any) -> Review:

@@ -26,6 +26,7 @@ from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.contained import exact_field
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.pages import own_page_context
 from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to, type_label
 from django_webpush_kit.database import rows_of
@@ -191,7 +192,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         total = max(broadcast.total, broadcast.processed)
         if not total:
             return "-"
-        return f"{broadcast.processed:,} / {total:,} ({100 * broadcast.processed // total} %)"
+        return f"{formatted(broadcast.processed)} / {formatted(total)} ({100 * broadcast.processed // total} %)"
 
     def _figures_context(self, request: HttpRequest, broadcast: Any, *, counts: bool) -> dict[str, Any]:
         page = broadcast_page(broadcast, counts=counts, site=self.admin_site.name)
@@ -277,7 +278,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         number = count_up_to(rows, COUNT_LIMIT + 1)
         if number > COUNT_LIMIT:
             refusal = _("More than %(limit)s notifications failed. Run the command push_retry instead.")
-            self.message_user(request, refusal % {"limit": f"{COUNT_LIMIT:,}"}, messages.ERROR)
+            self.message_user(request, refusal % {"limit": formatted(COUNT_LIMIT)}, messages.ERROR)
             return None
         question = self.ask(
             request,

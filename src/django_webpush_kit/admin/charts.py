@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.formats import number_format
+from django_webpush_kit.admin.numbers import formatted
 
 WIDTH, HEIGHT = 1000, 100
 
@@ -131,11 +131,3 @@ def round_up(value: int) -> int:
             if step * factor * GRID_LINES >= value:
                 return step * factor * GRID_LINES
         step *= 10
-
-
-def formatted(value: float | None) -> str:
-    """Return a number with the separators of the active language, or a dash for None."""
-    if value is None:
-        return "-"
-    text: str = number_format(int(value) if value == int(value) else value, use_l10n=True, force_grouping=True)
-    return text

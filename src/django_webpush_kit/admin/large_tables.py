@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin import reading
 from django_webpush_kit.admin.contained import local
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.reading import ReadingAdmin
 from django_webpush_kit.readable_rows import readable_relations
 
@@ -89,7 +90,7 @@ class MoreThan(int):
     """A number of rows that is only a lower bound: "more than 10,000"."""
 
     def __str__(self) -> str:
-        return str(_("more than %(count)s") % {"count": f"{int(self):,}"})
+        return str(_("more than %(count)s") % {"count": formatted(int(self))})
 
 
 @dataclass(frozen=True, slots=True)

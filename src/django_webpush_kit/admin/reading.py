@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_webpush_kit.admin.bases import Paginator
 from django_webpush_kit.admin.confirmation import Question, ask
 from django_webpush_kit.admin.contained import ContainedAdmin
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.pages import own_page_context
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.models import get_template_model
@@ -60,7 +61,7 @@ def count_up_to(rows: QuerySet[Any], limit: int) -> int:
 def too_long() -> str:
     """Return the message that refuses an action on "all" rows."""
     text = _("Nothing was changed: the list has more than %(limit)s rows. Filter the list first.")
-    return text % {"limit": f"{COUNT_LIMIT:,}"}
+    return text % {"limit": formatted(COUNT_LIMIT)}
 
 
 class ReadingAdmin(ContainedAdmin):

@@ -13,7 +13,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit.admin.charts import DAY_STEPS, HOUR_STEPS, WEEK_STEPS, Chart, Series, formatted
+from django_webpush_kit.admin.charts import DAY_STEPS, HOUR_STEPS, WEEK_STEPS, Chart, Series
+from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.reading import type_labels
 from django_webpush_kit.admin.statistics_export import export_csv, export_json
 from django_webpush_kit.analytics.figures import Figures

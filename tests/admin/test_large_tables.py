@@ -354,10 +354,11 @@ def test_a_large_table_without_a_search_method_finds_nothing():
     assert large.search("ada") == large_tables.NOTHING
 
 
-def test_models_without_admin_pages_have_no_links():
+def test_models_without_admin_pages_have_no_links(rf):
     assert pages.page_url(ApiLocation, "changelist") == ""
     assert pages.list_url(ApiLocation, user=1) == ""
-    assert pages.row_link(ApiLocation(path="/push/")) == "/push/"
+    assert pages.Viewer(rf.get("/"), admin.site).row_link(ApiLocation(path="/push/")) == "/push/"
+    assert pages.NOBODY.row_url(ApiLocation(path="/push/")) == ""
 
 
 def test_an_action_on_all_rows_of_a_small_table_is_refused_as_well(admin_client, monkeypatch):

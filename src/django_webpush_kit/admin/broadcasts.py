@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,13 +25,13 @@ from django_webpush_kit.admin.broadcast_form import BroadcastForm
 from django_webpush_kit.admin.broadcast_page import COUNT, broadcast_page, messages_of, retriable_rows
 from django_webpush_kit.admin.broadcast_review import Review, review_of
 from django_webpush_kit.admin.confirmation import Question, ask
-from django_webpush_kit.admin.contained import exact_field
+from django_webpush_kit.admin.contained import exact_field, linked_field
 from django_webpush_kit.admin.live_preview import PreviewingAdmin, field_problems
 from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.pages import own_page_context
 from django_webpush_kit.admin.reading import COUNT_LIMIT, ReadingAdmin, TypeFilter, count_up_to, type_label
 from django_webpush_kit.database import rows_of
-from django_webpush_kit.models import PushBroadcast, get_template_model
+from django_webpush_kit.models import PushBroadcast, get_notification_model, get_template_model
 from django_webpush_kit.outbox.audiences import EVERYBODY
 from django_webpush_kit.outbox.retries import retry_failed
 
@@ -47,6 +48,7 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
     change_form_template = "django_webpush_kit/admin/broadcast.html"
     panel_template = "django_webpush_kit/admin/broadcast_panel.html"
 
+    linked_created_by = linked_field(PushBroadcast, "created_by")
     exact_created_at = exact_field(PushBroadcast, "created_at")
     exact_started_at = exact_field(PushBroadcast, "started_at")
     exact_finished_at = exact_field(PushBroadcast, "finished_at")
@@ -72,12 +74,12 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         "options",
         "rate",
         "scheduled_for",
-        "created_by",
+        "linked_created_by",
         "exact_created_at",
         "exact_started_at",
         "exact_finished_at",
     )
-    readonly_fields = ("exact_created_at", "exact_started_at", "exact_finished_at")
+    readonly_fields = ("linked_created_by", "exact_created_at", "exact_started_at", "exact_finished_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Allow starting broadcasts with the permission to add them."""
@@ -196,8 +198,9 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
 
     def _figures_context(self, request: HttpRequest, broadcast: Any, *, counts: bool) -> dict[str, Any]:
         page = broadcast_page(broadcast, counts=counts, site=self.admin_site.name)
+        notifications_url = self.viewer(request).list_url(get_notification_model(), batch=broadcast.batch)
         return {
-            "page": page,
+            "page": replace(page, notifications_url=notifications_url),
             "broadcast": broadcast,
             "control_url": self._url("control", broadcast) if self.has_act_permission(request) else "",
         }

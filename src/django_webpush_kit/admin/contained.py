@@ -19,6 +19,7 @@ from django.utils.timezone import localtime
 
 from django_webpush_kit.admin.bases import ModelAdmin, TabularInline
 from django_webpush_kit.admin.deleting import deleted_objects
+from django_webpush_kit.admin.pages import NOBODY, Viewer
 from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.readable_rows import ReadableRows
 
@@ -71,11 +72,24 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
 
 
 class _Rows(ReadableRows):
-    """Model instances whose moments every time zone can show."""
+    """Model instances whose moments every time zone can show, and which know who views them."""
+
+    viewer = NOBODY
 
     def __iter__(self) -> Iterator[Any]:
         for row in super().__iter__():
+            row.__dict__[VIEWER] = self.viewer
             yield with_edge_moments(row)
+
+
+VIEWER = "_webpush_kit_viewer"
+"""The attribute of a row with its `Viewer`: Django calls the methods that show a row without the request."""
+
+
+def viewer_of(row: Any) -> Viewer:
+    """Return who views a row of an admin page, for its links."""
+    viewer: Viewer = row.__dict__.get(VIEWER, NOBODY)
+    return viewer
 
 
 def with_edge_moments(row: Any) -> Any:
@@ -123,6 +137,17 @@ def exact_field(model: Any, name: str) -> Callable[[Any, Any], str]:
     return shown
 
 
+def linked_field(model: Any, name: str) -> Callable[[Any, Any], str]:
+    """Return a method of a model admin that shows a related row, with a link for staff who may open its page."""
+
+    @admin.display(description=model._meta.get_field(name).verbose_name)
+    def shown(_model_admin: Any, row: Any) -> str:
+        related = getattr(row, name)
+        return "-" if related is None else viewer_of(row).row_link(related)
+
+    return shown
+
+
 class ContainedAdmin(ModelAdmin):
     """A model admin whose columns and read-only parts are `contained`."""
 
@@ -134,8 +159,12 @@ class ContainedAdmin(ModelAdmin):
                 setattr(self, name, contained(display))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows, with moments that every time zone can show."""
-        return _with_edge_moments(super().get_queryset(request))
+        """Return the rows, with moments that every time zone can show, and with their viewer."""
+        return _with_edge_moments(super().get_queryset(request), self.viewer(request))
+
+    def viewer(self, request: HttpRequest) -> Viewer:
+        """Return who views the pages of this request."""
+        return Viewer(request, self.admin_site)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list. Moments in the address that no database can express are wrong filters, as others are."""
@@ -148,7 +177,7 @@ class ContainedAdmin(ModelAdmin):
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
         """Return what the pages show that ask before rows are deleted."""
-        return deleted_objects(objs, request, self.admin_site)
+        return deleted_objects(objs, self.viewer(request))
 
 
 class ContainedInline(TabularInline):
@@ -156,9 +185,9 @@ class ContainedInline(TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows."""
-        return _with_edge_moments(super().get_queryset(request))
+        return _with_edge_moments(super().get_queryset(request), Viewer(request, self.admin_site))
 
 
-def _with_edge_moments(rows: QuerySet[Any]) -> QuerySet[Any]:
-    rows._iterable_class = _Rows  # noqa: SLF001  # Django has no public way to replace the class
+def _with_edge_moments(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
+    rows._iterable_class = type("_Rows", (_Rows,), {"viewer": viewer})  # noqa: SLF001  # Django has no public way to replace the class
     return rows

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from django_webpush_kit import overview
-from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url, own_page_context, page_url
+from django_webpush_kit.admin.pages import DEFAULT_SITE, NOBODY, Viewer, own_page_context, page_url
 from django_webpush_kit.admin.reading import LANE_HELP, ReadingAdmin, may_view, type_label
 from django_webpush_kit.admin.story import duration
 from django_webpush_kit.conf import current_key_id, vapid_subject
@@ -76,7 +76,7 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
             **own_page_context(self, request),
             "title": _("Is delivery fine?"),
             "may_act": _may_act_on_services(request),
-            **dashboard_context(self.admin_site.name),
+            **dashboard_context(self.viewer(request)),
         }
         return TemplateResponse(request, "django_webpush_kit/admin/dashboard.html", context)
 
@@ -89,13 +89,13 @@ class WorkerHeartbeatAdmin(ReadingAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
 
-def dashboard_context(site: str = DEFAULT_SITE) -> dict[str, Any]:
+def dashboard_context(viewer: Viewer = NOBODY) -> dict[str, Any]:
     """Return the context of the dashboard. If the database does not answer, it has only health, which reports that."""
     readings = overview.Readings()
     health = get_health(details=True, readings=readings)
     context = {"health": health, **_status(health), "read_at": timezone.now()}
     try:
-        return {**context, **_figures(site, readings)}
+        return {**context, **_figures(viewer, readings)}
     except DatabaseError:
         return context
 
@@ -130,7 +130,7 @@ def _may_act_on_services(request: HttpRequest) -> bool:
     return bool(user.has_perm("webpush_kit.change_pushservicestate"))
 
 
-def _figures(site: str, readings: overview.Readings) -> dict[str, Any]:
+def _figures(viewer: Viewer, readings: overview.Readings) -> dict[str, Any]:
     workers, backlog = overview.workers(readings), readings.backlog
     return {
         "has_figures": True,
@@ -142,7 +142,7 @@ def _figures(site: str, readings: overview.Readings) -> dict[str, Any]:
         ],
         "services": [(state, SERVICE_WORDS[state.state]) for state in overview.service_states(readings)],
         "broadcasts": [
-            (broadcast, type_label(broadcast), page_url(PushBroadcast, "change", broadcast.pk, site=site))
+            (broadcast, type_label(broadcast), viewer.page_url(PushBroadcast, "change", broadcast.pk))
             for broadcast in overview.open_broadcasts()
         ],
         "errors": [
@@ -150,15 +150,15 @@ def _figures(site: str, readings: overview.Readings) -> dict[str, Any]:
                 NotificationStatus(status).label,
                 reason,
                 count,
-                list_url(get_notification_model(), status=status, site=site),
+                viewer.list_url(get_notification_model(), status=status),
             )
             for status, reason, count in overview.recent_errors()
         ],
         "key_id": current_key_id(),
         "subject": vapid_subject(),
         "limit": overview.COUNT_LIMIT,
-        "workers_url": list_url(WorkerHeartbeat, site=site),
-        "services_url": list_url(PushServiceState, site=site),
+        "workers_url": viewer.list_url(WorkerHeartbeat),
+        "services_url": viewer.list_url(PushServiceState),
     }
 
 

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin.options import BaseModelAdmin
-from django.contrib.admin.utils import quote
 from django.db import router
 from django.db.models import QuerySet
 from django.db.models.deletion import Collector, ProtectedError, RestrictedError
-from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from django_webpush_kit.admin.pages import link
+from django_webpush_kit.admin.pages import Viewer
 from django_webpush_kit.readable_rows import ReadableRows
 
 
@@ -36,7 +33,7 @@ class ReadableCollector(Collector):
             yield rows.model, rows
 
 
-def deleted_objects(objects: Any, request: HttpRequest, site: Any) -> tuple[list[Any], dict[Any, int], set[Any], Any]:
+def deleted_objects(objects: Any, viewer: Viewer) -> tuple[list[Any], dict[Any, int], set[Any], Any]:
     """Return what Django's `get_deleted_objects` returns. Rows that are taken along are counted, but not listed."""
     rows = list(objects)
     if not rows:
@@ -54,27 +51,21 @@ def deleted_objects(objects: Any, request: HttpRequest, site: Any) -> tuple[list
     for model, found in collector.taken_along():
         if count := found.count() if isinstance(found, QuerySet) else len(found):
             counts[model._meta.verbose_name_plural] += count
-            if not _may_delete(request, site, model, found):
+            if not _may_delete(viewer, model, found):
                 refused.add(model._meta.verbose_name)
-    return [_shown(row, site) for row in rows], dict(counts), refused, [_shown(row, site) for row in protecting]
+    return [_shown(row, viewer) for row in rows], dict(counts), refused, [_shown(row, viewer) for row in protecting]
 
 
-def _may_delete(request: HttpRequest, site: Any, model: Any, rows: Any) -> bool:
+def _may_delete(viewer: Viewer, model: Any, rows: Any) -> bool:
     """Ask the admin of a model once, or about each row if it has a rule of its own."""
-    if not site.is_registered(model):
+    if not viewer.site.is_registered(model):
         return True
-    own = site.get_model_admin(model)
+    own = viewer.site.get_model_admin(model)
     if type(own).has_delete_permission is BaseModelAdmin.has_delete_permission:
-        return bool(own.has_delete_permission(request))
-    return all(own.has_delete_permission(request, row) for row in rows)
+        return bool(own.has_delete_permission(viewer.request))
+    return all(own.has_delete_permission(viewer.request, row) for row in rows)
 
 
-def _shown(row: Any, site: Any) -> str:
-    """Return the kind of a row and its text, with a link to its page if it has one."""
-    names = row._meta
-    try:
-        page = f"{site.name}:{names.app_label}_{names.model_name}_change"
-        shown = link(reverse(page, args=[quote(row.pk)]), row)
-    except NoReverseMatch:
-        shown = str(row)
-    return format_html("{}: {}", capfirst(names.verbose_name), shown)
+def _shown(row: Any, viewer: Viewer) -> str:
+    """Return the kind of a row and its text, with a link to its page if the viewer may open it."""
+    return format_html("{}: {}", capfirst(row._meta.verbose_name), viewer.row_link(row))

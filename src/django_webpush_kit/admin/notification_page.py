@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
@@ -15,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from django_webpush_kit.admin.browser_view import payload_of
 from django_webpush_kit.admin.contained import exact, shifted, with_edge_moments
-from django_webpush_kit.admin.pages import link, link_list, list_url, page_url, row_link
+from django_webpush_kit.admin.pages import Viewer, link, link_list
 from django_webpush_kit.admin.story import deadline_of, tell
 from django_webpush_kit.models import PushBroadcast, get_analytics_model
 from django_webpush_kit.states import NotificationStatus
@@ -57,50 +56,51 @@ def deadline_text(row: Any) -> str:
     return exact(deadline) if row.expires_at else _("%(moment)s (from its TTL)") % {"moment": exact(deadline)}
 
 
-def related_to(row: Any, site: str) -> SafeString:
-    """Return links to related rows in an admin site, with a few other notifications of the batch."""
-    return link_list([*_links(row, site), *_batch(row, site), *_of_user(row, site)])
+def related_to(row: Any, viewer: Viewer) -> SafeString:
+    """Return links to related rows, with a few other notifications of the batch."""
+    return link_list([*_links(row, viewer), *_batch(row, viewer), *_of_user(row, viewer)])
 
 
-def actions_for(row: Any, site: str) -> SafeString:
+def actions_for(row: Any, viewer: Viewer) -> SafeString:
     """Return links to the pages that ask before they act."""
     model = type(row)
     links = []
     if row.title:  # else its text was deleted after TEXT_RETENTION_DAYS
         links = [
-            (page_url(model, "again", row.pk, site=site), _("Send again")),
-            (page_url(model, "to_me", row.pk, site=site), _("Send to me")),
+            (viewer.page_url(model, "again", row.pk), _("Send again")),
+            (viewer.page_url(model, "to_me", row.pk), _("Send to me")),
         ]
     if row.status == NotificationStatus.PENDING:
-        links.insert(0, (page_url(model, "cancel", row.pk, site=site), _("Cancel")))
+        links.insert(0, (viewer.page_url(model, "cancel", row.pk), _("Cancel")))
     return link_list(link(url, text) for url, text in links if url)
 
 
-def _links(row: Any, site: str) -> Iterator[Any]:
-    yield row_link(row.subscription, _("The subscription"), site=site)
+def _links(row: Any, viewer: Viewer) -> Iterator[Any]:
     broadcast = PushBroadcast.objects.filter(batch=row.batch).first()
-    if broadcast is not None:
-        yield row_link(broadcast, _("The broadcast"), site=site)
-    yield link(list_url(get_analytics_model(), notification=row.pk, site=site), _("Events of this notification"))
-    if row.user_id is not None:
-        yield link(page_url(get_user_model(), "change", row.user_id, site=site), _("The user"))
+    pages = [
+        (viewer.row_url(row.subscription), _("The subscription")),
+        (viewer.row_url(broadcast), _("The broadcast")),
+        (viewer.list_url(get_analytics_model(), notification=row.pk), _("Events of this notification")),
+        (viewer.row_url(row.user), _("The user")),
+    ]
+    yield from (link(url, text) for url, text in pages if url)
 
 
-def _batch(row: Any, site: str) -> Iterator[Any]:
+def _batch(row: Any, viewer: Viewer) -> Iterator[Any]:
     near = (shifted(row.created_at, -NEARBY), shifted(row.created_at, NEARBY))
     rows = type(row).objects.filter(batch=row.batch, created_at__range=near)
-    yield _siblings(_("Of the same batch"), list_url(type(row), batch=row.batch, site=site), rows, row, site)
+    yield _siblings(_("Of the same batch"), viewer.list_url(type(row), batch=row.batch), rows, row, viewer)
 
 
-def _of_user(row: Any, site: str) -> Iterator[Any]:
+def _of_user(row: Any, viewer: Viewer) -> Iterator[Any]:
     if row.user_id is not None:
         rows = type(row).objects.filter(user=row.user_id)
-        yield _siblings(_("To the same user"), list_url(type(row), user=row.user_id, site=site), rows, row, site)
+        yield _siblings(_("To the same user"), viewer.list_url(type(row), user=row.user_id), rows, row, viewer)
 
 
-def _siblings(title: str, url: str, rows: Any, row: Any, site: str) -> SafeString:
+def _siblings(title: str, url: str, rows: Any, row: Any, viewer: Viewer) -> SafeString:
     newest = rows.exclude(pk=row.pk).select_related("user").order_by("-created_at", "-pk")[:MAX_SIBLINGS]
-    shown = [row_link(sibling, f"{sibling.title} ({_label(sibling, row)})", site=site) for sibling in newest]
+    shown = [viewer.row_link(sibling, f"{sibling.title} ({_label(sibling, row)})") for sibling in newest]
     return format_html("{}{}", link(url, title), link_list(shown) if shown else "")
 
 

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from django_webpush_kit import services
 from django_webpush_kit.admin import notification_page
 from django_webpush_kit.admin.browser_view import card_of
-from django_webpush_kit.admin.contained import ContainedInline, exact_field
+from django_webpush_kit.admin.contained import ContainedInline, exact_field, linked_field, viewer_of
 from django_webpush_kit.admin.finding import find_events, find_notifications
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import (
@@ -31,7 +31,7 @@ from django_webpush_kit.admin.list_filters import (
     TemplateFilter,
     UserFilter,
 )
-from django_webpush_kit.admin.pages import link, list_url, own_page_context, row_link
+from django_webpush_kit.admin.pages import link, list_url, own_page_context
 from django_webpush_kit.admin.reading import LANE_HELP, TypeFilter, type_label
 from django_webpush_kit.admin.repeating import page_patterns
 from django_webpush_kit.admin.statistics import statistics_page
@@ -63,6 +63,9 @@ class PushNotificationAdmin(LargeTableAdmin):
     exact_sent_at = exact_field(get_notification_model(), "sent_at")
     exact_scheduled_for = exact_field(get_notification_model(), "scheduled_for")
     exact_next_attempt_at = exact_field(get_notification_model(), "next_attempt_at")
+    linked_user = linked_field(get_notification_model(), "user")
+    linked_subscription = linked_field(get_notification_model(), "subscription")
+    linked_template = linked_field(get_notification_model(), "template")
 
     list_display = ("short_title", "recipient", type_label, "state", "created_at")
     list_filter = (
@@ -87,11 +90,15 @@ class PushNotificationAdmin(LargeTableAdmin):
     readonly_fields = (
         *("story", "look", "payload", "related", "operations", "expires_at_or_ttl"),
         *("exact_created_at", "exact_sent_at", "exact_scheduled_for", "exact_next_attempt_at"),
+        *("linked_user", "linked_subscription", "linked_template"),
     )
     fieldsets = (
         (None, {"fields": ("story", "operations", "look", "related")}),
         (_("Message"), {"fields": ("payload", "title", "body", "language", "data", "options", "topic")}),
-        (_("Recipient"), {"fields": ("user", "subscription", "type", "template", "batch", "exact_created_at")}),
+        (
+            _("Recipient"),
+            {"fields": ("linked_user", "linked_subscription", "type", "linked_template", "batch", "exact_created_at")},
+        ),
         (
             _("Delivery"),
             {
@@ -189,7 +196,7 @@ class PushNotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("see also"))
     def related(self, notification: Any) -> str:
         """Return links to related rows and to a few other notifications of the batch."""
-        return notification_page.related_to(notification, self.admin_site.name)
+        return notification_page.related_to(notification, viewer_of(notification))
 
     @admin.display(description=_("expires at"))
     def expires_at_or_ttl(self, notification: Any) -> str:
@@ -199,7 +206,7 @@ class PushNotificationAdmin(LargeTableAdmin):
     @admin.display(description=_("actions"))
     def operations(self, notification: Any) -> str:
         """Return links to the pages that send it again or cancel it."""
-        return notification_page.actions_for(notification, self.admin_site.name)
+        return notification_page.actions_for(notification, viewer_of(notification))
 
     @admin.action(description=_("Cancel pending notifications"), permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -252,4 +259,4 @@ class NotificationAnalyticsAdmin(LargeTableAdmin):
     @admin.display(description=_("notification"))
     def notification_link(self, event: Any) -> str:
         """Return a link to the notification."""
-        return row_link(event.notification, site=self.admin_site.name)
+        return viewer_of(event).row_link(event.notification)

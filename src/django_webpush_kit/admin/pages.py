@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.admin.utils import quote
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -38,9 +40,41 @@ def link(url: str, text: Any) -> str | SafeString:
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
 
 
-def row_link(row: Any, text: Any = None, *, site: str = DEFAULT_SITE) -> str | SafeString:
-    """Return a link to the page of a row."""
-    return link(page_url(type(row), "change", row.pk, site=site), row if text is None else text)
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A member of staff in an admin site. Links lead only to pages that they may open; all other URLs are ""."""
+
+    request: HttpRequest | None
+    site: Any
+
+    def page_url(self, model: Any, page: str, *arguments: Any, query: Mapping[str, Any] | None = None) -> str:
+        """Return the URL of a page of a model, or ""."""
+        return page_url(model, page, *arguments, query=query, site=self.site.name) if self._may(model, page) else ""
+
+    def list_url(self, model: Any, **query: Any) -> str:
+        """Return the URL of a list with a query, or ""."""
+        return self.page_url(model, "changelist", query=query)
+
+    def row_url(self, row: Any) -> str:
+        """Return the URL of the page of a row, or ""; also for None."""
+        is_allowed = row is not None and self._may(type(row), "change", row)
+        return self.page_url(type(row), "change", quote(row.pk)) if is_allowed else ""
+
+    def row_link(self, row: Any, text: Any = None) -> str | SafeString:
+        """Return a link to the page of a row, or the text alone."""
+        return link(self.row_url(row), row if text is None else text)
+
+    def _may(self, model: Any, page: str, row: Any = None) -> bool:
+        if self.request is None or not self.site.is_registered(model):
+            return False
+        own = self.site.get_model_admin(model)
+        return bool(
+            own.has_add_permission(self.request) if page == "add" else own.has_view_permission(self.request, row)
+        )
+
+
+NOBODY = Viewer(None, None)
+"""Sees texts without links."""
 
 
 def link_list(links: Iterable[Any]) -> SafeString:

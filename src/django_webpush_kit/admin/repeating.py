@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.confirmation import Question, ask, idempotency_key
-from django_webpush_kit.admin.pages import own_page_context, page_url, row_link
+from django_webpush_kit.admin.pages import own_page_context, page_url
 from django_webpush_kit.error_reports import message_of
 from django_webpush_kit.options import RowOptions
 from django_webpush_kit.outbox.batches import SendResult
@@ -100,7 +100,7 @@ def _send(model_admin: Any, request: HttpRequest, row: Any, *, to: Any = None, *
         text = _("Nothing was queued: %(reason)s") % {"reason": reason or _("there is no active subscription.")}
         return _done(model_admin, request, row, text, messages.WARNING)
     text = ngettext("%(count)d notification was queued: ", "%(count)d notifications were queued: ", count)
-    first = row_link(result.notifications.order_by("pk")[0], site=model_admin.admin_site.name)
+    first = model_admin.viewer(request).row_link(result.notifications.order_by("pk")[0])
     shown = format_html("{}{}", text % {"count": count}, first)
     return _done(model_admin, request, row, shown, messages.SUCCESS)
 

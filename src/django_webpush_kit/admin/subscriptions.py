@@ -12,12 +12,13 @@ from django.utils.translation import ngettext
 
 from django_webpush_kit import services
 from django_webpush_kit.admin.confirmation import idempotency_key
+from django_webpush_kit.admin.contained import linked_field, viewer_of
 from django_webpush_kit.admin.finding import find_subscriptions
 from django_webpush_kit.admin.large_tables import LargeTableAdmin, Search
 from django_webpush_kit.admin.list_filters import ActiveFilter, PositionFilter, UserFilter
 from django_webpush_kit.admin.pages import link, link_list, list_url
 from django_webpush_kit.admin.reading import count_up_to
-from django_webpush_kit.models import get_notification_model
+from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.querysets import without_index
 from django_webpush_kit.subscriptions.deactivation import deactivate_subscriptions
 
@@ -59,9 +60,23 @@ class PushSubscriptionAdmin(LargeTableAdmin):
     search_help_text = _("User, e-mail address, id, or a whole endpoint.")
     ordering = ("-pk",)
     actions = ("send_test", "deactivate")
-    readonly_fields = ("short_endpoint", "related")
+    linked_user = linked_field(get_subscription_model(), "user")
+
+    readonly_fields = ("short_endpoint", "related", "linked_user")
     fieldsets = (
-        (None, {"fields": ("user", "push_service", "short_endpoint", "created_at", "updated_at", "expiration_time")}),
+        (
+            None,
+            {
+                "fields": (
+                    "linked_user",
+                    "push_service",
+                    "short_endpoint",
+                    "created_at",
+                    "updated_at",
+                    "expiration_time",
+                )
+            },
+        ),
         (None, {"fields": ("related",)}),
         (_("State"), {"fields": ("is_active", "deactivated_at", "deactivation_reason")}),
         (_("Recipient"), {"fields": ("language", "timezone", "preferences", "user_agent", "ip_address")}),
@@ -86,16 +101,14 @@ class PushSubscriptionAdmin(LargeTableAdmin):
     @admin.display(description=_("see also"))
     def related(self, subscription: Any) -> str:
         """Return links to the notifications of the subscription and of its user."""
-        notifications, user, site = get_notification_model(), subscription.user_id, self.admin_site.name
-        links = [
-            link(list_url(notifications, subscription=subscription.pk, site=site), _("Notifications to this browser"))
-        ]
+        notifications, user, viewer = get_notification_model(), subscription.user_id, viewer_of(subscription)
+        pages = [(viewer.list_url(notifications, subscription=subscription.pk), _("Notifications to this browser"))]
         if user is not None:
-            links += [
-                link(list_url(notifications, user=user, site=site), _("Notifications to this user")),
-                link(list_url(type(subscription), user=user, site=site), _("Subscriptions of this user")),
+            pages += [
+                (viewer.list_url(notifications, user=user), _("Notifications to this user")),
+                (viewer.list_url(type(subscription), user=user), _("Subscriptions of this user")),
             ]
-        return link_list(links)
+        return link_list(link(url, text) for url, text in pages if url)
 
     @admin.display(description=_("endpoint"))
     def short_endpoint(self, subscription: Any) -> str:

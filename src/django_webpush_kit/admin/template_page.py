@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from django_webpush_kit.admin.contained import with_edge_moments
 from django_webpush_kit.admin.message_preview import preview_message
-from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url, page_url
+from django_webpush_kit.admin.pages import NOBODY, Viewer
 from django_webpush_kit.admin.reading import count_up_to
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.exceptions import TemplateRenderError
@@ -51,7 +51,7 @@ class Translation:
     is_current: bool = False
 
 
-def panel_of(template: Any, sample: Mapping[str, Any], *, site: str = DEFAULT_SITE) -> dict[str, Any]:
+def panel_of(template: Any, sample: Mapping[str, Any], *, viewer: Viewer = NOBODY) -> dict[str, Any]:
     """Return the context of the panel for a template, which may be unsaved and invalid."""
     others = list(type(template).objects.filter(type=template.type).exclude(pk=template.pk).order_by("language"))
     message = preview_message(template, sample)
@@ -60,7 +60,7 @@ def panel_of(template: Any, sample: Mapping[str, Any], *, site: str = DEFAULT_SI
         "message": message,
         "problems": [storable(problem) for problem in dict.fromkeys([*problems, *message.problems])],
         "variables": _variables(template) or [],
-        "translations": [*_translations(template, others, site), *_missing_languages(template, others, site)],
+        "translations": [*_translations(template, others, viewer), *_missing_languages(template, others, viewer)],
     }
 
 
@@ -74,7 +74,7 @@ def placeholders(template: Any) -> dict[str, Any]:
     return values
 
 
-def uses_of(template: Any, *, site: str = DEFAULT_SITE) -> dict[str, Any]:
+def uses_of(template: Any, *, viewer: Viewer = NOBODY) -> dict[str, Any]:
     """Return where a saved template is used: its notifications (counted up to `COUNT_LIMIT`) and broadcasts."""
     rows = rows_of(get_notification_model()).filter(template=template.pk)
     number = count_up_to(rows, COUNT_LIMIT + 1)
@@ -82,9 +82,9 @@ def uses_of(template: Any, *, site: str = DEFAULT_SITE) -> dict[str, Any]:
     return {
         "notification_count": min(number, COUNT_LIMIT),
         "has_more_notifications": number > COUNT_LIMIT,
-        "notifications_url": list_url(get_notification_model(), template=template.pk, site=site),
+        "notifications_url": viewer.list_url(get_notification_model(), template=template.pk),
         "broadcasts": [
-            (row, page_url(PushBroadcast, "change", row.pk, site=site)) for row in map(with_edge_moments, broadcasts)
+            (row, viewer.page_url(PushBroadcast, "change", row.pk)) for row in map(with_edge_moments, broadcasts)
         ],
     }
 
@@ -111,14 +111,14 @@ def _variables(template: Any) -> list[Any] | None:
         return None
 
 
-def _translations(template: Any, others: list[Any], site: str) -> list[Translation]:
+def _translations(template: Any, others: list[Any], viewer: Viewer) -> list[Translation]:
     here = _variables(template)
     if not others:
         return []
-    return [_translation(row, here, site, is_current=row is template) for row in [template, *others[:MAX_LANGUAGES]]]
+    return [_translation(row, here, viewer, is_current=row is template) for row in [template, *others[:MAX_LANGUAGES]]]
 
 
-def _translation(row: Any, here: list[Any] | None, site: str, *, is_current: bool) -> Translation:
+def _translation(row: Any, here: list[Any] | None, viewer: Viewer, *, is_current: bool) -> Translation:
     there = _variables(row)
     ours = {variable.name for variable in here or ()}
     theirs = {variable.name for variable in there or ()}
@@ -127,7 +127,7 @@ def _translation(row: Any, here: list[Any] | None, site: str, *, is_current: boo
         storable(row.language) or _("default language"),
         storable(row.title_template),
         storable(row.body_template),
-        "" if is_current else page_url(type(row), "change", row.pk, site=site),
+        "" if is_current else viewer.page_url(type(row), "change", row.pk),
         sorted(ours - theirs) if is_comparable else [],
         sorted(theirs - ours) if is_comparable else [],
         len(row.actions) if isinstance(row.actions, list) else 0,
@@ -135,7 +135,7 @@ def _translation(row: Any, here: list[Any] | None, site: str, *, is_current: boo
     )
 
 
-def _missing_languages(template: Any, others: list[Any], site: str) -> list[Translation]:
+def _missing_languages(template: Any, others: list[Any], viewer: Viewer) -> list[Translation]:
     """Return the languages in your LANGUAGES that have no text. Django's own list of languages says nothing."""
     if settings.LANGUAGES == global_settings.LANGUAGES or not template.type:
         return []
@@ -145,7 +145,7 @@ def _missing_languages(template: Any, others: list[Any], site: str) -> list[Tran
     return [
         Translation(
             str(name),
-            url=page_url(type(template), "add", query={"type": template.type, "language": code}, site=site),
+            url=viewer.page_url(type(template), "add", query={"type": template.type, "language": code}),
             is_missing=True,
         )
         for code, name in settings.LANGUAGES

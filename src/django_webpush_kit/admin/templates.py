@@ -122,7 +122,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
     def panel_context(self, request: HttpRequest, form: Any) -> dict[str, Any]:
         """Return the preview of the template as typed."""
         errors = field_problems(form) if form.is_bound else []
-        return {**panel_of(form.instance, self._sample(form), site=self.admin_site.name), "errors": errors}
+        return {**panel_of(form.instance, self._sample(form), viewer=self.viewer(request)), "errors": errors}
 
     def page_context(self, request: HttpRequest, form: Any, obj: Any) -> dict[str, Any]:
         """Add where the template is used and its history. Send the test, if its button was pressed."""
@@ -132,7 +132,7 @@ class NotificationTemplateAdmin(PreviewingAdmin):
         context = super().page_context(request, form, obj)
         context |= {"may_test": may_test, "raw_parameter": RAW, "is_raw": RAW in request.GET}
         if obj is not None and obj.pk is not None:
-            context |= {"uses": uses_of(obj, site=self.admin_site.name), "history": history_of(obj)}
+            context |= {"uses": uses_of(obj, viewer=self.viewer(request)), "history": history_of(obj)}
             if not may_view(request, PushBroadcast):
                 context["uses"]["broadcasts"] = []
         return context

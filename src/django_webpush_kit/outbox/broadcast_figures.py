@@ -72,7 +72,7 @@ class UnsentReason:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastFigures:
-    """The figures of one broadcast. `shown`, `clicked` and `unsubscribed` count notifications that were accepted.
+    """The figures of one broadcast. `shown` and `clicked` count notifications with such a report from the browser.
 
     `reasons` are the most frequent reasons of notifications that ended unsent, at most `MAX_REASONS`. If `counted_at`
     is None, nothing was counted yet: of the progress, only `total`, `processed` and `written` are known.

@@ -80,12 +80,17 @@ NOT_NULL_TEXT = re.compile(r"NOT NULL constraint failed: (\S+)\.(\S+)")
 """SQLite's message about it."""
 
 STATEMENT_CLASSES = frozenset({"42", "3F", "0A"})
-"""Classes of SQLSTATE of errors that PostgreSQL raises before it looks at any row: names, permissions, other plans.
+"""Classes of SQLSTATE of errors that PostgreSQL raises before it looks at any row: names, permissions, other plans."""
 
-MariaDB and MySQL raise an OperationalError if a permission is missing.
+DENIED = frozenset({"42501", 1044, 1142, 1143})
+"""The database user lacks a permission: SQLSTATE of PostgreSQL, numbers of MariaDB and MySQL (database, table, column).
+
+For these numbers Django raises an OperationalError.
 """
 
 TABLES_MISSING = "The tables of django_webpush_kit are missing or out of date"
+
+GRANT = "Grant it SELECT, INSERT, UPDATE and DELETE on all tables of django_webpush_kit, and USAGE on their sequences."
 
 _logger = logging.getLogger(__name__)
 
@@ -140,7 +145,7 @@ def retry_on_conflict(statement: Callable[[], Result]) -> Result:
                 raise
             connection = connections[alias]
             attempts = CONFLICT_ATTEMPTS if is_conflict(error) else ATTEMPTS
-            if connection.in_atomic_block or attempt >= attempts or is_missing_table(error) or is_refusal(error):
+            if connection.in_atomic_block or attempt >= attempts or is_statement_error(error) or is_refusal(error):
                 raise
             if error_code(error) in READ_ONLY:
                 connection.close()  # it works, but would stay with the server that was the primary before
@@ -203,10 +208,15 @@ def is_statement_error(error: BaseException) -> bool:
 
     A table or column is missing, the role has no permission, or a prepared statement or this process is out of date.
     """
-    if is_missing_table(error) or is_code_outdated(error):
+    if is_missing_table(error) or is_denied(error) or is_code_outdated(error):
         return True
     state = error_code(error) if isinstance(error, ProgrammingError | NotSupportedError) else None
     return isinstance(state, str) and state[:2] in STATEMENT_CLASSES
+
+
+def is_denied(error: BaseException) -> bool:
+    """Return whether the database user lacks a permission."""
+    return isinstance(error, OperationalError | ProgrammingError) and error_code(error) in DENIED
 
 
 def is_code_outdated(error: BaseException) -> bool:
@@ -251,6 +261,40 @@ CLOCK_QUERIES = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
 }
 """Queries for the seconds since 1970 by the clock of the database."""
+
+
+READ_ONLY_QUERIES = {
+    "postgresql": "SELECT current_setting('transaction_read_only') = 'on'",
+    "mysql": "SELECT @@global.read_only",
+}
+"""Queries whether the server or the session is read-only. They wait for no lock."""
+
+
+def is_read_only() -> bool:
+    """Return whether the database takes no writes, as far as it can be asked without a write."""
+    connection = connections[outbox_database()]
+    query = READ_ONLY_QUERIES.get(connection.vendor)
+    if query is None:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return str(cursor.fetchone()[0]) not in {"False", "0", "OFF"}
+
+
+def try_writing(model: Any) -> None:
+    """Let the database check that rows of a model may be inserted, updated and deleted. Changes no row.
+
+    Raises what the database raises. Waits for locks as every write does.
+    """
+    alias = outbox_database()
+    quote = connections[alias].ops.quote_name
+    table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
+    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    columns = ", ".join(quote(field.column) for field in fields)
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE 1 = 0")  # noqa: S608
+        cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")  # noqa: S608
+        cursor.execute(f"DELETE FROM {table} WHERE 1 = 0")  # noqa: S608
 
 
 def clock_difference() -> float | None:

@@ -26,8 +26,12 @@ from django_webpush_kit.analytics import percentage
 from django_webpush_kit.caching import remember
 from django_webpush_kit.conf import backend_spec, current_scope, vapid_keyring
 from django_webpush_kit.database import (
+    GRANT,
     TABLES_MISSING,
+    is_denied,
     is_missing_table,
+    is_read_only,
+    is_statement_error,
     is_unavailable,
 )
 from django_webpush_kit.delivery.breaker import Fault
@@ -45,7 +49,7 @@ from django_webpush_kit.delivery.problems import (
     service_problems,
     worker_problems,
 )
-from django_webpush_kit.error_reports import log_error, log_event
+from django_webpush_kit.error_reports import error_text, log_error, log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
 from django_webpush_kit.overview import Readings, last_sent_at, oldest_due
 from django_webpush_kit.protocol.responses import GONE_STATUSES
@@ -99,6 +103,9 @@ def _database_problem(error: DatabaseError) -> Problem:
     if is_missing_table(error):
         log_error(_logger, "%s: run manage.py migrate. %s", TABLES_MISSING, error)
         return Problem("database", f"{TABLES_MISSING}.", "Run `manage.py migrate`.")
+    if is_denied(error):
+        log_error(_logger, "The database user lacks a permission", error=error)
+        return Problem("database", f"The database user lacks a permission: {error_text(error)}.", GRANT)
     log_error(_logger, "The database does not answer", error=error)
     return Problem("database", "The database does not answer.", "Start it, or correct DATABASES.")
 
@@ -127,6 +134,7 @@ def _current_health(readings: Readings) -> dict[str, Any]:
         *([] if is_all_paused else _readable("broadcasts", lambda: broadcast_problems(now))),
         *_queue_problems(),
         *clock_problems(difference),
+        *_read_only_problems(),
         *_success_problems(success_rate, recent["unsent"]),
     ]
     return {
@@ -153,7 +161,7 @@ def _readable(area: str, find: Callable[[], Iterable[Problem]]) -> list[Problem]
     try:
         return list(find())
     except Exception as error:
-        if is_unavailable(error) or is_missing_table(error):
+        if is_unavailable(error) or is_statement_error(error):
             raise
         log_error(_logger, "Health cannot read the %s", area, error=error)
         text = f"Stored values of the {area} cannot be read ({type(error).__name__})."
@@ -278,6 +286,12 @@ def _recent(now: datetime) -> dict[str, Any]:
         "unsent": counts["all_unsent"] - counts["gone"],
         "lag": round(max(((now - moment).total_seconds() for moment in found.values() if moment), default=0.0), 1),
     }
+
+
+def _read_only_problems() -> Iterator[Problem]:
+    if is_read_only():
+        text = "The database is read-only: nothing can be subscribed, written or sent."
+        yield Problem("database", text, "Connect to the primary. Workers and requests continue by themselves.")
 
 
 def _send_rates(states: Iterable[PushServiceState]) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
 from django_webpush_kit.database import (
-    is_code_outdated,
     is_refusal,
     is_statement_error,
     is_unavailable,
@@ -74,13 +73,14 @@ def fan_out(deadline: float = float("inf")) -> int:
     deadline = min(deadline, time.monotonic() + FAN_OUT_SECONDS)
     processed = 0
     while not processed and (broadcast := _lease_next()) is not None:
+        run = FanOut(broadcast)
         try:
-            processed = FanOut(broadcast).run(deadline)
+            processed = run.run(deadline)
         except Exception as error:
             if _is_database_away(error):
                 raise
             log_error(_logger, "Broadcast %s cannot continue", broadcast.pk, error=error)
-            _suspend(broadcast, error)
+            _suspend(broadcast, error, was_writing=run.is_writing)
         finally:
             mine = stored_broadcasts().filter(pk=broadcast.pk, lease_token=broadcast.lease_token)
             retry_on_conflict(partial(mine.update, lease_token=None, lease_until=None))
@@ -93,11 +93,14 @@ class FanOut:
     """The fan-out of one broadcast by one worker."""
 
     def __init__(self, broadcast: PushBroadcast) -> None:
+        self.is_writing = False
+        """Whether a statement of this package is running, not one of the project's audience or template."""
         self._broadcast = broadcast
-        self._rate = Rate.parse(broadcast.rate) if broadcast.rate else None
+        self._rate: Rate | None = None
 
     def run(self, deadline: float) -> int:
         """Write pages until the broadcast ends, is far enough ahead, or time is up. Returns the recipients read."""
+        self._rate = Rate.parse(self._broadcast.rate) if self._broadcast.rate else None
         if self._broadcast.status == Status.PENDING:
             if not _start(self._broadcast):
                 return 0
@@ -177,7 +180,9 @@ class FanOut:
                 )
             return counts, next_page_at
 
+        self.is_writing = True
         written = retry_on_conflict(statements)
+        self.is_writing = False
         if written is None:
             return None
         counts, broadcast.next_page_at = written
@@ -318,14 +323,13 @@ def _finish(broadcast: PushBroadcast) -> None:
         emit(notifications_queued, get_notification_model(), batch=broadcast.batch, result=broadcast)
 
 
-def _suspend(broadcast: PushBroadcast, error: Exception) -> None:
+def _suspend(broadcast: PushBroadcast, error: Exception, *, was_writing: bool) -> None:
     """Fail a broadcast that has written no rows. Retry any other one after a pause."""
     now = timezone.now()
     running = stored_broadcasts().filter(pk=broadcast.pk, status__in=(Status.PENDING, Status.RUNNING))
     reason = {"failure_reason": error_text(error)}
     # a timeout, a lock or a lost connection; or a migration, but not a query of the project that never works
-    is_migrating = is_code_outdated(error) or (is_statement_error(error) and _is_table_missing())
-    is_passing = is_unavailable(error) or is_migrating
+    is_passing = is_unavailable(error) or (is_statement_error(error) and (was_writing or _is_table_missing()))
 
     def statements() -> None:
         failed = {"status": Status.FAILED, "finished_at": now, **reason}

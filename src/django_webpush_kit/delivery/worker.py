@@ -16,7 +16,13 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
-from django_webpush_kit.database import TABLES_MISSING, is_missing_table, is_unavailable, outbox_database
+from django_webpush_kit.database import (
+    TABLES_MISSING,
+    is_missing_table,
+    is_statement_error,
+    is_unavailable,
+    outbox_database,
+)
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
 from django_webpush_kit.delivery.heartbeats import note_progress
@@ -54,7 +60,7 @@ class Worker:
         self.claimed = 0
         self.outcomes: Counter[str] = Counter()
         self.is_database_away = False
-        """Whether the last look at the outbox failed, because of an outage or missing tables."""
+        """Whether the last look at the outbox failed, because of an outage, or of missing tables or permissions."""
         self._limit = limit
         self._end = float("inf") if seconds is None else time.monotonic() + seconds
         self._is_abandoned = is_abandoned
@@ -77,7 +83,8 @@ class Worker:
         while not self._is_done():
             try:
                 report = self._step()
-                self._note_answer()
+                if report.claimed or not report.more:  # otherwise time was up before it looked
+                    self._note_answer()
                 note_progress(0)
                 self._on_turn()
                 if report.more:
@@ -87,7 +94,7 @@ class Worker:
             except ImproperlyConfigured:
                 raise
             except Exception as error:  # noqa: BLE001 - the next rows may succeed after any error
-                if is_unavailable(error) or is_missing_table(error):
+                if is_unavailable(error) or is_statement_error(error):
                     self._note_outage(error)
                 else:
                     self._errors.note("Delivering", error)
@@ -166,6 +173,8 @@ class Worker:
         self.is_database_away = True
         if is_missing_table(error):
             log_error(_logger, "%s: run manage.py migrate. Retrying: %s", TABLES_MISSING, error)
+        elif is_statement_error(error):
+            log_error(_logger, "The database refuses statements of this worker; retrying: %s", error, error=error)
         else:
             log_warning(_logger, "The database does not answer; retrying: %s", error)
 

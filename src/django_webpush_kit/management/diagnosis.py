@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
@@ -26,7 +26,7 @@ from django_webpush_kit.caching import is_cache_shared
 from django_webpush_kit.checks import TAG
 from django_webpush_kit.checks.project import INCLUDE, are_urls_included
 from django_webpush_kit.conf import MODEL_SETTINGS, backend_spec, kit_settings, swapped_model, vapid_keyring
-from django_webpush_kit.database import clock_difference, outbox_database
+from django_webpush_kit.database import GRANT, clock_difference, is_denied, outbox_database, try_writing
 from django_webpush_kit.delivery.pacing import send_limits
 from django_webpush_kit.delivery.problems import clock_problems
 from django_webpush_kit.health import UNHEALTHY, get_health
@@ -173,6 +173,7 @@ def _database() -> Iterator[Finding]:
         yield Finding("error", "database", text, "python manage.py migrate")
         return
     yield from _tables(connection)
+    yield from _writes()
 
 
 def _tables(connection: Any) -> Iterator[Finding]:
@@ -197,6 +198,19 @@ def _tables(connection: Any) -> Iterator[Finding]:
                     f"{field.related_model._meta.db_table}: a model setting was changed after migrate.",
                     "Restore the setting, or move the data as the how-to for swapping models shows.",
                 )
+
+
+def _writes() -> Iterator[Finding]:
+    """Find tables that the database user may not write to, or a database that is read-only."""
+    models = {*apps.get_app_config(TAG).get_models(), *map(swapped_model, MODEL_SETTINGS)}
+    for model in sorted(models, key=lambda model: model._meta.db_table):
+        try:
+            try_writing(model)
+        except DatabaseError as error:
+            text = f"The database refuses to write to {model._meta.db_table}: {in_words(error)}"
+            yield Finding("error", "database", text, GRANT if is_denied(error) else "Correct DATABASES.")
+            if not is_denied(error):
+                return  # the same holds for the others
 
 
 def _clock() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
-from django_webpush_kit.database import is_missing_table, outbox_database
+from django_webpush_kit.database import GRANT, is_denied, is_missing_table, outbox_database
 from django_webpush_kit.management.interruption import INTERRUPTED
 
 PIPE_CLOSED = 141
@@ -52,13 +52,15 @@ def _is_closed(stream: Any) -> bool:
 
 
 class DatabaseCommand(TerminalCommand):
-    """A command that reads or writes tables. If they are missing, it says how to create them."""
+    """A command that reads or writes tables. If they are missing or may not be used, it says what to do."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. Raises CommandError if a table or a column is missing."""
+        """Run the command. Raises CommandError if a table, a column or a permission is missing."""
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:
+            if is_denied(error):
+                raise CommandError(f"The database user lacks a permission: {error}. {GRANT}") from error
             if not is_missing_table(error):
                 raise
             raise CommandError(f"Migrations are missing. Run: {migrate_command()}") from error

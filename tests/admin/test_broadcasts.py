@@ -560,13 +560,9 @@ class TestTheFigures:
     def test_the_page_links_to_its_notifications(self, admin_client, running, subscription):
         make_notification(subscription)
         page = admin_client.get(url_of(PushBroadcast, "change", running.pk))
-        listed = admin_client.get(page.context["page"].notifications_url).context["cl"].result_list
+        listed = admin_client.get(page.context["notifications_url"]).context["cl"].result_list
         assert {row.batch for row in listed} == {running.batch}
         assert len(listed) == 4
-
-    @pytest.mark.urls("tests.urls_without_api")
-    def test_without_pages_for_notifications_there_is_no_link(self, running):
-        assert broadcast_page(running).notifications_url == ""
 
 
 class TestTheFiguresOfALargeBroadcast:

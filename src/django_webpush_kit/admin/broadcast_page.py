@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_webpush_kit.admin.contained import local, with_edge_moments
 from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
 from django_webpush_kit.admin.numbers import formatted
-from django_webpush_kit.admin.pages import DEFAULT_SITE, list_url
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
 from django_webpush_kit.models import PushBroadcast, get_notification_model
@@ -71,11 +70,10 @@ class BroadcastPage:
     percent: int | None
     is_live: bool
     is_stale: bool
-    notifications_url: str
 
 
-def broadcast_page(broadcast: PushBroadcast, *, counts: bool = True, site: str = DEFAULT_SITE) -> BroadcastPage:
-    """Return the current page of a broadcast in an admin site. Reads its fields again.
+def broadcast_page(broadcast: PushBroadcast, *, counts: bool = True) -> BroadcastPage:
+    """Return the current page of a broadcast. Reads its fields again.
 
     Unless it `counts`, the figures of a large broadcast are the latest that were counted.
     """
@@ -93,7 +91,6 @@ def broadcast_page(broadcast: PushBroadcast, *, counts: bool = True, site: str =
         percent=_percent(figures),
         is_live=is_live,
         is_stale=_is_old(figures) and not counts,
-        notifications_url=list_url(get_notification_model(), batch=broadcast.batch, site=site),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -197,10 +196,9 @@ class PushBroadcastAdmin(ReadingAdmin, PreviewingAdmin):
         return f"{formatted(broadcast.processed)} / {formatted(total)} ({100 * broadcast.processed // total} %)"
 
     def _figures_context(self, request: HttpRequest, broadcast: Any, *, counts: bool) -> dict[str, Any]:
-        page = broadcast_page(broadcast, counts=counts, site=self.admin_site.name)
-        notifications_url = self.viewer(request).list_url(get_notification_model(), batch=broadcast.batch)
         return {
-            "page": replace(page, notifications_url=notifications_url),
+            "page": broadcast_page(broadcast, counts=counts),
+            "notifications_url": self.viewer(request).list_url(get_notification_model(), batch=broadcast.batch),
             "broadcast": broadcast,
             "control_url": self._url("control", broadcast) if self.has_act_permission(request) else "",
         }

@@ -77,6 +77,11 @@ def test_a_slow_result_is_kept_by_its_process(monkeypatch):
     assert len(caching._kept) <= caching.MAX_KEPT
 
 
+def test_a_result_that_may_be_slow_is_kept_by_its_process():
+    compute = counter()
+    assert [remember("x", compute=compute, seconds=60, is_slow=True) for _ in range(2)] == [1, 1]
+
+
 def test_a_slow_result_is_not_kept_for_ever(monkeypatch):
     monkeypatch.setattr(caching, "SLOW_SECONDS", 0.0)
     compute = counter()

@@ -23,7 +23,7 @@ from django_webpush_kit.outages import guard_of
 
 Value = TypeVar("Value")
 
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 2.0
 """A result that took longer is kept in this process. On a small site, nothing does."""
 
 MAX_KEPT = 100
@@ -34,13 +34,18 @@ _kept: dict[str, tuple[Any, float]] = {}
 
 
 def remember(
-    name: str, *parts: object, compute: Callable[[], Value], seconds: float | None = None, share: float = 1.0
+    name: str,
+    *parts: object,
+    compute: Callable[[], Value],
+    seconds: float | None = None,
+    share: float = 1.0,
+    is_slow: bool = False,
 ) -> Value:
     """Return the cached result of `compute()`, at most `seconds` old (default: `STATISTICS_CACHE_SECONDS`).
 
     `name` and `parts` form the cache key. A result that takes long is kept longer than `seconds`, so that computing it
     takes at most this `share` of the time. If no shared cache answers, the result is computed, or was kept by this
-    process because it took more than `SLOW_SECONDS`.
+    process because it took more than `SLOW_SECONDS` or `is_slow`.
     """
     seconds = kit_settings.STATISTICS_CACHE_SECONDS if seconds is None else seconds
     if seconds <= 0:
@@ -51,7 +56,7 @@ def remember(
     started = time.monotonic()
     value = compute()
     taken = time.monotonic() - started
-    _store(value, name, *parts, seconds=max(seconds, taken / share), is_kept=taken > SLOW_SECONDS)
+    _store(value, name, *parts, seconds=max(seconds, taken / share), is_kept=is_slow or taken > SLOW_SECONDS)
     return value
 
 

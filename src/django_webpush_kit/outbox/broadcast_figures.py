@@ -92,9 +92,14 @@ def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     They are at most `CACHE_SECONDS` old, or older if counting takes longer than `CACHE_SHARE` of that time.
     """
     broadcast.refresh_from_db(using=outbox_database())
-    key = (str(broadcast.batch), broadcast.status)
     return remember(
-        "broadcast", *key, compute=lambda: _count_and_keep(broadcast), seconds=CACHE_SECONDS, share=CACHE_SHARE
+        "broadcast",
+        str(broadcast.batch),
+        broadcast.status,
+        compute=lambda: _count_and_keep(broadcast),
+        seconds=CACHE_SECONDS,
+        share=CACHE_SHARE,
+        is_slow=_is_large(broadcast),
     )
 
 
@@ -104,7 +109,7 @@ def latest_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     Those of a broadcast with more than `LONG_COUNT` notifications are the latest that `broadcast_figures` counted.
     """
     broadcast.refresh_from_db(using=outbox_database())
-    if broadcast.queued <= LONG_COUNT:
+    if not _is_large(broadcast):
         return broadcast_figures(broadcast)
     found: BroadcastFigures | None = kept("latest figures", str(broadcast.batch))
     return found or BroadcastFigures(
@@ -114,9 +119,13 @@ def latest_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     )
 
 
+def _is_large(broadcast: PushBroadcast) -> bool:
+    return broadcast.queued > LONG_COUNT
+
+
 def _count_and_keep(broadcast: PushBroadcast) -> BroadcastFigures:
     figures = _count(broadcast)
-    if broadcast.queued > LONG_COUNT:
+    if _is_large(broadcast):
         keep(figures, "latest figures", str(broadcast.batch), seconds=KEPT_SECONDS)
     return figures
 

@@ -1,5 +1,6 @@
 """What the hourly cleanup deletes, and what it keeps."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Thread
 
@@ -13,7 +14,7 @@ from django_webpush_kit.analytics import NotificationAnalyticsService
 from django_webpush_kit.api.events import Event, record
 from django_webpush_kit.delivery import pruning
 from django_webpush_kit.delivery.pruning import clean_up
-from django_webpush_kit.models import IdempotencyKey, OutboxDay, get_notification_model
+from django_webpush_kit.models import IdempotencyKey, OutboxDay, get_notification_model, get_subscription_model
 from django_webpush_kit.outbox.retries import retry_failed
 from tests.factories import make_event, make_notification, make_template
 
@@ -226,6 +227,62 @@ def test_events_during_a_deletion_are_counted_or_refused(subscription, push_sett
     assert problems == []
     assert service.get_report(30)["totals"]["queued"] == 60
     assert service.get_report(30)["totals"]["shown"] == sum(recorded)
+
+
+@contextmanager
+def locked(*rows):
+    """Another transaction holds locks on these rows."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for row in rows:
+            table = connection.ops.quote_name(row._meta.db_table)
+            cursor.execute(
+                f"SELECT 1 FROM {table} WHERE id = %s FOR UPDATE", [row._meta.pk.get_db_prep_value(row.pk, other)]
+            )
+    try:
+        yield
+    finally:
+        other.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="it has no row locks")
+class TestRowsThatTheProjectHasLocked:
+    @pytest.mark.parametrize("first", [0, 1, 4])
+    def test_are_deleted_by_a_later_run(self, make_user, make_subscription, push_settings, first):
+        push_settings(TEXT_RETENTION_DAYS=None)
+        ended, kept = (make_subscription(make_user()) for _ in range(2))
+        rows = [make_notification(ended if number % 2 else kept, days_ago=100) for number in range(5)]
+        get_subscription_model().objects.filter(pk=ended.pk).update(
+            is_active=False, deactivated_at=timezone.now() - timedelta(days=100)
+        )
+        services.send(kept, "Hello", idempotency_key="order:7")
+        services.send(kept, "Hello", idempotency_key="order:8")
+        get_notification_model().objects.filter(status="pending").update(status="sent")
+        age_keys(31)
+        with locked(rows[first], IdempotencyKey.objects.earliest("pk")):
+            counts = clean_up()
+        is_in_use = rows[first].subscription_id == ended.pk
+        assert (counts["notifications"], counts["subscriptions"], counts["idempotency_keys"]) == (4, not is_in_use, 1)
+        counts = clean_up()
+        assert (counts["notifications"], counts["subscriptions"], counts["idempotency_keys"]) == (1, is_in_use, 1)
+
+    def test_lose_their_texts_in_a_later_run(self, subscription, push_settings):
+        push_settings(TEXT_RETENTION_DAYS=30)
+        rows = [make_notification(subscription, days_ago=40, title="Hello") for _number in range(5)]
+        with locked(rows[0], rows[3]):
+            assert clean_up()["texts"] == 3
+        assert clean_up()["texts"] == 2
+        assert not get_notification_model().objects.filter(title="Hello").exists()
+
+    def test_stay_if_they_are_subscriptions(self, make_user, make_subscription):
+        ended = [make_subscription(make_user()) for _number in range(5)]
+        long_ago = timezone.now() - timedelta(days=100)
+        get_subscription_model().objects.update(is_active=False, deactivated_at=long_ago)
+        with locked(*ended[:3]):
+            assert clean_up()["subscriptions"] == 2
+        assert clean_up()["subscriptions"] == 3
 
 
 class TestTexts:

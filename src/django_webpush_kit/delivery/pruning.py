@@ -1,6 +1,7 @@
 """Clean up hourly in small transactions: leases that are too long, statistics, expired subscriptions, old data.
 
-Notifications and subscriptions are added to the kept part of the statistics in the transaction that deletes them.
+Notifications and subscriptions are added to the kept part of the statistics in the transaction that deletes them. Rows
+that a transaction of the project has locked are left for the next run, where the database can pass over them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import models
-from django.db.models import Exists, Min, OuterRef, QuerySet
+from django.db import connections, models
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
@@ -91,16 +92,17 @@ def _blank_texts(now: datetime, bounds: Bounds) -> Iterator[int]:
     for day in list(days):
         rows = rows_of(get_notification_model()).filter(created_at__gte=start_of(day), created_at__lt=end_of(day))
         for keys in _chunks(rows.exclude(status__in=UNFINISHED).exclude(title=""), bounds):
-            yield retry_on_conflict(partial(_blank, keys))
+            yield _blank(rows.filter(pk__in=keys))
         if bounds.are_reached:
             return
-        if not rows.filter(status__in=UNFINISHED).exists():
+        if not rows.filter(Q(status__in=UNFINISHED) | ~Q(title="")).exists():
             retry_on_conflict(partial(rows_of(OutboxDay).filter(pk=day).update, is_blanked=True))
 
 
-def _blank(keys: list[Any]) -> int:
-    rows = rows_of(get_notification_model()).filter(pk__in=keys).exclude(status__in=UNFINISHED)
-    return int(rows.update(**NO_TEXTS))
+@atomic_with_retry
+def _blank(rows: QuerySet[Any]) -> int:
+    keys = _lock(rows.exclude(status__in=UNFINISHED))
+    return int(_locked(rows, keys).update(**NO_TEXTS))
 
 
 def _prune_notifications(now: datetime, bounds: Bounds) -> Iterator[int]:
@@ -117,18 +119,20 @@ def _prune_notifications(now: datetime, bounds: Bounds) -> Iterator[int]:
 def _prune_subscriptions(now: datetime, bounds: Bounds) -> Iterator[int]:
     """Delete subscriptions that ended before `RETENTION_DAYS`, and first, in small steps, their notifications."""
     old = rows_of(get_subscription_model()).filter(is_active=False, deactivated_at__lt=_retention_start(now))
-    while not bounds.are_reached and (keys := list(old.order_by("pk").values_list("pk", flat=True)[:DELETE_SIZE])):
+    rest = old = old.order_by("pk")
+    while not bounds.are_reached and (keys := list(rest.values_list("pk", flat=True)[:DELETE_SIZE])):
         theirs = rows_of(get_notification_model()).filter(subscription__in=keys)
         for chunk in _chunks(theirs, bounds):
             _delete_notifications(theirs.filter(pk__in=chunk))
         if not bounds.are_reached:
             yield _delete_subscriptions(old.filter(pk__in=keys))
+        rest = old.filter(pk__gt=keys[-1])
 
 
 @atomic_with_retry
 def _delete_notifications(rows: QuerySet[Any]) -> int:
     """Delete these rows and add them to the kept part of the statistics."""
-    keys = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    keys = _lock(rows)
     tally = DayTally()
     for page in pages(_locked(rows, keys)):
         tally.add_page(page)
@@ -139,7 +143,8 @@ def _delete_notifications(rows: QuerySet[Any]) -> int:
 
 @atomic_with_retry
 def _delete_subscriptions(rows: QuerySet[Any]) -> int:
-    keys = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+    theirs = rows_of(get_notification_model()).filter(subscription=OuterRef("pk"))
+    keys = _lock(rows.filter(~Exists(theirs)))
     locked = _locked(rows, keys)
     tally = DayTally()
     tally.add_subscriptions(locked, "created_at")
@@ -147,6 +152,19 @@ def _delete_subscriptions(rows: QuerySet[Any]) -> int:
     keep(tally.days)
     _delete(rows.model, keys)
     return len(keys)
+
+
+@atomic_with_retry
+def _delete_locked(rows: QuerySet[Any]) -> int:
+    keys = _lock(rows)
+    _delete(rows.model, keys)
+    return len(keys)
+
+
+def _lock(rows: QuerySet[Any]) -> list[Any]:
+    """Lock rows and return their keys."""
+    passes_over = connections[outbox_database()].features.has_select_for_update_skip_locked
+    return list(rows.order_by("pk").select_for_update(skip_locked=passes_over).values_list("pk", flat=True))
 
 
 def _locked(rows: QuerySet[Any], keys: list[Any]) -> QuerySet[Any]:
@@ -178,8 +196,12 @@ def _expired_keys(now: datetime) -> QuerySet[IdempotencyKey]:
 
 def _chunks(notifications: QuerySet[Any], bounds: Bounds) -> Iterator[list[Any]]:
     """Yield primary keys by `created_at`. Each chunk begins where the last one ended, past the rows deleted so far."""
-    ordered = rest = notifications.order_by("created_at")
+    ordered = rest = notifications.order_by("created_at", "pk")
+    before: list[Any] = []
     while not bounds.are_reached and (chunk := read_moments(rest[:DELETE_SIZE], "created_at")):
+        if chunk == before:
+            return  # only rows that are left for the next run
+        before = chunk
         yield [pk for pk, _created_at in chunk]
         moments = [created_at for _pk, created_at in chunk if created_at is not None]
         if not moments:
@@ -190,8 +212,10 @@ def _chunks(notifications: QuerySet[Any], bounds: Bounds) -> Iterator[list[Any]]
 def _prune(rows: QuerySet[Any], bounds: Bounds) -> Iterator[int]:
     keys: QuerySet[Any] = rows.values_list("pk", flat=True)
     while not bounds.are_reached and (chunk := list(keys[:DELETE_SIZE])):
-        retry_on_conflict(partial(_delete, rows.model, chunk))
-        yield len(chunk)
+        deleted = _delete_locked(rows_of(rows.model).filter(pk__in=chunk))
+        yield deleted
+        if not deleted:
+            return
 
 
 def _delete(model: type[models.Model], keys: list[Any]) -> None:

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, NotSupportedError, OperationalError, ProgrammingError, connection
 
 from django_webpush_kit import services
@@ -139,6 +140,29 @@ def test_outcomes_survive_a_missing_table(rows, breaking):
     deliver_due()
     assert states(rows) == {("sent", 0, None)}
     assert len(locmem.sent) == ROWS
+
+
+def test_a_command_that_ends_waits_for_the_database(rows, breaking, monkeypatch):
+    """A worker that is stopped during an outage would otherwise forget what it has sent."""
+    outage = refusing("UPDATE")
+    breaking(happen=outage.__enter__)
+    ends = {unfinished.EXIT_RETRY_SECONDS: lambda: outage.__exit__(None, None, None)}
+    monkeypatch.setattr("time.sleep", lambda seconds: ends.pop(seconds, lambda: None)())
+    with pytest.raises((OperationalError, CommandError)):
+        call_command("deliver_push")
+    assert states(rows) == {("sent", 0, None)}
+    assert len(locmem.sent) == ROWS
+
+
+def test_a_command_that_ends_does_not_wait_for_ever(rows, breaking, monkeypatch, caplog):
+    monkeypatch.setattr(unfinished, "EXIT_SECONDS", 0.05)
+    outage = refusing("UPDATE")
+    breaking(happen=outage.__enter__)
+    with pytest.raises((OperationalError, CommandError)):
+        call_command("deliver_push")
+    outage.__exit__(None, None, None)
+    assert "this process ends" in caplog.text
+    assert set(rows.values_list("status", flat=True)) == {"sending"}
 
 
 def test_answers_that_cannot_be_judged_during_an_outage_are_judged_afterwards(rows, breaking):

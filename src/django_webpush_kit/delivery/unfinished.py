@@ -10,19 +10,26 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import close_old_connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import current_scope
 from django_webpush_kit.database import is_statement_error, is_unavailable, outbox_database
-from django_webpush_kit.error_reports import log_error
+from django_webpush_kit.error_reports import log_error, log_warning
 
 MAX_RETRY_SECONDS = 5.0
 """Maximum interval between two attempts to finish the same work. The first one is a quarter of a second."""
+
+EXIT_SECONDS = 8.0
+"""How long a process that ends waits for the database. Docker kills it ten seconds after the signal."""
+
+EXIT_RETRY_SECONDS = 0.5
 
 _logger = logging.getLogger(__name__)
 
@@ -62,6 +69,30 @@ def finish_kept() -> None:
                 continue
             log_error(_logger, "Outcomes are lost, and their messages will be repeated", error=error)
         _kept[_key()].remove(kept)
+
+
+@contextmanager
+def finishing_before_exit() -> Iterator[None]:
+    """Finish what is kept at the end of a process, unless Ctrl-C or a second signal ends it at once."""
+    try:
+        yield
+    except Exception:
+        _finish_before_exit()
+        raise
+    _finish_before_exit()
+
+
+def _finish_before_exit() -> None:
+    end = time.monotonic() + EXIT_SECONDS
+    while kept := _kept.get(_key()):
+        if time.monotonic() >= end:
+            log_warning(_logger, "Outcomes are lost, because this process ends: their messages will be repeated")
+            return
+        time.sleep(EXIT_RETRY_SECONDS)
+        close_old_connections()
+        for one in kept:
+            one.retry_at = 0.0
+        finish_kept()
 
 
 def is_passing(error: Exception) -> bool:

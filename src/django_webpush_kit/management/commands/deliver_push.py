@@ -16,6 +16,7 @@ from django.utils import timezone
 from django_webpush_kit.delivery.heartbeats import note_death, worker_heartbeat
 from django_webpush_kit.delivery.processes import WorkerProcesses
 from django_webpush_kit.delivery.transport import close_transport
+from django_webpush_kit.delivery.unfinished import finishing_before_exit
 from django_webpush_kit.delivery.worker import MAX_SLEEP_SECONDS, Worker
 from django_webpush_kit.management.arguments import check_positive
 from django_webpush_kit.management.reporting import DatabaseCommand
@@ -98,6 +99,7 @@ class Command(DatabaseCommand):
             with (
                 worker.stopped_by_signals(afterwards=afterwards),
                 worker_heartbeat(command, is_loop=options["loop"]) as heartbeat,
+                finishing_before_exit(),
             ):
                 if options["loop"]:
                     worker.run_for_ever(options["interval"])

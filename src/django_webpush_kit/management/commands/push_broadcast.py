@@ -12,6 +12,7 @@ from django_webpush_kit.database import outbox_database
 from django_webpush_kit.delivery.engine import deliver_due
 from django_webpush_kit.delivery.heartbeats import worker_heartbeat
 from django_webpush_kit.delivery.transport import close_transport
+from django_webpush_kit.delivery.unfinished import finishing_before_exit
 from django_webpush_kit.exceptions import WebPushKitError
 from django_webpush_kit.management.arguments import json_object
 from django_webpush_kit.management.interruption import INTERRUPTED, Interruption, interruptible
@@ -56,7 +57,7 @@ class Command(ReportingCommand):
             return
         with interruptible() as interruption:
             if options["deliver"]:
-                with worker_heartbeat("push_broadcast --deliver", is_loop=False):
+                with worker_heartbeat("push_broadcast --deliver", is_loop=False), finishing_before_exit():
                     self._deliver(broadcast, interruption, show=options["progress"])
             else:
                 self._watch(broadcast, interruption)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from django.apps import apps
@@ -261,6 +262,18 @@ CLOCK_QUERIES = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
 }
 """Queries for the seconds since 1970 by the clock of the database."""
+
+
+def sqlite_file() -> tuple[int, int] | None:
+    """Return what identifies the file of an SQLite database now, or None if there is none, and for other databases."""
+    connection: Any = connections[outbox_database()]
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return None
+    try:
+        status = Path(connection.settings_dict["NAME"]).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 READ_ONLY_QUERIES = {

@@ -205,6 +205,46 @@ def test_a_loop_outlives_a_database_that_is_away(subscription, caplog, monkeypat
     assert messages == [f"{start}no such table: {table}", "The database answers again"]
 
 
+@pytest.fixture
+def file(tmp_path):
+    """This process keeps a connection open to a copy of the SQLite database in this file."""
+    usual = connection.settings_dict.copy()
+    file = tmp_path / "live.sqlite3"
+    copy_to(file)
+    connection.close()
+    connection.settings_dict |= {"NAME": str(file), "CONN_MAX_AGE": None}
+    yield file
+    connection.close()
+    connection.settings_dict |= usual
+
+
+def copy_to(file):
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM INTO %s", [str(file)])
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="other databases are no files")
+def test_a_loop_opens_the_file_that_replaced_the_one_of_its_database(
+    subscription, file, tmp_path, caplog, push_outbox, push_settings
+):
+    push_settings(TASK_BACKEND="django_webpush_kit.task_backends.NullBackend")
+    send(subscription, "In both files")
+    restored = tmp_path / "restored.sqlite3"
+    copy_to(restored)
+
+    def restore():
+        if restored.exists():
+            for suffix in ("-wal", "-shm"):
+                file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
+            restored.replace(file)
+
+    with caplog.at_level(logging.WARNING, logger="django_webpush_kit"):
+        Worker(seconds=60, limit=2, on_turn=restore).run_for_ever(0.1)
+    assert len(push_outbox) == 2
+    [record] = caplog.records
+    assert record.getMessage() == "The file of the SQLite database was deleted or replaced; it is opened again"
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="takes the table away under the worker")
 def test_a_single_pass_reports_a_database_that_is_away():
     table = get_notification_model()._meta.db_table

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import FrameType
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from django_webpush_kit.conf import kit_settings
@@ -22,6 +22,7 @@ from django_webpush_kit.database import (
     is_statement_error,
     is_unavailable,
     outbox_database,
+    sqlite_file,
 )
 from django_webpush_kit.delivery.containment import ErrorLog
 from django_webpush_kit.delivery.engine import Bounds, DeliveryReport, deliver_within
@@ -67,6 +68,7 @@ class Worker:
         self._on_turn = on_turn
         self._is_stopped = False
         self._errors = ErrorLog()
+        self._file: tuple[int, int] | None = None
 
     @property
     def ending(self) -> str:
@@ -82,6 +84,7 @@ class Worker:
         """Deliver rows when they are due, until stopped. Continues after database outages and other errors."""
         while not self._is_done():
             try:
+                self._leave_deleted_file()
                 report = self._step()
                 if report.claimed or not report.more:  # otherwise time was up before it looked
                     self._note_answer()
@@ -102,6 +105,13 @@ class Worker:
             close_old_connections()
             if not self._is_done():
                 time.sleep(max(0.0, min(wait, self._end - time.monotonic())))
+
+    def _leave_deleted_file(self) -> None:
+        """Close a connection that is kept open to an SQLite file that was deleted or replaced: nobody else sees it."""
+        before, self._file = self._file, sqlite_file()
+        if before is not None and before != self._file:
+            log_warning(_logger, "The file of the SQLite database was deleted or replaced; it is opened again")
+            connections[outbox_database()].close()
 
     @contextmanager
     def stopped_by_signals(self, *, afterwards: signal.Handlers | None = None) -> Iterator[None]:

@@ -24,7 +24,7 @@ try {
   const texts = readdirSync(STATIC).filter((name) => name.startsWith("webpush-kit-texts-"));
   const inputs = [...texts, ...MODULES.map((name) => `${name}.js`), "service-worker.js", "webpush-kit-dom.d.ts"];
   for (const name of inputs) cpSync(join(STATIC, name), join(folder, name));
-  cpSync(join(STATIC, "admin/live.js"), join(folder, "live.js"));
+  for (const name of ["live.js", "lists.js"]) cpSync(join(STATIC, "admin", name), join(folder, name));
   cpSync(join(NPM, "react.js"), join(folder, "react.js"));
   const common = { allowJs: true, checkJs: true, strict: true, skipDefaultLibCheck: true, target: "es2022", types: [] };
   run("modules", {
@@ -50,7 +50,7 @@ try {
     });
     run("pages", {
       compilerOptions: { ...common, lib: ["es2023", "dom", "dom.iterable"], noEmit: true },
-      files: ["live.js"],
+      files: ["live.js", "lists.js"],
     });
   }
 } finally {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.admin_pages import TROUBLE
 from tests.browser.studio import open_site, select, send_form
 from tests.browser.waiting import wait_until
 
@@ -70,6 +71,19 @@ def test_lists_and_the_story_fit_into_the_window(admin, studio, width):
     assert admin.run(OUTSIDE, ".webpush-kit-payload") == []
     steps = admin.run("return [...document.querySelectorAll('.webpush-kit-story li')].map((step) => step.innerText)")
     assert any("Accepted by" in step for step in steps)
+
+
+def test_on_a_phone_the_values_of_a_row_have_titles(admin, studio):
+    studio.manage("shell", "-c", TROUBLE)
+    resize(admin, 390)
+    admin.open(f"{studio.origin}/admin/webpush_kit/pushservicestate/")
+    shown = """return [...document.querySelectorAll("#result_list tbody tr:first-child td[data-webpush-kit-title]")]
+        .filter((cell) => cell.getClientRects().length)
+        .map((cell) => [getComputedStyle(cell, "::before").content, cell.innerText.trim()])"""
+    values = dict(admin.run(shown))
+    assert values['"Messages per minute"'] == "950"
+    assert '"Paused until"' not in values  # it is empty
+    assert admin.run(OUTSIDE, "#result_list") == []
 
 
 def test_a_notification_is_sent_again_from_its_page(admin, studio):

@@ -248,7 +248,7 @@ BULKHEADS = {
         """
         api/throttling _count cache.add
         api/throttling _count cache.incr
-        caching ask_cache caches[]
+        caching default_cache caches[]
         caching is_cache_shared caches[]
         caching _find ask_cache
         caching _find cache.get
@@ -315,7 +315,6 @@ BULKHEADS = {
         management/commands/push_resume Command.handle get_task_backend
         management/commands/push_resume Command.handle wake_all
         management/commands/push_schedule Command.handle get_task_backend
-        management/diagnosis _cache caches[]
         management/diagnosis _cache.ask cache.get
         management/diagnosis _cache.ask cache.set
         management/diagnosis _scope SCOPE

@@ -4,9 +4,10 @@ import time
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
 
 from django_webpush_kit import caching
-from django_webpush_kit.caching import forget_kept_values, keep, kept, remember
+from django_webpush_kit.caching import ask_cache, forget_kept_values, keep, kept, remember
 from django_webpush_kit.conf import installed_version
 
 
@@ -146,3 +147,28 @@ def test_a_cache_outage_during_a_call_is_tolerated(shared_cache, settings, caplo
 
     assert remember("x", compute=compute) == "computed"
     assert "The cache does not answer" in caplog.text
+
+
+class LateClient(LocMemCache):
+    """A cache whose client takes long to import, as that of Redis on a busy machine."""
+
+    _is_ready = False
+
+    @property
+    def _cache(self):
+        if not self._is_ready:
+            time.sleep(0.3)
+            self._is_ready = True
+        return self._values
+
+    @_cache.setter
+    def _cache(self, values):
+        self._values = values
+
+
+def test_importing_the_client_is_not_taken_for_an_outage(settings, monkeypatch, caplog):
+    monkeypatch.setattr("django_webpush_kit.outages.CALL_SECONDS", 0.2)
+    monkeypatch.setattr("django_webpush_kit.caching.is_cache_shared", lambda: True)
+    settings.CACHES = {"default": {"BACKEND": "tests.test_caching.LateClient", "LOCATION": "late"}}
+    assert ask_cache(lambda cache: cache.get("x", 1)) == 1
+    assert caplog.records == []

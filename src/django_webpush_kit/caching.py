@@ -106,8 +106,19 @@ def scoped_key(name: str, *parts: object) -> str:
 
 
 def is_cache_shared() -> bool:
-    """Return whether all processes share the default cache."""
-    return not isinstance(caches[DEFAULT_CACHE_ALIAS], DummyCache | LocMemCache)
+    """Return whether all processes share the default cache. One that cannot be created fails when it is asked."""
+    try:
+        cache = caches[DEFAULT_CACHE_ALIAS]
+    except Exception:  # noqa: BLE001 - backends raise errors of their own
+        return True
+    return not isinstance(cache, DummyCache | LocMemCache)
+
+
+def default_cache() -> BaseCache:
+    """Return the default cache. The library of its client is imported, because that can take longer than an answer."""
+    cache = caches[DEFAULT_CACHE_ALIAS]
+    getattr(cache, "_cache", None)  # Django's caches create their client here, without connecting it
+    return cache
 
 
 def ask_cache(question: Callable[[BaseCache], Any]) -> Any:
@@ -118,7 +129,7 @@ def ask_cache(question: Callable[[BaseCache], Any]) -> Any:
     guard = guard_of("The cache", repr(settings.CACHES[DEFAULT_CACHE_ALIAS]))
     try:
         # each thread has its own cache object; the helper thread must use ours
-        cache = guard.call(lambda: caches[DEFAULT_CACHE_ALIAS], is_remote=False)
+        cache = guard.call(default_cache, is_remote=False)
         if not is_cache_shared():
             return None
         return guard.call(lambda: question(cache), is_remote=not isinstance(cache, BaseDatabaseCache))

@@ -197,10 +197,16 @@ def test_subscriptions_of_a_lost_key_are_counted_until_it_is_back(push_settings,
     old = settings.WEBPUSH_KIT["VAPID_PRIVATE_KEY"]
     push_settings(VAPID_PRIVATE_KEY=generate_vapid_keys()["private_key"])
     ((level, area, text),) = findings()
-    assert (level, area) == ("warning", "keys")
+    assert (level, area) == ("error", "keys")
     assert text.startswith("1 active subscription was")
     push_settings(VAPID_FALLBACK_PRIVATE_KEYS=[old])
     assert findings() == []
+
+
+def test_a_missing_key_is_an_error(push_settings, subscription):
+    subscription.delete()
+    push_settings(VAPID_PRIVATE_KEY="")
+    assert [(level, area) for level, area, _text in findings() if level == "error"] == [("error", "settings")]
 
 
 def test_missing_schedules_are_an_error(push_settings):
@@ -243,6 +249,23 @@ def test_an_unreachable_cache_is_an_error(settings):
 def test_a_cache_that_stores_nothing_is_an_error(settings):
     settings.CACHES = {"default": {"BACKEND": "tests.commands.test_push_doctor.ForgetfulCache"}}
     assert "does not return what was stored" in areas()["cache"][1]
+
+
+def test_a_cache_that_cannot_be_created_is_an_error_and_hides_no_other_finding(settings, push_settings):
+    settings.CACHES = {"default": {"BACKEND": "tests.commands.test_push_doctor.BrokenCache", "LOCATION": ""}}
+    push_settings(STORE_CLIENT_INFO=True)
+    assert areas()["cache"] == (
+        "error",
+        "The default cache does not work: LookupError: no client. Rate limits and wake-ups depend on it.",
+    )
+    assert "STORE_CLIENT_INFO" in areas()["settings"][1]
+
+
+class BrokenCache(BaseCache):
+    """Its library is not installed."""
+
+    def __init__(self, _location, _params):
+        raise LookupError("no client")
 
 
 class ForgetfulCache(BaseCache):
@@ -297,11 +320,22 @@ def test_tenants_without_a_scope_are_a_warning(push_settings, monkeypatch):
     assert "scope" not in areas()
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(3600, "ahead of"), (-3600, "behind")])
-def test_a_clock_that_differs_from_the_database_clock_is_a_warning(seconds, words, time_machine):
+def test_a_few_subscriptions_of_a_lost_key_are_a_warning(make_subscription, subscription):
+    for _ in range(10):
+        make_subscription()
+    get_subscription_model().objects.filter(pk=subscription.pk).update(vapid_key_id="lost")
+    ((level, area, _text),) = findings()
+    assert (level, area) == ("warning", "keys")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level", "words"),
+    [(10, "warning", "ahead of"), (3600, "error", "ahead of"), (-10, "warning", "behind"), (-3600, "error", "behind")],
+)
+def test_a_clock_that_differs_from_the_database_clock_is_as_serious_as_for_health(seconds, level, words, time_machine):
     time_machine.move_to(datetime.now(timezone.utc) + timedelta(seconds=seconds))
-    level, text = areas()["clock"]
-    assert level == "warning"
+    found, text = areas()["clock"]
+    assert found == level
     assert f" s {words} the clock of the database" in text
 
 
@@ -474,11 +508,36 @@ class TestLinks:
     """The doctor fetches the links of payloads from outside."""
 
     def findings(self, push_settings, **values):
+        return [found["text"] for found in self.all_findings(push_settings, **values)]
+
+    def all_findings(self, push_settings, **values):
         push_settings(**values)
         output = StringIO()
         with suppress(SystemExit, CommandError):
             call_command("push_doctor", "--json", stdout=output)
-        return [found["text"] for found in json.loads(output.getvalue())["findings"] if found["area"] == "urls"]
+        return [found for found in json.loads(output.getvalue())["findings"] if found["area"] == "urls"]
+
+    @pytest.mark.parametrize(
+        ("status", "word"),
+        [
+            (301, "SECURE_PROXY_SSL_HEADER"),
+            (400, "ALLOWED_HOSTS"),
+            (401, "without a login"),
+            (403, "without a login"),
+            (404, "API_PATH"),
+            (410, "API_PATH"),
+            (502, "Start the web server"),
+        ],
+    )
+    def test_the_fix_depends_on_the_response(self, live_server, settings, push_settings, status, word):
+        def config(request):
+            headers = {"Location": request.build_absolute_uri()} if status == 301 else {}
+            return HttpResponse(status=status, headers=headers)
+
+        settings.ROOT_URLCONF = (path("push/config", config),)
+        [found] = self.all_findings(push_settings, BASE_URL=live_server.url, API_PATH="/push/")
+        assert found["text"].endswith(f"/push/config answers {status}.")
+        assert word in found["fix"]
 
     def test_working_links_are_no_finding(self, live_server, push_settings):
         assert self.findings(push_settings, BASE_URL=live_server.url) == []
@@ -532,8 +591,9 @@ class TestLinks:
         assert self.findings(push_settings, **values) == []
 
     def test_an_unreachable_site_is_a_warning(self, push_settings):
-        [text] = self.findings(push_settings, BASE_URL="http://127.0.0.1:9")
-        assert text.startswith("Links in messages could not be checked: http://127.0.0.1:9/")
+        [found] = self.all_findings(push_settings, BASE_URL="http://127.0.0.1:9")
+        assert found["text"].startswith("Links in messages could not be checked: http://127.0.0.1:9/")
+        assert found["fix"].startswith("Start the web server, or correct BASE_URL.")
 
 
 def test_a_push_service_with_a_learned_rate_is_a_warning():

@@ -99,6 +99,7 @@ def test_an_unreachable_database_is_reported_as_a_metric(scrape, monkeypatch):
     found = scrape()
     assert found["webpush_health", ("status", "unhealthy")] == 1
     assert found["webpush_problems", ("area", "database"), ("level", "unhealthy")] == 1
+    assert ("webpush_active_subscriptions",) not in found  # 0 would say that all subscribers are lost
 
 
 @pytest.mark.django_db(transaction=True)

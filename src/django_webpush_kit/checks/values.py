@@ -331,6 +331,16 @@ def _api_path() -> Messages:
         yield messages.error(9, f"{named('API_PATH')}: {error}", 'Give a path such as "/api/v1/push/".')
 
 
+def _service_worker_scope() -> Messages:
+    scope = kit_settings.SERVICE_WORKER_SCOPE
+    if not scope.startswith("/") or scope.startswith("//") or not scope.isprintable():
+        yield messages.error(
+            9,
+            f"{named('SERVICE_WORKER_SCOPE')} must be a path of your site, not {scope!r}.",
+            'Begin it with a slash, such as "/app/".',
+        )
+
+
 def _send_rates() -> Messages:
     from django_webpush_kit.outbox.rates import Rate
 
@@ -373,6 +383,7 @@ CHECKS: CheckTable = (
     (("ACTIVE_USERS",), _active_users),
     (("SCOPE",), _scope),
     (("API_PATH",), _api_path),
+    (("SERVICE_WORKER_SCOPE",), _service_worker_scope),
     (("DEFAULTS",), _defaults),
     (("PUSH_SERVICES",), _push_services),
     (("SEND_RATES",), _send_rates),

@@ -75,9 +75,10 @@ class OutboxCollector:
         for finding in _counted((one["area"], one["level"]) for one in health["findings"]):
             problems.add_metric(*finding)
         yield problems
-        active = _gauge("webpush_active_subscriptions", "Active subscriptions")
-        active.add_metric([], health["active_subscriptions"] or 0)
-        yield active
+        if health["active_subscriptions"] is not None:  # 0 would be an alarm
+            active = _gauge("webpush_active_subscriptions", "Active subscriptions")
+            active.add_metric([], health["active_subscriptions"])
+            yield active
         if health["success_rate"] is not None:
             ratio = _gauge("webpush_accepted_ratio", "Part of the messages of 24 hours that was accepted, 0 to 1")
             ratio.add_metric([], health["success_rate"] / 100)

@@ -16,19 +16,19 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from django_webpush_kit.caching import is_cache_shared
+from django_webpush_kit.caching import default_cache, is_cache_shared
 from django_webpush_kit.checks import TAG
 from django_webpush_kit.checks.project import INCLUDE, are_urls_included
 from django_webpush_kit.conf import MODEL_SETTINGS, backend_spec, kit_settings, swapped_model, vapid_keyring
 from django_webpush_kit.database import GRANT, clock_difference, is_denied, outbox_database, try_writing
 from django_webpush_kit.delivery.pacing import send_limits
-from django_webpush_kit.delivery.problems import clock_problems
+from django_webpush_kit.delivery.problems import SERIOUS_LOST_KEY_SHARE, clock_problems
 from django_webpush_kit.health import UNHEALTHY, get_health
 from django_webpush_kit.management.findings import Finding, failure, guarded, in_words
 from django_webpush_kit.management.link_diagnosis import examine_links, known_base
@@ -45,6 +45,9 @@ PRUNING_GRACE = timedelta(days=2)
 
 URLS_CHECK = "webpush_kit.W009"
 """Id of the system check that the doctor replaces with an error."""
+
+NO_KEY_CHECK = "webpush_kit.W002"
+"""Id of the system check for a missing VAPID key. There an error would stop `migrate`; here it is one."""
 
 EXAMINED_HERE = ("clock", "keys")
 """Areas of health that the doctor examines itself, and more closely."""
@@ -84,7 +87,7 @@ def _in_transaction(part: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 def _settings() -> Iterator[Finding]:
     for message in checks.run_checks(tags=[TAG], include_deployment_checks=True):
         if not message.is_silenced() and message.id != URLS_CHECK:
-            level = LEVELS.get(message.level, "error")
+            level = "error" if message.id == NO_KEY_CHECK else LEVELS.get(message.level, "error")
             yield Finding(level, "settings", f"{message.msg} ({message.id})", message.hint or "")
 
 
@@ -110,20 +113,25 @@ def _urls() -> Iterator[Finding]:
 def _cache() -> Iterator[Finding]:
     if not is_cache_shared():
         return  # the settings check reports it if it matters
-    cache, key, value = caches[DEFAULT_CACHE_ALIAS], "webpush_kit:doctor", str(time.time())
+    key, value = "webpush_kit:doctor", str(time.time())
 
-    def ask() -> None:
+    def ask(cache: BaseCache) -> None:
         cache.set(key, value, 60)
         if cache.get(key) != value:
             raise RuntimeError("it does not return what was stored")
 
-    reason = failure(ask)
+    try:
+        cache = default_cache()
+    except Exception as error:  # noqa: BLE001  # backends raise errors of their own
+        reason = in_words(error)
+    else:
+        reason = failure(partial(ask, cache))
     if reason:
         yield Finding(
             "error",
             "cache",
             f"The default cache does not work: {reason}. Rate limits and wake-ups depend on it.",
-            'Start the cache server, or correct CACHES["default"].',
+            'Start the cache server, or correct CACHES["default"]. For a database cache, run createcachetable.',
         )
 
 
@@ -215,7 +223,7 @@ def _writes() -> Iterator[Finding]:
 
 def _clock() -> Iterator[Finding]:
     for problem in clock_problems(clock_difference()):
-        yield Finding("warning", "clock", problem.text, problem.fix)
+        yield Finding(_level(problem.is_serious), "clock", problem.text, problem.fix)
 
 
 def _keys() -> Iterator[Finding]:
@@ -224,12 +232,12 @@ def _keys() -> Iterator[Finding]:
     except ImproperlyConfigured:
         return  # reported with the settings
     known = ["", keyring.current.key_id, *(key.key_id for key in keyring.fallbacks)]
-    subscriptions = get_subscription_model().objects.using(outbox_database())
-    lost = subscriptions.filter(is_active=True).exclude(vapid_key_id__in=known).count()
+    active = get_subscription_model().objects.using(outbox_database()).filter(is_active=True)
+    lost = active.exclude(vapid_key_id__in=known).count()
     if lost:
         noun = "active subscription was" if lost == 1 else "active subscriptions were"
         yield Finding(
-            "warning",
+            _level(lost >= active.count() * SERIOUS_LOST_KEY_SHARE),
             "keys",
             f"{lost} {noun} created with a VAPID key that is no longer configured.",
             "Add the former private key to VAPID_FALLBACK_PRIVATE_KEYS until browsers have renewed them.",
@@ -280,5 +288,9 @@ def _rates() -> Iterator[Finding]:
 def _health() -> Iterator[Finding]:
     for finding in get_health(details=True)["findings"]:
         if finding["area"] not in EXAMINED_HERE:
-            level = "error" if finding["level"] == UNHEALTHY else "warning"
-            yield Finding(level, "health", finding["text"], finding["fix"])
+            yield Finding(_level(finding["level"] == UNHEALTHY), "health", finding["text"], finding["fix"])
+
+
+def _level(is_serious: bool) -> str:
+    """Return the level of a problem that makes health unhealthy or degraded."""
+    return "error" if is_serious else "warning"

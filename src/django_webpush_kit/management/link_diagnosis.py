@@ -16,6 +16,23 @@ from django_webpush_kit.outbox.links import api_base, reversed_base
 
 FETCH_SECONDS = 10
 
+OTHER_PATH = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
+
+UNREACHABLE = "Start the web server, or correct BASE_URL. This machine must reach it, and trust its certificate."
+
+FIXES = {
+    400: "Add the host of BASE_URL to ALLOWED_HOSTS.",
+    401: "Let requests to this path pass without a login or password.",
+    403: "Let requests to this path pass without a login or password.",
+    404: OTHER_PATH,
+}
+"""What to do about the status of a response. Others are in `_fix`."""
+
+REDIRECTED = (
+    "The site redirects to itself. Behind a proxy that ends https, set SECURE_PROXY_SSL_HEADER, and let the proxy send "
+    "that header."
+)
+
 
 def examine_links() -> Iterator[Finding]:
     """Check that the API answers under `BASE_URL`, and that browsers get the service worker there."""
@@ -34,20 +51,30 @@ def known_base() -> str:
 
 def _fetched(url: str) -> Iterator[Finding]:
     """Request a link from outside: a proxy or another URLconf may serve the API under a different path."""
-    fix = 'Set WEBPUSH_KIT["API_PATH"] to the path of the API as browsers see it, and BASE_URL to the origin.'
     try:
         with urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310  # the scheme is checked with BASE_URL
             answer = json.load(response)
     except HTTPError as error:
         error.close()
-        yield Finding("error", "urls", f"Links in messages are broken: {url} answers {error.code}.", fix)
-    except (OSError, ValueError) as error:
-        yield Finding("warning", "urls", f"Links in messages could not be checked: {url}: {error}", fix)
+        yield Finding("error", "urls", f"Links in messages are broken: {url} answers {error.code}.", _fix(error.code))
+    except OSError as error:
+        yield Finding("warning", "urls", f"Links in messages could not be checked: {url}: {error}", UNREACHABLE)
+    except ValueError as error:
+        yield Finding("warning", "urls", f"Links in messages could not be checked: {url}: {error}", OTHER_PATH)
     else:
         if isinstance(answer, dict) and "public_key" in answer:
             yield from _service_worker(urljoin(url, "service-worker.js"))
         else:
-            yield Finding("error", "urls", f"Links in messages are wrong: {url} is not the push API.", fix)
+            yield Finding("error", "urls", f"Links in messages are wrong: {url} is not the push API.", OTHER_PATH)
+
+
+def _fix(status: int) -> str:
+    """Return what to do about a response with this status."""
+    if 300 <= status < 400:  # other redirects were followed
+        return REDIRECTED
+    if status >= 500:
+        return "Start the web server behind the proxy, or read its log."
+    return FIXES.get(status, OTHER_PATH)
 
 
 def _service_worker(url: str) -> Iterator[Finding]:

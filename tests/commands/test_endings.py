@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
 
 from django_webpush_kit.management.commands import generate_vapid_keys, push_doctor, push_export
 
@@ -47,6 +48,22 @@ def test_code_that_calls_a_command_gets_its_exceptions(command, error, monkeypat
     monkeypatch.setattr(command, "handle", handle)
     with pytest.raises(error):
         call_command(command(stdout=StringIO()), *arguments_of(command))
+
+
+@pytest.mark.parametrize("is_command_line", [True, False])
+@pytest.mark.parametrize("error", [OperationalError("connection refused\nat port 1"), InterfaceError("closed")])
+def test_an_outage_of_the_database_is_a_message_on_the_command_line(error, is_command_line, monkeypatch):
+    def handle(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(push_export.Command, "handle", handle)
+    own = push_export.Command(stdout=StringIO())
+    own._called_from_command_line = is_command_line
+    with pytest.raises(CommandError if is_command_line else type(error)) as caught:
+        call_command(own, "ada")
+    if is_command_line:
+        assert str(caught.value).startswith("The database does not answer, or is busy: ")
+        assert str(caught.value).endswith(f"{error.args[0].splitlines()[0]}. Start it, or correct DATABASES.")
 
 
 def test_a_broken_pipe_of_something_else_is_an_error(monkeypatch):

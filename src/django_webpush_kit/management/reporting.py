@@ -10,9 +10,17 @@ from io import StringIO
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError
+from django.db import DEFAULT_DB_ALIAS, Error
 
-from django_webpush_kit.database import GRANT, is_denied, is_missing_table, outbox_database
+from django_webpush_kit.database import (
+    GRANT,
+    is_denied,
+    is_missing_table,
+    is_refusal,
+    is_unavailable,
+    outbox_database,
+)
+from django_webpush_kit.management.findings import in_words
 from django_webpush_kit.management.interruption import INTERRUPTED
 
 PIPE_CLOSED = 141
@@ -52,16 +60,22 @@ def _is_closed(stream: Any) -> bool:
 
 
 class DatabaseCommand(TerminalCommand):
-    """A command that reads or writes tables. If they are missing or may not be used, it says what to do."""
+    """A command that reads or writes tables. If they are missing or cannot be used, it says what to do."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. Raises CommandError if a table, a column or a permission is missing."""
+        """Run the command. Raises CommandError if a table, a column or a permission is missing.
+
+        An outage is an error message for the command line, too. Code that calls the command gets the exception.
+        """
         try:
             return super().execute(*args, **options)
-        except DatabaseError as error:
+        except Error as error:
             if is_denied(error):
                 raise CommandError(f"The database user lacks a permission: {error}. {GRANT}") from error
             if not is_missing_table(error):
+                if self._called_from_command_line and is_unavailable(error) and not is_refusal(error):
+                    text = f"The database does not answer, or is busy: {in_words(error)}"
+                    raise CommandError(f"{text}. Start it, or correct DATABASES.") from error
                 raise
             raise CommandError(f"Migrations are missing. Run: {migrate_command()}") from error
 

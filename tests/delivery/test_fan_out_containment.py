@@ -115,7 +115,7 @@ class TestARecipientThatFails:
         deliver_due()
         assert (fresh(row).status, row.processed, row.queued, row.failed) == ("completed", 8, 7, 1)
 
-    def test_is_deleted_while_its_page_is_written(self, people, monkeypatch):
+    def test_is_deleted_while_its_page_is_written(self, people, monkeypatch, caplog):
         make_template("news", title_template="News")
         build, deleted = fan_out_module.build_page, []
 
@@ -129,6 +129,7 @@ class TestARecipientThatFails:
         row = services.broadcast("news")
         deliver_due()
         assert (fresh(row).status, row.processed, row.queued, row.failed) == ("completed", 8, 7, 1)
+        assert (row.failure_reason, caplog.records) == ("", [])
         assert get_notification_model().objects.filter(batch=row.batch).values("subscription").distinct().count() == 7
 
     def test_loses_nothing_when_the_template_is_deleted_while_its_page_is_written(self, people, monkeypatch):

@@ -37,7 +37,7 @@ from django_webpush_kit.outbox.broadcasts import IS_FREE_TEXT, due_rows, stored_
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.pages import PAGE_SIZE, Part, active_subscriptions, is_contained, read_part
 from django_webpush_kit.outbox.rates import Rate
-from django_webpush_kit.outbox.rows import Counts, Page, build_page, insert_page, log_failures
+from django_webpush_kit.outbox.rows import Counts, Page, build_page, existing, insert_page, log_failures
 from django_webpush_kit.outbox.snapshots import freeze_templates, thaw, thaw_templates
 from django_webpush_kit.signals import emit, notifications_queued
 
@@ -119,7 +119,7 @@ class FanOut:
             counts = self._write(part, draft)
             if counts is None:
                 break
-            processed += len(part.subscriptions) + len(part.failures)
+            processed += part.size
             room -= counts.queued
             if time.monotonic() >= deadline:
                 break
@@ -140,8 +140,8 @@ class FanOut:
     def _write(self, part: Part, draft: TemplateDraft) -> Counts | None:
         """Write one part and move the cursor. Returns None if this worker may no longer write the broadcast.
 
-        If a subscription or user was deleted meanwhile, the commit fails without naming the row. Then the part is
-        halved until the failing rows are alone.
+        If the commit fails, subscriptions that were deleted meanwhile, or whose users were, are left out. If none was,
+        the part is halved until the failing rows are alone.
         """
         now = timezone.now()
         page = build_page(part.subscriptions, draft, batch=self._broadcast.batch, now=now)
@@ -150,13 +150,16 @@ class FanOut:
         except Exception as error:
             if not is_refusal(error):
                 raise
+            left = existing(part.subscriptions)
+            if gone := len(part.subscriptions) - len(left):
+                return self._write(Part(left, part.end, part.failures, part.gone + gone), draft)
             if len(part.subscriptions) <= 1:
                 log_failures([error])
-                return self._commit(Page([], [], now), Part([], part.end, [*part.failures, error]))
+                return self._commit(Page([], [], now), Part([], part.end, [*part.failures, error], part.gone))
         middle = len(part.subscriptions) // 2
         halves = part.subscriptions[:middle], part.subscriptions[middle:]
         first = self._write(Part(halves[0], halves[0][-1].pk), draft)
-        second = first and self._write(Part(halves[1], part.end, part.failures), draft)
+        second = first and self._write(Part(halves[1], part.end, part.failures, part.gone), draft)
         return first + second if first and second else None
 
     def _commit(self, page: Page, part: Part) -> Counts | None:
@@ -168,10 +171,10 @@ class FanOut:
             with transaction.atomic(using=outbox_database()):
                 if not here.update(cursor=end, **lease):
                     return None
-                counts = insert_page(page, keep_suppressed=False) + _failed(part.failures)
+                counts = insert_page(page, keep_suppressed=False) + _failed(part.failures) + Counts(failed=part.gone)
                 next_page_at = self._next_page_at(counts.queued + counts.deferred)
                 stored_broadcasts().filter(pk=broadcast.pk).update(
-                    processed=F("processed") + len(part.subscriptions) + len(part.failures),
+                    processed=F("processed") + part.size,
                     queued=F("queued") + counts.queued + counts.deferred,
                     suppressed=F("suppressed") + counts.suppressed,
                     failed=F("failed") + counts.failed,

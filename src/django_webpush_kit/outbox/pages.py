@@ -33,11 +33,20 @@ _NOT_READ = (
 
 @dataclass(slots=True)
 class Part:
-    """Subscriptions up to the primary key `end`, or the exception of the one with that key if it cannot be read."""
+    """Subscriptions up to the primary key `end`, or the exception of the one with that key if it cannot be read.
+
+    `gone` is how many were deleted after they were read.
+    """
 
     subscriptions: list[Any]
     end: Any
     failures: list[Exception] = field(default_factory=list)
+    gone: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number of subscriptions that were read, or could not be read."""
+        return len(self.subscriptions) + len(self.failures) + self.gone
 
 
 def parts(members: QuerySet[Any], *, size: int = PAGE_SIZE) -> Iterator[Part]:

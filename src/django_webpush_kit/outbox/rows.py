@@ -156,6 +156,18 @@ def lock_recipients(subscriptions: list[Any]) -> list[Any]:
     return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
 
 
+def existing(subscriptions: Sequence[Any]) -> list[Any]:
+    """Return the subscriptions that still exist, and whose users do."""
+    keys = _existing(get_subscription_model(), {subscription.pk for subscription in subscriptions})
+    users = _existing(get_user_model(), {subscription.user_id for subscription in subscriptions})
+    return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
+
+
+def _existing(model: type[Model], keys: set[Any]) -> set[Any]:
+    rows = model._base_manager.using(outbox_database()).filter(pk__in=keys - {None})
+    return set(rows.values_list("pk", flat=True))
+
+
 def _savepoint(draft: Draft) -> AbstractContextManager[Any]:
     """Return a savepoint if rendering calls the project's code: a failed query there must not break the transaction."""
     database = outbox_database()

@@ -144,3 +144,16 @@ def test_moments_in_the_address_that_utc_cannot_express_are_wrong_filters(admin_
         page = admin_client.get(url, {lookup: moment}, follow=True)
         assert page.status_code == 200
         assert page.redirect_chain in ([], [(f"{url}?e=1", 302)])
+
+
+@pytest.mark.parametrize("key", ["x", "\x00", "9" * 5000, str(2**64), "1.5", "😀", ""])
+@pytest.mark.parametrize("name", ["notification", "subscription", "broadcast", "template", "key"])
+def test_an_action_on_what_is_no_row_changes_nothing(admin_client, rows, name, key):
+    row = rows[name]
+    data = {"action": "delete_selected", "_selected_action": [key], "post": "yes"}
+    answer = admin_client.post(url_of(type(row), "changelist"), data, follow=True)
+    assert answer.status_code == 200
+    assert type(row)._base_manager.filter(pk=row.pk).exists()
+    answer = admin_client.post(url_of(type(row), "changelist"), {**data, "_selected_action": [key, row.pk]})
+    assert answer.status_code == 302
+    assert not type(row)._base_manager.filter(pk=row.pk).exists()

@@ -9,10 +9,12 @@ from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.db.models import DateTimeField, Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.formats import date_format, time_format
 from django.utils.html import format_html
 from django.utils.timezone import localtime
@@ -173,11 +175,30 @@ class ContainedAdmin(ModelAdmin):
         except OverflowError as error:
             raise IncorrectLookupParameters(error) from error
 
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Run an action. Selected values that cannot be keys, which no page of ours posts, are left out."""
+        keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        posted = request.POST.copy()
+        posted.setlist(ACTION_CHECKBOX_NAME, [key for key in keys if key_of(self.opts.pk, key) is not None])
+        request.POST = posted  # type: ignore[assignment]  # Django reads the keys from there
+        response: HttpResponse | None = super().response_action(request, queryset, *args, **kwargs)
+        return response
+
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
         """Return what the pages show that ask before rows are deleted."""
         return deleted_objects(objs, self.viewer(request))
+
+
+def key_of(field: Any, text: str) -> Any:
+    """Return a text as a value of a key field, or None if it cannot be one."""
+    try:
+        return None if "\x00" in text else field.clean(text, None)
+    except (ValidationError, ValueError):
+        return None
 
 
 class ContainedInline(TabularInline):

@@ -9,7 +9,8 @@ from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Q
 
-from django_webpush_kit.admin.large_tables import NOTHING, Search, key_of
+from django_webpush_kit.admin.contained import key_of
+from django_webpush_kit.admin.large_tables import NOTHING, Search
 from django_webpush_kit.admin.list_filters import by_key
 from django_webpush_kit.models import get_notification_model, get_subscription_model
 from django_webpush_kit.protocol.endpoints import endpoint_hash

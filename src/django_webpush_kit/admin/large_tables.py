@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django.contrib import messages
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.dateparse import parse_datetime
@@ -23,7 +22,7 @@ from django.utils.timezone import is_aware
 from django.utils.translation import gettext_lazy as _
 
 from django_webpush_kit.admin import reading
-from django_webpush_kit.admin.contained import local
+from django_webpush_kit.admin.contained import key_of, local
 from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.admin.reading import ReadingAdmin
 from django_webpush_kit.readable_rows import readable_relations
@@ -257,14 +256,6 @@ class LargeTableAdmin(ReadingAdmin):
             self.message_user(request, reading.too_long(), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         return super().response_action(request, queryset.prefetch_related(None), *args, **kwargs)
-
-
-def key_of(field: Any, text: str) -> Any:
-    """Return a text as a value of a key field, or None if it cannot be one."""
-    try:
-        return None if "\x00" in text else field.clean(text, None)
-    except (ValidationError, ValueError):
-        return None
 
 
 def shown_moment(moment: datetime) -> str:

@@ -16,8 +16,8 @@ from django.utils.formats import date_format
 from django.utils.timezone import get_current_timezone, localtime, make_aware, now
 from django.utils.translation import gettext_lazy as _
 
-from django_webpush_kit.admin.contained import local
-from django_webpush_kit.admin.large_tables import BEFORE, Position, WindowEnd, key_of, shown_moment
+from django_webpush_kit.admin.contained import key_of, local
+from django_webpush_kit.admin.large_tables import BEFORE, Position, WindowEnd, shown_moment
 from django_webpush_kit.querysets import without_index
 from django_webpush_kit.readable_rows import EARLIEST, readable
 from django_webpush_kit.states import Lane, NotificationStatus

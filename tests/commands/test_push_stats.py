@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -57,6 +58,21 @@ def test_json_has_all_figures(subscription):
     assert stats["breakdowns"] == {}
     every = json.loads(run("--json"))
     assert [entry["value"] for entry in every["breakdowns"]["type"]] == ["news", "offers"]
+
+
+def test_json_has_the_documented_members():
+    guide = Path(__file__).resolve().parents[2] / "docs/how-to/monitoring.md"
+    table = guide.read_text().partition("| member | content |")[2].partition("\n\n")[0]
+    members = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    stats = json.loads(run("--json"))
+    assert members
+    assert [name for name in members if name not in stats] == []
+    assert "T" in stats["period"]["as_of"]
 
 
 def test_two_filters_are_refused():

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from django_webpush_kit.analytics import NotificationAnalyticsService
@@ -62,7 +63,7 @@ class Command(DatabaseCommand):
                 **report,
                 "send_rates": [limit.as_json() for limit in limits],
             }
-            self.stdout.write(json.dumps(stats, indent=2, default=str))
+            self.stdout.write(json.dumps(stats, indent=2, cls=DjangoJSONEncoder))
             return
         for line in (*readable(report), *map(str, limits)):
             self.stdout.write(line)

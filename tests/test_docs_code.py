@@ -11,10 +11,12 @@ import subprocess
 import sys
 import unittest
 import xml.etree.ElementTree as ET  # files of this repository
+from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -24,6 +26,7 @@ from django.core.management.base import CommandError
 from django.core.signing import TimestampSigner
 from django.template import engines
 from django.test import RequestFactory, override_settings
+from django.utils import timezone
 
 from django_webpush_kit.api.authentication import AuthenticationFailed
 from django_webpush_kit.checks import TAG
@@ -314,6 +317,20 @@ def test_failed_messages_are_sent_again_once(subscription, make_subscription, ma
         result = send_again(failed.batch)
     assert [row.subscription for row in result.notifications] == [subscription]
     assert result.notifications.get().title == "Your code"
+
+
+@pytest.mark.django_db
+def test_a_restored_database_sends_nothing_again_and_keeps_what_is_scheduled(subscription):
+    now = timezone.now()
+    due = make_notification(subscription, "pending")
+    claimed = make_notification(subscription, "sending")
+    scheduled = make_notification(subscription, "pending")
+    rows = get_notification_model().objects
+    rows.filter(pk=due.pk).update(next_attempt_at=now)
+    rows.filter(pk=claimed.pk).update(next_attempt_at=now + timedelta(minutes=5), lease_token=uuid4())
+    rows.filter(pk=scheduled.pk).update(next_attempt_at=now + timedelta(days=5))
+    assert run(find("how-to/runbook", "since_the_backup"))["cancel_what_was_sent_since_the_backup"]() == 2
+    assert list(rows.filter(status="pending")) == [scheduled]
 
 
 @pytest.mark.django_db

@@ -333,6 +333,13 @@ def test_a_restored_database_sends_nothing_again_and_keeps_what_is_scheduled(sub
     assert list(rows.filter(status="pending")) == [scheduled]
 
 
+def test_the_sentry_recipe_hides_what_receivers_of_signals_get():
+    names = run(find("how-to/monitoring", "SECRET_NAMES"))
+    received = {"notification", "message"}  # Django's dispatcher has them as variables when a receiver raises
+    texts = {"title", "body"}
+    assert received | texts <= {*names["SECRET_NAMES"], *names["TEXT_NAMES"]}
+
+
 @pytest.mark.django_db
 def test_gauges(subscription):
     make_notification(subscription, "pending", days_ago=1)

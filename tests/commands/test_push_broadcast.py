@@ -15,7 +15,7 @@ from django_webpush_kit.management.interruption import interruptible
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_template_model
 from django_webpush_kit.outbox.broadcasts import BroadcastProgress, progress
 from django_webpush_kit.signals import pre_send
-from django_webpush_kit.transports import locmem
+from django_webpush_kit.transports import PushResponse, locmem
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,6 +42,13 @@ def test_deliver_sends_in_this_process_and_shows_the_bar(capsys):
     assert len(locmem.sent) == 3
     assert "] 3 of 3" in out
     assert "#" * push_broadcast.BAR_WIDTH in out
+
+
+def test_deliver_leaves_retries_to_the_workers_and_says_so(capsys):
+    locmem.answers.append(PushResponse(id=None, error="timed out"))
+    out = run(capsys, "news", "--deliver", context={"number": 7})
+    assert "2 of 3" in out
+    assert out.endswith("Not due yet, such as retries: 1. The workers send them in time.\n")
 
 
 def test_progress_is_shown_while_more_rows_wait_than_one_step_delivers(capsys, push_settings, monkeypatch):

@@ -140,6 +140,9 @@ class Command(ReportingCommand):
                 f"Follow it with push_broadcast --watch {broadcast.pk}; stop it with --pause or --cancel.",
                 returncode=INTERRUPTED,
             )
+        waiting = state.written - state.ended
+        if broadcast.status in ENDED and waiting > 0:
+            self.stdout.write(f"Not due yet, such as retries: {waiting:,}. The workers send them in time.")
 
 
 class Counting:

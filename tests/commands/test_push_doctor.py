@@ -602,7 +602,8 @@ def test_a_push_service_with_a_learned_rate_is_a_warning():
     )
     level, area, text = findings()[-1]
     assert (level, area) == ("warning", "rates")
-    assert text.startswith("fcm.googleapis.com is sent at most 950 messages a minute, because it limits this site")
+    # the learned rate grows while nothing is refused
+    assert re.match(r"fcm.googleapis.com is sent at most 95\d messages a minute, because it limits this site", text)
 
 
 def test_a_configured_rate_is_no_finding(push_settings):

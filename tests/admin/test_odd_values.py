@@ -157,3 +157,9 @@ def test_an_action_on_what_is_no_row_changes_nothing(admin_client, rows, name, k
     answer = admin_client.post(url_of(type(row), "changelist"), {**data, "_selected_action": [key, row.pk]})
     assert answer.status_code == 302
     assert not type(row)._base_manager.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("page", ["change", "delete"])
+def test_an_empty_field_in_the_address_stands_for_none(admin_client, rows, page):
+    for row in rows.values():
+        assert admin_client.get(url_of(type(row), page, row.pk), {"_to_field": ""}).status_code == 200

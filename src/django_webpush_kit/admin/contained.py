@@ -168,6 +168,10 @@ class ContainedAdmin(ModelAdmin):
         """Return who views the pages of this request."""
         return Viewer(request, self.admin_site)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row of a page. An empty name of a field in the address stands for none."""
+        return super().get_object(request, object_id, from_field or None)
+
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list. Moments in the address that no database can express are wrong filters, as others are."""
         try:

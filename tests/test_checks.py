@@ -329,6 +329,12 @@ def test_a_model_whose_meta_has_lost_a_unique_constraint_is_refused(monkeypatch,
     assert errors == wanted
 
 
+def test_a_wrong_option_of_the_transport_does_not_suggest_another_transport(push_settings):
+    push_settings(TRANSPORT={"BACKEND": "auto", "OPTIONS": {"ca_bundle": "/nowhere.pem"}})
+    assert "/nowhere.pem" in found()["E008"].msg
+    assert found()["E008"].hint is None
+
+
 @pytest.mark.parametrize(
     ("name", "number", "given", "meant"),
     [

@@ -163,14 +163,19 @@ TRANSPORTS = tuple(
 
 
 def _available(name: str, paths: Sequence[str]) -> str:
-    """Return a hint that lists the classes of the package, with the one that was probably meant."""
+    """Return a hint that lists the classes of the package, with the one that was probably meant.
+
+    It is "" for one of them: then the message says what is wrong, such as a missing package or file.
+    """
     try:
         given = backend_spec(name)[0]
     except ImproperlyConfigured:
         given = ""
+    if given in (*paths, "auto"):
+        return ""
     classes = {path.rpartition(".")[2]: path for path in paths}
     near = difflib.get_close_matches(given.rpartition(".")[2], classes, n=1, cutoff=0.8)
-    guess = f"Did you mean {classes[near[0]]!r}? " if near and given not in paths else ""
+    guess = f"Did you mean {classes[near[0]]!r}? " if near else ""
     return f"{guess}Available: {', '.join(paths)}."
 
 

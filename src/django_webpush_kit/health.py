@@ -51,7 +51,7 @@ from django_webpush_kit.delivery.problems import (
 )
 from django_webpush_kit.error_reports import error_text, log_error, log_event
 from django_webpush_kit.models import PushServiceState, get_notification_model, get_subscription_model
-from django_webpush_kit.overview import Readings, last_sent_at, oldest_due
+from django_webpush_kit.overview import Readings, oldest_due
 from django_webpush_kit.protocol.responses import GONE_STATUSES
 from django_webpush_kit.querysets import without_index
 from django_webpush_kit.readable_rows import EARLIEST
@@ -350,7 +350,7 @@ def _worker_problems(readings: Readings, lag: float) -> Iterator[Problem]:
 
 def _idle_problems(readings: Readings, lag: float) -> Iterator[Problem]:
     backend = _task_backend()
-    last_sent = last_sent_at()
+    last_sent = readings.backlog.last_sent_at
     is_sending = last_sent is not None and last_sent > timezone.now() - timedelta(seconds=lag)
     return idle_problems(
         readings.workers,

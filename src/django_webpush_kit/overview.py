@@ -81,10 +81,12 @@ class Backlog:
     """What the outbox still has to do: the due rows of each lane, and the unfinished rows by status.
 
     `unfinished` has the numbers of pending rows (due or not) and of rows being sent, each at most `COUNT_LIMIT`.
+    `last_sent_at` is the result of the function of this name.
     """
 
     lanes: list[LaneState]
     unfinished: dict[str, int]
+    last_sent_at: datetime | None
 
 
 @dataclass
@@ -130,11 +132,11 @@ def backlog(now: datetime | None = None) -> Backlog:
     others = {
         status.value: CountOf(rows.filter(status=status, lane__in=Lane.values)[:COUNT_LIMIT]) for status in statuses
     }
-    found = figures(outbox_database(), {**due, **oldest_due(now), **others})
+    found = figures(outbox_database(), {**due, **oldest_due(now), **others, **_latest_sent()})
     lanes = [
         LaneState(lane, found[f"due_{lane.value}"], _seconds_since(found[f"oldest_{lane.value}"], now)) for lane in Lane
     ]
-    return Backlog(lanes, {status.value: found[status.value] for status in statuses})
+    return Backlog(lanes, {status.value: found[status.value] for status in statuses}, _latest(found))
 
 
 def due_rows(lane: Lane, now: datetime) -> Any:
@@ -162,12 +164,19 @@ def last_sent_at() -> datetime | None:
 
     Of each lane, the `LATEST_LEASES` rows whose leases ended last are read: the index has no time of sending.
     """
+    return _latest(figures(outbox_database(), _latest_sent()))
+
+
+def _latest_sent() -> dict[str, LatestOf]:
     rows = get_notification_model().objects.using(outbox_database()).filter(status=NotificationStatus.SENT)
-    latest = {
+    return {
         f"latest_{lane.value}": LatestOf(rows.filter(lane=lane).order_by("-next_attempt_at")[:LATEST_LEASES], "sent_at")
         for lane in Lane
     }
-    return max(filter(None, figures(outbox_database(), latest).values()), default=None)
+
+
+def _latest(found: dict[str, Any]) -> datetime | None:
+    return max(filter(None, (found[f"latest_{lane.value}"] for lane in Lane)), default=None)
 
 
 def was_ever_sent() -> bool:

@@ -273,6 +273,7 @@ BULKHEADS = {
         api/authentication _stored _base_manager
         delivery/fan_out _is_table_missing _base_manager
         outbox/rows _lock _base_manager
+        outbox/rows _existing _base_manager
         outbox/rows _has_lost_its_recipient _base_manager
         readable_rows _moment _base_manager
         readable_rows read_moments _base_manager

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_webpush_kit.admin.contained import local, with_edge_moments
-from django_webpush_kit.admin.message_preview import MessagePreview, preview_message
+from django_webpush_kit.admin.message_preview import MessagePreview, preview_messages
 from django_webpush_kit.admin.numbers import formatted
 from django_webpush_kit.analytics import percentage
 from django_webpush_kit.database import rows_of
@@ -98,8 +98,7 @@ def messages_of(broadcast: PushBroadcast) -> list[MessagePreview]:
     """Return the texts that are sent, once the broadcast has started. They do not change, so they are not refreshed."""
     try:
         templates = thaw_templates(broadcast.texts.get("templates", ()))
-        context, options = thaw(broadcast.context), thaw(broadcast.options)
-        return [preview_message(template, context, options) for template in templates]
+        return preview_messages(templates, thaw(broadcast.context), thaw(broadcast.options))
     except (TypeError, KeyError, AttributeError):  # stored JSON may have any shape
         return []
 

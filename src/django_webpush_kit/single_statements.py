@@ -36,8 +36,8 @@ class LatestOf(Subquery):
     template = "(SELECT MAX(%(column)s) FROM (%(subquery)s) found)"
 
     def __init__(self, rows: QuerySet[Any], column: str) -> None:
-        name = connections[rows.db].ops.quote_name(column)
-        super().__init__(rows.values(column), column=name)
+        name = rows.model._meta.get_field(column).column
+        super().__init__(rows.values(column), column=connections[rows.db].ops.quote_name(name))
 
 
 def figures(alias: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_broadcast_is_composed_started_and_watched(admin, studio):
 
 def test_the_results_of_a_large_broadcast_follow_its_page(admin, studio):
     studio.manage("seed_history")
-    with sqlite3.connect(studio.folder / "db.sqlite3") as database:
+    with closing(sqlite3.connect(studio.folder / "db.sqlite3")) as database, database:
         [(key,)] = database.execute("SELECT max(id) FROM webpush_kit_pushbroadcast WHERE queued > 0")
         database.execute("UPDATE webpush_kit_pushbroadcast SET queued = queued + 50000 WHERE id = ?", [key])
     admin.run(

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -285,13 +285,8 @@ READ_ONLY_QUERIES = {
 
 def is_read_only() -> bool:
     """Return whether the database takes no writes, as far as it can be asked without a write."""
-    connection = connections[outbox_database()]
-    query = READ_ONLY_QUERIES.get(connection.vendor)
-    if query is None:
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return str(cursor.fetchone()[0]) not in {"False", "0", "OFF"}
+    answer = _answer(READ_ONLY_QUERIES)
+    return answer is not None and str(answer) not in {"False", "0", "OFF"}
 
 
 def try_writing(model: Any) -> None:
@@ -305,20 +300,26 @@ def try_writing(model: Any) -> None:
     fields = [field for field in model._meta.local_concrete_fields if not field.generated]
     columns = ", ".join(quote(field.column) for field in fields)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE 1 = 0")  # noqa: S608
-        cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")  # noqa: S608
-        cursor.execute(f"DELETE FROM {table} WHERE 1 = 0")  # noqa: S608
+        cursor.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table} WHERE 1 = 0")  # noqa: S608 - our names
+        cursor.execute(f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")  # noqa: S608 - our names
+        cursor.execute(f"DELETE FROM {table} WHERE 1 = 0")  # noqa: S608 - our names
 
 
 def clock_difference() -> float | None:
     """Return how many seconds this machine's clock is ahead of the database's, or None for an unknown database."""
+    seconds = _answer(CLOCK_QUERIES)
+    return None if seconds is None else timezone.now().timestamp() - float(seconds)
+
+
+def _answer(queries: Mapping[str, str]) -> Any:
+    """Return the value that the query for this database selects, or None if there is none for it."""
     connection = connections[outbox_database()]
-    query = CLOCK_QUERIES.get(connection.vendor)
+    query = queries.get(connection.vendor)
     if query is None:
         return None
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return timezone.now().timestamp() - float(cursor.fetchone()[0])
+        return cursor.fetchone()[0]
 
 
 def database_now(difference: float | None) -> datetime:

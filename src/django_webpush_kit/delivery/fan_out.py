@@ -33,7 +33,7 @@ from django_webpush_kit.error_reports import error_text, log_error
 from django_webpush_kit.models import PushBroadcast, get_notification_model, get_subscription_model, get_template_model
 from django_webpush_kit.options import SendOptions
 from django_webpush_kit.outbox.audiences import EVERYBODY, audience
-from django_webpush_kit.outbox.broadcasts import IS_FREE_TEXT, due_rows, stored_broadcasts
+from django_webpush_kit.outbox.broadcasts import IS_FREE_TEXT, count_due_rows, stored_broadcasts
 from django_webpush_kit.outbox.drafts import TemplateDraft
 from django_webpush_kit.outbox.pages import PAGE_SIZE, Part, active_subscriptions, is_contained, read_part
 from django_webpush_kit.outbox.rates import Rate
@@ -108,7 +108,7 @@ class FanOut:
             return 0
         draft = _draft(self._broadcast)
         members = audience(self._broadcast.audience, self._broadcast.type, with_users=draft.needs_user)
-        room = kit_settings.BROADCAST_AHEAD - due_rows(self._broadcast)
+        room = kit_settings.BROADCAST_AHEAD - count_due_rows(self._broadcast)
         processed = 0
         while size := self._page_size(room):
             part = read_part(members, after=self._after, size=size)
@@ -224,7 +224,7 @@ def _free(now: datetime) -> QuerySet[PushBroadcast]:
 def _has_room(broadcast: PushBroadcast) -> bool:
     """Return whether a part worth writing fits into the rows that a broadcast may be ahead."""
     ahead: int = kit_settings.BROADCAST_AHEAD
-    return ahead - due_rows(broadcast) >= max(1, min(PAGE_SIZE, ahead // ROOM_SHARE))
+    return ahead - count_due_rows(broadcast) >= max(1, min(PAGE_SIZE, ahead // ROOM_SHARE))
 
 
 def _lease_next() -> PushBroadcast | None:

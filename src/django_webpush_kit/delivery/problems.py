@@ -15,7 +15,7 @@ from django_webpush_kit.delivery.breaker import Fault
 from django_webpush_kit.delivery.heartbeats import SeenWorker
 from django_webpush_kit.delivery.manual_pause import ALL_SERVICES
 from django_webpush_kit.models import PushBroadcast, PushServiceState, get_notification_model
-from django_webpush_kit.outbox.broadcasts import rows_due, stored_broadcasts
+from django_webpush_kit.outbox.broadcasts import due_rows, stored_broadcasts
 from django_webpush_kit.single_statements import CountOf, figures
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 2.0
@@ -235,7 +235,7 @@ def _is_one_moving(broadcasts: Sequence[PushBroadcast], now: datetime) -> bool:
         return True
     rows = get_notification_model().objects.using(outbox_database())
     written = rows.filter(batch__in=[broadcast.batch for broadcast in broadcasts], created_at__gt=since)
-    due = {str(broadcast.pk): CountOf(rows_due(broadcast)) for broadcast in broadcasts}
+    due = {str(broadcast.pk): CountOf(due_rows(broadcast)) for broadcast in broadcasts}
     found = figures(outbox_database(), {"is_written": Exists(written), **due})
     return bool(found.pop("is_written")) or max(found.values()) >= kit_settings.BROADCAST_AHEAD
 

@@ -39,7 +39,7 @@ LONG_COUNT = 50_000
 """The rows of a larger broadcast are counted by a request of its own, not before its page is shown."""
 
 KEPT_SECONDS = 3600.0
-"""The latest figures of such a broadcast are shown for so long."""
+"""How long the latest figures of a larger broadcast are shown."""
 
 HAS_ENDED = (PushBroadcast.Status.COMPLETED, PushBroadcast.Status.CANCELLED, PushBroadcast.Status.FAILED)
 
@@ -92,15 +92,7 @@ def broadcast_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     They are at most `CACHE_SECONDS` old, or older if counting takes longer than `CACHE_SHARE` of that time.
     """
     broadcast.refresh_from_db(using=outbox_database())
-    return remember(
-        "broadcast",
-        str(broadcast.batch),
-        broadcast.status,
-        compute=lambda: _count_and_keep(broadcast),
-        seconds=CACHE_SECONDS,
-        share=CACHE_SHARE,
-        is_slow=_is_large(broadcast),
-    )
+    return _remembered(broadcast)
 
 
 def latest_figures(broadcast: PushBroadcast) -> BroadcastFigures:
@@ -110,12 +102,24 @@ def latest_figures(broadcast: PushBroadcast) -> BroadcastFigures:
     """
     broadcast.refresh_from_db(using=outbox_database())
     if not _is_large(broadcast):
-        return broadcast_figures(broadcast)
+        return _remembered(broadcast)
     found: BroadcastFigures | None = kept("latest figures", str(broadcast.batch))
     return found or BroadcastFigures(
         BroadcastProgress(
             total=max(broadcast.total, broadcast.processed), processed=broadcast.processed, written=broadcast.queued
         )
+    )
+
+
+def _remembered(broadcast: PushBroadcast) -> BroadcastFigures:
+    return remember(
+        "broadcast",
+        str(broadcast.batch),
+        broadcast.status,
+        compute=lambda: _count_and_keep(broadcast),
+        seconds=CACHE_SECONDS,
+        share=CACHE_SHARE,
+        is_slow=_is_large(broadcast),
     )
 
 

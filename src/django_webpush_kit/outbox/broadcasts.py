@@ -204,12 +204,12 @@ def progress(broadcast: PushBroadcast) -> BroadcastProgress:
     )
 
 
-def due_rows(broadcast: PushBroadcast) -> int:
+def count_due_rows(broadcast: PushBroadcast) -> int:
     """Return the number of due, unsent rows of a broadcast, at most `BROADCAST_AHEAD`."""
-    return rows_due(broadcast).count()
+    return due_rows(broadcast).count()
 
 
-def rows_due(broadcast: PushBroadcast) -> QuerySet[Any]:
+def due_rows(broadcast: PushBroadcast) -> QuerySet[Any]:
     """Return the due, unsent rows of a broadcast, at most `BROADCAST_AHEAD`."""
     rows = get_notification_model().objects.using(outbox_database())
     # naming all lanes lets the database use the index of the outbox

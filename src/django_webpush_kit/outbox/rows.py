@@ -151,20 +151,23 @@ def lock_recipients(subscriptions: list[Any]) -> list[Any]:
     """
     if connections[outbox_database()].vendor != "postgresql":
         return subscriptions
-    keys = _lock(get_subscription_model(), {subscription.pk for subscription in subscriptions})
-    users = _lock(get_user_model(), {subscription.user_id for subscription in subscriptions} - {None})
-    return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
+    return _remaining(subscriptions, _lock)
 
 
 def existing(subscriptions: Sequence[Any]) -> list[Any]:
     """Return the subscriptions that still exist, and whose users do."""
-    keys = _existing(get_subscription_model(), {subscription.pk for subscription in subscriptions})
-    users = _existing(get_user_model(), {subscription.user_id for subscription in subscriptions})
+    return _remaining(subscriptions, _existing)
+
+
+def _remaining(subscriptions: Sequence[Any], find: Callable[[type[Model], set[Any]], set[Any]]) -> list[Any]:
+    """Return the subscriptions whose key, and that of their user, is among those that `find` finds."""
+    keys = find(get_subscription_model(), {subscription.pk for subscription in subscriptions})
+    users = find(get_user_model(), {subscription.user_id for subscription in subscriptions} - {None})
     return [one for one in subscriptions if one.pk in keys and (one.user_id is None or one.user_id in users)]
 
 
 def _existing(model: type[Model], keys: set[Any]) -> set[Any]:
-    rows = model._base_manager.using(outbox_database()).filter(pk__in=keys - {None})
+    rows = model._base_manager.using(outbox_database()).filter(pk__in=keys)
     return set(rows.values_list("pk", flat=True))
 
 
